@@ -1,0 +1,41 @@
+//! What can go wrong, as a sentence for the user and an exit code for the shell.
+use std::fmt;
+
+/// Why the work was not done. Its `Display` is one sentence: the thing, the value, the bound, the remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The request was wrong: an option, its value, or two that contradict each other. Exit code 2.
+    Request(String),
+    /// The work failed: a file, a device, a number that is not finite. Exit code 1.
+    Failed(String),
+    /// Ctrl-C, after the state was saved. Exit code 130.
+    Interrupted(String),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn request(sentence: impl Into<String>) -> Self {
+        Error::Request(sentence.into())
+    }
+    pub fn failed(sentence: impl Into<String>) -> Self {
+        Error::Failed(sentence.into())
+    }
+    /// What the program exits with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Request(_) => 2,
+            Error::Failed(_) => 1,
+            Error::Interrupted(_) => 130,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (Error::Request(sentence) | Error::Failed(sentence) | Error::Interrupted(sentence)) = self;
+        f.write_str(sentence)
+    }
+}
+
+impl std::error::Error for Error {}
