@@ -1,8 +1,15 @@
 //! Variational autoencoders, fast on an NVIDIA GPU and right everywhere.
 #![deny(unsafe_code)]
 
+pub mod arena;
+pub mod config;
 pub mod data;
+pub mod device;
 pub mod error;
+pub mod model;
 pub mod plot;
+pub mod rng;
+pub mod step;
+pub mod tape;
 
 pub use error::{Error, Result};

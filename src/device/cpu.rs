@@ -1,0 +1,2 @@
+use super::Real;
+pub struct Cpu<T>(T);

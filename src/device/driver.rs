@@ -1,0 +1,103 @@
+//! What a machine must offer to run the kernels. Pointers exist only behind [`Driver`]: `Cuda` implements it for the
+//! program, the emulator for tests.
+use crate::Result;
+use crate::arena::View;
+use std::ops::Range;
+
+/// The arithmetic of matrix products on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// f32 throughout; no TF32.
+    Fp32,
+    /// Operands rounded to TF32 inside the product, sums in f32.
+    Tf32,
+    /// Operands in bf16, sums, parameters and optimiser state in f32.
+    Bf16,
+}
+
+/// A factor of a matrix product: a view, or its transpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Factor {
+    N(View),
+    T(View),
+}
+
+impl Factor {
+    pub fn view(self) -> View {
+        let (Factor::N(v) | Factor::T(v)) = self;
+        v
+    }
+    /// `(rows, cols)` of the factor.
+    pub fn shape(self) -> (usize, usize) {
+        match self {
+            Factor::N(v) => (v.rows, v.cols),
+            Factor::T(v) => (v.cols, v.rows),
+        }
+    }
+}
+
+/// What follows a matrix product in the same launch, where the library can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Epilogue {
+    None,
+    /// c = a b + bias, the bias (1, cols) broadcast over rows.
+    Bias(View),
+    /// c = max(0, a b + bias)
+    BiasRelu(View),
+}
+
+/// c = epilogue(a b). Assigns. Products are over the real rows and columns; padding columns of c stay zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Product {
+    pub c: View,
+    pub a: Factor,
+    pub b: Factor,
+    pub epilogue: Epilogue,
+}
+
+/// How many blocks of how many threads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    pub blocks: [u32; 2],
+    pub threads: u32,
+}
+
+/// An argument of a kernel, before positions have become addresses.
+#[derive(Clone, Copy, Debug)]
+pub enum Arg {
+    /// `In` or `Out` of kernels/view.cuh: f32.
+    View(View),
+    /// `In16` or `Out16`: the same place in the arena of bf16.
+    View16(View),
+    /// The resident data set, as kernels/data.cuh has it.
+    Data,
+    /// `Plan` of kernels/step.cuh: the current step, the steps planned, the flags.
+    Plan,
+    U32(u32),
+    F32(f32),
+}
+
+/// Positions and lengths are in elements of the arena.
+pub trait Driver {
+    fn upload(&mut self, at: usize, src: &[f32]) -> Result<()>;
+    /// Waits for all work before it.
+    fn download(&mut self, src: Range<usize>) -> Result<Vec<f32>>;
+    fn zero(&mut self, range: Range<usize>) -> Result<()>;
+    /// Makes a data set resident, in place of the one before: `rows × cols` bytes, or f32 as bytes.
+    fn load(&mut self, bytes: &[u8], rows: usize, cols: usize, reals: bool) -> Result<()>;
+    /// Writes the plan's words from `at` on.
+    fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()>;
+    fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()>;
+    /// False where the epilogue is not to be had: then nothing was done, and the caller takes it apart.
+    fn product(&mut self, product: &Product) -> Result<bool>;
+    fn precision(&self) -> Precision;
+
+    /// Between these two, work is recorded instead of run. Copies to or from the host are refused.
+    fn begin_capture(&mut self) -> Result<()>;
+    fn end_capture(&mut self) -> Result<()>;
+    /// Enqueues what was captured, `times` over.
+    fn replay(&mut self, times: usize) -> Result<()>;
+    /// Forgets what was captured.
+    fn forget(&mut self);
+}

@@ -1,0 +1,95 @@
+//! Where the arithmetic happens. [`Backend`] is the contract: `Cpu` states what each operation means, `Gpu` runs our
+//! kernels through a [`Driver`], which is `Cuda` in the program and the emulator in tests.
+use crate::Result;
+use crate::arena::{Layout, View};
+use crate::config::{Activation, Binarize, Optimizer};
+use crate::data::Dataset;
+use crate::step::Step;
+use crate::tape::{Decoded, Goal, Order, Tape};
+use std::sync::Arc;
+
+pub mod cpu;
+pub mod driver;
+mod real;
+
+pub use cpu::Cpu;
+pub use real::{Real, vectorise};
+
+/// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;
+/// `kl_backward` alone adds. Views are those of one layout, and of a batch the first `step.rows` examples count.
+pub trait Backend {
+    /// Numbers cross this edge as f64, which holds every precision, and without padding.
+    fn write(&mut self, dst: View, src: &[f64]) -> Result<()>;
+    fn read(&mut self, src: View) -> Result<Vec<f64>>;
+    /// Makes `data` resident: what `gather` reads from.
+    fn load(&mut self, data: &Arc<Dataset>) -> Result<()>;
+
+    /// What the operations that follow belong to.
+    fn set_step(&mut self, step: &Step) -> Result<()>;
+    /// Runs whole steps of training, at most [`crate::arena::RING`]. A step whose loss is not finite is not applied,
+    /// nor are those after it.
+    fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()>;
+
+    fn gather(&mut self, x: View, order: Order, binarize: Binarize) -> Result<()>;
+
+    fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
+    /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data.
+    #[allow(clippy::too_many_arguments)]
+    fn linear_backward(
+        &mut self,
+        dx: Option<View>,
+        dw: View,
+        dbias: View,
+        dy: View,
+        y: View,
+        a: View,
+        x: View,
+        w: View,
+        f: Option<Activation>,
+    ) -> Result<()>;
+
+    fn reparam_forward(&mut self, z: View, ratio: View, head: View, eps: Option<View>) -> Result<()>;
+    /// Also what `ratio` gives to mu and logvar directly, where the objective has it.
+    #[allow(clippy::too_many_arguments)]
+    fn reparam_backward(
+        &mut self,
+        dhead: View,
+        dz: View,
+        z: View,
+        head: View,
+        eps: Option<View>,
+        weight: View,
+        goal: Goal,
+    ) -> Result<()>;
+
+    fn kl_forward(&mut self, kl: View, kl_dim: View, head: View) -> Result<()>;
+    /// dhead += beta · d mean kl / d head, for the dimensions above the free bits.
+    fn kl_backward(&mut self, dhead: View, head: View, kl_dim: View, goal: Goal) -> Result<()>;
+
+    fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()>;
+    /// `dlogvar`: of a learned log-variance, (1, 1) or (1, input).
+    fn nll_backward(
+        &mut self,
+        dout: View,
+        dlogvar: Option<View>,
+        decoded: Decoded,
+        x: View,
+        weight: View,
+    ) -> Result<()>;
+
+    #[allow(clippy::too_many_arguments)]
+    fn bound(
+        &mut self,
+        bound: View,
+        weight: View,
+        metrics: View,
+        nll: View,
+        kl: View,
+        kl_dim: View,
+        ratio: View,
+        goal: Goal,
+    ) -> Result<()>;
+
+    /// One step of the optimiser on all parameters, unless the loss of this step was not finite.
+    fn update(&mut self, layout: &Layout, optimizer: &Optimizer) -> Result<()>;
+}

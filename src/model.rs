@@ -1,0 +1,240 @@
+//! Config in, layout and tape out. The only file that knows what an encoder is.
+use crate::arena::{Layout, View};
+use crate::config::{Activation, Binarize, Likelihood, Model, Variance};
+use crate::tape::{Decoded, Goal, LogVariance, Op, Order, Tape};
+
+/// A parameter by its name in files: a view of the arena, of PyTorch's shape.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    pub name: String,
+    pub view: View,
+    /// As files have it: `weight (out, in)`, `bias (out)`.
+    pub shape: Vec<usize>,
+}
+
+/// Where eps comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noise {
+    Drawn,
+    /// Written into the view `eps` by the caller: to compare with another framework.
+    Given,
+}
+
+/// A model laid out in memory for a batch of `tape.batch` examples.
+#[derive(Clone, Debug)]
+pub struct Network {
+    pub model: Model,
+    pub tape: Tape,
+    pub parameters: Vec<Parameter>,
+    /// Activations by name, in the order of the forward pass: for messages, and to look at.
+    pub activations: Vec<(String, View)>,
+    pub x: View,     // (batch, input)
+    pub head: View,  // (batch, 2 latent): [mu | logvar]
+    pub eps: View,   // (batch K, latent), empty unless given
+    pub z: View,     // (batch K, latent)
+    pub ratio: View, // (batch K, 1): log q(z|x) − log p(z)
+    pub kl: View,    // (batch, 1)
+    pub nll: View,   // (batch K, 1)
+    pub bound: View, // (batch, 1)
+    pub decoded: Decoded,
+}
+
+impl Network {
+    /// For training: with gradients and moments; shuffled batches.
+    pub fn training(model: &Model, batch: usize, binarize: Binarize) -> Network {
+        Builder::new(model, Layout::training(), batch).build(Order::Shuffled, binarize, Noise::Drawn)
+    }
+
+    /// For everything else: the forward pass alone, examples in order.
+    pub fn inference(model: &Model, batch: usize, binarize: Binarize) -> Network {
+        Builder::new(model, Layout::inference(), batch).build(Order::Sequential, binarize, Noise::Drawn)
+    }
+
+    /// With gradients, and the noise given.
+    pub fn case(model: &Model, batch: usize) -> Network {
+        Builder::new(model, Layout::training(), batch).build(Order::Sequential, Binarize::None, Noise::Given)
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.tape.layout
+    }
+
+    /// The name of the decoder's part of a mirrored stack, and so on.
+    pub fn parameter(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|p| p.name == name)
+    }
+}
+
+struct Builder<'a> {
+    model: &'a Model,
+    batch: usize,
+    layout: Layout,
+    parameters: Vec<Parameter>,
+    activations: Vec<(String, View)>,
+}
+
+/// The weight and bias of one linear layer.
+#[derive(Clone, Copy)]
+struct Layer {
+    weight: View,
+    bias: View,
+}
+
+impl<'a> Builder<'a> {
+    fn new(model: &'a Model, layout: Layout, batch: usize) -> Self {
+        Builder { model, batch, layout, parameters: vec![], activations: vec![] }
+    }
+
+    /// A layer whose outputs are one or two named heads: their weights lie below one another, so that one matrix
+    /// product computes both.
+    fn layer(&mut self, names: &[&str], out: usize, inputs: usize) -> Layer {
+        let layer = Layer {
+            weight: self.layout.parameter(names.len() * out, inputs),
+            bias: self.layout.parameter(1, names.len() * out),
+        };
+        for (i, name) in names.iter().enumerate() {
+            let rows = i * out..(i + 1) * out;
+            let (weight, bias) = (layer.weight.slice(rows.clone()), layer.bias.columns(rows));
+            self.parameters.push(Parameter { name: format!("{name}.weight"), view: weight, shape: vec![out, inputs] });
+            self.parameters.push(Parameter { name: format!("{name}.bias"), view: bias, shape: vec![out] });
+        }
+        layer
+    }
+
+    /// An activation, under the name that messages give it.
+    fn value(&mut self, name: &str, rows: usize, cols: usize) -> View {
+        let view = self.layout.activation(rows, cols);
+        self.activations.push((name.to_string(), view));
+        view
+    }
+
+    /// y = f(x weightᵀ + bias)
+    fn linear(&mut self, name: &str, x: View, layer: Layer, activation: Option<Activation>) -> Op {
+        let cols = layer.weight.rows;
+        // gelu alone needs what went in; the derivatives of the others are functions of what came out
+        let (a, y) = match activation {
+            Some(Activation::Gelu) => {
+                let a = self.value(&format!("{name} before gelu"), x.rows, cols);
+                (a, self.value(name, x.rows, cols))
+            }
+            _ => {
+                let y = self.value(name, x.rows, cols);
+                (y, y)
+            }
+        };
+        Op::Linear { y, a, x, weight: layer.weight, bias: layer.bias, activation }
+    }
+
+    fn build(mut self, order: Order, binarize: Binarize, noise: Noise) -> Network {
+        let m = self.model;
+        let (rows, samples, latent) = (self.batch, self.batch * m.samples, m.latent);
+
+        // Parameters, in the order that data flows.
+        let mut width = m.input;
+        let mut encoder = vec![];
+        for (i, &hidden) in m.hidden.iter().enumerate() {
+            encoder.push(self.layer(&[&format!("encoder.{i}")], hidden, width));
+            width = hidden;
+        }
+        let head_layer = self.layer(&["encoder.mu", "encoder.logvar"], latent, width);
+        width = latent;
+        let mut decoder = vec![];
+        for (i, &hidden) in m.hidden.iter().rev().enumerate() {
+            decoder.push(self.layer(&[&format!("decoder.{i}")], hidden, width));
+            width = hidden;
+        }
+        let out_names: &[&str] = match m.has_variance_head() {
+            true => &["decoder.out", "decoder.out_logvar"],
+            false => &["decoder.out"],
+        };
+        let out_layer = self.layer(out_names, m.input, width);
+        let variance = match (m.likelihood, m.variance) {
+            (Likelihood::Gaussian, Variance::Scalar) => LogVariance::Learned(self.log_variance(1)),
+            (Likelihood::Gaussian, Variance::Shared) => LogVariance::Learned(self.log_variance(m.input)),
+            (Likelihood::Gaussian, Variance::Network) => LogVariance::Network,
+            _ => LogVariance::Fixed(2.0 * m.sigma.ln()),
+        };
+
+        // Activations and operations.
+        let x = self.value("x", rows, m.input);
+        let mut ops = vec![Op::Gather { x, order, binarize }];
+        let mut last = x;
+        let mut chain = |ops: &mut Vec<Op>, last: &mut View, op: Op| {
+            if let Op::Linear { y, .. } = op {
+                *last = y;
+            }
+            ops.push(op);
+        };
+        for (i, &layer) in encoder.iter().enumerate() {
+            let op = self.linear(&format!("encoder.{i}"), last, layer, Some(m.activation));
+            chain(&mut ops, &mut last, op);
+        }
+        let op = self.linear("[mu | logvar]", last, head_layer, None);
+        chain(&mut ops, &mut last, op);
+        let head = last;
+        let encoder_ops = 0..ops.len();
+
+        let kl = self.value("kl", rows, 1);
+        let kl_dim = self.value("kl by dimension", 1, latent);
+        ops.push(Op::Kl { kl, kl_dim, head });
+        let eps = match noise {
+            Noise::Given => Some(self.value("eps", samples, latent)),
+            Noise::Drawn => None,
+        };
+        let z = self.value("z", samples, latent);
+        let ratio = self.value("log q - log p", samples, 1);
+        ops.push(Op::Reparam { z, ratio, head, eps });
+
+        let decoder_start = ops.len();
+        last = z;
+        for (i, &layer) in decoder.iter().enumerate() {
+            let op = self.linear(&format!("decoder.{i}"), last, layer, Some(m.activation));
+            chain(&mut ops, &mut last, op);
+        }
+        let op = self.linear("decoder.out", last, out_layer, None);
+        chain(&mut ops, &mut last, op);
+        let decoder_ops = decoder_start..ops.len();
+
+        let decoded = Decoded { out: last, likelihood: m.likelihood, mean: m.mean, variance };
+        let nll = self.value("nll", samples, 1);
+        ops.push(Op::Nll { nll, decoded, x });
+        let bound = self.value("bound", rows, 1);
+        let weight = self.value("sample weights", samples, 1);
+        let objective = Goal { objective: m.objective, free_bits: m.free_bits };
+        ops.push(Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective });
+
+        let tape = Tape {
+            ops,
+            layout: self.layout,
+            encoder: encoder_ops,
+            decoder: decoder_ops,
+            objective,
+            batch: rows,
+            x,
+            weight,
+            kl_dim,
+        };
+        Network {
+            model: m.clone(),
+            tape,
+            parameters: self.parameters,
+            activations: self.activations,
+            x,
+            head,
+            eps: eps.unwrap_or(View { rows: 0, ..z }),
+            z,
+            ratio,
+            kl,
+            nll,
+            bound,
+            decoded,
+        }
+    }
+
+    /// `decoder.logvar`: one element, or one per data dimension.
+    fn log_variance(&mut self, cols: usize) -> View {
+        let view = self.layout.parameter(1, cols);
+        self.parameters.push(Parameter { name: "decoder.logvar".into(), view, shape: vec![cols] });
+        view
+    }
+}

@@ -1,0 +1,149 @@
+//! A step of training as data: recorded once from the configuration, run at every step. Nothing here allocates.
+//!
+//! The graph of a VAE with MLPs is a chain, so every gradient has exactly one producer. Gradients are therefore
+//! *assigned*, not accumulated: there is nothing to clear and nothing to read back. The one exception says so:
+//! `kl_backward` adds to what `reparam_backward` assigned.
+use crate::Result;
+use crate::arena::{Layout, View};
+use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer};
+use crate::device::Backend;
+use std::ops::Range;
+
+/// Numbers that each step leaves in the metrics ring: loss, nll, kl (nats per example; kl in closed form, without beta),
+/// and 0 where all of them are finite.
+pub const METRICS: usize = 4;
+
+/// In which order the examples come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By the epoch's keyed bijection.
+    Shuffled,
+    /// As they lie in the data set.
+    Sequential,
+}
+
+/// p(x|z) as the tape needs it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decoded {
+    /// The decoder's output.                  (rows, input), or (rows, 2 input): [mean | logvar]
+    pub out: View,
+    pub likelihood: Likelihood,
+    pub mean: Mean,
+    pub variance: LogVariance,
+}
+
+/// The log-variance of a Gaussian p(x|z).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LogVariance {
+    /// 2 log sigma.
+    Fixed(f64),
+    /// A parameter: (1, 1) for all, or (1, input).
+    Learned(View),
+    /// The right half of the decoder's output.
+    Network,
+}
+
+/// One fused operation and the views it touches. Gradients are not named: `Layout::d` knows them.
+/// `rows` is the batch, and every example has `samples` rows after `Reparam`: example b, sample k in row b·K + k.
+#[derive(Clone, Copy, Debug)]
+pub enum Op {
+    /// x = this step's examples, scaled to [0, 1] where they are bytes, binarised; zero beyond `step.rows`.
+    Gather { x: View, order: Order, binarize: Binarize },
+    /// a = x weightᵀ + bias, y = f(a); y and a are one view where f' is a function of f.
+    /// x: (rows, in), weight: (out, in), bias: (1, out), y, a: (rows, out)
+    Linear { y: View, a: View, x: View, weight: View, bias: View, activation: Option<Activation> },
+    /// z = mu + exp(logvar / 2) eps, and log q(z|x) − log p(z) = ½ Σ (z² − logvar − eps²).
+    /// head: (rows, 2 latent), z: (rows K, latent), ratio: (rows K, 1), eps: drawn, or given (rows K, latent)
+    Reparam { z: View, ratio: View, head: View, eps: Option<View> },
+    /// kl[row] = ½ Σ (mu² + exp(logvar) − 1 − logvar); kl_dim[j] its mean over the batch, by dimension.
+    /// head: (rows, 2 latent), kl: (rows, 1), kl_dim: (1, latent)
+    Kl { kl: View, kl_dim: View, head: View },
+    /// nll[row] = −log p(x|z).                 x: (rows, input), nll: (rows K, 1)
+    Nll { nll: View, decoded: Decoded, x: View },
+    /// bound[b] by the objective, without free bits; weight[b K + k] = d loss / d nll of that row; and the metrics.
+    /// bound: (rows, 1), weight: (rows K, 1)
+    Bound { bound: View, weight: View, nll: View, kl: View, kl_dim: View, ratio: View, objective: Goal },
+}
+
+/// What is maximised, with its constants. beta is in the step: it may warm up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Goal {
+    pub objective: Objective,
+    pub free_bits: f64,
+}
+
+/// The operations of one step, forward; backward is the same list from its end.
+#[derive(Clone, Debug)]
+pub struct Tape {
+    pub ops: Vec<Op>,
+    pub layout: Layout,
+    /// From the data to `[mu | logvar]`.
+    pub encoder: Range<usize>,
+    /// From z to the decoder's output.
+    pub decoder: Range<usize>,
+    pub objective: Goal,
+    /// The examples of a full batch.
+    pub batch: usize,
+    /// The data, which needs no gradient.
+    pub x: View,
+    /// d loss / d nll.
+    pub weight: View,
+    pub kl_dim: View,
+}
+
+impl Tape {
+    /// A whole step of training. Launched anew or captured into a graph, this is what runs.
+    pub fn step(&self, b: &mut dyn Backend, optimizer: &Optimizer) -> Result<()> {
+        self.forward(b, 0..self.ops.len())?;
+        self.backward(b)?;
+        b.update(&self.layout, optimizer)
+    }
+
+    /// Some of the operations: `0..ops.len()`, `encoder` or `decoder`.
+    pub fn forward(&self, b: &mut dyn Backend, ops: Range<usize>) -> Result<()> {
+        for &op in &self.ops[ops] {
+            match op {
+                Op::Gather { x, order, binarize } => b.gather(x, order, binarize)?,
+                Op::Linear { y, a, x, weight, bias, activation } => {
+                    b.linear_forward(y, a, x, weight, bias, activation)?
+                }
+                Op::Reparam { z, ratio, head, eps } => b.reparam_forward(z, ratio, head, eps)?,
+                Op::Kl { kl, kl_dim, head } => b.kl_forward(kl, kl_dim, head)?,
+                Op::Nll { nll, decoded, x } => b.nll_forward(nll, decoded, x)?,
+                Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective } => {
+                    b.bound(bound, weight, self.layout.metrics(), nll, kl, kl_dim, ratio, objective)?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn backward(&self, b: &mut dyn Backend) -> Result<()> {
+        let d = |v| self.layout.d(v);
+        for &op in self.ops.iter().rev() {
+            match op {
+                Op::Gather { .. } | Op::Bound { .. } => {}
+                Op::Nll { decoded, x, .. } => {
+                    let dlogvar = match decoded.variance {
+                        LogVariance::Learned(logvar) => Some(d(logvar)),
+                        LogVariance::Fixed(_) | LogVariance::Network => None,
+                    };
+                    b.nll_backward(d(decoded.out), dlogvar, decoded, x, self.weight)?
+                }
+                Op::Linear { y, a, x, weight, bias, activation } => {
+                    let dx = (x != self.x).then(|| d(x));
+                    b.linear_backward(dx, d(weight), d(bias), d(y), y, a, x, weight, activation)?
+                }
+                // Reversed, Kl comes first; but it adds to what Reparam assigns, so Reparam's arm runs both.
+                Op::Kl { .. } => {}
+                Op::Reparam { z, head, eps, .. } => {
+                    b.reparam_backward(d(head), d(z), z, head, eps, self.weight, self.objective)?;
+                    if self.objective.objective == Objective::Elbo {
+                        b.kl_backward(d(head), head, self.kl_dim, self.objective)?
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
