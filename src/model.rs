@@ -159,7 +159,7 @@ impl<'a> Builder<'a> {
         let x = self.value("x", rows, m.input);
         let mut ops = vec![Op::Gather { x, order, binarize }];
         let mut last = x;
-        let mut chain = |ops: &mut Vec<Op>, last: &mut View, op: Op| {
+        let chain = |ops: &mut Vec<Op>, last: &mut View, op: Op| {
             if let Op::Linear { y, .. } = op {
                 *last = y;
             }

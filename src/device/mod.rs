@@ -34,7 +34,6 @@ pub trait Backend {
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
     /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data.
-    #[allow(clippy::too_many_arguments)]
     fn linear_backward(
         &mut self,
         dx: Option<View>,
@@ -50,7 +49,6 @@ pub trait Backend {
 
     fn reparam_forward(&mut self, z: View, ratio: View, head: View, eps: Option<View>) -> Result<()>;
     /// Also what `ratio` gives to mu and logvar directly, where the objective has it.
-    #[allow(clippy::too_many_arguments)]
     fn reparam_backward(
         &mut self,
         dhead: View,
@@ -77,7 +75,6 @@ pub trait Backend {
         weight: View,
     ) -> Result<()>;
 
-    #[allow(clippy::too_many_arguments)]
     fn bound(
         &mut self,
         bound: View,

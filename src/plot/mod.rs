@@ -1,1 +1,8 @@
-//! Pictures.
+//! Pictures to judge a model by: examples as a grid of tiles (PNG) and the course of a training (SVG).
+//! It draws numbers that it is given; it knows no model, no data set and no trainer.
+
+mod axis;
+pub mod curves;
+pub mod grid;
+
+pub use curves::{Panel, Point, Series};

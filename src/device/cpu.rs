@@ -1,2 +1,0 @@
-use super::Real;
-pub struct Cpu<T>(T);

@@ -1,0 +1,236 @@
+//! What each operation means, in f64 the reference and in f32 the fallback. One file per group of operations, each with
+//! its formula; this one holds the memory, the threads, and the table of the operations.
+//!
+//! All cores work, on rows or columns that no other touches, and every sum has one fixed order: the result has the same
+//! bits with one thread and with many. Rows beyond `step.rows` are left alone.
+use super::{Backend, Real, vectorise};
+use crate::arena::{Layout, RING, View};
+use crate::config::{Activation, Binarize, Optimizer};
+use crate::data::Dataset;
+use crate::step::Step;
+use crate::tape::{Decoded, Goal, Order, Tape};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+mod bound;
+mod gather;
+mod kl;
+mod linear;
+mod nll;
+mod optimizer;
+pub(crate) mod product;
+mod reparam;
+
+/// The CPU as a [`Backend`].
+pub struct Cpu<T: Real> {
+    memory: Vec<T>,
+    data: Option<Arc<Dataset>>,
+    step: Step,
+    /// The examples of a full batch.
+    batch: usize,
+    /// A loss was not finite: no update until the next `train`.
+    halted: bool,
+}
+
+impl<T: Real> Cpu<T> {
+    pub fn new(layout: &Layout, batch: usize) -> Self {
+        let memory = vec![T::of(0.0); layout.total()];
+        Cpu { memory, data: None, step: Step::batch(0, batch), batch, halted: false }
+    }
+
+    /// The rows that count of a view with one or several rows per example.
+    fn live(&self, v: View) -> View {
+        View { rows: v.rows / self.batch * self.step.rows as usize, ..v }
+    }
+
+    /// The views as slices, rows with their padding, all mutable: the first few are what an operation writes.
+    fn split<const N: usize>(&mut self, views: [View; N]) -> [&mut [T]; N] {
+        match self.memory.get_disjoint_mut(views.map(View::padded)) {
+            Ok(slices) => slices,
+            Err(e) => panic!("an operation got views that overlap or leave the arena ({e}): {views:?}"),
+        }
+    }
+}
+
+/// Numbers a thread should have before it is worth waking another: a few microseconds of work.
+const GRAIN: usize = 16 << 10;
+
+/// Calls `f` with the number of the first row, and the rows as one piece of every matrix; pieces run in parallel. A
+/// matrix is a slice and the elements that belong to one index: a row, or the K rows of an example.
+pub(crate) fn each_rows<T: Real, const N: usize>(
+    rows: usize,
+    matrices: [(&mut [T], usize); N],
+    f: &(impl Fn(usize, [&mut [T]; N]) + Sync),
+) {
+    let work: usize = matrices.iter().map(|(_, width)| width).sum();
+    halves(0, rows, (GRAIN / work.max(1)).max(1), matrices, f);
+}
+
+fn halves<T: Real, const N: usize>(
+    first: usize,
+    rows: usize,
+    grain: usize,
+    matrices: [(&mut [T], usize); N],
+    f: &(impl Fn(usize, [&mut [T]; N]) + Sync),
+) {
+    if rows <= grain {
+        return vectorise(
+            #[inline(always)]
+            || f(first, matrices.map(|(data, _)| data)),
+        );
+    }
+    let middle = rows / 2;
+    let mut upper: [Option<(&mut [T], usize)>; N] = [const { None }; N];
+    let mut n = 0;
+    let lower = matrices.map(|(data, width)| {
+        let (low, high) = data.split_at_mut(middle * width);
+        upper[n] = Some((high, width));
+        n += 1;
+        (low, width)
+    });
+    let upper = upper.map(|m| m.expect("every matrix was split"));
+    rayon::join(|| halves(first, middle, grain, lower, f), || halves(first + middle, rows - middle, grain, upper, f));
+}
+
+/// Σ f(i) over `0..n`, in 16 interleaved sums, so that it vectorises; always in the same order.
+#[inline(always)]
+pub(crate) fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
+    const LANES: usize = 16;
+    let mut lanes = [T::of(0.0); LANES];
+    let whole = n / LANES * LANES;
+    for i in (0..whole).step_by(LANES) {
+        for l in 0..LANES {
+            lanes[l] += f(i + l);
+        }
+    }
+    for i in whole..n {
+        lanes[i - whole] += f(i);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            let upper = lanes[l + width];
+            lanes[l] += upper;
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+impl<T: Real> Backend for Cpu<T> {
+    fn write(&mut self, dst: View, src: &[f64]) -> Result<()> {
+        assert_eq!(src.len(), dst.elements(), "{} numbers for {dst:?}", src.len());
+        for (row, src) in src.chunks(dst.cols.max(1)).enumerate() {
+            let at = dst.at(row, 0);
+            self.memory[at..at + dst.cols].iter_mut().zip(src).for_each(|(d, &s)| *d = T::of(s));
+        }
+        Ok(())
+    }
+    fn read(&mut self, src: View) -> Result<Vec<f64>> {
+        let row = |row| &self.memory[src.at(row, 0)..src.at(row, src.cols)];
+        Ok((0..src.rows).flat_map(row).map(|x| x.to_f64()).collect())
+    }
+    fn load(&mut self, data: &Arc<Dataset>) -> Result<()> {
+        self.data = Some(data.clone());
+        Ok(())
+    }
+    fn set_step(&mut self, step: &Step) -> Result<()> {
+        assert!(step.rows as usize <= self.batch, "{} rows in a batch of {}", step.rows, self.batch);
+        self.step = *step;
+        Ok(())
+    }
+    fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()> {
+        assert!(steps.len() <= RING, "{} steps at once; the ring holds {RING}", steps.len());
+        self.halted = false;
+        for step in steps {
+            self.set_step(step)?;
+            tape.step(self, optimizer)?;
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self, x: View, order: Order, binarize: Binarize) -> Result<()> {
+        let data = self.data.clone().ok_or_else(|| Error::failed("no data set was loaded on the device"))?;
+        gather::forward(self, x, order, binarize, &data);
+        Ok(())
+    }
+    fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
+        linear::forward(self, y, a, x, w, bias, f);
+        Ok(())
+    }
+    fn linear_backward(
+        &mut self,
+        dx: Option<View>,
+        dw: View,
+        dbias: View,
+        dy: View,
+        y: View,
+        a: View,
+        x: View,
+        w: View,
+        f: Option<Activation>,
+    ) -> Result<()> {
+        linear::backward(self, dx, dw, dbias, dy, y, a, x, w, f);
+        Ok(())
+    }
+    fn reparam_forward(&mut self, z: View, ratio: View, head: View, eps: Option<View>) -> Result<()> {
+        reparam::forward(self, z, ratio, head, eps);
+        Ok(())
+    }
+    fn reparam_backward(
+        &mut self,
+        dhead: View,
+        dz: View,
+        z: View,
+        head: View,
+        eps: Option<View>,
+        weight: View,
+        goal: Goal,
+    ) -> Result<()> {
+        reparam::backward(self, dhead, dz, z, head, eps, weight, goal);
+        Ok(())
+    }
+    fn kl_forward(&mut self, kl: View, kl_dim: View, head: View) -> Result<()> {
+        kl::forward(self, kl, kl_dim, head);
+        Ok(())
+    }
+    fn kl_backward(&mut self, dhead: View, head: View, kl_dim: View, goal: Goal) -> Result<()> {
+        kl::backward(self, dhead, head, kl_dim, goal);
+        Ok(())
+    }
+    fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()> {
+        nll::forward(self, nll, decoded, x);
+        Ok(())
+    }
+    fn nll_backward(
+        &mut self,
+        dout: View,
+        dlogvar: Option<View>,
+        decoded: Decoded,
+        x: View,
+        weight: View,
+    ) -> Result<()> {
+        nll::backward(self, dout, dlogvar, decoded, x, weight);
+        Ok(())
+    }
+    fn bound(
+        &mut self,
+        bound: View,
+        weight: View,
+        metrics: View,
+        nll: View,
+        kl: View,
+        kl_dim: View,
+        ratio: View,
+        goal: Goal,
+    ) -> Result<()> {
+        bound::forward(self, bound, weight, metrics, nll, kl, kl_dim, ratio, goal);
+        Ok(())
+    }
+    fn update(&mut self, layout: &Layout, optimizer: &Optimizer) -> Result<()> {
+        if !self.halted {
+            optimizer::step(self, layout, optimizer);
+        }
+        Ok(())
+    }
+}

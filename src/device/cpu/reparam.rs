@@ -1,0 +1,100 @@
+//! z = mu + exp(logvar / 2) eps, eps ~ N(0, I); Kingma & Welling 2014, section 2.4.
+use super::{Cpu, each_rows, sum};
+use crate::arena::View;
+use crate::config::Objective;
+use crate::device::Real;
+use crate::rng::{self, Stream};
+use crate::step::Step;
+use crate::tape::Goal;
+
+/// eps of a row: drawn, or as given.
+struct Noise<'a, T> {
+    step: Step,
+    samples: usize,
+    given: Option<(&'a [T], usize)>,
+}
+
+impl<T: Real> Noise<'_, T> {
+    /// For row b·K + k. An evaluation's rows are numbered through all its batches.
+    #[inline(always)]
+    fn fill(&self, eps: &mut [T], row: usize) {
+        match self.given {
+            Some((given, stride)) => eps.copy_from_slice(&given[row * stride..row * stride + eps.len()]),
+            None => {
+                let row = self.step.first_row.wrapping_mul(self.samples as u32).wrapping_add(row as u32);
+                rng::normals(eps, self.step.seed, Stream::Noise, self.step.index, row)
+            }
+        }
+    }
+}
+
+/// Also ratio = log q(z|x) − log p(z) = ½ Σ (z² − logvar − eps²): the constants of the two normals cancel.
+pub fn forward<T: Real>(cpu: &mut Cpu<T>, z: View, ratio: View, head: View, eps: Option<View>) {
+    let samples = z.rows / head.rows;
+    let (step, z, ratio, head) = (cpu.step, cpu.live(z), cpu.live(ratio), cpu.live(head));
+    let given = eps.unwrap_or(View { rows: 0, offset: 0, ..z });
+    let [z_out, ratio_out, head_in, given_in] = cpu.split([z, ratio, head, given]);
+    let noise = Noise { step, samples, given: eps.map(|v| (&*given_in, v.stride)) };
+    let (head_in, latent) = (&*head_in, z.cols);
+    let matrices = [(z_out, samples * z.stride), (ratio_out, samples * ratio.stride)];
+    each_rows(head.rows, matrices, &|first, [z_out, ratio_out]: [&mut [T]; 2]| {
+        let mut eps = vec![T::of(0.0); latent];
+        let rows = z_out.chunks_mut(z.stride).zip(ratio_out.chunks_mut(ratio.stride));
+        for (i, (z, ratio)) in rows.enumerate() {
+            let row = first * samples + i;
+            noise.fill(&mut eps, row);
+            let (mu, logvar) = halves(head_in, row / samples, head.stride, latent);
+            for j in 0..latent {
+                z[j] = mu[j] + (T::of(0.5) * logvar[j]).exp() * eps[j];
+            }
+            ratio[0] = T::of(0.5) * sum(latent, |j| z[j] * z[j] - logvar[j] - eps[j] * eps[j]);
+        }
+    });
+}
+
+/// dmu = Σ_k dz, dlogvar = Σ_k dz ½ exp(logvar / 2) eps. Where the objective holds `ratio`, with d loss / d ratio = w
+/// beta: its z gives w beta z to dz, its logvar −½ w beta to dlogvar, and its eps is a constant.
+pub fn backward<T: Real>(
+    cpu: &mut Cpu<T>,
+    dhead: View,
+    dz: View,
+    z: View,
+    head: View,
+    eps: Option<View>,
+    weight: View,
+    goal: Goal,
+) {
+    let samples = z.rows / head.rows;
+    let (dhead, dz, z, head, weight) = (cpu.live(dhead), cpu.live(dz), cpu.live(z), cpu.live(head), cpu.live(weight));
+    let step = cpu.step;
+    let beta = T::of(if goal.objective == Objective::Elbo { 0.0 } else { step.beta });
+    let given = eps.unwrap_or(View { rows: 0, offset: 0, ..z });
+    let [dhead_out, dz, z_in, head_in, weight_in, given_in] = cpu.split([dhead, dz, z, head, weight, given]);
+    let noise = Noise { step, samples, given: eps.map(|v| (&*given_in, v.stride)) };
+    let (dz, z_in, head_in, weight_in, latent) = (&*dz, &*z_in, &*head_in, &*weight_in, z.cols);
+    each_rows(head.rows, [(dhead_out, dhead.stride)], &|first, [dhead_out]: [&mut [T]; 1]| {
+        let mut eps = vec![T::of(0.0); latent];
+        for (i, dhead) in dhead_out.chunks_mut(dhead.stride).enumerate() {
+            let (_, logvar) = halves(head_in, first + i, head.stride, latent);
+            let (dmu, dlogvar) = dhead.split_at_mut(latent);
+            dmu.fill(T::of(0.0));
+            dlogvar[..latent].fill(T::of(0.0));
+            for row in (first + i) * samples..(first + i + 1) * samples {
+                noise.fill(&mut eps, row);
+                let w = weight_in[row * weight.stride] * beta;
+                let at = row * z.stride;
+                for j in 0..latent {
+                    let dz = dz[at + j] + w * z_in[at + j];
+                    dmu[j] += dz;
+                    dlogvar[j] += T::of(0.5) * (dz * (T::of(0.5) * logvar[j]).exp() * eps[j] - w);
+                }
+            }
+        }
+    });
+}
+
+/// (mu, logvar) of an example.
+#[inline(always)]
+pub fn halves<T>(head: &[T], row: usize, stride: usize, latent: usize) -> (&[T], &[T]) {
+    head[row * stride..row * stride + 2 * latent].split_at(latent)
+}

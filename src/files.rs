@@ -1,0 +1,96 @@
+//! Writing a file so that its name never stands for half of it: the content goes to `.NAME.partial` beside it,
+//! reaches the disk, and only then takes the name. A reader, a crash or a full disk sees the old file or the new one.
+use crate::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Replaces the file at `path` by what `fill` writes, wholly or not at all.
+///
+/// A link keeps pointing where it points: the file behind it is replaced. What is no regular file
+/// (`/dev/stdout`, a pipe) cannot be replaced and is written straight through.
+///
+/// # Errors
+/// One sentence with the path and the cause. The partial file is removed, a file that was there before is untouched.
+pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let written = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(failed(path, "it is a directory; name a file in it")),
+        Ok(found) if found.is_file() => fs::canonicalize(path).and_then(|target| replace(&target, fill)),
+        Ok(_) => write_through(path, fill),
+        Err(_) => replace(path, fill),
+    };
+    written.map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound if !directory_of(path).exists() => {
+            let directory = directory_of(path);
+            failed(path, &format!("the directory {} does not exist; create it first", directory.display()))
+        }
+        _ => failed(path, &cause.to_string()),
+    })
+}
+
+fn write_through(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = BufWriter::new(fs::OpenOptions::new().write(true).open(path)?);
+    fill(&mut buffer)?;
+    buffer.flush()
+}
+
+fn replace(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let name = target.file_name().ok_or_else(|| io::Error::other("the path does not name a file"))?;
+    let mut partial_name = std::ffi::OsString::from(".");
+    partial_name.push(name);
+    partial_name.push(".partial");
+    let directory = directory_of(target);
+    let partial = Partial { path: directory.join(partial_name), in_place: false };
+
+    let mut buffer = BufWriter::new(File::create(&partial.path)?);
+    fill(&mut buffer)?;
+    // into_inner flushes; without the sync, a power cut after the rename could leave an empty file under the name.
+    buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    partial.rename(target)?;
+    sync_directory(&directory)
+}
+
+/// The file while it is being written: removed when dropped, also by a panic, unless it took its name.
+struct Partial {
+    path: PathBuf,
+    in_place: bool,
+}
+
+impl Partial {
+    fn rename(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.in_place = true;
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.in_place {
+            // Nothing to do if this fails too: the cause that brought us here is the one to tell.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes the new name itself outlast a power cut. File systems that cannot do this for a directory are no failure:
+/// the file is whole and in place.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    let Ok(opened) = File::open(directory) else { return Ok(()) };
+    match opened.sync_all() {
+        Err(cause) if !matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Err(cause),
+        _ => Ok(()),
+    }
+}
+
+/// Where `path` lies; the current directory for a bare name.
+fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn failed(path: &Path, reason: &str) -> Error {
+    Error::failed(format!("cannot write {}: {reason}", path.display()))
+}

@@ -1,0 +1,161 @@
+//! Examples as a grey picture: one tile per example, row by row, separated by thin lines.
+//! Rows of numbers that are no pictures are drawn as strips of cells, one under the other.
+use crate::files::write_atomically;
+use crate::{Error, Result};
+use std::path::Path;
+
+/// The grey of separators, of empty places and of NaN: neither the black nor the white of a tile.
+pub const BACKGROUND: u8 = 112;
+/// Pixels between tiles and around them.
+pub const GAP: usize = 2;
+
+/// A tile is enlarged by the largest whole factor that keeps its longer side within this, in pixels.
+const TILE_SIDE: usize = 64;
+/// The same for a strip, which has a row for itself.
+const STRIP_WIDTH: usize = 640;
+/// A cell of a strip is at most this wide and at least half as high, in pixels.
+const STRIP_CELL: usize = 16;
+/// Beyond this width, in pixels, a grid of many tiles is not enlarged.
+const GRID_WIDTH: usize = 4096;
+
+/// Writes `tiles`, (count, height · width) row-major with 0 black and 1 white, as a grey PNG with `columns` tiles a row.
+///
+/// Values outside [0, 1] are clamped (see [`normalise`]), NaN is drawn in [`BACKGROUND`]. Small tiles are enlarged by
+/// a whole factor: 28×28 by 2, 8×8 by 8. The last row is filled up with background.
+///
+/// # Errors
+/// If there is no tile, or the file cannot be written.
+///
+/// # Panics
+/// If `tiles` is not a whole number of tiles of this shape, or `columns` is 0.
+///
+/// ```
+/// use vae_gpu::plot::grid;
+/// let examples = vec![0.5; 10 * 64]; // (10, 64)
+/// let shape = grid::shape_for(64, None);
+/// assert_eq!(shape, (8, 8));
+/// let path = std::env::temp_dir().join("vae-gpu-doc-grid.png");
+/// grid::write_png(&path, &examples, shape, grid::columns_for(10, shape))?;
+/// # std::fs::remove_file(path).unwrap();
+/// # Ok::<(), vae_gpu::Error>(())
+/// ```
+pub fn write_png(path: &Path, tiles: &[f32], shape: (usize, usize), columns: usize) -> Result<()> {
+    let (height, width) = shape;
+    assert!(height > 0 && width > 0 && columns > 0, "a grid of {columns} columns of {height}x{width} tiles");
+    assert_eq!(tiles.len() % (height * width), 0, "{} values are no whole {height}x{width} tiles", tiles.len());
+    let failed = |reason: String| Error::failed(format!("cannot write {}: {reason}", path.display()));
+    let count = tiles.len() / (height * width);
+    if count == 0 {
+        return Err(failed("there are no examples to draw".into()));
+    }
+
+    let columns = columns.min(count);
+    let (scale_y, scale_x) = scale(shape, columns);
+    let (cell_height, cell_width) = (height * scale_y + GAP, width * scale_x + GAP);
+    let (full_height, full_width) = (count.div_ceil(columns) * cell_height + GAP, columns * cell_width + GAP);
+    let (Ok(png_width), Ok(png_height)) = (i32::try_from(full_width), i32::try_from(full_height)) else {
+        return Err(failed(format!("{full_width}x{full_height} pixels are too many for a PNG; draw fewer examples")));
+    };
+
+    let mut pixels = vec![BACKGROUND; full_height * full_width]; // (full_height, full_width)
+    for (i, tile) in tiles.chunks_exact(height * width).enumerate() {
+        let (top, left) = (GAP + i / columns * cell_height, GAP + i % columns * cell_width);
+        for y in 0..height * scale_y {
+            let values = &tile[y / scale_y * width..][..width];
+            let line = &mut pixels[(top + y) * full_width + left..][..width * scale_x];
+            for (cell, &value) in line.chunks_exact_mut(scale_x).zip(values) {
+                cell.fill(grey(value));
+            }
+        }
+    }
+
+    write_atomically(path, |out| {
+        let mut encoder = png::Encoder::new(out, png_width as u32, png_height as u32);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&pixels)?;
+        Ok(writer.finish()?)
+    })
+}
+
+/// How many pixels high and wide one value is drawn.
+fn scale((height, width): (usize, usize), columns: usize) -> (usize, usize) {
+    if height == 1 && width > 1 {
+        let across = (STRIP_WIDTH / width).clamp(1, STRIP_CELL);
+        return (across.max(STRIP_CELL / 2), across);
+    }
+    let factor = (TILE_SIDE / height.max(width)).min(GRID_WIDTH / (columns * width)).max(1);
+    (factor, factor)
+}
+
+fn grey(value: f32) -> u8 {
+    if value.is_nan() { BACKGROUND } else { (value.clamp(0.0, 1.0) * 255.0).round() as u8 }
+}
+
+/// The (height, width) to draw examples of `cols` numbers in: the `known` one if it fits, else a square from 4×4 up,
+/// else one row: a table has no neighbourhood in two dimensions, and as strips its columns stand under each other.
+pub fn shape_for(cols: usize, known: Option<(usize, usize)>) -> (usize, usize) {
+    match (known, cols.isqrt()) {
+        (Some((height, width)), _) if height * width == cols => (height, width),
+        (_, side) if side >= 4 && side * side == cols => (side, side),
+        _ => (1, cols),
+    }
+}
+
+/// How many tiles of this shape to put in a row: 1 for strips; else the picture is about square, somewhat wide rather
+/// than high, with as few empty places as that allows (64 in 8 columns, 10 in 5).
+pub fn columns_for(count: usize, (height, width): (usize, usize)) -> usize {
+    if (height == 1 && width > 1) || count == 0 {
+        return 1;
+    }
+    let square = (count as f64 * height as f64 / width as f64).sqrt().ceil() as usize;
+    let least = square.clamp(1, count);
+    // min_by_key keeps the first of equals: the one nearest to a square.
+    (least..=(least * 3 / 2).min(count)).min_by_key(|c| c * count.div_ceil(*c) - count).unwrap_or(least)
+}
+
+/// Rows of originals, under each the row of their reconstructions; both are (count, cols). Gives the tiles and the
+/// number of columns to draw them with: `columns`, or as many as there are originals if those are fewer.
+///
+/// `columns_for(2 * count, shape)` makes the whole about square. A short last row of originals is filled up with NaN,
+/// that is, with background.
+///
+/// # Panics
+/// If the two differ in length or are not whole examples.
+pub fn interleave(originals: &[f32], reconstructions: &[f32], cols: usize, columns: usize) -> (Vec<f32>, usize) {
+    assert_eq!(originals.len(), reconstructions.len(), "one reconstruction for each original");
+    assert_eq!(originals.len() % cols, 0, "{} values are no whole examples of {cols}", originals.len());
+    let columns = columns.min(originals.len() / cols).max(1);
+    let row = columns * cols;
+    let mut tiles = Vec::with_capacity(2 * originals.len().next_multiple_of(row));
+    for (above, below) in originals.chunks(row).zip(reconstructions.chunks(row)) {
+        for part in [above, below] {
+            tiles.extend_from_slice(part);
+            tiles.resize(tiles.len().next_multiple_of(row), f32::NAN);
+        }
+    }
+    (tiles, columns)
+}
+
+/// Maps `low` to 0 and `high` to 1, for data that does not lie in [0, 1]; where they are no range, everything to 0.5.
+/// NaN stays NaN.
+pub fn normalise(values: &mut [f32], low: f32, high: f32) {
+    let width = high - low;
+    let is_range = width > 0.0 && width.is_finite();
+    for value in values.iter_mut().filter(|v| !v.is_nan()) {
+        *value = if is_range { (*value - low) / width } else { 0.5 };
+    }
+}
+
+/// The (low, high) for [`normalise`]: (0, 1) if all values lie in there, so that pictures keep their greys,
+/// else the 1st and the 99th percentile, so that one outlier does not turn the rest grey. NaN and infinities are ignored.
+pub fn range(values: &[f32]) -> (f32, f32) {
+    let mut finite: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    if finite.iter().all(|v| (0.0..=1.0).contains(v)) {
+        return (0.0, 1.0);
+    }
+    finite.sort_unstable_by(f32::total_cmp);
+    let cut = finite.len() / 100;
+    (finite[cut], finite[finite.len() - 1 - cut])
+}

@@ -1,0 +1,325 @@
+//! What is drawn: pixels read back by the png crate, SVG taken apart by a strict little reader of its own.
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use vae_gpu::plot::curves::{self, Panel, Point, Series, TRAINING};
+use vae_gpu::plot::grid::{self, BACKGROUND, GAP};
+
+struct Picture {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>, // (height, width)
+}
+
+fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("vae-gpu-pictures-{}-{name}", std::process::id()))
+}
+
+fn draw(name: &str, tiles: &[f32], shape: (usize, usize), columns: usize) -> Picture {
+    let path = scratch(name);
+    grid::write_png(&path, tiles, shape, columns).unwrap();
+    let mut reader = png::Decoder::new(BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    fs::remove_file(path).unwrap();
+    assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::Eight));
+    Picture { width: info.width as usize, height: info.height as usize, pixels }
+}
+
+#[test]
+fn a_grid_has_every_value_at_its_place_and_lines_between_the_tiles() {
+    let value = |tile: usize, y: usize, x: usize| ((tile * 784 + y * 28 + x) * 7 % 256) as u8;
+    let tiles: Vec<f32> = (0..3 * 784).map(|i| value(0, 0, i) as f32 / 255.0).collect(); // (3, 784), in 2 columns
+    let picture = draw("places", &tiles, (28, 28), 2);
+    let cell = 2 * 28 + GAP;
+    assert_eq!((picture.height, picture.width), (2 * cell + GAP, 2 * cell + GAP));
+    for (i, &got) in picture.pixels.iter().enumerate() {
+        let (y, x) = (i / picture.width, i % picture.width);
+        let tile = y / cell * 2 + x / cell;
+        let separator = y % cell < GAP || x % cell < GAP || tile == 3;
+        let want = if separator { BACKGROUND } else { value(tile, (y % cell - GAP) / 2, (x % cell - GAP) / 2) };
+        assert_eq!(got, want, "pixel ({y}, {x})");
+    }
+}
+
+#[test]
+fn values_outside_are_clamped_and_nan_is_background() {
+    let tile = [-3.0, 7.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.5];
+    let picture = draw("clamped", &tile, (2, 3), 1);
+    let factor = 64 / 3; // the longer side within 64 pixels
+    assert_eq!((picture.height, picture.width), (2 * factor + 2 * GAP, 3 * factor + 2 * GAP));
+    let corner = |y: usize, x: usize| picture.pixels[(GAP + y * factor) * picture.width + GAP + x * factor];
+    let greys: Vec<u8> = (0..6).map(|i| corner(i / 3, i % 3)).collect();
+    assert_eq!(greys, [0, 255, BACKGROUND, 255, 0, 128]);
+}
+
+#[test]
+fn fewer_tiles_than_columns_leave_nothing_empty() {
+    let picture = draw("single", &[1.0; 300 * 17], (300, 17), 8);
+    assert_eq!((picture.height, picture.width), (300 + 2 * GAP, 17 + 2 * GAP));
+}
+
+#[test]
+fn rows_of_a_table_are_strips_of_visible_cells() {
+    let shape = grid::shape_for(30, None);
+    assert_eq!((shape, grid::columns_for(5, shape)), ((1, 30), 1));
+    let picture = draw("strips", &[0.0; 5 * 30], shape, 1);
+    assert_eq!((picture.height, picture.width), (5 * (16 + GAP) + GAP, 30 * 16 + 2 * GAP));
+    let wide = draw("wide", &[0.0; 3000], grid::shape_for(3000, None), 1);
+    assert_eq!((wide.height, wide.width), (8 + 2 * GAP, 3000 + 2 * GAP));
+}
+
+#[test]
+fn shapes_are_the_known_one_or_a_square_or_a_strip() {
+    assert_eq!(grid::shape_for(784, None), (28, 28));
+    assert_eq!(grid::shape_for(560, Some((28, 20))), (28, 20));
+    assert_eq!(grid::shape_for(64, Some((28, 20))), (8, 8), "a shape that does not fit is not used");
+    assert_eq!(grid::shape_for(16, None), (4, 4));
+    assert_eq!(grid::shape_for(4, None), (1, 4), "four columns of a table are no picture");
+    assert_eq!(grid::shape_for(1, None), (1, 1));
+    assert_eq!(grid::shape_for(17, None), (1, 17));
+}
+
+#[test]
+fn default_columns_make_a_square_or_whole_rows() {
+    let columns = [0, 1, 2, 3, 10, 17, 20, 64, 100].map(|count| grid::columns_for(count, (28, 28)));
+    assert_eq!(columns, [1, 1, 2, 3, 5, 6, 5, 8, 10]);
+    assert_eq!(grid::columns_for(16, (28, 7)), 8, "narrow tiles: more of them in a row");
+}
+
+#[test]
+fn reconstructions_stand_under_their_originals() {
+    let originals: Vec<f32> = (0..10).map(|v| v as f32).collect(); // (5, 2)
+    let reconstructions: Vec<f32> = originals.iter().map(|v| v + 100.0).collect();
+    let (tiles, columns) = grid::interleave(&originals, &reconstructions, 2, 3);
+    assert_eq!(columns, 3);
+    let nan = f32::NAN;
+    let want = [
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        [100.0, 101.0, 102.0, 103.0, 104.0, 105.0],
+        [6.0, 7.0, 8.0, 9.0, nan, nan],
+        [106.0, 107.0, 108.0, 109.0, nan, nan],
+    ];
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&tiles), bits(want.as_flattened()));
+    assert!(grid::interleave(&[], &[], 2, 3).0.is_empty());
+}
+
+#[test]
+fn one_original_in_a_grid_of_eight_columns_still_has_its_reconstruction_below() {
+    let (tiles, columns) = grid::interleave(&[0.0], &[1.0], 1, 8);
+    let picture = draw("below", &tiles, (1, 1), columns);
+    let cell = 64 + GAP;
+    assert_eq!(picture.height, 2 * cell + GAP);
+    let at = |y: usize, x: usize| picture.pixels[y * picture.width + x];
+    assert_eq!((at(GAP, GAP), at(cell + GAP, GAP)), (0, 255));
+}
+
+#[test]
+fn normalising_maps_the_range_to_grey_and_keeps_nan() {
+    let mut values = [-2.0, 0.0, 2.0, f32::NAN];
+    grid::normalise(&mut values, -2.0, 2.0);
+    assert_eq!(values[..3], [0.0, 0.5, 1.0]);
+    assert!(values[3].is_nan());
+    let mut constant = [7.0, 7.0, f32::INFINITY];
+    grid::normalise(&mut constant, 7.0, 7.0);
+    assert_eq!(constant, [0.5; 3]);
+
+    assert_eq!(grid::range(&[0.2, 0.4, f32::NAN]), (0.0, 1.0), "pictures keep their greys");
+    assert_eq!(grid::range(&[]), (0.0, 1.0));
+    let mut outlier: Vec<f32> = (0..200).map(|i| i as f32).collect();
+    outlier[0] = 1e9;
+    assert_eq!(grid::range(&outlier), (3.0, 198.0));
+}
+
+#[test]
+fn no_examples_are_an_error_that_names_the_file() {
+    let error = grid::write_png(Path::new("nowhere/samples.png"), &[], (28, 28), 8).unwrap_err();
+    assert_eq!(error.to_string(), "cannot write nowhere/samples.png: there are no examples to draw");
+}
+
+type Attributes = Vec<(String, String)>;
+
+/// All elements, after checking that every tag is closed by its own name under one root, that attributes are quoted
+/// and finite, and that nothing stands unescaped.
+fn elements(svg: &str) -> Vec<(String, Attributes)> {
+    let (mut found, mut open) = (Vec::new(), Vec::new());
+    let mut rest = svg.trim();
+    while let Some(start) = rest.find('<') {
+        let text = &rest[..start];
+        assert!(!text.contains('>') && well_escaped(text), "text {text:?}");
+        assert!(!open.is_empty() || found.is_empty(), "a second root: {rest:?}");
+        let end = start + rest[start..].find('>').expect("a tag that ends");
+        let tag = &rest[start + 1..end];
+        rest = &rest[end + 1..];
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "closing tag");
+            continue;
+        }
+        let (tag, closed) = tag.strip_suffix('/').map_or((tag, false), |t| (t, true));
+        let (name, mut list) = tag.split_once(' ').unwrap_or((tag, ""));
+        let mut attributes = Attributes::new();
+        while !list.trim().is_empty() {
+            let (key, value) = list.trim_start().split_once("=\"").expect("a quoted attribute");
+            let (value, after) = value.split_once('"').expect("a closing quote");
+            assert!(well_escaped(value) && !value.contains("NaN") && !value.contains("inf"), "{name} {key}={value}");
+            attributes.push((key.to_string(), value.to_string()));
+            list = after;
+        }
+        if !closed {
+            open.push(name.to_string());
+        }
+        found.push((name.to_string(), attributes));
+    }
+    assert!(open.is_empty() && rest.is_empty(), "left open: {open:?} {rest:?}");
+    found
+}
+
+fn well_escaped(text: &str) -> bool {
+    text.split('&').skip(1).all(|t| ["amp;", "lt;", "gt;", "quot;"].iter().any(|e| t.starts_with(e)))
+        && !text.contains(|c: char| c.is_control() && c != '\n')
+}
+
+const ONE: [Panel; 1] = [Panel { title: "elbo", unit: "nats per example" }];
+
+fn one_line(points: Vec<(f64, f64)>) -> String {
+    curves::svg("a run", &ONE, &[Series { name: "train", panel: 0, points }])
+}
+
+/// The points of every line, in pixels.
+fn lines(svg: &str) -> Vec<Vec<(f64, f64)>> {
+    let value = |a: &Attributes, key: &str| a.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v).to_string();
+    let point = |text: &str| text.split_once(' ').map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap())).unwrap();
+    elements(svg)
+        .iter()
+        .filter(|(name, a)| name == "path" && value(a, "class").starts_with("line"))
+        .map(|(_, a)| value(a, "d"))
+        .filter(|d| !d.contains('h')) // the legend's
+        .map(|d| d[1..].split('L').map(point).collect())
+        .collect()
+}
+
+fn dots(svg: &str) -> usize {
+    elements(svg).iter().filter(|(name, _)| name == "circle").count()
+}
+
+#[test]
+fn curves_of_a_training_have_three_panels_a_legend_and_both_themes() {
+    let at = |step: u64| Point { step, elbo: -100.0 - 1e4 / step as f64, nll: 75.0 + 1e4 / step as f64, kl: 25.0 };
+    let train: Vec<Point> = (1..301).map(|i| at(i * 100)).collect();
+    let valid: Vec<Point> = (1..5).map(|i| at(i * 7500)).collect();
+    let series = curves::training(&train, &valid);
+    let svg = curves::svg("digits", &TRAINING, &series);
+    assert_eq!(lines(&svg).iter().map(Vec::len).collect::<Vec<_>>(), [300, 4, 300, 4, 300, 4]);
+    assert_eq!(dots(&svg), 12);
+    let texts = [
+        ">digits<",
+        ">elbo<",
+        ">nll<",
+        ">kl<",
+        ">train<",
+        ">valid<",
+        ">step<",
+        ">nats per example<",
+        ">30k<",
+        ">\u{2212}",
+    ];
+    for text in texts {
+        assert!(svg.contains(text), "{text}");
+    }
+    assert!(svg.contains("@media (prefers-color-scheme:dark)"));
+
+    let path = scratch("curves.svg");
+    curves::write(&path, "digits", &TRAINING, &series).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), svg);
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn few_points_or_none_are_still_a_picture() {
+    let none = curves::svg("", &TRAINING, &curves::training(&[], &[]));
+    assert_eq!((lines(&none).len(), dots(&none)), (0, 0));
+    assert_eq!(none.matches("nothing recorded yet").count(), 3);
+    let one = one_line(vec![(1.0, -543.0)]);
+    assert_eq!((lines(&one).len(), dots(&one)), (0, 1));
+    assert_eq!(lines(&one_line(vec![(1.0, 0.0), (2.0, 0.0)])).len(), 1);
+    elements(&curves::svg("no panel", &[], &[]));
+    let astray = Series { name: "train", panel: 7, points: vec![(1.0, 1.0), (2.0, 2.0)] };
+    assert_eq!(lines(&curves::svg("a panel that is not there", &ONE, &[astray])).len(), 0);
+}
+
+#[test]
+fn what_is_not_finite_is_led_past() {
+    let (nan, inf) = (f64::NAN, f64::INFINITY);
+    let svg = one_line(vec![(1.0, -3.0), (2.0, nan), (3.0, -inf), (4.0, -2.0), (nan, -1.0), (5.0, f64::MAX)]);
+    assert_eq!(lines(&svg)[0].len(), 2);
+    assert_eq!(lines(&one_line(vec![(1.0, nan); 5])).len(), 0);
+}
+
+#[test]
+fn long_lines_keep_their_ends_and_every_spike() {
+    let mut points: Vec<(f64, f64)> = (0..100_000).map(|i| (i as f64, (i % 10) as f64)).collect();
+    points[54_321].1 = 15.0;
+    let line = &lines(&one_line(points))[0];
+    assert!((900..=1000).contains(&line.len()), "{} points", line.len());
+    assert!(line.is_sorted_by(|a, b| a.0 <= b.0));
+    let ends = &lines(&one_line(vec![(0.0, 0.0), (99_999.0, 9.0)]))[0];
+    assert_eq!((line[0].0, line[line.len() - 1].0), (ends[0].0, ends[1].0));
+    let top = line.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
+    assert_eq!(line.iter().filter(|p| p.1 == top).count(), 1, "one point stands above all others");
+}
+
+#[test]
+fn a_huge_first_value_does_not_flatten_the_rest() {
+    for count in [5, 50, 2000] {
+        let mut points: Vec<(f64, f64)> = (0..count).map(|i| (i as f64, i as f64 / count as f64)).collect();
+        points[0].1 = -1e12;
+        let svg = one_line(points);
+        assert!(svg.contains(">1 point cut off<"));
+        let rest = lines(&svg)[0][1..].iter().fold((f64::MIN, f64::MAX), |(b, t), p| (p.1.max(b), p.1.min(t)));
+        assert!(rest.0 - rest.1 > 200.0, "{count} points: the others take {} of 240 pixels", rest.0 - rest.1);
+    }
+}
+
+#[test]
+fn a_curve_without_outliers_is_drawn_whole() {
+    for count in [2, 10, 300] {
+        let curve = |of: fn(f64) -> f64| (0..count).map(|i| (i as f64, of(i as f64 / count as f64))).collect();
+        assert!(!one_line(curve(|t| 80.0 - 3.0 * t)).contains("cut off"));
+        assert!(!one_line(curve(|t| if t == 0.0 { 5.0 } else { 0.0 })).contains("cut off"));
+        assert!(!one_line(curve(|t| 25.0 * (1.0 - (-5.0 * t).exp()))).contains("cut off"));
+    }
+}
+
+#[test]
+fn ticks_are_round_numbers_as_short_as_they_can_be() {
+    let labels = |low: f64, high: f64, last: f64| -> Vec<String> {
+        let svg = one_line(vec![(0.0, low), (last, high)]);
+        let texts = svg.split("<text").skip(1).filter_map(|t| t.split(['>', '<']).nth(1).map(str::to_string));
+        texts.filter(|t| t.starts_with(|c: char| c.is_ascii_digit() || c == '\u{2212}')).collect()
+    };
+    let cases: [(f64, f64, f64, &[&str]); 6] = [
+        (-160.0, -100.0, 3000.0, &["\u{2212}160", "\u{2212}110", "0", "500", "3000"]),
+        (0.0, 1.0, 30_000.0, &["0.2", "5k", "30k"]),
+        (-1.0, 1.0, 1_200_000.0, &["\u{2212}0.5", "0", "0.2M", "1.2M"]),
+        (0.0, 1e-6, 2.0, &["2.0e\u{2212}7", "1", "2"]),
+        (0.0, 3e20, 1.0, &["1.0e20", "0", "1"]),
+        (-12345.0, -12344.0, 7.0, &["\u{2212}12345.0", "7"]),
+    ];
+    for (low, high, last, wanted) in cases {
+        let found = labels(low, high, last);
+        for want in wanted {
+            assert!(found.iter().any(|f| f == want), "{want} is not in {found:?}");
+        }
+        assert!(found.len() <= 20 && found.iter().all(|f| f.chars().count() <= 9), "{found:?}");
+    }
+}
+
+#[test]
+fn titles_are_escaped() {
+    let svg = curves::svg("a < b & \"c\" > \u{1b}[31m", &ONE, &[]);
+    elements(&svg);
+    assert!(svg.contains("<title>a &lt; b &amp; &quot;c&quot; &gt;  [31m</title>"));
+    let long = curves::svg(&"é".repeat(200), &ONE, &[]);
+    assert!(long.contains(&format!(">{}…</text>", "é".repeat(72))));
+}
