@@ -9,6 +9,8 @@ use crate::tape::{Decoded, Goal, Order, Tape};
 use std::sync::Arc;
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod driver;
 mod real;
 
