@@ -1,0 +1,42 @@
+// The nonlinearities and their derivatives; numbered as `activation` of src/device/gpu.rs numbers them.
+#pragma once
+
+enum Activation { Identity = 0, Tanh = 1, Relu = 2, Softplus = 3, Gelu = 4, Sigmoid = 5 };
+
+// 1 / (1 + exp(-x)), without overflow on either side.
+__device__ __forceinline__ float sigmoid(float x) {
+    const float e = expf(-fabsf(x)), s = 1.0f / (1.0f + e);
+    return x >= 0.0f ? s : e * s;
+}
+
+// log(1 + exp(x)), without overflow.
+__device__ __forceinline__ float softplus(float x) { return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))); }
+
+constexpr float kGelu = 0.7978845608028654f, kCubic = 0.044715f;  // sqrt(2 / pi)
+
+// f(a)
+__device__ __forceinline__ float activate(int f, float a) {
+    switch (f) {
+        case Tanh: return tanhf(a);
+        case Relu: return a > 0.0f ? a : a == a ? 0.0f : a;  // a NaN stays one: fmaxf would hide it
+        case Softplus: return a == a ? softplus(a) : a;
+        case Gelu: return 0.5f * a * (1.0f + tanhf(kGelu * (a + kCubic * a * a * a)));
+        case Sigmoid: return sigmoid(a);
+        default: return a;
+    }
+}
+
+// f'(a), from y = f(a); of gelu alone from a.
+__device__ __forceinline__ float slope(int f, float y) {
+    switch (f) {
+        case Tanh: return 1.0f - y * y;
+        case Relu: return y > 0.0f ? 1.0f : 0.0f;
+        case Softplus: return -expm1f(-y);  // sigmoid(a) = 1 - exp(-softplus(a))
+        case Gelu: {
+            const float a = y, t = tanhf(kGelu * (a + kCubic * a * a * a));
+            return 0.5f * (1.0f + t) + 0.5f * a * (1.0f - t * t) * kGelu * (1.0f + 3.0f * kCubic * a * a);
+        }
+        case Sigmoid: return y * (1.0f - y);
+        default: return 1.0f;
+    }
+}

@@ -1,0 +1,127 @@
+// The CUDA C++ subset our kernels use, declared for the host compiler; emulator.cpp is the runtime behind it.
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static __attribute__((section("emu_shared")))
+#define __syncthreads() emu::block_barrier(__LINE__)
+#define __shfl_xor_sync(mask, value, lanes) emu::shuffle(__LINE__, mask, value, threadIdx.x % 32 ^ (lanes))
+#define __shfl_down_sync(mask, value, lanes) emu::shuffle(__LINE__, mask, value, emu::below(lanes))
+
+#define EMU_UNCHECKED __attribute__((no_sanitize("thread")))  // part of the emulator, not of a kernel
+
+struct dim3 { unsigned x, y, z; };
+extern const dim3 &threadIdx, &blockIdx, &blockDim, &gridDim;
+
+// As in CUDA, a misaligned 128-bit access is an error: the emulator checks the address of every 16-byte access.
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(4) uchar4 { unsigned char x, y, z, w; };
+
+namespace emu {
+
+// The memory that an argument lets a kernel touch: `rows` pieces of `cols` bytes, `stride` bytes apart.
+struct View {
+    uintptr_t begin;
+    size_t rows, cols, stride;
+    bool writable;
+
+    template <class T>  // a pointer: to one T
+    View(T* p) : begin(uintptr_t(p)), rows(1), cols(sizeof(T)), stride(sizeof(T)), writable(!std::is_const_v<T>) {}
+    template <class M>  // In or Out of kernels/view.cuh: as many T as it has rows and columns
+        requires requires(const M& m) { m.data; }
+    View(const M& m) : View(m.data) { rows = m.rows, cols *= m.cols, stride *= m.stride; }
+    template <class M>  // Data of kernels/data.cuh
+        requires requires(const M& m) { m.values; }
+    View(const M& m)
+        : begin(uintptr_t(m.values)), rows(1), cols(size_t(m.rows) * m.cols * (m.reals ? 4 : 1)), stride(cols + 1),
+          writable(false) {}
+    template <class M>  // a number
+        requires std::is_arithmetic_v<M>
+    View(M) : begin(0), rows(0), cols(0), stride(1), writable(false) {}
+
+    bool holds(uintptr_t a, size_t size) const {
+        if (a < begin || rows == 0) return false;
+        const size_t at = a - begin;
+        return rows == 1 ? at + size <= cols : at / stride < rows && at % stride + size <= cols;
+    }
+};
+
+// A kernel as cuLaunchKernel sees it: `args` point to its arguments, which have these sizes.
+struct Kernel {
+    const char* name;
+    void (*call)(void** args);
+    std::vector<View> (*views)(void** args);
+    std::vector<size_t> sizes;
+};
+extern const std::vector<Kernel> kernels;  // written by build.rs
+const Kernel* find(const char* name);
+
+// Runs a kernel. Returns null, or what went wrong. Not reentrant: the caller holds a lock.
+const char* launch(const Kernel& kernel, dim3 grid, dim3 block, void** args, bool reverse);
+
+void block_barrier(int line);
+uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane);
+void atomic_access(const void* address);
+
+template <class T>
+T shuffle(int line, unsigned mask, T value, unsigned lane) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(T));
+    bits = exchange(line, mask, bits, lane);
+    std::memcpy(&value, &bits, sizeof(T));
+    return value;
+}
+inline unsigned below(unsigned lanes) {
+    const unsigned lane = threadIdx.x % 32;
+    return lane + lanes < 32 ? lane + lanes : lane;
+}
+
+// Writes a kernel's `Kernel` from its signature.
+template <auto K, class Indices> struct Entry;
+template <class... A, void (*K)(A...), size_t... I>
+struct Entry<K, std::index_sequence<I...>> {
+    EMU_UNCHECKED static void call(void** args) { K(*static_cast<A*>(args[I])...); }
+    static std::vector<View> views(void** args) { return {View(*static_cast<A*>(args[I]))...}; }
+    static std::vector<size_t> sizes() { return {sizeof(A)...}; }
+};
+template <class... A>
+std::index_sequence_for<A...> indices(void (*)(A...));
+template <auto K>
+Kernel entry(const char* name) {
+    using E = Entry<K, decltype(indices(K))>;
+    return {name, E::call, E::views, E::sizes()};
+}
+
+}  // namespace emu
+
+// Integers only: a sum of floats would depend on the order of the threads.
+template <class T>
+    requires std::is_integral_v<T>
+EMU_UNCHECKED T atomicAdd(T* p, T v) { emu::atomic_access(p); T old = *p; *p = old + v; return old; }
+
+template <class T>
+T __ldg(const T* p) { return *p; }
+inline unsigned __umulhi(unsigned a, unsigned b) { return uint64_t(a) * b >> 32; }
+inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(unsigned(x)); }
+inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+}
+// sin and cos of pi x
+inline void sincospif(float x, float* s, float* c) {
+    const double turn = 3.14159265358979323846 * x;
+    *s = float(std::sin(turn)), *c = float(std::cos(turn));
+}
+using std::isfinite;

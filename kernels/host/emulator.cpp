@@ -1,0 +1,287 @@
+// Runs the kernels of kernels/*.cu on the CPU, one block at a time, one fiber per thread, so that `cargo test` executes
+// every kernel, and the Rust code that launches it, on a machine without a GPU.
+//
+// Kernels are compiled with -fsanitize=thread but not linked with its runtime: this file defines the __tsan_* hooks
+// itself, and so sees every load and store before it happens. It reports
+//   * an access outside the views that the arguments describe, or a store to one that is read-only;
+//   * a data race: two threads touch a word, at least one stores, and no barrier separates them;
+//   * a barrier or shuffle that some of its threads never reach, a shuffle by or from a lane that its mask leaves out;
+//   * a 128-bit access to an address that is not a multiple of 16;
+//   * reads of shared memory nobody wrote, as NaN: it is filled with them before each block.
+// Not modelled: warp-level ordering (intervals end at __syncthreads only), speed, and anything else.
+#include "cuda.h"
+
+#include <setjmp.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+// Defined by the linker: all `__shared__` variables, and the program or library that this file is part of.
+extern "C" __attribute__((weak)) char __start_emu_shared[], __stop_emu_shared[];
+extern "C" __attribute__((visibility("hidden"))) char __ehdr_start[], _end[];
+
+namespace emu {
+namespace {
+
+enum State : uint8_t { Ready, AtWarp, AtBlock, Done };
+enum Kind : uint8_t { Load, Store, Atomic };
+
+constexpr unsigned kThreads = 1024;
+constexpr size_t kStack = 64 << 10;
+
+struct Thread {
+    jmp_buf context;
+    bool started;             // its fiber runs and can be resumed
+    State state;
+    int line;                 // of the barrier it waits at
+    unsigned mask;            // lanes it waits for, when AtWarp
+    unsigned exchanges;       // how many it has made: two slots serve, for no lane is ahead by more than one
+    uint64_t published[2];    // its operand of the shuffle in progress
+};
+
+// Who last touched a word, and how. Blocks are numbered through all launches, so that old touches need no clearing.
+// `block`, `thread`: kMany once there were several.
+struct Touch { uint64_t block; unsigned thread, interval; };
+constexpr unsigned kMany = ~0u;
+constexpr uint64_t kManyBlocks = ~0ull;
+struct Word { uint64_t launch = 0; Touch store{}, load{}, atomic{}; };
+
+using Page = std::array<Word, 1024>;
+std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;  // by address / 4096
+uintptr_t last_page = ~uintptr_t(0);
+Page* last;
+
+Thread threads[kThreads];
+unsigned thread_count;
+char* stacks;
+std::vector<View> views;
+ucontext_t scheduler_start;
+jmp_buf scheduler;
+uint64_t launch_number, first_block = 1;
+unsigned current, interval;
+const Kernel* kernel;
+void** arguments;
+std::string error;
+dim3 thread_index, block_index, block_dim, grid_dim;
+bool inside;  // a kernel is running: the hooks are live
+
+unsigned block_number() { return block_index.x + grid_dim.x * block_index.y; }
+
+void to_scheduler() {
+    if (!_setjmp(threads[current].context)) _longjmp(scheduler, 1);
+}
+
+[[noreturn]] void fail(const std::string& what) {  // abandons the launch
+    error = std::string(kernel->name) + ": block " + std::to_string(block_number()) + ", thread " +
+            std::to_string(current) + ": " + what;
+    for (Thread& t : threads) t.started = false;
+    _longjmp(scheduler, 1);
+}
+
+void wait(State state, int line, unsigned mask) {
+    Thread& t = threads[current];
+    t.state = state, t.line = line, t.mask = mask;
+    to_scheduler();
+}
+
+void check(uintptr_t a, size_t size, Kind kind) {
+    auto within = [&](const void* lo, const void* hi) { return a >= uintptr_t(lo) && a + size <= uintptr_t(hi); };
+    if (within(stacks, stacks + kThreads * kStack)) return;
+    const bool shared = within(__start_emu_shared, __stop_emu_shared);
+    const View* view = nullptr;  // where views share memory, one that may be written
+    auto what = [&] {
+        if (shared) return std::string("shared memory");
+        return "view " + std::to_string(view - views.data()) + " + " + std::to_string(a - view->begin) + " bytes";
+    };
+    if (!shared) {
+        for (const View& v : views)
+            if (v.holds(a, size) && (!view || v.writable)) view = &v;
+        if (!view) {
+            if (within(__ehdr_start, _end)) return;  // constants and built-in variables
+            fail(std::string(kind == Load ? "load" : "store") + " outside every view of the launch");
+        }
+        if (kind != Load && !view->writable) fail("store to read-only " + what());
+    }
+    if (size == 16 && a % 16) fail("misaligned 128-bit access to " + what());
+    const uint64_t block = first_block + block_number();
+    for (uintptr_t word = a & ~uintptr_t(3); word < a + size; word += 4) {
+        if (word / 4096 != last_page) {
+            auto& page = pages[last_page = word / 4096];
+            if (!page) page = std::make_unique<Page>();
+            last = page.get();
+        }
+        Word& w = (*last)[word % 4096 / 4];
+        if (w.launch != launch_number) w = {launch_number, {}, {}, {}};
+        auto conflicts = [&](const Touch& t) {  // with an access by this thread, now
+            if (t.block == 0 || (shared && t.block != block)) return false;
+            if (t.block != block) return true;
+            return t.interval == interval && t.thread != current;
+        };
+        auto record = [&](Touch& t) {
+            if (t.block != 0 && t.block != block && !shared) t.block = kManyBlocks;
+            else if (t.block == block && t.interval == interval && t.thread != current) t.thread = kMany;
+            else t = {block, current, interval};
+        };
+        if (conflicts(w.store) || (kind != Load && conflicts(w.load)) || (kind != Atomic && conflicts(w.atomic)))
+            fail("data race on " + what());
+        record(kind == Store ? w.store : kind == Load ? w.load : w.atomic);
+    }
+}
+
+void access(const void* address, size_t size, Kind kind) {
+    if (!inside) return;
+    inside = false;  // the checks may use library code that was compiled along with the kernels, hooks and all
+    check(uintptr_t(address), size, kind);
+    inside = true;
+}
+
+// A fiber lives on from block to block and from launch to launch.
+void fiber() {
+    for (;;) {
+        inside = true;
+        kernel->call(arguments);
+        inside = false;
+        threads[current].state = Done;
+        to_scheduler();
+    }
+}
+
+void resume(Thread& t) {
+    if (_setjmp(scheduler)) return;
+    if (t.started) _longjmp(t.context, 1);
+    t.started = true;
+    ucontext_t start;
+    getcontext(&start);
+    start.uc_stack = {.ss_sp = stacks + (&t - threads) * kStack, .ss_flags = 0, .ss_size = kStack};
+    start.uc_link = nullptr;
+    makecontext(&start, fiber, 0);
+    setcontext(&start);
+}
+
+// Lets every group of lanes continue whose members all wait at the same shuffle.
+bool release_warps() {
+    bool released = false;
+    for (unsigned w = 0; w < thread_count; w += 32)
+        for (int lane = 0; lane < 32; ++lane) {
+            const Thread& t = threads[w + lane];
+            if (t.state != AtWarp) continue;
+            const unsigned mask = t.mask;
+            bool complete = true;
+            for (int l = 0; l < 32 && complete; ++l) {
+                const Thread& o = threads[w + l];
+                complete = !(mask >> l & 1) || (o.state == AtWarp && o.line == t.line && o.mask == mask);
+            }
+            for (int l = 0; complete && l < 32; ++l)
+                if (mask >> l & 1) threads[w + l].state = Ready;
+            released |= complete;
+        }
+    return released;
+}
+
+// Lets the block continue if all its threads wait at the same __syncthreads. One that returned never will.
+bool release_block() {
+    for (unsigned i = 0; i < thread_count; ++i)
+        if (threads[i].state != AtBlock || threads[i].line != threads[0].line) return false;
+    for (unsigned i = 0; i < thread_count; ++i) threads[i].state = Ready;
+    ++interval;
+    return true;
+}
+
+void run_block(bool reverse) {
+    if (__start_emu_shared) std::memset(__start_emu_shared, 0xff, __stop_emu_shared - __start_emu_shared);
+    for (unsigned i = 0; i < thread_count; ++i) threads[i].state = Ready, threads[i].exchanges = 0;
+    do {
+        bool done = true;
+        for (unsigned i = 0; i < thread_count; ++i) {
+            current = reverse ? thread_count - 1 - i : i;
+            thread_index = {current % block_dim.x, current / block_dim.x, 0};
+            if (threads[current].state == Ready) resume(threads[current]), inside = false;
+            if (!error.empty()) return;
+            done &= threads[current].state == Done;
+        }
+        if (done) return;
+    } while (release_warps() || release_block());
+    auto describe = [](size_t i) {
+        const auto line = " waits at line " + std::to_string(threads[i].line);
+        return "thread " + std::to_string(i) + (threads[i].state == Done ? " returned" : line);
+    };
+    unsigned a = 0, b = 0;
+    while (threads[a].state == Done) ++a;
+    while (b + 1 < thread_count && threads[b].state == threads[a].state && threads[b].line == threads[a].line) ++b;
+    error = std::string(kernel->name) + ": divergent barrier: " + describe(a) + ", " + describe(b);
+    for (Thread& t : threads) t.started = false;
+}
+
+}  // namespace
+
+void block_barrier(int line) { inside = false; wait(AtBlock, line, 0); inside = true; }
+
+uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane) {
+    inside = false;
+    if (!(mask >> current % 32 & 1) || !(mask >> lane & 1)) fail("a shuffle by or from a lane that its mask leaves out");
+    Thread& t = threads[current];
+    const unsigned slot = t.exchanges++ % 2;
+    t.published[slot] = value;
+    wait(AtWarp, line, mask);  // every lane has published
+    value = threads[current / 32 * 32 + lane].published[slot];
+    inside = true;
+    return value;
+}
+
+void atomic_access(const void* address) { access(address, 4, Atomic); }
+
+const Kernel* find(const char* name) {
+    for (const Kernel& k : kernels)
+        if (!std::strcmp(k.name, name)) return &k;
+    return nullptr;
+}
+
+const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool reverse) {
+    thread_count = block.x * block.y * block.z;
+    if (thread_count == 0 || thread_count % 32 || thread_count > kThreads)
+        return "block size must be a multiple of 32, at most 1024";
+    if (grid.x == 0 || grid.y == 0 || grid.y > 65535) return "grid size must be at least 1, and y at most 65535";
+    if (!stacks)
+        stacks = static_cast<char*>(mmap(nullptr, kThreads * kStack, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    kernel = &k, arguments = args, grid_dim = grid, block_dim = block;
+    views = k.views(args), error.clear(), ++launch_number;
+    for (unsigned b = 0; b < grid.x * grid.y && error.empty(); ++b) {
+        block_index = {b % grid.x, b / grid.x, 0}, interval = 0;
+        run_block(reverse);
+    }
+    first_block += uint64_t(grid.x) * grid.y;
+    return error.empty() ? nullptr : error.c_str();
+}
+
+}  // namespace emu
+
+const dim3 &threadIdx = emu::thread_index, &blockIdx = emu::block_index;
+const dim3 &blockDim = emu::block_dim, &gridDim = emu::grid_dim;
+
+// The interface to Rust: `Grid` of src/device/driver.rs.
+struct Grid { unsigned blocks[2], threads; };
+extern "C" const char* emu_launch(const char* name, Grid grid, void** args, bool reverse) {
+    const emu::Kernel* k = emu::find(name);
+    const dim3 blocks = {grid.blocks[0], grid.blocks[1], 1};
+    return k ? emu::launch(*k, blocks, {grid.threads, 1, 1}, args, reverse) : "no such kernel";
+}
+
+// What -fsanitize=thread makes the compiler call before every load and store.
+#define HOOKS(n)                                                             \
+    void __tsan_read##n(void* p) { emu::access(p, n, emu::Load); }           \
+    void __tsan_write##n(void* p) { emu::access(p, n, emu::Store); }         \
+    void __tsan_unaligned_read##n(void* p) { emu::access(p, n, emu::Load); } \
+    void __tsan_unaligned_write##n(void* p) { emu::access(p, n, emu::Store); }
+extern "C" {
+HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
+void __tsan_read_range(void* p, size_t n) { emu::access(p, n, emu::Load); }
+void __tsan_write_range(void* p, size_t n) { emu::access(p, n, emu::Store); }
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+}

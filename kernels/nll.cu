@@ -1,0 +1,131 @@
+// -log p(x|z), in nats, and its gradient. Row b K + k of `out` belongs to row b of x.
+// x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
+#include "activation.cuh"
+#include "reduce.cuh"
+#include "step.cuh"
+#include "view.cuh"
+
+// nll[row] = sum_j softplus(l) - l x: -[x log s(l) + (1 - x) log(1 - s(l))] from the logits l.  A block for each row.
+__device__ __forceinline__ float bernoulli(float l, float x) {
+    return fmaxf(l, 0.0f) - l * x + log1pf(expf(-fabsf(l)));
+}
+
+extern "C" __global__ void __launch_bounds__(256) bernoulli_forward(Out nll, In out, In x, int samples) {
+    __shared__ float scratch[32];
+    const int row = blockIdx.x, example = row / samples;
+    float sum = 0.0f;
+    for (int col = 4 * threadIdx.x; col < x.cols; col += 4 * blockDim.x) {
+        const float4 l = load4(out, row, col), t = load4(x, example, col);
+        sum += bernoulli(l.x, t.x);
+        if (col + 1 < x.cols) sum += bernoulli(l.y, t.y);
+        if (col + 2 < x.cols) sum += bernoulli(l.z, t.z);
+        if (col + 3 < x.cols) sum += bernoulli(l.w, t.w);
+    }
+    sum = block_sum(sum, scratch);
+    if (threadIdx.x == 0) nll(row, 0) = sum;
+}
+
+// dout = weight (s(l) - x); zero from step.rows on.
+extern "C" __global__ void __launch_bounds__(256) bernoulli_backward(Out dout, Out16 dout16, In out, In x, In weight,
+                                                                     const Step* step, int samples) {
+    for (Quads q(out); q.more(); q.next()) {
+        const int example = q.row / samples;
+        float4 d = {0.0f, 0.0f, 0.0f, 0.0f};
+        if (example < (int)step->rows) {
+            const float4 l = load4(out, q.row, q.col), t = load4(x, example, q.col);
+            const float w = weight(q.row, 0);
+            d = {w * (sigmoid(l.x) - t.x), w * (sigmoid(l.y) - t.y), w * (sigmoid(l.z) - t.z),
+                 w * (sigmoid(l.w) - t.w)};
+        }
+        store4(dout, q.row, q.col, d);
+        store4(dout16, q.row, q.col, d);
+    }
+}
+
+// The log-variance of element (row, col): none (then `fixed` holds), one, one a column, or one an element.
+struct LogVariance {
+    In learned;
+    float fixed;
+    __device__ __forceinline__ float operator()(int row, int col) const {
+        return learned.rows == 0 ? fixed : learned(learned.rows == 1 ? 0 : row, learned.cols == 1 ? 0 : col);
+    }
+};
+
+// nll[row] = 1/2 sum_j (log 2 pi + logvar + (x - m)^2 exp(-logvar)), m = out or s(out).  A block for each row.
+extern "C" __global__ void __launch_bounds__(256) gaussian_forward(Out nll, In out, In logvar, In x, int samples,
+                                                                   int squash, float fixed) {
+    __shared__ float scratch[32];
+    const LogVariance lv = {logvar, fixed};
+    const int row = blockIdx.x, example = row / samples;
+    float sum = 0.0f;
+    for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
+        const float o = out(row, col), error = x(example, col) - (squash ? sigmoid(o) : o), v = lv(row, col);
+        sum += 1.8378770664093453f + v + error * error * expf(-v);
+    }
+    sum = block_sum(sum, scratch);
+    if (threadIdx.x == 0) nll(row, 0) = 0.5f * sum;
+}
+
+// dout = weight (m - x) exp(-logvar) dm/dout; zero from step.rows on.
+// dlogvar = weight 1/2 (1 - (x - m)^2 exp(-logvar)), where each element has its own (network): else dlogvar has no rows.
+// partial[block] = the sum of dlogvar over the rows of this block, where one serves all (scalar): else no rows.
+extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Out dlogvar, Out partial, In out,
+                                                                    In logvar, In x, In weight, const Step* step,
+                                                                    int samples, int squash, float fixed) {
+    __shared__ float scratch[32];
+    const LogVariance lv = {logvar, fixed};
+    float sum = 0.0f;
+    for (int row = blockIdx.x; row < out.rows; row += gridDim.x) {
+        const int example = row / samples;
+        const bool real = example < (int)step->rows;
+        const float w = real ? weight(row, 0) : 0.0f;
+        for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
+            float d = 0.0f, dv = 0.0f;
+            if (real) {
+                const float o = out(row, col), m = squash ? sigmoid(o) : o, precision = expf(-lv(row, col));
+                const float error = m - x(example, col);
+                d = w * error * precision * (squash ? m * (1.0f - m) : 1.0f);
+                dv = w * 0.5f * (1.0f - error * error * precision);
+            }
+            dout(row, col) = d;
+            if (dlogvar.rows) dlogvar(row, col) = dv;
+            sum += dv;
+        }
+    }
+    if (partial.rows) {
+        sum = block_sum(sum, scratch);
+        if (threadIdx.x == 0) partial(0, blockIdx.x) = sum;
+    }
+}
+
+// The second stage of a scalar log-variance: dlogvar = the sum of what the blocks left.  One block.
+extern "C" __global__ void __launch_bounds__(256) logvar_scalar_backward(Out dlogvar, In partial) {
+    __shared__ float scratch[32];
+    float sum = 0.0f;
+    for (int i = threadIdx.x; i < partial.cols; i += blockDim.x) sum += partial(0, i);
+    sum = block_sum(sum, scratch);
+    if (threadIdx.x == 0) dlogvar(0, 0) = sum;
+}
+
+// dlogvar[col] = sum_row weight 1/2 (1 - (x - m)^2 exp(-logvar)).  logvar, dlogvar: (1, input). A block for 8 columns.
+extern "C" __global__ void __launch_bounds__(256) logvar_shared_backward(Out dlogvar, In out, In logvar, In x,
+                                                                         In weight, const Step* step, int samples,
+                                                                         int squash) {
+    __shared__ float scratch[8][kColumns];
+    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2), rows = (int)step->rows * samples;
+    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
+    if (col < x.cols) {
+        float4 v = load4(logvar, 0, col);
+        for (int row = threadIdx.x / 2; row < rows; row += blockDim.x / 2) {
+            float4 o = load4(out, row, col), t = load4(x, row / samples, col);
+            const float w = weight(row, 0);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const float m = squash ? sigmoid(component(o, i)) : component(o, i), error = m - component(t, i);
+                component(sum, i) += w * 0.5f * (1.0f - error * error * expf(-component(v, i)));
+            }
+        }
+    }
+    const float total = column_sum(sum, scratch);
+    if (threadIdx.x < kColumns && first + (int)threadIdx.x < x.cols) dlogvar(0, first + threadIdx.x) = total;
+}

@@ -1,0 +1,48 @@
+// Sums over a warp, a block, and columns, each in a fixed order: the same numbers give the same sum every time.
+#pragma once
+
+// The result is in every lane. All 32 take part.
+__device__ __forceinline__ float warp_sum(float v) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(0xffffffffu, v, lanes);
+    return v;
+}
+
+__device__ __forceinline__ float warp_max(float v) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, lanes));
+    return v;
+}
+
+// The result is in every thread. `scratch` holds one float per warp; it may be used again at once.
+__device__ __forceinline__ float block_sum(float v, float* scratch) {
+    const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    v = warp_sum(v);
+    if (lane == 0) scratch[warp] = v;
+    __syncthreads();
+    v = warp_sum(lane < warps ? scratch[lane] : 0.0f);
+    __syncthreads();
+    return v;
+}
+
+// Sums eight columns over a block of 256 threads. Thread t brings its part of columns 4 (t % 2) .. + 4, from rows
+// t / 2, t / 2 + 128, ...; thread t < 8 gets the sum of column t, the others 0. Call it once for a scratch.
+constexpr int kColumns = 8;
+__device__ __forceinline__ float column_sum(float4 v, float (&scratch)[8][kColumns]) {
+    for (int lanes = 16; lanes > 1; lanes /= 2) {
+        v.x += __shfl_xor_sync(0xffffffffu, v.x, lanes);
+        v.y += __shfl_xor_sync(0xffffffffu, v.y, lanes);
+        v.z += __shfl_xor_sync(0xffffffffu, v.z, lanes);
+        v.w += __shfl_xor_sync(0xffffffffu, v.w, lanes);
+    }
+    const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (lane < 2) {
+        scratch[warp][4 * lane] = v.x;
+        scratch[warp][4 * lane + 1] = v.y;
+        scratch[warp][4 * lane + 2] = v.z;
+        scratch[warp][4 * lane + 3] = v.w;
+    }
+    __syncthreads();
+    float sum = 0.0f;
+    if (threadIdx.x < kColumns)
+        for (int w = 0; w < 8; ++w) sum += scratch[w][threadIdx.x];
+    return sum;
+}

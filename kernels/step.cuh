@@ -1,0 +1,20 @@
+// What changes from one step to the next, in device memory. Word for word `Step::words` of src/step.rs.
+#pragma once
+
+struct Step {
+    unsigned key[2];  // the halves of the seed
+    unsigned index, epoch, position, rows, first_row, slot;
+    float lr, beta, correction1, correction2;
+    unsigned shuffle[8];
+    unsigned spare[4];
+};
+
+// The steps planned. `step_next` moves table[cursor] to `now`, which all other kernels read. `halted`: a loss was not
+// finite, and no parameter changes until the host has written the next plan.
+struct Plan {
+    Step now;
+    unsigned cursor, halted, spare[6];
+    Step table[256];
+};
+
+static_assert(sizeof(Step) == 24 * 4 && sizeof(Plan) == (24 + 8 + 256 * 24) * 4, "as src/step.rs and gpu.rs write it");

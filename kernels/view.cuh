@@ -1,0 +1,116 @@
+// A matrix operand, passed by value: what `In(view)` and `Out(view)` of src/device/kernels.rs become. Row-major; rows
+// begin `stride` elements apart. A kernel can store through `Out` only.
+#pragma once
+
+struct In {
+    const float* data;
+    int rows, cols, stride;
+    __device__ __forceinline__ const float& operator()(int row, int col) const {
+        return data[(size_t)row * stride + col];
+    }
+};
+
+struct Out {
+    float* data;
+    int rows, cols, stride;
+    __device__ __forceinline__ float& operator()(int row, int col) const { return data[(size_t)row * stride + col]; }
+};
+
+// The same places in the arena of bf16, as bits. No rows: the step does not need a copy in bf16.
+struct In16 {
+    const unsigned short* data;
+    int rows, cols, stride;
+    __device__ __forceinline__ const unsigned short& operator()(int row, int col) const {
+        return data[(size_t)row * stride + col];
+    }
+};
+
+struct Out16 {
+    unsigned short* data;
+    int rows, cols, stride;
+    __device__ __forceinline__ unsigned short& operator()(int row, int col) const {
+        return data[(size_t)row * stride + col];
+    }
+};
+
+// Kernels walk over quads: four columns of a row, `col` a multiple of four. Whole views start on 256 bytes and their
+// strides are multiples of eight, so most quads are one 128-bit access; a half of `[mu | logvar]` may start anywhere.
+template <class View>
+__device__ __forceinline__ bool whole_quad(const View& v, int col) {
+    return col + 4 <= v.cols && (size_t)v.data % 16 == 0 && v.stride % 4 == 0;
+}
+
+// Four columns; zero beyond the last.
+template <class View>
+__device__ __forceinline__ float4 load4(const View& v, int row, int col) {
+    const auto* p = &v(row, col);
+    if (whole_quad(v, col)) return *reinterpret_cast<const float4*>(p);
+    float4 quad = {0.0f, 0.0f, 0.0f, 0.0f};
+    if (col < v.cols) quad.x = p[0];
+    if (col + 1 < v.cols) quad.y = p[1];
+    if (col + 2 < v.cols) quad.z = p[2];
+    if (col + 3 < v.cols) quad.w = p[3];
+    return quad;
+}
+
+// Only what is not padding: that stays zero.
+__device__ __forceinline__ void store4(const Out& v, int row, int col, float4 quad) {
+    float* p = &v(row, col);
+    if (whole_quad(v, col)) {
+        *reinterpret_cast<float4*>(p) = quad;
+        return;
+    }
+    if (col < v.cols) p[0] = quad.x;
+    if (col + 1 < v.cols) p[1] = quad.y;
+    if (col + 2 < v.cols) p[2] = quad.z;
+    if (col + 3 < v.cols) p[3] = quad.w;
+}
+
+// Rounds to the nearest bf16, ties to even. A NaN stays one.
+__device__ __forceinline__ unsigned short bf16(float x) {
+    const unsigned bits = __float_as_uint(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (unsigned short)(bits >> 16 | 0x40u);
+    return (unsigned short)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+// Nothing where the view has no rows.
+__device__ __forceinline__ void store4(const Out16& v, int row, int col, float4 quad) {
+    if (v.rows == 0) return;
+    unsigned short* p = &v(row, col);
+    const unsigned short x = bf16(quad.x), y = bf16(quad.y), z = bf16(quad.z), w = bf16(quad.w);
+    if (col + 4 <= v.cols && (size_t)v.data % 8 == 0 && v.stride % 4 == 0) {
+        *reinterpret_cast<uint2*>(p) = {(unsigned)x | (unsigned)y << 16, (unsigned)z | (unsigned)w << 16};
+        return;
+    }
+    if (col < v.cols) p[0] = x;
+    if (col + 1 < v.cols) p[1] = y;
+    if (col + 2 < v.cols) p[2] = z;
+    if (col + 3 < v.cols) p[3] = w;
+}
+
+// Component `i` of a quad; with `i` known at compile time it costs nothing.
+__device__ __forceinline__ float& component(float4& quad, int i) {
+    return i == 0 ? quad.x : i == 1 ? quad.y : i == 2 ? quad.z : quad.w;
+}
+
+// This thread's share of all quads of a matrix, in a grid of any size:  for (Quads q(view); q.more(); q.next())
+struct Quads {
+    unsigned i, end, per_row;
+    int row, col;
+
+    template <class View>
+    __device__ __forceinline__ explicit Quads(const View& v)
+        : i(blockIdx.x * blockDim.x + threadIdx.x), per_row((unsigned)(v.cols + 3) / 4) {
+        end = (unsigned)v.rows * per_row;
+        place();
+    }
+    __device__ __forceinline__ bool more() const { return i < end; }
+    __device__ __forceinline__ void next() {
+        i += gridDim.x * blockDim.x;
+        place();
+    }
+    __device__ __forceinline__ void place() {
+        row = (int)(i / per_row);
+        col = (int)(i % per_row) * 4;
+    }
+};
