@@ -141,7 +141,7 @@ API cuLaunchKernel(const emu::Kernel* kernel, unsigned grid_x, unsigned grid_y, 
         std::vector<void*> pointers;
         for (auto& value : values) pointers.push_back(value.data());
         for (const emu::View& v : kernel->views(pointers.data()))
-            if (v.rows && !allocated(v.begin, v.bytes())) {
+            if (v.rows && v.cols && !allocated(v.begin, (v.rows - 1) * v.stride + v.cols)) {
                 fprintf(stderr, "stand-in: %s: a view lies outside every allocation\n", kernel->name);
                 return IllegalAddress;
             }

@@ -75,16 +75,21 @@ impl Memory {
     }
 
     /// Waits for all work before it. Not inside a capture.
-    pub fn download<T: bytemuck::Pod>(&self, stream: &CudaStream, at: usize, dst: &mut [T]) -> Result<()> {
-        let dst: &mut [u8] = bytemuck::cast_slice_mut(dst);
-        if !dst.is_empty() {
-            let src = self.at(at..at + dst.len());
-            // SAFETY: `at` checked the range, and `dst` outlives the copy, for which we wait below: where the copy was
-            // enqueued but the wait fails, the context is lost and nothing is written any more.
-            unsafe { result::memcpy_dtoh_async(dst, src, stream.cu_stream()) }
-                .map_err(|e| because("cannot download", e))?;
+    pub fn download(&self, stream: &CudaStream, src: Range<usize>) -> Result<Vec<f32>> {
+        let mut dst = vec![0.0f32; src.len() / 4];
+        if dst.is_empty() {
+            return wait(stream).map(|()| dst);
         }
-        wait(stream)
+        let src = self.at(src.start..src.start + 4 * dst.len());
+        // SAFETY: `at` checked the range. `dst` outlives the copy: below we wait for it, and never free it if we cannot.
+        let copied = unsafe { result::memcpy_dtoh_async(&mut dst, src, stream.cu_stream()) };
+        match copied.map_err(|e| because("cannot download", e)).and_then(|()| wait(stream)) {
+            Ok(()) => Ok(dst),
+            Err(e) => {
+                std::mem::forget(dst);
+                Err(e)
+            }
+        }
     }
 }
 

@@ -1,0 +1,304 @@
+//! The GPU path against the stand-in libraries of kernels/host: the driver layer as it is shipped, without a GPU. They
+//! are found by dlopen, so each test runs this executable once more, with their folder on LD_LIBRARY_PATH.
+#![cfg(feature = "cuda")]
+use std::collections::HashSet;
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+use vae_gpu::Result;
+use vae_gpu::arena::{Layout, View};
+use vae_gpu::device::cuda::{Choice, Cuda, IMAGE, detect, libraries};
+use vae_gpu::device::driver::{Arg, Driver, Epilogue, Factor, Grid, Precision, Product};
+use vae_gpu::rng;
+
+/// What the helper process does, from its environment.
+const SCENARIO: &str = "STAND_IN_SCENARIO";
+const NAMES: &[&str] = &["gemm", "cast", "step_next"];
+
+struct Outcome {
+    success: bool,
+    /// What the scenario gave, a number or a sentence a line.
+    lines: Vec<String>,
+    stderr: String,
+    /// The names of all calls to the driver and cuBLAS, in order.
+    trace: Vec<String>,
+}
+
+fn stand_in(scenario: &str, env: &[(&str, &str)]) -> Outcome {
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let trace = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("standin-{}-{number}", std::process::id()));
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "helper", "--nocapture", "--test-threads=1"]);
+    command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
+    command.env(SCENARIO, scenario).env("STAND_IN_TRACE", &trace).envs(env.iter().copied());
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let calls = std::fs::read_to_string(&trace).unwrap_or_default();
+    let _ = std::fs::remove_file(&trace);
+    Outcome {
+        success: output.status.success(),
+        lines: stdout.lines().filter_map(|line| line.split_once("> ")).map(|(_, rest)| rest.to_string()).collect(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        trace: calls.lines().map(String::from).collect(),
+    }
+}
+
+/// Not a test: the other process.
+#[test]
+fn helper() {
+    let Ok(scenario) = env::var(SCENARIO) else { return };
+    let mut say = |line: String| println!("\n> {line}");
+    let result = match scenario.as_str() {
+        "fp32" => products(Precision::Fp32, &mut say),
+        "tf32" => products(Precision::Tf32, &mut say),
+        "bf16" => products(Precision::Bf16, &mut say),
+        "report" => {
+            detect::Report::look().to_string().lines().for_each(|line| say(line.into()));
+            Ok(())
+        }
+        "ordinal" => Cuda::new(1, &small(), Precision::Fp32, NAMES, IMAGE).map(drop),
+        _ => panic!("no scenario {scenario}"),
+    };
+    if let Err(why) = result {
+        say(format!("error {}: {why}", why.exit_code()));
+    }
+}
+
+fn small() -> Layout {
+    let mut layout = Layout::training();
+    layout.activation(3, 5);
+    layout
+}
+
+/// Rounded to bf16, ties to even.
+fn bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+}
+
+/// The three products of a layer, launched, captured and replayed, against plain loops in f64.
+fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
+    let mut layout = Layout::training();
+    let (weight, bias) = (layout.parameter(33, 17), layout.parameter(1, 33));
+    let (x, y) = (layout.activation(5, 17), layout.activation(5, 33));
+    let (dx, dy, dweight) = (layout.d(x), layout.d(y), layout.d(weight));
+    let mut cuda = Cuda::new(0, &layout, precision, NAMES, IMAGE)?;
+    cuda.notes().iter().for_each(|note| say(format!("note: {note}")));
+    if env::var_os("STAND_IN_TIMED").is_some() {
+        cuda.choose(Choice::Fastest);
+    }
+
+    let value =
+        |v: View, i: usize| (rng::philox([i as u32, v.offset as u32, 0, 0], [1, 2])[0] >> 8) as f32 / 16e6 - 0.5;
+    for v in [weight, bias, x, dy] {
+        for row in 0..v.rows {
+            let values: Vec<f32> = (0..v.cols).map(|col| value(v, row * v.cols + col)).collect();
+            cuda.upload(v.at(row, 0), &values)?;
+        }
+        if precision == Precision::Bf16 {
+            cuda.launch("cast", Grid { blocks: [1, 1], threads: 64 }, &[Arg::View16(v), Arg::View(v)])?;
+        }
+    }
+    let step = [
+        (Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::BiasRelu(bias) }, "forward"),
+        (Product { c: dx, a: Factor::N(dy), b: Factor::N(weight), epilogue: Epilogue::None }, "data"),
+        (Product { c: dweight, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None }, "weights"),
+    ];
+    let operand = |v: View, row: usize, col: usize| {
+        let x = value(v, row * v.cols + col);
+        f64::from(if precision == Precision::Bf16 { bf16(x) } else { x })
+    };
+    let at = |f: Factor, row: usize, col: usize| match f {
+        Factor::N(v) => operand(v, row, col),
+        Factor::T(v) => operand(v, col, row),
+    };
+    let mut run = |cuda: &mut Cuda| -> Result<()> {
+        for (product, _) in &step {
+            if !cuda.product(product)? {
+                say("no epilogue".into());
+                assert!(cuda.product(&Product { epilogue: Epilogue::None, ..*product })?);
+            }
+        }
+        Ok(())
+    };
+    let check = |cuda: &mut Cuda| -> Result<()> {
+        for (Product { c, a, b, epilogue }, name) in &step {
+            let got = cuda.download(c.padded())?;
+            for (i, &got) in got.iter().enumerate() {
+                let (row, col) = (i / c.stride, i % c.stride);
+                let mut want = 0.0;
+                if col < c.cols {
+                    want = (0..a.shape().1).map(|k| at(*a, row, k) * at(*b, k, col)).sum();
+                    if let Epilogue::BiasRelu(bias) = epilogue
+                        && env::var_os("STAND_IN_EPILOGUES").is_none()
+                    {
+                        want = (want + f64::from(value(*bias, col))).max(0.0);
+                    }
+                }
+                // f32 sums of at most 33 products of numbers below 0.5
+                assert!((f64::from(got) - want).abs() < 1e-6, "{name} ({row}, {col}): got {got}, want {want}");
+            }
+        }
+        Ok(())
+    };
+
+    cuda.load(&[7; 12], 3, 4, false)?;
+    cuda.write_plan(0, &[1; 8])?;
+    let ms = cuda.time(&mut run)?;
+    assert!(ms >= 0.0);
+    check(&mut cuda)?;
+    // Replays compute it anew.
+    cuda.begin_capture()?;
+    assert!(cuda.download(0..1).is_err() && cuda.upload(0, &[0.0]).is_err() && cuda.mark().is_err());
+    let recorded = cuda.zero(y.padded()).and_then(|()| run(&mut cuda));
+    let ended = cuda.end_capture();
+    recorded.and(ended)?;
+    cuda.zero(dx.padded())?;
+    cuda.zero(dweight.padded())?;
+    cuda.replay(3)?;
+    check(&mut cuda)?;
+    cuda.forget();
+    assert!(cuda.replay(1).is_err());
+    say("done".into());
+    Ok(())
+}
+
+#[test]
+fn products_agree_with_plain_loops_launched_and_replayed() {
+    for (precision, epilogues) in
+        [("fp32", None), ("tf32", None), ("bf16", None), ("fp32", Some("0")), ("bf16", Some("0"))]
+    {
+        let env: Vec<_> = epilogues.map(|e| ("STAND_IN_EPILOGUES", e)).into_iter().collect();
+        let o = stand_in(precision, &env);
+        assert!(o.success, "{precision}: {}", o.stderr);
+        let want: &[&str] = if epilogues.is_some() { &["no epilogue", "no epilogue", "done"] } else { &["done"] };
+        assert_eq!(o.lines, want, "{precision}");
+        let products: Vec<_> = o.trace.iter().filter(|call| *call == "cublasLtMatmul").collect();
+        assert_eq!(products.len(), 6, "one call a product, launched and captured");
+        let searches: Vec<_> = o.trace.iter().filter(|call| *call == "cublasLtMatmulAlgoGetHeuristic").collect();
+        assert_eq!(searches.len(), if epilogues.is_some() { 4 } else { 3 }, "one search a product, answered or not");
+    }
+}
+
+#[test]
+fn algorithms_can_be_timed() {
+    let o = stand_in("fp32", &[("STAND_IN_TIMED", "1")]);
+    assert!(o.success && o.lines == ["done"], "{}", o.stderr);
+    assert!(o.trace.iter().filter(|call| *call == "cublasLtMatmul").count() > 30);
+}
+
+#[test]
+fn without_cublas_our_own_kernel_multiplies_and_says_so_once() {
+    for (fail, why) in [
+        (("STAND_IN_FAIL", "cublasLtCreate:1:1"), "cuBLAS does not start (cuBLAS status 1)"),
+        (("STAND_IN_CUBLAS", "110900"), "cuBLAS 11 does not go with a driver that speaks CUDA 13.0"),
+    ] {
+        let o = stand_in("fp32", &[fail]);
+        assert!(o.success, "{}", o.stderr);
+        assert_eq!(o.lines.len(), 2, "{:?}", o.lines);
+        assert!(o.lines[0].starts_with(&format!("note: {why}")), "{}", o.lines[0]);
+        assert_eq!(o.lines[1], "done");
+        assert_eq!(o.trace.iter().filter(|call| *call == "cuLaunchKernel").count(), 6);
+    }
+}
+
+#[test]
+fn a_replay_is_one_driver_call() {
+    let o = stand_in("fp32", &[]);
+    let first = o.trace.iter().position(|call| call == "cuGraphLaunch").unwrap();
+    assert_eq!(
+        o.trace[first..first + 5],
+        ["cuGraphLaunch", "cuGraphLaunch", "cuGraphLaunch", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize"]
+    );
+}
+
+#[test]
+fn detection_asks_for_every_call_the_program_makes() {
+    let asked: HashSet<&str> = detect::DRIVER.iter().chain(libraries::CUBLAS).copied().collect();
+    let mut made = HashSet::new();
+    let fails = ["none:1:1", "cuMemAlloc_v2:1:2", "cuGraphLaunch:2:719"];
+    for (scenario, fail) in [("bf16", fails[0]), ("report", fails[0]), ("fp32", fails[1]), ("fp32", fails[2])] {
+        made.extend(stand_in(scenario, &[("STAND_IN_FAIL", fail), ("STAND_IN_TIMED", "1")]).trace);
+    }
+    for call in &made {
+        assert!(asked.contains(call.as_str()), "{call} is called, and detection does not ask for it");
+    }
+    for call in asked {
+        assert!(made.contains(call), "detection asks for {call}, which is never called");
+    }
+}
+
+#[test]
+fn what_is_missing_is_one_sentence() {
+    let gib = (1u64 << 30).to_string();
+    for (scenario, env, want) in [
+        ("fp32", ("STAND_IN_DEVICES", "0"), "error 1: a CUDA driver, but no GPU"),
+        (
+            "fp32",
+            ("STAND_IN_VERSION", "11080"),
+            "error 1: the CUDA driver speaks CUDA 11.8: update it to 12.0 or later",
+        ),
+        (
+            "fp32",
+            ("STAND_IN_CAPABILITY", "75"),
+            "error 1: GPU 0: Stand-in, compute capability 7.5, 132 multiprocessors, 4.0 GiB: compute capability 8.0 or \
+             later is needed",
+        ),
+        ("ordinal", ("STAND_IN_MEMORY", &gib), "error 2: cuda:1: this machine has GPUs 0 to 0; pass cuda:0"),
+        (
+            "fp32",
+            ("STAND_IN_MEMORY", "1000"),
+            "error 1: the GPU has no room for parameters and activations: 27648 bytes are needed, 1000 of its 1000 bytes \
+             are free",
+        ),
+        ("fp32", ("STAND_IN_FAIL", "cuInit:1:100"), "error 1: a CUDA driver, but no GPU"),
+        (
+            "fp32",
+            ("STAND_IN_FAIL", "cuInit:1:9999"),
+            "error 1: the CUDA driver does not start: cuInit gives error 9999",
+        ),
+        (
+            "fp32",
+            ("STAND_IN_FAIL", "cuModuleGetFunction:1:500"),
+            "error 1: this build has no GPU kernels: build it where nvcc is found (set NVCC): as told (CUDA error 500)",
+        ),
+        ("fp32", ("STAND_IN_FAIL", "cublasLtMatmul:2:13"), "error 1: cuBLAS cannot multiply (cuBLAS status 13)"),
+        (
+            "fp32",
+            ("STAND_IN_FAIL", "cuGraphLaunch:2:719"),
+            "error 1: cannot replay the step: unspecified launch failure (CUDA error 719)",
+        ),
+    ] {
+        let o = stand_in(scenario, &[env]);
+        assert!(o.success, "{env:?}: {}", o.stderr);
+        assert_eq!(o.lines, [want], "{env:?}");
+    }
+}
+
+#[test]
+fn a_failure_at_any_call_is_one_sentence() {
+    let clean = stand_in("fp32", &[]);
+    for n in 1..=clean.trace.len() {
+        for code in [2, 719] {
+            let o = stand_in("fp32", &[("STAND_IN_FAIL", &format!("*:{n}:{code}"))]);
+            let call = &clean.trace[n - 1];
+            assert!(o.success, "{call} (call {n}, code {code}): {}", o.stderr);
+            let errors = o.lines.iter().filter(|line| line.starts_with("error ")).count();
+            let last = o.lines.last().map(String::as_str);
+            assert!(errors == 1 || (errors == 0 && last == Some("done")), "{call} (call {n}): {:?}", o.lines);
+        }
+    }
+}
+
+#[test]
+fn the_report_names_driver_devices_and_cublas() {
+    let o = stand_in("report", &[("STAND_IN_DEVICES", "2")]);
+    assert_eq!(o.lines[0], "CUDA driver: 13.0");
+    assert_eq!(o.lines[2], "GPU 1: Stand-in, compute capability 9.0, 132 multiprocessors, 4.0 GiB");
+    assert!(
+        o.lines[3].starts_with("cuBLAS: 13.1.0 (") && o.lines[3].ends_with("/stand_in/libcublasLt.so.13)"),
+        "{}",
+        o.lines[3]
+    );
+}
