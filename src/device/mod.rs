@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 pub mod cpu;
 pub mod driver;
+mod gpu;
+pub mod kernels;
 mod real;
 
 pub use cpu::Cpu;
+pub use gpu::Gpu;
 pub use real::{Real, vectorise};
 
 /// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;
