@@ -4,8 +4,8 @@
 //! same on every device. Segments, in elements:
 //!
 //! ```text
-//! training:   params | grads | moment 1 | moment 2 | activations | their gradients | metrics
-//! inference:  params | activations | metrics
+//! training:   params | grads | moment 1 | moment 2 | activations | their gradients | metrics | scratch
+//! inference:  params | activations | metrics | scratch
 //! ```
 //!
 //! so the gradient of a view is the same view one segment further: [`Layout::d`].
@@ -18,6 +18,8 @@ pub const ALIGN: usize = 8;
 const VIEW_ALIGN: usize = 64;
 /// How many steps the metrics of a run are kept for, before the host reads them.
 pub const RING: usize = 256;
+/// How many numbers the first stage of a sum may leave to the second, on a device with many processors.
+pub const SCRATCH: usize = 1024;
 
 /// A `(rows, cols)` matrix whose rows begin `stride` elements apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,9 +131,14 @@ impl Layout {
         View { offset, rows: RING, cols: crate::tape::METRICS, stride: ALIGN }
     }
 
+    /// Where the blocks of a kernel leave their parts of a sum. Holds nothing between two operations.
+    pub fn scratch(&self) -> View {
+        View { offset: self.metrics().padded().end, rows: 1, cols: SCRATCH, stride: SCRATCH }
+    }
+
     /// The length of the allocation, in elements.
     pub fn total(&self) -> usize {
-        self.metrics().padded().end
+        self.scratch().padded().end
     }
 }
 
@@ -148,7 +155,7 @@ mod tests {
         let gradients: Vec<View> = views.iter().map(|&v| layout.d(v)).collect();
         let moments: Vec<View> =
             views[..params].iter().flat_map(|&v| [layout.moment(v, 0), layout.moment(v, 1)]).collect();
-        let mut all = [views, gradients, moments, vec![layout.metrics()]].concat();
+        let mut all = [views, gradients, moments, vec![layout.metrics(), layout.scratch()]].concat();
         all.sort_by_key(|v| v.offset);
         for pair in all.windows(2) {
             assert!(pair[0].padded().end <= pair[1].offset, "{pair:?}");

@@ -59,7 +59,6 @@ Thread threads[kThreads];
 unsigned thread_count;
 char* stacks;
 std::vector<View> views;
-ucontext_t scheduler_start;
 jmp_buf scheduler;
 uint64_t launch_number, first_block = 1;
 unsigned current, interval;

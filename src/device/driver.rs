@@ -1,7 +1,8 @@
 //! What a machine must offer to run the kernels. Pointers exist only behind [`Driver`]: `Cuda` implements it for the
 //! program, the emulator for tests.
 use crate::Result;
-use crate::arena::View;
+use crate::arena::{RING, View};
+use crate::step::Step;
 use std::ops::Range;
 
 /// The arithmetic of matrix products on a device.
@@ -75,11 +76,14 @@ pub enum Arg {
     View16(View),
     /// The resident data set, as kernels/data.cuh has it.
     Data,
-    /// `Plan` of kernels/step.cuh: the current step, the steps planned, the flags.
+    /// The address of the `Plan` of kernels/step.cuh, [`PLAN_WORDS`] long: the current step, the flags, the steps planned.
     Plan,
     U32(u32),
     F32(f32),
 }
+
+/// How many 32-bit words `Plan` of kernels/step.cuh has: a step, the cursor and the flags, and the steps planned.
+pub const PLAN_WORDS: usize = (1 + RING) * Step::WORDS + 8;
 
 /// Positions and lengths are in elements of the arena.
 pub trait Driver {
@@ -92,7 +96,8 @@ pub trait Driver {
     /// Writes the plan's words from `at` on.
     fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()>;
     fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()>;
-    /// False where the epilogue is not to be had: then nothing was done, and the caller takes it apart.
+    /// False where the epilogue is not to be had: then nothing was done, and the caller takes it apart. False without an
+    /// epilogue: there is no library of products at all, and the caller runs our kernel `gemm`.
     fn product(&mut self, product: &Product) -> Result<bool>;
     fn precision(&self) -> Precision;
 

@@ -12,9 +12,12 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod driver;
+mod gpu;
+pub mod kernels;
 mod real;
 
 pub use cpu::Cpu;
+pub use gpu::Gpu;
 pub use real::{Real, vectorise};
 
 /// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;

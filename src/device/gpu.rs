@@ -1,0 +1,424 @@
+//! The operations as kernel launches and matrix products. Safe: addresses exist only behind a [`Driver`].
+//!
+//! Rows beyond `step.rows` are computed along with the others, from zeros; their weight in the loss is zero, and so is
+//! every gradient that starts from it.
+use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
+use super::kernels::{self, In, Out, Out16};
+use super::{Backend, Real};
+use crate::arena::{Layout, RING, SCRATCH, View};
+use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Rule};
+use crate::data::{Dataset, Values};
+use crate::step::Step;
+use crate::tape::{Decoded, Goal, LogVariance, Order, Tape};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// A GPU, or whatever runs our kernels, as a [`Backend`].
+pub struct Gpu<D> {
+    pub driver: D,
+    scratch: View,
+    /// What the device holds of the data: (rows, cols).
+    data: Option<(usize, usize)>,
+    /// The views whose copy in bf16 is up to date.
+    fresh: Vec<View>,
+    /// The step of training that ran last, and whether it is captured.
+    step: Option<(String, bool)>,
+}
+
+/// An operand that a kernel is not given.
+const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
+/// Blocks that fill any GPU of today several times over; kernels walk over the rest.
+const MANY: usize = 2048;
+
+impl Grid {
+    fn line(blocks: usize, threads: u32) -> Grid {
+        Grid { blocks: [blocks as u32, 1], threads }
+    }
+    /// For kernels that walk over `Quads` of `v`.
+    fn quads(v: View) -> Grid {
+        Grid::line((v.rows * v.cols.div_ceil(4)).div_ceil(256).clamp(1, MANY), 256)
+    }
+    /// A block for each 8 columns of `v`.
+    fn columns(v: View) -> Grid {
+        Grid::line(v.cols.div_ceil(8), 256)
+    }
+    /// A block for each of `rows` rows, of as many threads as `items` per row need.
+    fn rows(rows: usize, items: usize) -> Grid {
+        Grid::line(rows, items.next_multiple_of(32).clamp(32, 256) as u32)
+    }
+}
+
+/// As kernels/activation.cuh numbers them.
+fn activation(f: Option<Activation>) -> i32 {
+    match f {
+        None => 0,
+        Some(Activation::Tanh) => 1,
+        Some(Activation::Relu) => 2,
+        Some(Activation::Softplus) => 3,
+        Some(Activation::Gelu) => 4,
+        Some(Activation::Sigmoid) => 5,
+    }
+}
+
+/// The mean, the log-variance (the view, or a number) and the gradient of it, as the Gaussian kernels take them.
+struct Gaussian {
+    squash: i32,
+    /// (rows K, input)
+    mean: View,
+    /// No rows where it is fixed.
+    logvar: View,
+    fixed: f32,
+}
+
+impl Gaussian {
+    fn new(decoded: Decoded, input: usize) -> Gaussian {
+        let (logvar, fixed) = match decoded.variance {
+            LogVariance::Fixed(logvar) => (NONE, logvar as f32),
+            LogVariance::Learned(view) => (view, 0.0),
+            LogVariance::Network => (decoded.out.columns(input..2 * input), 0.0),
+        };
+        let squash = (decoded.mean == Mean::Sigmoid) as i32;
+        Gaussian { squash, mean: decoded.out.columns(0..input), logvar, fixed }
+    }
+}
+
+impl<D: Driver> Gpu<D> {
+    pub fn new(driver: D, layout: &Layout) -> Self {
+        Gpu { driver, scratch: layout.scratch(), data: None, fresh: vec![], step: None }
+    }
+
+    /// Where a kernel leaves a copy of `v` in bf16: nowhere, in the other precisions.
+    fn copy16(&self, v: View) -> Out16 {
+        Out16(if self.driver.precision() == Precision::Bf16 { v } else { NONE })
+    }
+    /// `v` has new values.
+    fn changed(&mut self, v: View) {
+        let v = v.padded();
+        self.fresh.retain(|f| f.padded().end <= v.start || v.end <= f.padded().start);
+    }
+    /// `v` has new values, and a kernel left their copy in bf16.
+    fn copied(&mut self, v: View) {
+        self.changed(v);
+        if self.driver.precision() == Precision::Bf16 {
+            self.fresh.push(v);
+        }
+    }
+
+    /// c = epilogue(a b). False where the epilogue is not to be had: then nothing was done.
+    fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
+        if self.driver.precision() == Precision::Bf16 {
+            for v in [a.view(), b.view()] {
+                if !self.fresh.contains(&v) {
+                    kernels::cast(&mut self.driver, Grid::quads(v), Out16(v), In(v))?;
+                    self.fresh.push(v);
+                }
+            }
+        }
+        let done = self.driver.product(&Product { c, a, b, epilogue })?;
+        if done {
+            self.changed(c);
+        }
+        Ok(done)
+    }
+
+    /// c = a b, by our own kernel where there is no library.
+    fn plain_product(&mut self, c: View, a: Factor, b: Factor) -> Result<()> {
+        if self.product(c, a, b, Epilogue::None)? {
+            return Ok(());
+        }
+        let grid = Grid { blocks: [c.cols.div_ceil(64) as u32, c.rows.div_ceil(64) as u32], threads: 256 };
+        let transposed = |f| matches!(f, Factor::T(_)) as i32;
+        let (a_in, b_in, none) = (In(a.view()), In(b.view()), In(NONE));
+        kernels::gemm(&mut self.driver, grid, Out(c), a_in, b_in, none, transposed(a), transposed(b), 0)?;
+        self.changed(c);
+        Ok(())
+    }
+
+    /// One step as it is captured: the plan moves on, then the tape runs.
+    fn planned_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
+        self.fresh.clear();
+        kernels::step_next(&mut self.driver, Grid::line(1, 32))?;
+        tape.step(self, optimizer)
+    }
+}
+
+impl<D: Driver> Backend for Gpu<D> {
+    fn write(&mut self, dst: View, src: &[f64]) -> Result<()> {
+        assert_eq!(src.len(), dst.elements(), "{} numbers for {dst:?}", src.len());
+        self.changed(dst);
+        if dst.rows <= 1 || dst.cols == dst.stride {
+            return self.driver.upload(dst.offset, &src.iter().map(|&x| f32::of(x)).collect::<Vec<_>>());
+        }
+        // What lies between the rows may belong to other views, and there may be many rows.
+        let mut span = self.driver.download(dst.span())?;
+        for (row, src) in span.chunks_mut(dst.stride).zip(src.chunks(dst.cols)) {
+            row.iter_mut().zip(src).for_each(|(x, &s)| *x = f32::of(s));
+        }
+        self.driver.upload(dst.offset, &span)
+    }
+
+    fn read(&mut self, src: View) -> Result<Vec<f64>> {
+        if src.elements() == 0 {
+            return Ok(vec![]);
+        }
+        let span = self.driver.download(src.span())?;
+        Ok(span.chunks(src.stride).flat_map(|row| &row[..src.cols]).map(|&x| x.to_f64()).collect())
+    }
+
+    fn load(&mut self, data: &Arc<Dataset>) -> Result<()> {
+        self.driver.forget(); // what was captured holds the old address
+        self.step = None;
+        self.data = Some((data.rows(), data.cols));
+        let (bytes, reals) = match &data.values {
+            Values::Bytes(bytes) => (&bytes[..], false),
+            Values::Reals(reals) => (bytemuck::cast_slice(reals), true),
+        };
+        self.driver.load(bytes, data.rows(), data.cols, reals)
+    }
+
+    fn set_step(&mut self, step: &Step) -> Result<()> {
+        let mut words = step.words().to_vec();
+        words.extend([0, 0]); // cursor, halted
+        self.driver.write_plan(0, &words)
+    }
+
+    fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()> {
+        assert!(steps.len() <= RING, "{} steps; a plan holds {RING}", steps.len());
+        let Some(first) = steps.first() else { return Ok(()) };
+        let mut words = first.words().to_vec();
+        words.extend([0; 8]); // cursor, halted
+        steps.iter().for_each(|step| words.extend(step.words()));
+        debug_assert!(words.len() <= PLAN_WORDS);
+        self.driver.write_plan(0, &words)?;
+
+        // A new step is launched once, so that libraries choose their kernels and take their memory, and captured then.
+        let name = format!("{tape:?} {optimizer:?}");
+        let (known, mut captured) = match &self.step {
+            Some((last, captured)) if *last == name => (true, *captured),
+            _ => (false, false),
+        };
+        let mut left = steps.len();
+        if !known {
+            self.driver.forget();
+            self.step = None;
+            self.planned_step(tape, optimizer)?;
+            left -= 1;
+        }
+        if left > 0 && !captured {
+            self.driver.begin_capture()?;
+            let recorded = self.planned_step(tape, optimizer);
+            let ended = self.driver.end_capture(); // after an error too: a stream that captures can do nothing else
+            recorded.and(ended)?;
+            captured = true;
+        }
+        self.step = Some((name, captured));
+        self.fresh.clear();
+        if left > 0 { self.driver.replay(left) } else { Ok(()) }
+    }
+
+    fn gather(&mut self, x: View, order: Order, binarize: Binarize) -> Result<()> {
+        let Some((_, cols)) = self.data else { return Err(Error::failed("no data set was loaded onto the GPU")) };
+        assert_eq!(cols, x.cols, "columns of the data set");
+        let shuffled = (order == Order::Shuffled) as i32;
+        let binarize = match binarize {
+            Binarize::None => 0,
+            Binarize::Threshold => 1,
+            Binarize::Dynamic => 2,
+        };
+        let x16 = self.copy16(x);
+        self.copied(x);
+        kernels::gather(&mut self.driver, Grid::quads(x), Out(x), x16, shuffled, binarize)
+    }
+
+    fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
+        let (x, w) = (Factor::N(x), Factor::T(w));
+        let done = match f {
+            None => self.product(a, x, w, Epilogue::Bias(bias))?,
+            Some(Activation::Relu) => self.product(a, x, w, Epilogue::BiasRelu(bias))?,
+            _ => false,
+        };
+        if done {
+            return Ok(());
+        }
+        self.plain_product(a, x, w)?;
+        let y16 = self.copy16(y);
+        self.copied(y);
+        kernels::bias_activation(&mut self.driver, Grid::quads(y), Out(y), y16, Out(a), In(bias), activation(f))
+    }
+
+    fn linear_backward(
+        &mut self,
+        dx: Option<View>,
+        dw: View,
+        dbias: View,
+        dy: View,
+        y: View,
+        a: View,
+        x: View,
+        w: View,
+        f: Option<Activation>,
+    ) -> Result<()> {
+        let copy = f.is_some() || !self.fresh.contains(&dy);
+        let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
+        let source = In(if f == Some(Activation::Gelu) { a } else { y });
+        self.copied(dy);
+        let grid = Grid::columns(dy);
+        kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, activation(f))?;
+        self.plain_product(dw, Factor::T(dy), Factor::N(x))?;
+        match dx {
+            Some(dx) => self.plain_product(dx, Factor::N(dy), Factor::N(w)),
+            None => Ok(()),
+        }
+    }
+
+    fn reparam_forward(&mut self, z: View, ratio: View, head: View, eps: Option<View>) -> Result<()> {
+        let samples = (z.rows / head.rows) as i32;
+        let (z16, eps) = (self.copy16(z), In(eps.unwrap_or(NONE)));
+        self.copied(z);
+        let grid = Grid::line(z.rows.div_ceil(4), 128);
+        kernels::reparam_forward(&mut self.driver, grid, Out(z), z16, Out(ratio), In(head), eps, samples)
+    }
+
+    fn reparam_backward(
+        &mut self,
+        dhead: View,
+        dz: View,
+        z: View,
+        head: View,
+        eps: Option<View>,
+        weight: View,
+        goal: Goal,
+    ) -> Result<()> {
+        let samples = (z.rows / head.rows) as i32;
+        let direct = (goal.objective != Objective::Elbo) as i32;
+        self.changed(dhead);
+        let grid = Grid::line((head.rows * z.cols.div_ceil(4)).div_ceil(128).min(MANY), 128);
+        let (dhead, dz, z, head, eps) = (Out(dhead), In(dz), In(z), In(head), In(eps.unwrap_or(NONE)));
+        kernels::reparam_backward(&mut self.driver, grid, dhead, dz, z, head, eps, In(weight), samples, direct)
+    }
+
+    fn kl_forward(&mut self, kl: View, kl_dim: View, head: View) -> Result<()> {
+        let grid = Grid::line(head.rows.div_ceil(8) + kl_dim.cols.div_ceil(8), 256);
+        kernels::kl_forward(&mut self.driver, grid, Out(kl), Out(kl_dim), In(head))
+    }
+
+    fn kl_backward(&mut self, dhead: View, head: View, kl_dim: View, goal: Goal) -> Result<()> {
+        self.changed(dhead);
+        let grid = Grid::quads(head.columns(0..kl_dim.cols));
+        kernels::kl_backward(&mut self.driver, grid, Out(dhead), In(head), In(kl_dim), goal.free_bits as f32)
+    }
+
+    fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()> {
+        let samples = (nll.rows / x.rows) as i32;
+        match decoded.likelihood {
+            Likelihood::Bernoulli => {
+                let grid = Grid::rows(nll.rows, x.cols.div_ceil(4));
+                kernels::bernoulli_forward(&mut self.driver, grid, Out(nll), In(decoded.out), In(x), samples)
+            }
+            Likelihood::Gaussian => {
+                let g = Gaussian::new(decoded, x.cols);
+                let (grid, d) = (Grid::rows(nll.rows, x.cols), &mut self.driver);
+                kernels::gaussian_forward(
+                    d, grid, Out(nll), In(g.mean), In(g.logvar), In(x), samples, g.squash, g.fixed,
+                )
+            }
+        }
+    }
+
+    fn nll_backward(
+        &mut self,
+        dout: View,
+        dlogvar: Option<View>,
+        decoded: Decoded,
+        x: View,
+        weight: View,
+    ) -> Result<()> {
+        let samples = (weight.rows / x.rows) as i32;
+        if decoded.likelihood == Likelihood::Bernoulli {
+            let dout16 = self.copy16(dout);
+            self.copied(dout);
+            let (out, x, weight) = (In(decoded.out), In(x), In(weight));
+            let grid = Grid::quads(dout);
+            return kernels::bernoulli_backward(&mut self.driver, grid, Out(dout), dout16, out, x, weight, samples);
+        }
+        self.changed(dout);
+        let g = Gaussian::new(decoded, x.cols);
+        let (x_in, weight, mean, logvar) = (In(x), In(weight), In(g.mean), In(g.logvar));
+        let network = match decoded.variance {
+            LogVariance::Network => dout.columns(x.cols..2 * x.cols),
+            _ => NONE,
+        };
+        let scalar = dlogvar.filter(|v| v.cols == 1);
+        let blocks = g.mean.rows.min(SCRATCH);
+        let partial = scalar.map_or(NONE, |_| self.scratch.columns(0..blocks));
+        let (grid, d) = (Grid::rows(blocks, x.cols), &mut self.driver);
+        let (dmean, dnetwork) = (Out(dout.columns(0..x.cols)), Out(network));
+        kernels::gaussian_backward(
+            d, grid, dmean, dnetwork, Out(partial), mean, logvar, x_in, weight, samples, g.squash, g.fixed,
+        )?;
+        match (scalar, dlogvar) {
+            (Some(dlogvar), _) => kernels::logvar_scalar_backward(d, Grid::line(1, 256), Out(dlogvar), In(partial)),
+            (None, Some(dlogvar)) => kernels::logvar_shared_backward(
+                d, Grid::columns(x), Out(dlogvar), mean, logvar, x_in, weight, samples, g.squash,
+            ),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn bound(
+        &mut self,
+        bound: View,
+        weight: View,
+        metrics: View,
+        nll: View,
+        kl: View,
+        kl_dim: View,
+        ratio: View,
+        goal: Goal,
+    ) -> Result<()> {
+        let samples = (nll.rows / kl.rows) as i32;
+        let objective = match goal.objective {
+            Objective::Elbo => 0,
+            Objective::ElboMc => 1,
+            Objective::Iwae => 2,
+        };
+        // As many threads as there are samples, or warps as there are examples.
+        let threads = if samples == 1 { kl.rows } else { 32 * kl.rows }.next_multiple_of(32).min(1024);
+        let (grid, d) = (Grid::line(1, threads as u32), &mut self.driver);
+        let (nll, kl, kl_dim, ratio) = (In(nll), In(kl), In(kl_dim), In(ratio));
+        let (bound, weight, metrics) = (Out(bound), Out(weight), Out(metrics));
+        kernels::bound(
+            d, grid, bound, weight, metrics, nll, kl, kl_dim, ratio, samples, objective, goal.free_bits as f32,
+        )
+    }
+
+    fn update(&mut self, layout: &Layout, o: &Optimizer) -> Result<()> {
+        let params = layout.params();
+        let (w, g) = (Out(params), In(layout.d(params)));
+        let (m, v) = (Out(layout.moment(params, 0)), Out(layout.moment(params, 1)));
+        let (grid, d) = (Grid::quads(params), &mut self.driver);
+        let partial = match o.clip_norm {
+            0.0 => In(NONE),
+            _ => {
+                let blocks = (grid.blocks[0] as usize).min(SCRATCH);
+                let partial = self.scratch.columns(0..blocks);
+                kernels::gradient_norm(d, Grid::line(blocks, 256), Out(partial), g)?;
+                In(partial)
+            }
+        };
+        let (clip, decay, eps) = (o.clip_norm as f32, o.weight_decay as f32, o.eps as f32);
+        match o.rule {
+            Rule::Sgd => kernels::sgd(d, grid, w, g, partial, clip, decay)?,
+            Rule::Momentum => kernels::momentum(d, grid, w, m, g, partial, clip, decay, o.momentum as f32)?,
+            Rule::Adagrad => kernels::adagrad(d, grid, w, v, g, partial, clip, decay, eps)?,
+            Rule::Adam | Rule::Adamw => {
+                let (decay, shrink) = if o.rule == Rule::Adamw { (0.0, decay) } else { (decay, 0.0) };
+                let ((b1, b2), (r1, r2)) = (o.betas, (1.0 - o.betas.0, 1.0 - o.betas.1));
+                let [b1, r1, b2, r2] = [b1, r1, b2, r2].map(|x| x as f32);
+                kernels::adam(d, grid, w, m, v, g, partial, clip, decay, shrink, b1, r1, b2, r2, eps)?
+            }
+        }
+        self.changed(params);
+        Ok(())
+    }
+}

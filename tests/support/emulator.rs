@@ -1,0 +1,260 @@
+//! The driver that runs kernels on the CPU and checks every access; see kernels/host/emulator.cpp.
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::{ops::Range, sync::Mutex};
+use vae_gpu::arena::{Layout, View};
+use vae_gpu::device::driver::{Arg, Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
+use vae_gpu::{Error, Result};
+
+unsafe extern "C" {
+    fn emu_launch(name: *const c_char, grid: Grid, args: *mut *mut c_void, reverse: bool) -> *const c_char;
+}
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// `In`, `Out` and their kin, as kernels/view.cuh and data.cuh have them; a pointer is the address alone.
+#[repr(C)]
+struct Operand {
+    address: u64,
+    words: [i32; 4],
+}
+
+/// 16 bytes, so that host memory has the alignment of a GPU's.
+#[repr(C, align(256))]
+#[derive(Clone, Copy)]
+struct Line([u32; 64]);
+
+/// Device memory: `Vec` alone promises no alignment of 256 bytes.
+struct Memory(Vec<Line>);
+
+impl Memory {
+    fn new(words: usize) -> Memory {
+        Memory(vec![Line([0; 64]); words.div_ceil(64)])
+    }
+    fn words(&mut self) -> &mut [u32] {
+        // SAFETY: a Line is 64 words without padding.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 64) }
+    }
+    fn floats(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and every word is a float.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 64) }
+    }
+    fn halves(&mut self) -> &mut [u16] {
+        // SAFETY: as above, and a word is two halves.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 128) }
+    }
+}
+
+enum Work {
+    Launch(&'static str, Grid, Vec<Arg>),
+    Product(Product),
+}
+
+/// Which matrix products it offers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Library {
+    /// With every epilogue.
+    Fused,
+    /// Without.
+    Plain,
+    /// None: our own kernel must serve.
+    Missing,
+}
+
+pub struct Emulator {
+    memory: Memory,
+    half: Memory,
+    plan: Memory,
+    data: (Memory, [i32; 3]),
+    pub precision: Precision,
+    pub library: Library,
+    pub reverse: bool, // runs the threads of a block last to first
+    pub launched: BTreeSet<&'static str>,
+    /// Launches and products since the start, replayed ones not counted.
+    pub calls: usize,
+    capture: Option<Vec<Work>>,
+    graph: Option<Vec<Work>>,
+}
+
+impl Emulator {
+    pub fn new(layout: &Layout, reverse: bool) -> Self {
+        Emulator {
+            memory: Memory::new(layout.total()),
+            half: Memory::new(layout.total().div_ceil(2)),
+            plan: Memory::new(PLAN_WORDS),
+            data: (Memory::new(0), [0; 3]),
+            precision: Precision::Fp32,
+            library: Library::Plain,
+            reverse,
+            launched: BTreeSet::new(),
+            calls: 0,
+            capture: None,
+            graph: None,
+        }
+    }
+    pub fn floats(&mut self) -> &mut [f32] {
+        self.memory.floats()
+    }
+    pub fn halves(&mut self) -> &mut [u16] {
+        self.half.halves()
+    }
+    pub fn plan(&mut self) -> &mut [u32] {
+        self.plan.words()
+    }
+
+    fn run(&mut self, work: &Work) -> Result<()> {
+        match work {
+            Work::Launch(kernel, grid, args) => self.run_kernel(kernel, *grid, args),
+            Work::Product(product) => {
+                self.run_product(product);
+                Ok(())
+            }
+        }
+    }
+
+    fn run_kernel(&mut self, kernel: &str, grid: Grid, args: &[Arg]) -> Result<()> {
+        let shape = |v: View| [v.rows as i32, v.cols as i32, v.stride as i32, 0];
+        let mut operand = |arg: &Arg| match *arg {
+            // The slices check that the view lies in the allocation.
+            Arg::View(v) => Operand { address: self.memory.floats()[v.span()].as_ptr() as u64, words: shape(v) },
+            Arg::View16(v) => Operand { address: self.half.halves()[v.span()].as_ptr() as u64, words: shape(v) },
+            Arg::Data => {
+                let [rows, cols, reals] = self.data.1;
+                Operand { address: self.data.0.0.as_ptr() as u64, words: [rows, cols, reals, 0] }
+            }
+            Arg::Plan => Operand { address: self.plan.0.as_ptr() as u64, words: [0; 4] },
+            Arg::U32(x) => Operand { address: x as u64, words: [0; 4] }, // little-endian, as CUDA
+            Arg::F32(x) => Operand { address: x.to_bits() as u64, words: [0; 4] },
+        };
+        let mut args: Vec<Operand> = args.iter().map(&mut operand).collect();
+        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(|a| (&raw mut *a).cast()).collect();
+        let name = CString::new(kernel).unwrap();
+        let _lock = ONE_AT_A_TIME.lock();
+        // SAFETY: the launcher's types follow the kernel's signature; the emulator stops what leaves these views.
+        let error = unsafe { emu_launch(name.as_ptr(), grid, pointers.as_mut_ptr(), self.reverse) };
+        match error.is_null() {
+            true => Ok(()),
+            // SAFETY: the emulator's message, which lives until its next launch, and that waits for the lock.
+            false => Err(Error::failed(unsafe { CStr::from_ptr(error) }.to_string_lossy())),
+        }
+    }
+
+    /// The sums in f64: what is compared is our kernels.
+    fn run_product(&mut self, &Product { c, a, b, epilogue }: &Product) {
+        let ((rows, depth), (_, cols)) = (a.shape(), b.shape());
+        assert_eq!((rows, depth, cols), (c.rows, b.shape().0, c.cols));
+        let bf16 = self.precision == Precision::Bf16;
+        let mut factor = |f: Factor| -> Vec<f64> {
+            let (rows, cols) = f.shape();
+            let at = |i: usize, j: usize| if let Factor::N(v) = f { v.at(i, j) } else { f.view().at(j, i) };
+            let mut values = vec![0.0; rows * cols];
+            for i in 0..rows {
+                for j in 0..cols {
+                    values[i * cols + j] = match bf16 {
+                        true => f32::from_bits((self.half.halves()[at(i, j)] as u32) << 16) as f64,
+                        false => self.memory.floats()[at(i, j)] as f64,
+                    };
+                }
+            }
+            values
+        };
+        let (a, b) = (factor(a), factor(b));
+        let memory = self.memory.floats();
+        for i in 0..rows {
+            let mut sums = vec![0.0; cols];
+            for l in 0..depth {
+                sums.iter_mut().zip(&b[l * cols..]).for_each(|(sum, b)| *sum += a[i * depth + l] * b);
+            }
+            for (j, sum) in sums.into_iter().enumerate() {
+                let bias = |v: View| memory[v.at(0, j)] as f64;
+                memory[c.at(i, j)] = match epilogue {
+                    Epilogue::None => sum,
+                    Epilogue::Bias(v) => sum + bias(v),
+                    Epilogue::BiasRelu(v) => (sum + bias(v)).max(0.0),
+                } as f32;
+            }
+        }
+    }
+
+    fn enqueue(&mut self, work: Work) -> Result<()> {
+        self.calls += 1;
+        match &mut self.capture {
+            Some(list) => {
+                list.push(work);
+                Ok(())
+            }
+            None => self.run(&work),
+        }
+    }
+    fn not_capturing(&self) {
+        assert!(self.capture.is_none(), "a copy to or from the host, inside a capture");
+    }
+}
+
+impl Driver for Emulator {
+    fn upload(&mut self, at: usize, src: &[f32]) -> Result<()> {
+        self.not_capturing();
+        self.memory.floats()[at..at + src.len()].copy_from_slice(src);
+        Ok(())
+    }
+    fn download(&mut self, src: Range<usize>) -> Result<Vec<f32>> {
+        self.not_capturing();
+        Ok(self.memory.floats()[src].to_vec())
+    }
+    fn zero(&mut self, range: Range<usize>) -> Result<()> {
+        self.not_capturing();
+        self.memory.floats()[range].fill(0.0);
+        Ok(())
+    }
+    fn load(&mut self, bytes: &[u8], rows: usize, cols: usize, reals: bool) -> Result<()> {
+        self.not_capturing();
+        let mut memory = Memory::new(bytes.len().div_ceil(4));
+        let words = memory.words();
+        for (i, &byte) in bytes.iter().enumerate() {
+            words[i / 4] |= (byte as u32) << (8 * (i % 4));
+        }
+        self.data = (memory, [rows as i32, cols as i32, reals as i32]);
+        Ok(())
+    }
+    fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()> {
+        self.not_capturing();
+        self.plan.words()[at..at + words.len()].copy_from_slice(words);
+        Ok(())
+    }
+    fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
+        self.launched.insert(kernel);
+        self.enqueue(Work::Launch(kernel, grid, args.to_vec()))
+    }
+    fn product(&mut self, product: &Product) -> Result<bool> {
+        let offered = match self.library {
+            Library::Fused => true,
+            Library::Plain => product.epilogue == Epilogue::None,
+            Library::Missing => false,
+        };
+        if offered {
+            self.enqueue(Work::Product(*product))?;
+        }
+        Ok(offered)
+    }
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn begin_capture(&mut self) -> Result<()> {
+        self.not_capturing();
+        self.capture = Some(vec![]);
+        Ok(())
+    }
+    fn end_capture(&mut self) -> Result<()> {
+        self.graph = Some(self.capture.take().expect("a capture has begun"));
+        Ok(())
+    }
+    fn replay(&mut self, times: usize) -> Result<()> {
+        let graph = self.graph.take().expect("a step was captured");
+        let replayed = (0..times).try_for_each(|_| graph.iter().try_for_each(|work| self.run(work)));
+        self.graph = Some(graph);
+        replayed
+    }
+    fn forget(&mut self) {
+        self.graph = None;
+    }
+}
