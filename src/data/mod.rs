@@ -1,6 +1,7 @@
 //! What a model is fitted to: a matrix of examples, from a file or built in.
 //! A file's format is told by its content, never by its name. Nothing here knows about models or devices.
 mod csv;
+pub mod digits;
 mod gzip;
 mod idx;
 pub mod npy;

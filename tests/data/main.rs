@@ -1,5 +1,6 @@
 //! Files as their owners write them; `broken` has them as the world breaks them, `digits` the built-in ones.
 mod broken;
+mod digits;
 
 use std::io::Write;
 use std::path::PathBuf;
