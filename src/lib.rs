@@ -11,6 +11,7 @@ pub mod files;
 pub mod model;
 pub mod plot;
 pub mod rng;
+pub mod schedule;
 pub mod step;
 pub mod tape;
 pub mod tensors;
