@@ -319,7 +319,15 @@ impl<D: Driver> Backend for Gpu<D> {
                 let g = Gaussian::new(decoded, x.cols);
                 let (grid, d) = (Grid::rows(nll.rows, x.cols), &mut self.driver);
                 kernels::gaussian_forward(
-                    d, grid, Out(nll), In(g.mean), In(g.logvar), In(x), samples, g.squash, g.fixed,
+                    d,
+                    grid,
+                    Out(nll),
+                    In(g.mean),
+                    In(g.logvar),
+                    In(x),
+                    samples,
+                    g.squash,
+                    g.fixed,
                 )
             }
         }
@@ -354,12 +362,31 @@ impl<D: Driver> Backend for Gpu<D> {
         let (grid, d) = (Grid::rows(blocks, x.cols), &mut self.driver);
         let (dmean, dnetwork) = (Out(dout.columns(0..x.cols)), Out(network));
         kernels::gaussian_backward(
-            d, grid, dmean, dnetwork, Out(partial), mean, logvar, x_in, weight, samples, g.squash, g.fixed,
+            d,
+            grid,
+            dmean,
+            dnetwork,
+            Out(partial),
+            mean,
+            logvar,
+            x_in,
+            weight,
+            samples,
+            g.squash,
+            g.fixed,
         )?;
         match (scalar, dlogvar) {
             (Some(dlogvar), _) => kernels::logvar_scalar_backward(d, Grid::line(1, 256), Out(dlogvar), In(partial)),
             (None, Some(dlogvar)) => kernels::logvar_shared_backward(
-                d, Grid::columns(x), Out(dlogvar), mean, logvar, x_in, weight, samples, g.squash,
+                d,
+                Grid::columns(x),
+                Out(dlogvar),
+                mean,
+                logvar,
+                x_in,
+                weight,
+                samples,
+                g.squash,
             ),
             (None, None) => Ok(()),
         }
@@ -388,7 +415,18 @@ impl<D: Driver> Backend for Gpu<D> {
         let (nll, kl, kl_dim, ratio) = (In(nll), In(kl), In(kl_dim), In(ratio));
         let (bound, weight, metrics) = (Out(bound), Out(weight), Out(metrics));
         kernels::bound(
-            d, grid, bound, weight, metrics, nll, kl, kl_dim, ratio, samples, objective, goal.free_bits as f32,
+            d,
+            grid,
+            bound,
+            weight,
+            metrics,
+            nll,
+            kl,
+            kl_dim,
+            ratio,
+            samples,
+            objective,
+            goal.free_bits as f32,
         )
     }
 

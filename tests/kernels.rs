@@ -1,0 +1,584 @@
+//! Every kernel in the emulator, which checks each access, beside the CPU reference in f64; in both orders of threads.
+#![allow(unsafe_code)] // the emulator is C++
+#[path = "support/emulator.rs"]
+mod emulator;
+use emulator::{Emulator, Library};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use vae_gpu::arena::{Layout, View};
+use vae_gpu::case::Case;
+use vae_gpu::config::{Activation, Binarize, Likelihood, Mean, Model, Objective, Optimizer, Rule, Variance};
+use vae_gpu::data::{Dataset, Values};
+use vae_gpu::device::driver::{Driver, Factor, Grid, Precision, Product};
+use vae_gpu::device::kernels::{self, In, In16, Out, Out16};
+use vae_gpu::device::{Backend, Cpu, Gpu};
+use vae_gpu::model::Network;
+use vae_gpu::step::Step;
+use vae_gpu::tape::Order;
+use vae_gpu::tensors::Tensors;
+
+/// Numbers without a pattern, in [-1, 1): the same on every device.
+fn numbers(n: usize, salt: usize) -> Vec<f64> {
+    (0..n).map(|i| ((i * 7919 + salt * 104_729 + i * i * 31) % 2003) as f64 / 1001.5 - 1.0).collect()
+}
+
+fn dataset(rows: usize, cols: usize, reals: bool) -> Arc<Dataset> {
+    let unit = numbers(rows * cols, 99).into_iter().map(|x| (x + 1.0) / 2.0);
+    let values = match reals {
+        true => Values::Reals(unit.map(|x| x as f32).collect()),
+        false => Values::Bytes(unit.map(|x| (x * 256.0) as u8).collect()),
+    };
+    Arc::new(Dataset { name: "made up".into(), cols, values, labels: None, shape: None })
+}
+
+/// What a training test varies.
+#[derive(Clone, Debug)]
+struct Setting {
+    model: Model,
+    batch: usize,
+    /// Of the last step.
+    rows: usize,
+    binarize: Binarize,
+    reals: bool,
+    optimizer: Optimizer,
+    library: Library,
+}
+
+impl Setting {
+    fn new(model: Model) -> Setting {
+        let optimizer = Optimizer { lr: 0.1, ..Optimizer::new(Rule::Sgd) };
+        let (binarize, library) = (Binarize::None, Library::Plain);
+        Setting { model, batch: 5, rows: 3, binarize, reals: false, optimizer, library }
+    }
+    fn network(&self) -> Network {
+        self.model.check().unwrap();
+        Network::training(&self.model, self.batch, self.binarize)
+    }
+    /// One of the first epoch, two of the next, the last of them partial. Nothing is 0 that could hide a mistake.
+    fn steps(&self) -> Vec<Step> {
+        let step = |index: u32, epoch, position, rows: usize| Step {
+            seed: 0x1234_5678_9abc_def0,
+            index,
+            epoch,
+            position,
+            rows: rows as u32,
+            first_row: 11,
+            slot: index % 256,
+            lr: self.optimizer.lr,
+            // exact in f32; iwae has none
+            beta: if self.model.objective == Objective::Iwae { 1.0 } else { 0.25 + 0.125 * (index % 4) as f64 },
+            corrections: (1.0 - 0.9f64.powi(index as i32 + 1), 1.0 - 0.999f64.powi(index as i32 + 1)),
+        };
+        let (b, rows) = (self.batch, self.rows);
+        vec![step(7, 0, b as u32, b), step(8, 1, 0, b), step(9, 1, b as u32, rows)]
+    }
+    fn fill(&self, network: &Network, b: &mut dyn Backend) {
+        b.load(&dataset(3 * self.batch + 2, self.model.input, self.reals)).unwrap();
+        for (salt, p) in network.parameters.iter().enumerate() {
+            // of the size of a common initialisation
+            let scale = if p.shape.len() == 2 { (3.0 / p.shape[1] as f64).sqrt() } else { 0.3 };
+            let values: Vec<f64> = numbers(p.view.elements(), salt).iter().map(|x| x * scale).collect();
+            b.write(p.view, &values).unwrap();
+        }
+    }
+    fn gpu(&self, network: &Network, reverse: bool) -> Gpu<Emulator> {
+        let mut emulator = Emulator::new(network.layout(), reverse);
+        emulator.library = self.library;
+        Gpu::new(emulator, network.layout())
+    }
+    fn reference(&self, network: &Network) -> Cpu<f64> {
+        Cpu::new(network.layout(), network.tape.batch)
+    }
+
+    /// Trains, and reads every number that a step leaves: parameters, their moments, everybody's gradients, the values of
+    /// the examples that count, and the metrics.
+    fn train(&self, network: &Network, b: &mut dyn Backend) -> Vec<(String, Vec<f64>)> {
+        self.fill(network, b);
+        let steps = self.steps();
+        b.train(&network.tape, &self.optimizer, &steps).unwrap();
+        let layout = network.layout();
+        let mut all = vec![];
+        for p in &network.parameters {
+            all.push((p.name.clone(), b.read(p.view).unwrap()));
+            all.push((format!("d {}", p.name), b.read(layout.d(p.view)).unwrap()));
+            for which in 0..2 {
+                all.push((format!("moment {which} of {}", p.name), b.read(layout.moment(p.view, which)).unwrap()));
+            }
+        }
+        let used = |name: &str| {
+            !["x", "kl", "kl by dimension", "log q - log p", "nll", "bound", "sample weights"].contains(&name)
+        };
+        for (name, v) in &network.activations {
+            let live = match v.rows {
+                1 if name == "kl by dimension" => *v,
+                rows => v.slice(0..rows / self.batch * self.rows),
+            };
+            all.push((name.clone(), b.read(live).unwrap()));
+            // the gradient before gelu is that after it, in place
+            if used(name) && !name.ends_with("before gelu") {
+                all.push((format!("d {name}"), b.read(layout.d(live)).unwrap()));
+            }
+        }
+        for step in &steps {
+            let slot = layout.metrics().slice(step.slot as usize..step.slot as usize + 1);
+            let values = b.read(slot).unwrap();
+            for (name, value) in ["loss", "nll", "kl", "flag"].into_iter().zip(values) {
+                all.push((format!("{name} of step {}", step.index), vec![value]));
+            }
+        }
+        all
+    }
+
+    /// On the emulated GPU, in both orders of threads, against the reference.
+    fn check(&self) -> BTreeSet<&'static str> {
+        let network = self.network();
+        let want = self.train(&network, &mut self.reference(&network));
+        let mut launched = BTreeSet::new();
+        for reverse in [false, true] {
+            let mut gpu = self.gpu(&network, reverse);
+            let got = self.train(&network, &mut gpu);
+            for ((name, got), (_, want)) in got.iter().zip(&want) {
+                // Three steps in f32: sums of up to a thousand terms, of which some cancel.
+                compare(&format!("{name} of {self:?}"), got, want, 2e-5);
+            }
+            assert_padding_is_zero(&network, &mut gpu);
+            launched.append(&mut gpu.driver.launched);
+        }
+        launched
+    }
+}
+
+/// Each number within `tolerance` of the tensor's largest.
+#[track_caller]
+fn compare(name: &str, got: &[f64], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{name}");
+    let scale = want.iter().fold(1e-6, |a: f64, w| a.max(w.abs()));
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= tolerance * scale, "{name}[{i}]: got {g}, want {w}");
+    }
+}
+
+/// What no view holds is zero, in the arena and in the one of bf16.
+fn assert_padding_is_zero(network: &Network, gpu: &mut Gpu<Emulator>) {
+    let layout = network.layout();
+    let mut views: Vec<View> = network.activations.iter().map(|(_, v)| *v).collect();
+    views.extend(network.parameters.iter().map(|p| p.view));
+    views.extend(views.clone().iter().map(|&v| layout.d(v)));
+    views.extend(network.parameters.iter().flat_map(|p| [layout.moment(p.view, 0), layout.moment(p.view, 1)]));
+    views.extend([layout.metrics(), layout.scratch()]);
+    let mut used = vec![false; layout.total()];
+    for v in views {
+        (0..v.rows).for_each(|row| used[v.at(row, 0)..v.at(row, v.cols)].fill(true));
+    }
+    let halves: Vec<bool> = gpu.driver.halves()[..layout.total()].iter().map(|&h| h == 0).collect();
+    let floats = gpu.driver.floats();
+    for i in 0..layout.total() {
+        assert!(used[i] || (floats[i] == 0.0 && halves[i]), "padding at {i} holds {}", floats[i]);
+    }
+}
+
+fn likelihoods() -> Vec<(Likelihood, Variance, Mean)> {
+    use {Likelihood::*, Mean::*, Variance::*};
+    vec![
+        (Bernoulli, Fixed, Identity),
+        (Gaussian, Fixed, Identity),
+        (Gaussian, Scalar, Sigmoid),
+        (Gaussian, Scalar, Identity),
+        (Gaussian, Shared, Identity),
+        (Gaussian, Shared, Sigmoid),
+        (Gaussian, Network, Identity),
+        (Gaussian, Network, Sigmoid),
+    ]
+}
+
+fn every_objective(samples: usize) {
+    for objective in [Objective::Elbo, Objective::ElboMc, Objective::Iwae] {
+        for (likelihood, variance, mean) in likelihoods() {
+            let model = Model::new(17, &[9], 3);
+            let model = Model { objective, likelihood, variance, mean, samples, sigma: 0.5, ..model };
+            Setting::new(Model { activation: Activation::Tanh, ..model }).check();
+        }
+    }
+}
+
+#[test]
+fn every_objective_and_likelihood_matches_the_reference_with_one_sample() {
+    every_objective(1);
+}
+
+#[test]
+fn every_objective_and_likelihood_matches_the_reference_with_three_samples() {
+    every_objective(3);
+}
+
+#[test]
+fn every_activation_matches_the_reference_with_every_library() {
+    use Activation::*;
+    for activation in [Tanh, Relu, Softplus, Gelu, Sigmoid] {
+        for library in [Library::Fused, Library::Plain, Library::Missing] {
+            let model = Model { activation, ..Model::new(12, &[17, 6], 4) };
+            Setting { library, ..Setting::new(model) }.check();
+        }
+    }
+}
+
+#[test]
+fn odd_shapes_match_the_reference() {
+    for (input, hidden, latent, batch, rows, samples) in [
+        (1, &[][..], 1, 1, 1, 1),
+        (1, &[1], 1, 1, 1, 2),
+        (33, &[], 17, 3, 2, 1),
+        (300, &[33], 33, 17, 9, 1),
+        (65, &[300], 5, 33, 33, 1),
+        (7, &[5], 140, 2, 1, 2), // more latent dimensions than a warp has columns
+        (3, &[4], 2, 300, 131, 1),
+        (5, &[4], 2, 3, 2, 70), // more samples than a warp has lanes
+    ] {
+        for objective in [Objective::Elbo, Objective::Iwae] {
+            let activation = Activation::Softplus;
+            let model = Model { samples, objective, activation, ..Model::new(input, hidden, latent) };
+            Setting { batch, rows, ..Setting::new(model) }.check();
+        }
+    }
+}
+
+#[test]
+fn gaussians_of_odd_shapes_match_the_reference() {
+    for (input, batch, rows) in [(1, 1, 1), (300, 2, 1), (9, 300, 290)] {
+        for variance in [Variance::Scalar, Variance::Shared, Variance::Network] {
+            let model = Model { likelihood: Likelihood::Gaussian, variance, ..Model::new(input, &[], 2) };
+            Setting { batch, rows, reals: true, ..Setting::new(model) }.check();
+        }
+    }
+}
+
+#[test]
+fn free_bits_hold_some_dimensions_back() {
+    let model = Model { free_bits: 0.2, activation: Activation::Tanh, ..Model::new(17, &[9], 12) };
+    let setting = Setting::new(model);
+    setting.check();
+    let network = setting.network();
+    let mut cpu = setting.reference(&network);
+    setting.train(&network, &mut cpu);
+    let held = cpu.read(network.tape.kl_dim).unwrap().iter().filter(|&&kl| kl < 0.2).count();
+    assert!(0 < held && held < 12, "{held} of 12: the test wants both kinds");
+}
+
+#[test]
+fn every_batch_is_gathered_as_by_the_reference() {
+    for cols in [3, 8, 33] {
+        for reals in [false, true] {
+            for binarize in [Binarize::None, Binarize::Threshold, Binarize::Dynamic] {
+                for order in [Order::Shuffled, Order::Sequential] {
+                    let setting = Setting { reals, binarize, ..Setting::new(Model::new(cols, &[], 1)) };
+                    let network = setting.network();
+                    let mut gpu = setting.gpu(&network, false);
+                    let mut cpu = setting.reference(&network);
+                    let step = setting.steps()[2];
+                    let mut gathered = [vec![], vec![]];
+                    for (b, gathered) in [&mut gpu as &mut dyn Backend, &mut cpu].into_iter().zip(&mut gathered) {
+                        setting.fill(&network, b);
+                        b.write(network.x, &vec![7.0; network.x.elements()]).unwrap();
+                        b.set_step(&step).unwrap();
+                        b.gather(network.x, order, binarize).unwrap();
+                        *gathered = b.read(network.x).unwrap();
+                    }
+                    let (live, beyond) = gathered[0].split_at(setting.rows * cols);
+                    assert_eq!(live, &gathered[1][..live.len()], "{cols} {reals} {binarize:?} {order:?}");
+                    assert!(beyond.iter().all(|&x| x == 0.0));
+                    assert_padding_is_zero(&network, &mut gpu);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_epoch_is_a_permutation() {
+    for n in [1, 2, 5, 17, 33] {
+        let setting = Setting { batch: n, rows: n, ..Setting::new(Model::new(1, &[], 1)) };
+        let network = setting.network();
+        let mut gpu = setting.gpu(&network, false);
+        let values = Values::Bytes((0..n as u8).collect());
+        gpu.load(&Arc::new(Dataset { name: "".into(), cols: 1, values, labels: None, shape: None })).unwrap();
+        gpu.set_step(&Step { position: 0, ..Step::batch(3, n) }).unwrap();
+        gpu.gather(network.x, Order::Shuffled, Binarize::None).unwrap();
+        let seen: BTreeSet<u64> = gpu.read(network.x).unwrap().iter().map(|x| (x * 255.0).round() as u64).collect();
+        assert_eq!(seen, (0..n as u64).collect());
+    }
+}
+
+/// The rules, each with clipping and weight decay.
+fn optimizers() -> Vec<Optimizer> {
+    let mut all = vec![];
+    for rule in [Rule::Sgd, Rule::Momentum, Rule::Adagrad, Rule::Adam, Rule::Adamw] {
+        for (clip_norm, weight_decay) in [(0.0, 0.0), (0.5, 0.1), (1e6, 0.02)] {
+            all.push(Optimizer { lr: 0.02, clip_norm, weight_decay, ..Optimizer::new(rule) });
+        }
+    }
+    all
+}
+
+#[test]
+fn every_rule_updates_as_the_reference() {
+    let setting = Setting::new(Model::new(33, &[17], 5));
+    let network = setting.network();
+    let layout = network.layout();
+    for optimizer in optimizers() {
+        for reverse in [false, true] {
+            let (mut gpu, mut cpu) = (setting.gpu(&network, reverse), setting.reference(&network));
+            let mut ends = [vec![], vec![]];
+            for (b, end) in [&mut gpu as &mut dyn Backend, &mut cpu].into_iter().zip(&mut ends) {
+                setting.fill(&network, b);
+                for (t, step) in setting.steps().iter().enumerate() {
+                    b.set_step(&Step { lr: 0.02, ..*step }).unwrap();
+                    for (salt, p) in network.parameters.iter().enumerate() {
+                        b.write(layout.d(p.view), &numbers(p.view.elements(), 50 * t + salt)).unwrap();
+                    }
+                    b.update(layout, &optimizer).unwrap();
+                }
+                for p in &network.parameters {
+                    let moments = [layout.moment(p.view, 0), layout.moment(p.view, 1)];
+                    for v in [p.view, moments[0], moments[1]] {
+                        end.push(b.read(v).unwrap());
+                    }
+                }
+            }
+            for (got, want) in ends[0].iter().zip(&ends[1]) {
+                compare(&format!("{optimizer:?}"), got, want, 1e-6); // a few roundings a step
+            }
+            assert_padding_is_zero(&network, &mut gpu);
+        }
+    }
+}
+
+#[test]
+fn padding_stays_zero_without_an_eps() {
+    for rule in [Rule::Adagrad, Rule::Adam, Rule::Adamw] {
+        let optimizer = Optimizer { eps: 0.0, weight_decay: 0.1, clip_norm: 1.0, ..Optimizer::new(rule) };
+        let setting = Setting { optimizer, ..Setting::new(Model::new(5, &[3], 2)) };
+        let network = setting.network();
+        let mut gpu = setting.gpu(&network, false);
+        setting.train(&network, &mut gpu);
+        assert_padding_is_zero(&network, &mut gpu);
+    }
+}
+
+#[test]
+fn an_independent_implementation_agrees() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap() == "optimizers.safetensors" {
+            continue;
+        }
+        let case = Case::read(&path).unwrap();
+        let layout = case.network.layout();
+        let got = case.run(&mut Gpu::new(Emulator::new(layout, false), layout)).unwrap();
+        let want = Tensors::read(&path).unwrap();
+        for (name, got) in &got.tensors {
+            compare(&format!("{}: {name}", path.display()), &got.values, &want.tensors[name].values, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_halts_the_run() {
+    let setting = Setting::new(Model::new(5, &[3], 2));
+    let network = setting.network();
+    let mut gpu = setting.gpu(&network, false);
+    setting.fill(&network, &mut gpu);
+    let bias = network.parameter("decoder.out.bias").unwrap().view;
+    let weight = network.parameter("encoder.0.weight").unwrap().view;
+    let healthy = gpu.read(bias).unwrap();
+    gpu.write(bias, &[f64::NAN; 5]).unwrap();
+    let before = gpu.read(weight).unwrap();
+    gpu.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+    assert_eq!(gpu.read(weight).unwrap(), before);
+    let flag = |gpu: &mut Gpu<Emulator>, slot: usize| gpu.read(network.layout().metrics()).unwrap()[4 * slot + 3];
+    assert_eq!([7, 8, 9].map(|slot| flag(&mut gpu, slot)), [1.0; 3]);
+
+    // The next call starts anew.
+    gpu.write(bias, &healthy).unwrap();
+    gpu.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+    assert_ne!(gpu.read(weight).unwrap(), before);
+    assert_eq!([7, 8, 9].map(|slot| flag(&mut gpu, slot)), [0.0; 3]);
+}
+
+#[test]
+fn steps_at_once_and_one_by_one_give_the_same_bits() {
+    let setting = Setting::new(Model { samples: 2, ..Model::new(17, &[9], 3) });
+    let network = setting.network();
+    let (mut at_once, mut one_by_one) = (setting.gpu(&network, false), setting.gpu(&network, true));
+    setting.fill(&network, &mut at_once);
+    setting.fill(&network, &mut one_by_one);
+    at_once.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+    for step in setting.steps() {
+        one_by_one.train(&network.tape, &setting.optimizer, &[step]).unwrap();
+    }
+    assert!(at_once.driver.floats() == one_by_one.driver.floats());
+    let calls = at_once.driver.calls;
+    at_once.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+    assert_eq!(at_once.driver.calls, calls, "a captured step is replayed, not launched again");
+}
+
+#[test]
+fn a_run_in_bf16_is_near_and_its_copies_are_never_stale() {
+    for activation in [Activation::Relu, Activation::Gelu] {
+        for library in [Library::Plain, Library::Fused] {
+            let model = Model { activation, samples: 2, ..Model::new(33, &[17], 5) };
+            let setting = Setting { library, ..Setting::new(model) };
+            let network = setting.network();
+            let layout = network.layout();
+            let bf16 = |reverse| {
+                let mut gpu = setting.gpu(&network, reverse);
+                gpu.driver.precision = Precision::Bf16;
+                setting.fill(&network, &mut gpu);
+                gpu
+            };
+            let want = setting.train(&network, &mut setting.reference(&network));
+            let mut gpu = bf16(false);
+            for ((name, got), (_, want)) in setting.train(&network, &mut gpu).iter().zip(&want) {
+                // Operands have 8 bits: errors of 2^-9, some of which add up over the layers.
+                let near = |tolerance| compare(&format!("{name} {setting:?}"), got, want, tolerance);
+                near(if name.starts_with("d ") { 0.1 } else { 0.03 });
+            }
+            assert_padding_is_zero(&network, &mut gpu);
+
+            // The same steps, with every copy made anew: parameters and data written before each.
+            let mut anew = bf16(true);
+            for step in setting.steps() {
+                anew.driver.halves().fill(0x7fc0); // NaN
+                let params = layout.params();
+                let values = anew.read(params).unwrap();
+                anew.write(params, &values).unwrap();
+                anew.train(&network.tape, &setting.optimizer, &[step]).unwrap();
+            }
+            let end = layout.scratch().offset;
+            let bits =
+                |gpu: &mut Gpu<Emulator>| gpu.driver.floats()[..end].iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert!(bits(&mut gpu) == bits(&mut anew), "{setting:?}: a stale copy was multiplied");
+        }
+    }
+}
+
+/// A layout with one view of that shape for each of the names.
+fn matrices<const N: usize>(shapes: [(usize, usize); N]) -> (Layout, [View; N]) {
+    let mut layout = Layout::inference();
+    let views = shapes.map(|(rows, cols)| layout.activation(rows, cols));
+    (layout, views)
+}
+
+fn write(e: &mut Emulator, v: View, values: &[f64]) {
+    for row in 0..v.rows {
+        for col in 0..v.cols {
+            e.floats()[v.at(row, col)] = values[row * v.cols + col] as f32;
+        }
+    }
+}
+
+#[test]
+fn a_cast_rounds_to_the_nearest_bf16() {
+    for cols in [1, 4, 7, 33] {
+        let (layout, [x]) = matrices([(3, cols)]);
+        let mut e = Emulator::new(&layout, false);
+        let mut values = numbers(3 * cols, 1);
+        let ties = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, f64::INFINITY];
+        values[..3].copy_from_slice(&ties);
+        write(&mut e, x, &values);
+        kernels::cast(&mut e, Grid { blocks: [1, 1], threads: 32 }, Out16(x), In(x)).unwrap();
+        for row in 0..3 {
+            for col in 0..cols {
+                let want = half::bf16::from_f64(values[row * cols + col]);
+                assert_eq!(e.halves()[x.at(row, col)], want.to_bits(), "{}", values[row * cols + col]);
+            }
+        }
+        e.floats()[x.offset] = f32::from_bits(0x7f80_0001); // the NaN whose upper half is infinity
+        kernels::cast(&mut e, Grid { blocks: [1, 1], threads: 32 }, Out16(x), In(x)).unwrap();
+        assert!(half::bf16::from_bits(e.halves()[x.offset]).is_nan());
+        let _ = In16(x);
+    }
+}
+
+#[test]
+fn our_own_products_match_with_every_transpose_and_epilogue() {
+    for (m, n, k) in [(1, 1, 1), (17, 65, 33), (70, 3, 16), (5, 130, 1)] {
+        for (ta, tb, relu) in [(0, 0, 0), (0, 1, 1), (1, 0, 0), (1, 1, 1)] {
+            let shape = |t, rows, cols| if t == 1 { (cols, rows) } else { (rows, cols) };
+            let (layout, [c, a, b, bias, want]) = matrices([(m, n), shape(ta, m, k), shape(tb, k, n), (1, n), (m, n)]);
+            let mut e = Emulator::new(&layout, ta == tb);
+            for (salt, v) in [c, a, b, bias].into_iter().enumerate() {
+                write(&mut e, v, &numbers(v.elements(), salt));
+            }
+            let factor = |t, v| if t == 1 { Factor::T(v) } else { Factor::N(v) };
+            let epilogue = vae_gpu::device::driver::Epilogue::None;
+            e.product(&Product { c: want, a: factor(ta, a), b: factor(tb, b), epilogue }).unwrap();
+            for bias in [View { rows: 0, ..bias }, bias] {
+                let grid = Grid { blocks: [n.div_ceil(64) as u32, m.div_ceil(64) as u32], threads: 256 };
+                kernels::gemm(&mut e, grid, Out(c), In(a), In(b), In(bias), ta, tb, relu).unwrap();
+                for row in 0..m {
+                    for col in 0..n {
+                        let shift = if bias.rows == 1 { e.floats()[bias.at(0, col)] } else { 0.0 };
+                        let want = e.floats()[want.at(row, col)] + shift;
+                        let want = if relu == 1 { want.max(0.0) } else { want };
+                        let got = e.floats()[c.at(row, col)];
+                        assert!((got - want).abs() < 1e-5, "({row}, {col}) of {m} {n} {k}: got {got}, want {want}");
+                    }
+                }
+                (0..m).for_each(|row| {
+                    assert!(e.floats()[c.at(row, n)..c.offset + (row + 1) * c.stride].iter().all(|&x| x == 0.0))
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kernel_is_launched_by_a_test() {
+    let mut launched = BTreeSet::new();
+    let mut launch = |setting: Setting| launched.append(&mut setting.check());
+    for variance in [Variance::Scalar, Variance::Shared] {
+        let model = Model { likelihood: Likelihood::Gaussian, variance, ..Model::new(3, &[2], 1) };
+        launch(Setting { library: Library::Missing, ..Setting::new(model) });
+    }
+    for optimizer in optimizers() {
+        // An eps that gradients of rounding errors do not outweigh.
+        let optimizer = Optimizer { eps: 0.1, ..optimizer };
+        launch(Setting { optimizer, ..Setting::new(Model::new(3, &[2], 1)) });
+    }
+    launched.insert("cast"); // by `a_cast_rounds_to_the_nearest_bf16`
+    let all: BTreeSet<&str> = kernels::NAMES.iter().copied().collect();
+    assert_eq!(launched, all);
+}
+
+#[test]
+fn reading_a_neighbour_s_columns_is_caught() {
+    let (layout, [y, bias]) = matrices([(3, 9), (1, 9)]);
+    let mut e = Emulator::new(&layout, false);
+    let bias = bias.columns(0..8); // the launcher's mistake
+    let none = Out16(View { rows: 0, ..y });
+    kernels::bias_activation(&mut e, Grid { blocks: [1, 1], threads: 32 }, Out(y), none, Out(y), In(bias), 0).unwrap();
+    // the quad beyond is read as zeros; a scalar access is not so forgiving
+    let error = kernels::kl_forward(
+        &mut e,
+        Grid { blocks: [1, 1], threads: 256 },
+        Out(y.columns(0..1)),
+        Out(y.columns(0..5)),
+        In(y),
+    );
+    assert_eq!(error.unwrap_err().to_string(), "kl_forward: block 0, thread 4: load outside every view of the launch");
+}
+
+#[test]
+fn a_race_between_two_rows_is_caught() {
+    let (layout, [y]) = matrices([(5, 8)]);
+    for reverse in [false, true] {
+        let mut e = Emulator::new(&layout, reverse);
+        let (low, high) = (y.slice(0..4), y.slice(1..5)); // y(row) = a(row) + bias, and a is y one row further
+        let none = Out16(View { rows: 0, ..y });
+        let grid = Grid { blocks: [1, 1], threads: 32 };
+        let error = kernels::bias_activation(&mut e, grid, Out(low), none, Out(high), In(y.slice(0..1)), 0);
+        assert!(error.unwrap_err().to_string().contains("data race on view"));
+    }
+}
