@@ -1,19 +1,26 @@
 //! The GPU path against the stand-in libraries of kernels/host: the driver layer as it is shipped, without a GPU. They
 //! are found by dlopen, so each test runs this executable once more, with their folder on LD_LIBRARY_PATH.
 #![cfg(feature = "cuda")]
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use vae_gpu::Result;
 use vae_gpu::arena::{Layout, View};
-use vae_gpu::device::cuda::{Choice, Cuda, IMAGE, detect, libraries};
-use vae_gpu::device::driver::{Arg, Driver, Epilogue, Factor, Grid, Precision, Product};
+use vae_gpu::config::{Activation, Binarize, Model, Optimizer, Rule};
+use vae_gpu::data::{Dataset, Values};
+use vae_gpu::device::cuda::{Algorithms, Cuda, detect, libraries};
+use vae_gpu::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
+use vae_gpu::device::kernels::{self, In, Out, Out16};
+use vae_gpu::device::{Arithmetic, Choice, Opened, open};
+use vae_gpu::model::Network;
 use vae_gpu::rng;
+use vae_gpu::step::Step;
 
 /// What the helper process does, from its environment.
 const SCENARIO: &str = "STAND_IN_SCENARIO";
-const NAMES: &[&str] = &["gemm", "cast", "step_next"];
 
 struct Outcome {
     success: bool,
@@ -57,7 +64,12 @@ fn helper() {
             detect::Report::look().to_string().lines().for_each(|line| say(line.into()));
             Ok(())
         }
-        "ordinal" => Cuda::new(1, &small(), Precision::Fp32, NAMES, IMAGE).map(drop),
+        "train fp32" => train(Choice::Cuda(0), Arithmetic::Fp32, &mut say),
+        "train tf32" => train(Choice::Cuda(0), Arithmetic::Tf32, &mut say),
+        "train bf16" => train(Choice::Cuda(0), Arithmetic::Bf16, &mut say),
+        "train auto" => train(Choice::Auto, Arithmetic::Bf16, &mut say),
+        "small" => Cuda::new(0, &small(), Precision::Fp32).map(drop),
+        "ordinal" => Cuda::new(1, &small(), Precision::Fp32).map(drop),
         _ => panic!("no scenario {scenario}"),
     };
     if let Err(why) = result {
@@ -83,10 +95,10 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
     let (weight, bias) = (layout.parameter(33, 17), layout.parameter(1, 33));
     let (x, y) = (layout.activation(5, 17), layout.activation(5, 33));
     let (dx, dy, dweight) = (layout.d(x), layout.d(y), layout.d(weight));
-    let mut cuda = Cuda::new(0, &layout, precision, NAMES, IMAGE)?;
+    let mut cuda = Cuda::new(0, &layout, precision)?;
     cuda.notes().iter().for_each(|note| say(format!("note: {note}")));
     if env::var_os("STAND_IN_TIMED").is_some() {
-        cuda.choose(Choice::Fastest);
+        cuda.choose(Algorithms::Fastest);
     }
 
     let value =
@@ -97,7 +109,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
             cuda.upload(v.at(row, 0), &values)?;
         }
         if precision == Precision::Bf16 {
-            cuda.launch("cast", Grid { blocks: [1, 1], threads: 64 }, &[Arg::View16(v), Arg::View(v)])?;
+            kernels::cast(&mut cuda, Grid { blocks: [1, 1], threads: 64 }, Out16(v), In(v))?;
         }
     }
     let step = [
@@ -113,11 +125,17 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
         Factor::N(v) => operand(v, row, col),
         Factor::T(v) => operand(v, col, row),
     };
-    let mut run = |cuda: &mut Cuda| -> Result<()> {
+    let apart = Cell::new(false); // the caller was told to take the epilogue apart
+    let run = |cuda: &mut Cuda| -> Result<()> {
         for (product, _) in &step {
             if !cuda.product(product)? {
-                say("no epilogue".into());
-                assert!(cuda.product(&Product { epilogue: Epilogue::None, ..*product })?);
+                apart.set(true);
+                let Product { c, a, b, .. } = *product;
+                if !cuda.product(&Product { epilogue: Epilogue::None, ..*product })? {
+                    let (grid, t) = (Grid { blocks: [1, 1], threads: 256 }, |f| matches!(f, Factor::T(_)) as i32);
+                    let none = In(View { rows: 0, ..c });
+                    kernels::gemm(cuda, grid, Out(c), In(a.view()), In(b.view()), none, t(a), t(b), 0)?;
+                }
             }
         }
         Ok(())
@@ -131,7 +149,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                 if col < c.cols {
                     want = (0..a.shape().1).map(|k| at(*a, row, k) * at(*b, k, col)).sum();
                     if let Epilogue::BiasRelu(bias) = epilogue
-                        && env::var_os("STAND_IN_EPILOGUES").is_none()
+                        && !apart.get()
                     {
                         want = (want + f64::from(value(*bias, col))).max(0.0);
                     }
@@ -145,7 +163,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
 
     cuda.load(&[7; 12], 3, 4, false)?;
     cuda.write_plan(0, &[1; 8])?;
-    let ms = cuda.time(&mut run)?;
+    let ms = cuda.time(run)?;
     assert!(ms >= 0.0);
     check(&mut cuda)?;
     // Replays compute it anew.
@@ -160,7 +178,48 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
     check(&mut cuda)?;
     cuda.forget();
     assert!(cuda.replay(1).is_err());
-    say("done".into());
+    say(if apart.get() { "done, without epilogue" } else { "done" }.into());
+    Ok(())
+}
+
+/// Trains on a device, and says every number that is left: metrics of each step, parameters, their gradients.
+fn train(choice: Choice, arithmetic: Arithmetic, say: &mut impl FnMut(String)) -> Result<()> {
+    // Relu takes the epilogue; no size is a multiple of 8.
+    let model = Model { activation: Activation::Relu, ..Model::new(17, &[33], 3) };
+    let (batch, rows) = (5, 13);
+    let network = Network::training(&model, batch, Binarize::None);
+    let Opened { mut backend, notes, .. } = open(choice, arithmetic, network.layout(), batch)?;
+    notes.into_iter().for_each(&mut *say);
+    let bytes = (0..rows * model.input).map(|i| (i * 7919 % 251) as u8).collect();
+    let values = Values::Bytes(bytes);
+    let data = Dataset { name: "made up".into(), cols: model.input, values, labels: None, shape: None };
+    backend.load(&Arc::new(data))?;
+    for p in &network.parameters {
+        let values: Vec<f64> =
+            (0..p.view.elements()).map(|i| ((i * 31 + p.view.offset) % 97) as f64 / 485.0 - 0.1).collect();
+        backend.write(p.view, &values)?;
+    }
+    let optimizer = Optimizer { lr: 0.1, ..Optimizer::new(Rule::Sgd) };
+    let steps: Vec<Step> = (0..6)
+        .map(|index| Step {
+            index,
+            epoch: index / 3,
+            position: index % 3 * batch as u32,
+            rows: [5, 5, 3][index as usize % 3],
+            slot: index,
+            lr: optimizer.lr,
+            ..Step::batch(7, batch)
+        })
+        .collect();
+    backend.train(&network.tape, &optimizer, &steps[..4])?;
+    backend.train(&network.tape, &optimizer, &steps[4..])?;
+    let layout = network.layout();
+    let mut numbers = backend.read(layout.metrics().slice(0..steps.len()))?;
+    for p in &network.parameters {
+        numbers.extend(backend.read(p.view)?);
+        numbers.extend(backend.read(layout.d(p.view))?);
+    }
+    numbers.iter().for_each(|x| say(x.to_string()));
     Ok(())
 }
 
@@ -172,13 +231,51 @@ fn products_agree_with_plain_loops_launched_and_replayed() {
         let env: Vec<_> = epilogues.map(|e| ("STAND_IN_EPILOGUES", e)).into_iter().collect();
         let o = stand_in(precision, &env);
         assert!(o.success, "{precision}: {}", o.stderr);
-        let want: &[&str] = if epilogues.is_some() { &["no epilogue", "no epilogue", "done"] } else { &["done"] };
+        let want: &[&str] = if epilogues.is_some() { &["done, without epilogue"] } else { &["done"] };
         assert_eq!(o.lines, want, "{precision}");
         let products: Vec<_> = o.trace.iter().filter(|call| *call == "cublasLtMatmul").collect();
         assert_eq!(products.len(), 6, "one call a product, launched and captured");
         let searches: Vec<_> = o.trace.iter().filter(|call| *call == "cublasLtMatmulAlgoGetHeuristic").collect();
         assert_eq!(searches.len(), if epilogues.is_some() { 4 } else { 3 }, "one search a product, answered or not");
     }
+}
+
+#[test]
+fn training_gives_the_numbers_of_the_cpu() {
+    let mut want = vec![];
+    train(Choice::Cpu, Arithmetic::Fp64, &mut |line| want.push(line)).unwrap();
+    let want: Vec<f64> = want.iter().map(|line| line.parse().unwrap()).collect();
+    let scale = want.iter().fold(0.0, |a: f64, w| a.max(w.abs()));
+    // sums in f32; operands with 8 bits, through six steps
+    for (scenario, env, tolerance) in [
+        ("train fp32", ("STAND_IN_EPILOGUES", "1"), 1e-6),
+        ("train fp32", ("STAND_IN_EPILOGUES", "0"), 1e-6),
+        ("train tf32", ("STAND_IN_EPILOGUES", "1"), 1e-6),
+        ("train bf16", ("STAND_IN_EPILOGUES", "1"), 1e-2),
+    ] {
+        let o = stand_in(scenario, &[env]);
+        assert!(o.success, "{scenario}: {}", o.stderr);
+        let got: Vec<f64> = o.lines.iter().map(|line| line.parse().unwrap_or_else(|_| panic!("{line}"))).collect();
+        assert_eq!(got.len(), want.len());
+        for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+            assert!((g - w).abs() <= tolerance * scale, "{scenario} {env:?}: number {i}: got {g}, want {w}");
+        }
+        // One step is launched, one captured, and then a step is one call.
+        let replays = o.trace.iter().filter(|call| *call == "cuGraphLaunch").count();
+        assert_eq!(replays, 5);
+        let second = o.trace.iter().rposition(|call| call == "cuMemcpyHtoDAsync_v2").unwrap();
+        let calls = ["cuGraphLaunch", "cuGraphLaunch", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize"];
+        assert_eq!(o.trace[second + 1..second + 5], calls, "the plan is written, and two steps replayed");
+    }
+}
+
+#[test]
+fn auto_falls_back_to_the_cpu_and_says_so() {
+    let o = stand_in("train auto", &[("STAND_IN_DEVICES", "0")]);
+    assert!(o.success, "{}", o.stderr);
+    assert_eq!(o.lines[0], "a CUDA driver, but no GPU; running on the CPU, in fp32");
+    let numbers = o.lines[1..].iter().filter(|line| line.parse::<f64>().is_ok_and(f64::is_finite)).count();
+    assert_eq!(numbers, o.lines.len() - 1);
 }
 
 #[test]
@@ -198,7 +295,7 @@ fn without_cublas_our_own_kernel_multiplies_and_says_so_once() {
         assert!(o.success, "{}", o.stderr);
         assert_eq!(o.lines.len(), 2, "{:?}", o.lines);
         assert!(o.lines[0].starts_with(&format!("note: {why}")), "{}", o.lines[0]);
-        assert_eq!(o.lines[1], "done");
+        assert_eq!(o.lines[1], "done, without epilogue");
         assert_eq!(o.trace.iter().filter(|call| *call == "cuLaunchKernel").count(), 6);
     }
 }
@@ -232,6 +329,10 @@ fn detection_asks_for_every_call_the_program_makes() {
 #[test]
 fn what_is_missing_is_one_sentence() {
     let gib = (1u64 << 30).to_string();
+    let room = format!(
+        "error 1: the GPU has no room for parameters and activations: {} bytes are needed, 1000 of its 1000 bytes are free",
+        4 * small().total()
+    );
     for (scenario, env, want) in [
         ("fp32", ("STAND_IN_DEVICES", "0"), "error 1: a CUDA driver, but no GPU"),
         (
@@ -246,12 +347,7 @@ fn what_is_missing_is_one_sentence() {
              later is needed",
         ),
         ("ordinal", ("STAND_IN_MEMORY", &gib), "error 2: cuda:1: this machine has GPUs 0 to 0; pass cuda:0"),
-        (
-            "fp32",
-            ("STAND_IN_MEMORY", "1000"),
-            "error 1: the GPU has no room for parameters and activations: 27648 bytes are needed, 1000 of its 1000 bytes \
-             are free",
-        ),
+        ("small", ("STAND_IN_MEMORY", "1000"), &room),
         ("fp32", ("STAND_IN_FAIL", "cuInit:1:100"), "error 1: a CUDA driver, but no GPU"),
         (
             "fp32",
@@ -286,7 +382,8 @@ fn a_failure_at_any_call_is_one_sentence() {
             assert!(o.success, "{call} (call {n}, code {code}): {}", o.stderr);
             let errors = o.lines.iter().filter(|line| line.starts_with("error ")).count();
             let last = o.lines.last().map(String::as_str);
-            assert!(errors == 1 || (errors == 0 && last == Some("done")), "{call} (call {n}): {:?}", o.lines);
+            let done = last.is_some_and(|line| line.starts_with("done"));
+            assert!(errors == 1 && !done || errors == 0 && done, "{call} (call {n}): {:?}", o.lines);
         }
     }
 }

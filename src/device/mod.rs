@@ -14,10 +14,12 @@ pub mod cuda;
 pub mod driver;
 mod gpu;
 pub mod kernels;
+mod open;
 mod real;
 
 pub use cpu::Cpu;
 pub use gpu::Gpu;
+pub use open::{Arithmetic, Choice, Opened, open};
 pub use real::{Real, vectorise};
 
 /// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;

@@ -10,14 +10,13 @@ use cudarc::cublaslt::sys::{
     cublasLtMatmulDescAttributes_t as Attribute, cublasLtMatmulPreferenceAttributes_t as Preference,
     cudaDataType_t as Type,
 };
-use cudarc::driver::{CudaContext, CudaStream};
+use cudarc::driver::CudaStream;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::Arc;
 
 /// What NVIDIA advises for Hopper; other GPUs need less. Our own, for otherwise a capture would allocate.
-const WORKSPACE: usize = 32 << 20; // bytes
+pub const WORKSPACE: usize = 32 << 20; // bytes
 /// How many algorithms compete where they are timed.
 const CANDIDATES: usize = 8;
 /// Runs of each.
@@ -25,7 +24,7 @@ const RUNS: usize = 10;
 
 /// How the algorithm of a product is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub enum Algorithms {
     /// The library's first: the same on every run, and so are the bits of the result.
     First,
     /// The fastest of the library's first eight, here and now. Two runs may differ in the last bits.
@@ -48,19 +47,19 @@ pub struct Blas {
     handle: sys::cublasLtHandle_t,
     workspace: Memory,
     precision: Precision,
-    pub choice: Choice,
+    algorithms: Algorithms,
 }
 
 impl Blas {
-    pub fn new(context: &Arc<CudaContext>, precision: Precision) -> Result<Blas> {
-        let workspace = Memory::new(context, "the workspace of cuBLAS", WORKSPACE)?;
+    /// `workspace` has [`WORKSPACE`] bytes.
+    pub fn new(workspace: Memory, precision: Precision) -> Result<Blas> {
         let handle = result::create_handle().map_err(|e| because("cuBLAS does not start", e))?;
-        Ok(Blas { plans: HashMap::new(), handle, workspace, precision, choice: Choice::First })
+        Ok(Blas { plans: HashMap::new(), handle, workspace, precision, algorithms: Algorithms::First })
     }
 
     /// From now on. Forgets what was chosen before.
-    pub fn choose(&mut self, choice: Choice) {
-        self.choice = choice;
+    pub fn choose(&mut self, algorithms: Algorithms) {
+        self.algorithms = algorithms;
         self.plans.clear();
     }
 
@@ -95,7 +94,7 @@ impl Blas {
         };
         let Some(first) = found.first() else { return Ok(None) };
         plan.algorithm = first.algo;
-        if self.choice == Choice::Fastest && !capturing {
+        if self.algorithms == Algorithms::Fastest && !capturing {
             let mut best = f64::INFINITY;
             for candidate in &found {
                 // Products assign, and read nothing that they write: running one again changes nothing.
@@ -130,7 +129,7 @@ impl Blas {
         ] {
             preference.set(attribute, &(1u32 << address.trailing_zeros().min(8)))?;
         }
-        let want = if self.choice == Choice::Fastest { CANDIDATES } else { 1 };
+        let want = if self.algorithms == Algorithms::Fastest { CANDIDATES } else { 1 };
         let mut found = Vec::with_capacity(want);
         let mut count = 0;
         // SAFETY: handle, descriptor, layouts and preference are alive; `found` has room for `want` results, of which

@@ -2,9 +2,9 @@
 //! `unsafe` of the crate is in this folder. Errors are sentences, and nothing panics for what the machine lacks:
 //! detection has asked for every library and symbol used here.
 #![allow(unsafe_code)]
-use super::driver::{Arg, Driver, Epilogue, Factor, Grid, Precision, Product};
+use super::driver::{Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product};
+use super::kernels::{IMAGE, NAMES};
 use crate::arena::{Layout, View};
-use crate::step::Step;
 use crate::{Error, Result};
 use blas::{Addresses, Blas};
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
@@ -26,14 +26,9 @@ mod memory;
 mod shape;
 mod timer;
 
-pub use blas::Choice;
+pub use blas::Algorithms;
 pub use timer::Mark;
 
-/// Our kernels, from nvcc; see build.rs. Without one at build time it holds none.
-pub static IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.image"));
-
-/// `Plan` of kernels/step.cuh: the current step, 8 words of flags, the steps planned.
-const PLAN_WORDS: usize = Step::WORDS + 8 + crate::arena::RING * Step::WORDS;
 /// No kernel takes more.
 const MAX_ARGS: usize = 24;
 
@@ -50,7 +45,7 @@ struct Data {
 pub struct Cuda {
     graph: Option<CudaGraph>,
     capturing: bool,
-    /// None: our own kernel multiplies.
+    /// None: no product is to be had, and our own kernel multiplies.
     blas: Option<Blas>,
     data: Option<Data>,
     plan: Memory,
@@ -67,18 +62,11 @@ pub struct Cuda {
 }
 
 impl Cuda {
-    /// Opens a GPU, with zeros in its memory for a `layout`, and loads the kernels of these `names` from an `image`: a
-    /// fatbin or cubin, or PTX that ends in NUL.
+    /// Opens a GPU, with our kernels and zeros in its memory for a `layout`.
     ///
     /// # Errors
     /// What is missing, and what would help.
-    pub fn new(
-        ordinal: usize,
-        layout: &Layout,
-        precision: Precision,
-        names: &'static [&'static str],
-        image: &'static [u8],
-    ) -> Result<Cuda> {
+    pub fn new(ordinal: usize, layout: &Layout, precision: Precision) -> Result<Cuda> {
         let version = detect::driver()?;
         let cublas = libraries::cublas(version);
         let device = Device::look(ordinal)?;
@@ -93,7 +81,7 @@ impl Cuda {
         unsafe { context.disable_event_tracking() };
         // Not the default stream: that one cannot be captured.
         let stream = context.new_stream().map_err(|e| because("cannot make a stream", e))?;
-        let functions = load(&context, names, image)?;
+        let functions = load(&context)?;
 
         let elements = layout.total();
         let arena = Memory::zeroed(&context, &stream, "parameters and activations", 4 * elements)?;
@@ -103,13 +91,17 @@ impl Cuda {
         };
         let plan = Memory::zeroed(&context, &stream, "the plan of steps", 4 * PLAN_WORDS)?;
         let mut notes = Vec::new();
-        let blas = match cublas.and_then(|_| Blas::new(&context, precision)) {
-            Ok(blas) => Some(blas),
-            Err(why) => {
-                notes.push(format!("{why}; matrix products run on our own, slower kernel in f32"));
-                None
+        let blas = match cublas {
+            Ok(_) => {
+                let workspace = Memory::new(&context, "the workspace of cuBLAS", blas::WORKSPACE)?;
+                Blas::new(workspace, precision)
             }
+            Err(why) => Err(why),
         };
+        let blas = blas.map_err(|why| {
+            notes.push(format!("{why}; matrix products run on our own, slower kernel in f32"));
+        });
+        let blas = blas.ok();
         let (graph, capturing, data, rows_padded) = (None, false, None, layout.rows_padded());
         Ok(Cuda {
             graph,
@@ -139,10 +131,10 @@ impl Cuda {
     }
 
     /// How algorithms of matrix products are chosen from now on. Forgets what was captured.
-    pub fn choose(&mut self, choice: Choice) {
+    pub fn choose(&mut self, algorithms: Algorithms) {
         self.forget();
         if let Some(blas) = &mut self.blas {
-            blas.choose(choice);
+            blas.choose(algorithms);
         }
     }
 
@@ -200,21 +192,6 @@ impl Cuda {
             true => Err(Error::failed("a captured step cannot wait, nor copy to or from the host")),
             false => Ok(()),
         }
-    }
-
-    /// Our own product, in f32, where cuBLAS has none: kernels/gemm.cu, a block for each 64 × 64 of c.
-    fn own_product(&mut self, p: &Product) -> Result<()> {
-        let tiles = |extent: usize| extent.div_ceil(64) as u32;
-        let grid = Grid { blocks: [tiles(p.c.cols), tiles(p.c.rows)], threads: 256 };
-        let [c, a, b] = [p.c, p.a.view(), p.b.view()].map(Arg::View);
-        let (bias, relu) = match p.epilogue {
-            Epilogue::None => (View { rows: 0, ..p.c }, false),
-            Epilogue::Bias(bias) => (bias, false),
-            Epilogue::BiasRelu(bias) => (bias, true),
-        };
-        let flag = |is: bool| Arg::U32(u32::from(is));
-        let transposed = |f| flag(matches!(f, Factor::T(_)));
-        self.launch("gemm", grid, &[c, a, b, Arg::View(bias), transposed(p.a), transposed(p.b), flag(relu)])
     }
 }
 
@@ -292,12 +269,7 @@ impl Driver for Cuda {
             }
         };
         self.blas = blas;
-        match done? {
-            true => Ok(true),
-            // A product and its epilogue apart are faster than our own kernel.
-            false if self.blas.is_some() && product.epilogue != Epilogue::None => Ok(false),
-            false => self.own_product(product).map(|()| true),
-        }
+        done
     }
 
     fn precision(&self) -> Precision {
@@ -348,22 +320,16 @@ impl Drop for Cuda {
     }
 }
 
-/// The kernels of an image, by name.
-fn load(
-    context: &Arc<CudaContext>,
-    names: &'static [&'static str],
-    image: &'static [u8],
-) -> Result<HashMap<&'static str, CudaFunction>> {
+/// Our kernels, by name.
+fn load(context: &Arc<CudaContext>) -> Result<HashMap<&'static str, CudaFunction>> {
     // cuModuleLoadData takes no length: binaries know theirs, text must end.
-    let binary = image.starts_with(b"\x50\xed\x55\xba") || image.starts_with(b"\x7fELF");
-    if !binary && image.last() != Some(&0) {
-        return Err(Error::failed("the embedded kernels are neither a binary of CUDA nor PTX that ends in NUL"));
-    }
-    let module = context.load_module(Ptx::from_binary(image.to_vec()));
+    let binary = IMAGE.starts_with(b"\x50\xed\x55\xba") || IMAGE.starts_with(b"\x7fELF");
+    assert!(binary || IMAGE.last() == Some(&0), "the image is neither a binary of CUDA nor text that ends in NUL");
+    let module = context.load_module(Ptx::from_binary(IMAGE.to_vec()));
     let module = module.map_err(|e| because("cannot load the kernels", e))?;
     let missing = "this build has no GPU kernels: build it where nvcc is found (set NVCC)";
     let function = |&name| module.load_function(name).map(|function| (name, function)).map_err(|e| because(missing, e));
-    names.iter().map(function).collect()
+    NAMES.iter().map(function).collect()
 }
 
 /// One sentence: what we could not do, and the driver's reason.
