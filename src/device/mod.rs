@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 pub mod cpu;
 pub mod driver;
+mod open;
 mod real;
 
 pub use cpu::Cpu;
+pub use open::Device;
 pub use real::{Real, vectorise};
 
 /// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;
