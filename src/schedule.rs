@@ -13,7 +13,10 @@ use std::str::FromStr;
 pub enum Schedule {
     Constant,
     /// Times `factor` after every `epochs` epochs.
-    Step { epochs: u32, factor: f64 },
+    Step {
+        epochs: u32,
+        factor: f64,
+    },
     /// Half a cosine, from 1 to 0 over the whole training (Loshchilov & Hutter 2017, without restarts).
     Cosine,
     /// 10^(−i/7) for 3^i epochs, i = 0 to 7: 3,280 epochs in all (Burda et al. 2016, section 5). Then the last.
@@ -51,7 +54,9 @@ impl FromStr for Schedule {
     type Err = Error;
     fn from_str(s: &str) -> Result<Schedule> {
         let wrong = || {
-            Error::request(format!("lr-schedule {s}: must be constant, cosine, iwae, or step:EPOCHS:FACTOR (step:10:0.5)"))
+            Error::request(format!(
+                "lr-schedule {s}: must be constant, cosine, iwae, or step:EPOCHS:FACTOR (step:10:0.5)"
+            ))
         };
         match s.split(':').collect::<Vec<_>>()[..] {
             ["constant"] => Ok(Schedule::Constant),

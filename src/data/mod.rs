@@ -113,6 +113,28 @@ impl Dataset {
         }
     }
 
+    /// The first `n` examples, or all if there are fewer.
+    pub fn first(&self, n: usize) -> Self {
+        let n = n.min(self.rows());
+        Dataset {
+            values: match &self.values {
+                Values::Bytes(v) => Values::Bytes(v[..n * self.cols].to_vec()),
+                Values::Reals(v) => Values::Reals(v[..n * self.cols].to_vec()),
+            },
+            labels: self.labels.as_ref().map(|labels| labels[..n].to_vec()),
+            name: self.name.clone(),
+            cols: self.cols,
+            shape: self.shape,
+        }
+    }
+
+    /// All examples, one after the other.                              (rows, cols)
+    pub fn to_rows(&self) -> Vec<f32> {
+        let mut all = vec![0.0; self.rows() * self.cols];
+        all.chunks_mut(self.cols).enumerate().for_each(|(i, row)| self.row(i, row));
+        all
+    }
+
     /// Splits off round(fraction x rows) examples: (the rest, those held out), both in the order of the file.
     ///
     /// Which ones is a function of the number of rows and the fraction alone, never of the seed: the rows are put in

@@ -19,7 +19,7 @@ mod real;
 
 pub use cpu::Cpu;
 pub use gpu::Gpu;
-pub use open::{Arithmetic, Choice, Opened, open};
+pub use open::Device;
 pub use real::{Real, vectorise};
 
 /// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;

@@ -1,113 +1,91 @@
-//! From what the user asks for to a device that runs it. Prints nothing: what should be said is handed back.
+//! Which device a run uses: chosen once, at the edge. Prints nothing: what should be said is handed back.
+#[cfg(feature = "cuda")]
 use super::driver::Precision;
 use super::{Backend, Cpu};
-use crate::arena::Layout;
-use crate::{Error, Result};
-use std::str::FromStr;
-
-/// Where to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// The first GPU, or the CPU where there is none.
-    Auto,
-    Cpu,
-    /// The GPU of this number.
-    Cuda(usize),
-}
-
-impl FromStr for Choice {
-    type Err = Error;
-    fn from_str(s: &str) -> Result<Choice> {
-        match s {
-            "auto" => Ok(Choice::Auto),
-            "cpu" => Ok(Choice::Cpu),
-            "cuda" => Ok(Choice::Cuda(0)),
-            _ => s.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Choice::Cuda).ok_or_else(|| {
-                Error::request(format!("device {s}: must be auto, cpu, cuda or cuda:N; pass --device auto"))
-            }),
-        }
-    }
-}
-
-/// The numbers to compute with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arithmetic {
-    Fp32,
-    /// On a GPU only.
-    Tf32,
-    /// On a GPU only.
-    Bf16,
-    /// On the CPU only: the reference.
-    Fp64,
-}
-
-impl FromStr for Arithmetic {
-    type Err = Error;
-    fn from_str(s: &str) -> Result<Arithmetic> {
-        match s {
-            "fp32" => Ok(Arithmetic::Fp32),
-            "tf32" => Ok(Arithmetic::Tf32),
-            "bf16" => Ok(Arithmetic::Bf16),
-            "fp64" => Ok(Arithmetic::Fp64),
-            _ => Err(Error::request(format!("precision {s}: must be fp32, tf32, bf16 or fp64; pass --precision fp32"))),
-        }
-    }
-}
-
-/// A device, ready to run.
-pub struct Opened {
-    pub backend: Box<dyn Backend>,
-    /// What it is, for the log.
-    pub device: String,
-    /// Sentences that the user should read once.
-    pub notes: Vec<String>,
-}
-
-/// Opens a device with zeros in its memory, for a layout and batches of `batch`.
-///
-/// # Errors
-/// A request that the device cannot serve, or, unless the choice is `auto`, what is missing.
-pub fn open(choice: Choice, arithmetic: Arithmetic, layout: &Layout, batch: usize) -> Result<Opened> {
-    let precision = match (choice, arithmetic) {
-        (Choice::Cuda(_), Arithmetic::Fp64) => {
-            return Err(Error::request("precision fp64: a GPU computes in fp32 here; pass --device cpu"));
-        }
-        (Choice::Cpu, Arithmetic::Tf32 | Arithmetic::Bf16) => {
-            return Err(Error::request("precision tf32 and bf16: only on a GPU; on the CPU pass --precision fp32"));
-        }
-        (Choice::Cpu | Choice::Auto, Arithmetic::Fp64) => {
-            return Ok(Opened {
-                backend: Box::new(Cpu::<f64>::new(layout, batch)),
-                device: "the CPU".into(),
-                notes: vec![],
-            });
-        }
-        (_, Arithmetic::Fp32) => Precision::Fp32,
-        (_, Arithmetic::Tf32) => Precision::Tf32,
-        (_, Arithmetic::Bf16) => Precision::Bf16,
-    };
-    let notes = match choice {
-        Choice::Cuda(ordinal) => return gpu(ordinal, precision, layout),
-        Choice::Cpu => vec![],
-        Choice::Auto => match gpu(0, precision, layout) {
-            Ok(opened) => return Ok(opened),
-            Err(why) if precision == Precision::Fp32 => vec![format!("{why}; running on the CPU")],
-            Err(why) => vec![format!("{why}; running on the CPU, in fp32")],
-        },
-    };
-    Ok(Opened { backend: Box::new(Cpu::<f32>::new(layout, batch)), device: "the CPU".into(), notes })
-}
-
 #[cfg(feature = "cuda")]
-fn gpu(ordinal: usize, precision: Precision, layout: &Layout) -> Result<Opened> {
-    let cuda = super::cuda::Cuda::new(ordinal, layout, precision)?;
-    let (device, notes) = (cuda.device().to_string(), cuda.notes().to_vec());
-    Ok(Opened { backend: Box::new(super::Gpu::new(cuda, layout)), device, notes })
+use super::{Gpu, cuda};
+use crate::arena::Layout;
+use crate::config::Numbers;
+use crate::{Error, Result};
+
+/// A device that was found, and the arithmetic on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// `cpu`, or `cuda:0 (NVIDIA H200)`.
+    pub name: String,
+    pub numbers: Numbers,
+    /// The number of the GPU. None: the CPU.
+    gpu: Option<usize>,
 }
 
-#[cfg(not(feature = "cuda"))]
-fn gpu(_: usize, _: Precision, _: &Layout) -> Result<Opened> {
-    Err(Error::failed("this build has no CUDA: build it with --features cuda"))
+impl Device {
+    /// `choice` is `auto`, `cpu`, `cuda` or `cuda:N`. With the device come sentences about what was chosen.
+    ///
+    /// # Errors
+    /// A name that is none of these, a device that is not there, an arithmetic that it does not have.
+    pub fn find(choice: &str, numbers: Numbers) -> Result<(Device, Vec<String>)> {
+        let cpu = |numbers| Device { name: "cpu".into(), numbers, gpu: None };
+        match (choice, numbers) {
+            ("auto" | "cpu", Numbers::F64) => Ok((cpu(numbers), vec![])),
+            ("cpu", Numbers::Tf32 | Numbers::Bf16) => {
+                Err(Error::request("precision tf32 and bf16 need a GPU; pass --precision fp32 on the CPU"))
+            }
+            ("cpu", Numbers::Fp32) => Ok((cpu(numbers), vec![])),
+            ("auto", _) => Device::find_gpu(0, numbers).or_else(|why| {
+                let instead = if numbers == Numbers::Fp32 { "" } else { ", in fp32" };
+                Ok((cpu(Numbers::Fp32), vec![format!("{why}; running on the CPU{instead}")]))
+            }),
+            _ => {
+                let ordinal = match choice.strip_prefix("cuda") {
+                    Some("") => Some(0),
+                    Some(number) => number.strip_prefix(':').and_then(|n| n.parse().ok()),
+                    None => None,
+                };
+                match (ordinal, numbers) {
+                    (None, _) => Err(Error::request(format!(
+                        "device {choice}: must be auto, cpu, cuda or cuda:N; pass --device auto"
+                    ))),
+                    (Some(_), Numbers::F64) => Err(Error::request(
+                        "precision f64 is for the CPU; pass --device cpu, or --precision fp32 on the GPU",
+                    )),
+                    (Some(ordinal), _) => Device::find_gpu(ordinal, numbers),
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn find_gpu(ordinal: usize, numbers: Numbers) -> Result<(Device, Vec<String>)> {
+        let (found, cublas) = cuda::find(ordinal)?;
+        let name = format!("cuda:{ordinal} ({})", found.name);
+        let slower = |why| format!("{why}; matrix products run on our own, slower kernel in fp32");
+        Ok((Device { name, numbers, gpu: Some(ordinal) }, cublas.err().map(slower).into_iter().collect()))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn find_gpu(_: usize, _: Numbers) -> Result<(Device, Vec<String>)> {
+        Err(Error::failed("this build has no CUDA: build it with --features cuda"))
+    }
+
+    /// Memory for a layout, of batches of `batch` examples. It stays on this thread.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn open(&self, layout: &Layout, batch: usize) -> Result<Box<dyn Backend>> {
+        #[cfg(feature = "cuda")]
+        if let Some(ordinal) = self.gpu {
+            let precision = match self.numbers {
+                Numbers::Tf32 => Precision::Tf32,
+                Numbers::Bf16 => Precision::Bf16,
+                Numbers::Fp32 | Numbers::F64 => Precision::Fp32,
+            };
+            return Ok(Box::new(Gpu::new(cuda::Cuda::new(ordinal, layout, precision)?, layout)));
+        }
+        Ok(match self.numbers {
+            Numbers::F64 => Box::new(Cpu::<f64>::new(layout, batch)),
+            _ => Box::new(Cpu::<f32>::new(layout, batch)),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -115,21 +93,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_named_by_a_word_and_a_number() {
-        assert_eq!("cuda:3".parse(), Ok(Choice::Cuda(3)));
-        assert_eq!("cuda".parse(), Ok(Choice::Cuda(0)));
-        for wrong in ["gpu", "cuda:", "cuda:-1", "Auto"] {
-            assert_eq!(wrong.parse::<Choice>().unwrap_err().exit_code(), 2, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn what_a_device_cannot_compute_is_a_wrong_request() {
-        let layout = Layout::inference();
-        for (choice, arithmetic) in
-            [(Choice::Cuda(0), Arithmetic::Fp64), (Choice::Cpu, Arithmetic::Tf32), (Choice::Cpu, Arithmetic::Bf16)]
-        {
-            assert_eq!(open(choice, arithmetic, &layout, 1).err().unwrap().exit_code(), 2);
+    fn a_wrong_request_is_told_so() {
+        for (choice, numbers) in [
+            ("gpu", Numbers::Fp32),
+            ("cuda:", Numbers::Fp32),
+            ("cuda:-1", Numbers::Fp32),
+            ("cuda0", Numbers::Fp32),
+            ("cuda", Numbers::F64),
+            ("cpu", Numbers::Tf32),
+            ("cpu", Numbers::Bf16),
+        ] {
+            let error = Device::find(choice, numbers).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{choice} {numbers:?}: {error}");
         }
     }
 }

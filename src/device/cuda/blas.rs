@@ -19,6 +19,8 @@ use std::ptr;
 pub const WORKSPACE: usize = 32 << 20; // bytes
 /// How many algorithms compete where they are timed.
 const CANDIDATES: usize = 8;
+/// What it answers where it knows no way: INVALID_VALUE for some combinations, NOT_SUPPORTED for others.
+const UNKNOWN: [u32; 2] = [7, 15];
 /// Runs of each.
 const RUNS: usize = 10;
 
@@ -72,15 +74,26 @@ impl Blas {
         stream: &CudaStream,
         capturing: bool,
     ) -> Result<bool> {
-        if !self.plans.contains_key(product) {
-            let (rounded, addresses) = rounded();
-            let plan = self.plan(&rounded, addresses, stream, capturing)?;
-            self.plans.insert(*product, plan);
+        let multiply = |e| because("cuBLAS cannot multiply", e);
+        if let Some(plan) = self.plans.get(product) {
+            return match plan {
+                Some(plan) => self.run(plan, &plan.algorithm, stream).map(|()| true).map_err(multiply),
+                None => Ok(false),
+            };
         }
-        match &self.plans[product] {
-            Some(plan) => self.run(plan, &plan.algorithm, stream).map(|()| true),
-            None => Ok(false),
+        let (rounded, addresses) = rounded();
+        let mut plan = self.plan(&rounded, addresses, stream, capturing)?;
+        if let Some(made) = &plan {
+            match self.run(made, &made.algorithm, stream) {
+                Ok(()) => {}
+                // It had an algorithm, and does not run it: then the epilogue is not to be had after all.
+                Err(e) if UNKNOWN.contains(&(e.0 as u32)) && product.epilogue != Epilogue::None => plan = None,
+                Err(e) => return Err(multiply(e)),
+            }
         }
+        let done = plan.is_some();
+        self.plans.insert(*product, plan);
+        Ok(done)
     }
 
     fn plan(&self, p: &Product, at: Addresses, stream: &CudaStream, capturing: bool) -> Result<Option<Plan>> {
@@ -88,8 +101,7 @@ impl Blas {
         let mut plan = Plan::describe(p, at, self.precision).map_err(failed)?;
         let found = match self.candidates(&plan) {
             Ok(found) => found,
-            // What it answers where it knows no algorithm: NOT_SUPPORTED, and for some combinations INVALID_VALUE.
-            Err(e) if [7, 15].contains(&(e.0 as u32)) => Vec::new(),
+            Err(e) if UNKNOWN.contains(&(e.0 as u32)) => Vec::new(),
             Err(e) => return Err(because("cuBLAS cannot choose an algorithm", e)),
         };
         let Some(first) = found.first() else { return Ok(None) };
@@ -98,11 +110,12 @@ impl Blas {
             let mut best = f64::INFINITY;
             for candidate in &found {
                 // Products assign, and read nothing that they write: running one again changes nothing.
-                self.run(&plan, &candidate.algo, stream)?;
-                let begin = timer::mark(&self.workspace, stream)?;
-                for _ in 0..RUNS {
-                    self.run(&plan, &candidate.algo, stream)?;
+                let runs = || self.run(&plan, &candidate.algo, stream);
+                if runs().is_err() {
+                    continue;
                 }
+                let begin = timer::mark(&self.workspace, stream)?;
+                (0..RUNS).try_for_each(|_| runs()).map_err(|e| because("cuBLAS cannot multiply", e))?;
                 let ms = timer::mark(&self.workspace, stream)?.since(&begin)?;
                 if ms < best {
                     (best, plan.algorithm) = (ms, candidate.algo);
@@ -158,13 +171,18 @@ impl Blas {
         Ok(found)
     }
 
-    fn run(&self, plan: &Plan, algorithm: &sys::cublasLtMatmulAlgo_t, stream: &CudaStream) -> Result<()> {
+    fn run(
+        &self,
+        plan: &Plan,
+        algorithm: &sys::cublasLtMatmulAlgo_t,
+        stream: &CudaStream,
+    ) -> std::result::Result<(), CublasError> {
         let Addresses { c, a, b, .. } = plan.at;
         let (one, zero) = (1.0f32, 0.0f32); // alpha and beta
         let ([a_layout, b_layout, c_layout], c) = (plan.layouts, c as *mut c_void);
         // SAFETY: handle, descriptor and layouts are alive. The addresses were checked when the plan was made, for the
         // extents of the layouts, and memory does not move; the algorithm was chosen for this workspace.
-        let enqueued = unsafe {
+        unsafe {
             result::matmul(
                 self.handle,
                 plan.desc,
@@ -183,8 +201,7 @@ impl Blas {
                 WORKSPACE,
                 stream.cu_stream().cast(),
             )
-        };
-        enqueued.map_err(|e| because("cuBLAS cannot multiply", e))
+        }
     }
 }
 

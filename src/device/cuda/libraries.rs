@@ -87,15 +87,25 @@ fn folders_usual() -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> =
         ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(env::var_os).map(PathBuf::from).collect();
     for bin in env::var_os("PATH").iter().flat_map(env::split_paths) {
-        if bin.ends_with("bin") && bin.join("python3").exists() {
-            roots.extend(bin.parent().map(Path::to_path_buf));
+        // bin/python3 may be a link to an environment's, and that one a link to the interpreter: each has libraries.
+        let mut python = bin.join("python3");
+        for _ in 0..8 {
+            if python.exists() {
+                roots.extend(python.parent().and_then(Path::parent).map(Path::to_path_buf));
+            }
+            match fs::read_link(&python) {
+                Ok(to) => python = python.parent().unwrap_or(Path::new("/")).join(to),
+                Err(_) => break,
+            }
         }
     }
+    roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
     for root in roots {
         let mut pythons: Vec<_> = fs::read_dir(root.join("lib")).into_iter().flatten().flatten().collect();
         pythons.sort_by_key(|python| python.file_name());
-        for python in pythons {
-            let nvidia = python.path().join("site-packages/nvidia");
+        for nvidia in pythons.iter().flat_map(|python| {
+            ["site-packages", "dist-packages"].map(|packages| python.path().join(packages).join("nvidia"))
+        }) {
             folders.extend([nvidia.join("cu13/lib"), nvidia.join("cublas/lib")]); // wheels for CUDA 13, for CUDA 12
         }
     }

@@ -11,6 +11,7 @@ use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaStream, DriverError, result};
 use cudarc::nvrtc::Ptx;
 use detect::Device;
+use libraries::Cublas;
 use memory::Memory;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -40,7 +41,7 @@ struct Data {
     reals: bool,
 }
 
-/// Stays on the thread that made it: the GPU's context is current there. Dropped from top to bottom, once the work is
+/// Stays on the thread that made it, where its GPU is the current one until another is opened: one GPU a thread. Dropped from top to bottom, once the work is
 /// done: first what uses the memory, then the memory, then the stream.
 pub struct Cuda {
     graph: Option<CudaGraph>,
@@ -56,7 +57,6 @@ pub struct Cuda {
     functions: HashMap<&'static str, CudaFunction>,
     precision: Precision,
     device: Device,
-    notes: Vec<String>,
     stream: Arc<CudaStream>,
     context: Arc<CudaContext>,
 }
@@ -67,15 +67,8 @@ impl Cuda {
     /// # Errors
     /// What is missing, and what would help.
     pub fn new(ordinal: usize, layout: &Layout, precision: Precision) -> Result<Cuda> {
-        let version = detect::driver()?;
-        let cublas = libraries::cublas(version);
-        let device = Device::look(ordinal)?;
-        if device.capability < detect::CAPABILITY {
-            let (major, minor) = detect::CAPABILITY;
-            return Err(Error::failed(format!("{device}: compute capability {major}.{minor} or later is needed")));
-        }
-        let failed = |e| because(format_args!("cannot open GPU {ordinal}"), e);
-        let context = CudaContext::new(ordinal).map_err(failed)?;
+        let (device, cublas) = find(ordinal)?;
+        let context = context(ordinal)?;
         // SAFETY: one stream orders all our work. With cudarc's events a launch would be 16 driver calls instead of
         // one, and a capture would fail.
         unsafe { context.disable_event_tracking() };
@@ -90,18 +83,13 @@ impl Cuda {
             Precision::Fp32 | Precision::Tf32 => None,
         };
         let plan = Memory::zeroed(&context, &stream, "the plan of steps", 4 * PLAN_WORDS)?;
-        let mut notes = Vec::new();
         let blas = match cublas {
             Ok(_) => {
                 let workspace = Memory::new(&context, "the workspace of cuBLAS", blas::WORKSPACE)?;
-                Blas::new(workspace, precision)
+                Some(Blas::new(workspace, precision)?)
             }
-            Err(why) => Err(why),
+            Err(_) => None, // `find` has told why
         };
-        let blas = blas.map_err(|why| {
-            notes.push(format!("{why}; matrix products run on our own, slower kernel in f32"));
-        });
-        let blas = blas.ok();
         let (graph, capturing, data, rows_padded) = (None, false, None, layout.rows_padded());
         Ok(Cuda {
             graph,
@@ -115,7 +103,6 @@ impl Cuda {
             functions,
             precision,
             device,
-            notes,
             stream,
             context,
         })
@@ -123,11 +110,6 @@ impl Cuda {
 
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// Sentences that the user should read once.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// How algorithms of matrix products are chosen from now on. Forgets what was captured.
@@ -320,11 +302,36 @@ impl Drop for Cuda {
     }
 }
 
+/// A GPU on which our kernels run, and the cuBLAS for it, or why there is none: then our own, slower kernel multiplies.
+///
+/// # Errors
+/// What is missing, and what would help.
+pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
+    let version = detect::driver()?;
+    let device = Device::look(ordinal)?;
+    if device.capability < detect::CAPABILITY {
+        let (major, minor) = detect::CAPABILITY;
+        return Err(Error::failed(format!("{device}: compute capability {major}.{minor} or later is needed")));
+    }
+    if !compiled() {
+        load(&context(ordinal)?)?; // which says so, but on the stand-in of our tests, which needs no image
+    }
+    Ok((device, libraries::cublas(version)))
+}
+
+fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
+    CudaContext::new(ordinal).map_err(|e| because(format_args!("cannot open GPU {ordinal}"), e))
+}
+
+/// Whether the build had nvcc: a fatbin or a cubin.
+fn compiled() -> bool {
+    IMAGE.starts_with(b"\x50\xed\x55\xba") || IMAGE.starts_with(b"\x7fELF")
+}
+
 /// Our kernels, by name.
 fn load(context: &Arc<CudaContext>) -> Result<HashMap<&'static str, CudaFunction>> {
     // cuModuleLoadData takes no length: binaries know theirs, text must end.
-    let binary = IMAGE.starts_with(b"\x50\xed\x55\xba") || IMAGE.starts_with(b"\x7fELF");
-    assert!(binary || IMAGE.last() == Some(&0), "the image is neither a binary of CUDA nor text that ends in NUL");
+    assert!(compiled() || IMAGE.last() == Some(&0), "the image is neither a binary of CUDA nor text that ends in NUL");
     let module = context.load_module(Ptx::from_binary(IMAGE.to_vec()));
     let module = module.map_err(|e| because("cannot load the kernels", e))?;
     let missing = "this build has no GPU kernels: build it where nvcc is found (set NVCC)";
