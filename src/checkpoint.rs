@@ -68,11 +68,21 @@ fn width(numbers: Numbers) -> Width {
     if numbers == Numbers::F64 { Width::F64 } else { Width::F32 }
 }
 
+/// What stands under the metadata key `config`. One key, for the library writes several in no fixed order, and the same
+/// run shall give the same bytes.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    #[serde(flatten)]
+    run: Run,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    position: Option<Position>,
+}
+
 /// The parameters on the device, by name, under the configuration.
-fn parameters(run: &Run, network: &Network, b: &mut dyn Backend) -> Result<Tensors> {
+fn parameters(run: &Run, position: Option<&Position>, network: &Network, b: &mut dyn Backend) -> Result<Tensors> {
     let mut tensors = Tensors::default();
-    tensors.metadata.insert("config".into(), serde_json::to_string(run).expect("a configuration is JSON"));
-    tensors.metadata.insert("format".into(), "pt".into()); // what Python's tools expect to see
+    let header = Header { run: run.clone(), position: position.cloned() };
+    tensors.metadata.insert("config".into(), serde_json::to_string(&header).expect("a configuration is JSON"));
     for p in &network.parameters {
         tensors.insert(&p.name, p.shape.clone(), b.read(p.view)?);
     }
@@ -84,7 +94,7 @@ fn parameters(run: &Run, network: &Network, b: &mut dyn Backend) -> Result<Tenso
 /// # Errors
 /// Those of the device and of the disk.
 pub fn save_model(folder: &Folder, run: &Run, network: &Network, b: &mut dyn Backend) -> Result<()> {
-    parameters(run, network, b)?.write(&folder.model(), width(run.training.precision))
+    parameters(run, None, network, b)?.write(&folder.model(), width(run.training.precision))
 }
 
 /// Writes `checkpoint.safetensors`: parameters, the optimiser's moments, the position.
@@ -92,14 +102,13 @@ pub fn save_model(folder: &Folder, run: &Run, network: &Network, b: &mut dyn Bac
 /// # Errors
 /// Those of the device and of the disk.
 pub fn save(folder: &Folder, run: &Run, position: &Position, network: &Network, b: &mut dyn Backend) -> Result<()> {
-    let mut tensors = parameters(run, network, b)?;
+    let mut tensors = parameters(run, Some(position), network, b)?;
     for p in &network.parameters {
         for which in 0..2 {
             let moment = b.read(network.layout().moment(p.view, which))?;
             tensors.insert(format!("moment{}.{}", which + 1, p.name), p.shape.clone(), moment);
         }
     }
-    tensors.metadata.insert("position".into(), serde_json::to_string(position).expect("a position is JSON"));
     tensors.write(&folder.checkpoint(), width(run.training.precision))
 }
 
@@ -107,6 +116,8 @@ pub fn save(folder: &Folder, run: &Run, position: &Position, network: &Network, 
 pub struct Saved {
     pub path: PathBuf,
     pub run: Run,
+    /// Of a checkpoint: where the training stood.
+    position: Option<Position>,
     tensors: Tensors,
 }
 
@@ -125,10 +136,10 @@ impl Saved {
         let config = tensors.metadata.get("config").ok_or_else(|| {
             Error::failed(format!("{what}: no metadata key config; give a model that this program wrote"))
         })?;
-        let run: Run = serde_json::from_str(config)
+        let Header { run, position } = serde_json::from_str(config)
             .map_err(|e| Error::failed(format!("{what}: its configuration cannot be understood: {e}")))?;
         run.check().map_err(|e| Error::failed(format!("{what}: {e}")))?;
-        let saved = Saved { path: path.clone(), run, tensors };
+        let saved = Saved { path: path.clone(), run, position, tensors };
         saved.check()?;
         Ok(saved)
     }
@@ -163,12 +174,9 @@ impl Saved {
     pub fn resume(&self, network: &Network, b: &mut dyn Backend) -> Result<Position> {
         let what = self.path.display();
         let position = self
-            .tensors
-            .metadata
-            .get("position")
+            .position
+            .clone()
             .ok_or_else(|| Error::failed(format!("{what}: no position in it; it is a model, not a checkpoint")))?;
-        let position = serde_json::from_str(position)
-            .map_err(|e| Error::failed(format!("{what}: its position cannot be understood: {e}")))?;
         self.load(network, b)?;
         for p in &network.parameters {
             for which in 0..2 {

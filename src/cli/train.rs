@@ -19,12 +19,15 @@ use std::time::Duration;
 
 /// Trains a model and writes it, its checkpoint, metrics and pictures into a run directory
 #[derive(Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  \
     vae-gpu train                                              the built-in digits, 10 epochs\n  \
     vae-gpu train --data train-images-idx3-ubyte.gz --binarize dynamic\n  \
     vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
-    vae-gpu train --resume runs/digits                         goes on where it was cut")]
+    vae-gpu train --resume runs/digits                         goes on where it was cut"
+)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     data: DataArgs,
