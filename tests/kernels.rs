@@ -47,7 +47,9 @@ struct Setting {
 
 impl Setting {
     fn new(model: Model) -> Setting {
-        let optimizer = Optimizer { lr: 0.1, ..Optimizer::new(Rule::Sgd) };
+        // large enough to make stale parameters visible, and for wide inputs small enough to converge
+        let lr = (0.5 / model.input as f64).min(0.1);
+        let optimizer = Optimizer { lr, ..Optimizer::new(Rule::Sgd) };
         let (binarize, library) = (Binarize::None, Library::Plain);
         Setting { model, batch: 5, rows: 3, binarize, reals: false, optimizer, library }
     }
@@ -248,20 +250,22 @@ fn gaussians_of_odd_shapes_match_the_reference() {
     for (input, batch, rows) in [(1, 1, 1), (300, 2, 1), (9, 300, 290)] {
         for variance in [Variance::Scalar, Variance::Shared, Variance::Network] {
             let model = Model { likelihood: Likelihood::Gaussian, variance, ..Model::new(input, &[], 2) };
-            Setting { batch, rows, reals: true, ..Setting::new(model) }.check();
+            let mut setting = Setting { batch, rows, reals: true, ..Setting::new(model) };
+            setting.optimizer.lr *= 0.1; // a variance that is learned takes smaller steps
+            setting.check();
         }
     }
 }
 
 #[test]
 fn free_bits_hold_some_dimensions_back() {
-    let model = Model { free_bits: 0.2, activation: Activation::Tanh, ..Model::new(17, &[9], 12) };
+    let model = Model { free_bits: 0.05, activation: Activation::Tanh, ..Model::new(17, &[9], 12) };
     let setting = Setting::new(model);
     setting.check();
     let network = setting.network();
     let mut cpu = setting.reference(&network);
     setting.train(&network, &mut cpu);
-    let held = cpu.read(network.tape.kl_dim).unwrap().iter().filter(|&&kl| kl < 0.2).count();
+    let held = cpu.read(network.tape.kl_dim).unwrap().iter().filter(|&&kl| kl < 0.05).count();
     assert!(0 < held && held < 12, "{held} of 12: the test wants both kinds");
 }
 

@@ -18,7 +18,7 @@ struct Operand {
     words: [i32; 4],
 }
 
-/// 16 bytes, so that host memory has the alignment of a GPU's.
+/// 256 bytes: what a view of a GPU's arena starts on.
 #[repr(C, align(256))]
 #[derive(Clone, Copy)]
 struct Line([u32; 64]);
@@ -96,9 +96,6 @@ impl Emulator {
     }
     pub fn halves(&mut self) -> &mut [u16] {
         self.half.halves()
-    }
-    pub fn plan(&mut self) -> &mut [u32] {
-        self.plan.words()
     }
 
     fn run(&mut self, work: &Work) -> Result<()> {
