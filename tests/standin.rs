@@ -1,6 +1,10 @@
-//! The GPU path against the stand-in libraries of kernels/host: the driver layer as it is shipped, without a GPU. They
-//! are found by dlopen, so each test runs this executable once more, with their folder on LD_LIBRARY_PATH.
+//! The GPU path against the stand-in libraries of kernels/host: the driver layer, and the program as it is shipped,
+//! without a GPU. They are found by dlopen, so each test starts the program, or this executable once more, with their
+//! folder on LD_LIBRARY_PATH.
 #![cfg(feature = "cuda")]
+#[path = "support/program.rs"]
+mod program;
+use program::{Outcome as Ended, command, folder, run, write_idx};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::env;
@@ -362,7 +366,7 @@ fn what_is_missing_is_one_sentence() {
         (
             "fp32",
             ("STAND_IN_FAIL", "cuModuleGetFunction:1:500"),
-            "error 1: this build has no GPU kernels: build it where nvcc is found (set NVCC): as told (CUDA error 500)",
+            "error 1: this build has no GPU kernels: build it where nvcc is found, or with VAE_GPU_NVCC=fetch: as told (CUDA error 500)",
         ),
         ("fp32", ("STAND_IN_FAIL", "cublasLtMatmul:2:13"), "error 1: cuBLAS cannot multiply (cuBLAS status 13)"),
         (
@@ -409,4 +413,43 @@ fn the_report_names_driver_devices_and_cublas() {
 fn an_epilogue_that_was_offered_and_is_refused_is_taken_apart() {
     let o = stand_in("fp32", &[("STAND_IN_FAIL", "cublasLtMatmul:1:15")]);
     assert_eq!(o.lines, ["done, without epilogue"], "{}", o.stderr);
+}
+
+/// `vae-gpu ARGS` on the stand-in.
+fn shipped(cwd: &std::path::Path, line: &str) -> Ended {
+    let mut command = command(cwd, &line.split_whitespace().collect::<Vec<_>>());
+    command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
+    Ended::of(command.output().unwrap())
+}
+
+#[test]
+fn the_shipped_program_trains_and_evaluates_as_on_the_cpu() {
+    let home = folder("standin");
+    write_idx(&home.join("x.idx"), 23, 3);
+    let train = "train --data x.idx --epochs 2 --batch 10 --hidden 9 --latent 3 --quiet --out";
+    shipped(&home, &format!("{train} gpu --device cuda")).succeeded();
+    run(&home, &format!("{train} cpu --device cpu")).succeeded();
+    let eval = |model: &str, device: &str| -> serde_json::Value {
+        let line = format!("eval {model} --data x.idx --samples 3 --json --device {device}");
+        let ended = if device == "cpu" { run(&home, &line) } else { shipped(&home, &line) };
+        serde_json::from_str(&ended.succeeded().stdout).unwrap()
+    };
+    let want = eval("cpu", "cpu");
+    for (model, device) in [("gpu", "cpu"), ("cpu", "cuda"), ("gpu", "cuda:0")] {
+        let got = eval(model, device);
+        for key in ["elbo", "iwae", "nll", "kl"] {
+            let [g, w] = [&got, &want].map(|e| e[key].as_f64().unwrap());
+            // f32, after six steps
+            assert!((g - w).abs() <= 1e-5 * w.abs().max(1.0), "{key} of {model} on {device}: got {g}, want {w}");
+        }
+    }
+}
+
+#[test]
+fn info_says_what_was_found() {
+    let home = folder("standin-info");
+    let text = shipped(&home, "info").succeeded().stdout;
+    for part in ["CUDA driver: 13.0", "GPU 0: Stand-in", "cuBLAS: 13.1.0", "kernels: "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }

@@ -139,15 +139,17 @@ pub struct Report {
     pub devices: Vec<Result<Device>>,
     /// Not looked for where there is no driver.
     pub cublas: Option<Result<Cublas>>,
+    /// Whether this build has kernels for a GPU.
+    pub kernels: bool,
 }
 
 impl Report {
     pub fn look() -> Report {
-        let driver = driver();
-        let Ok(version) = driver else { return Report { driver, devices: Vec::new(), cublas: None } };
+        let (driver, kernels) = (driver(), super::compiled());
+        let Ok(version) = driver else { return Report { driver, devices: Vec::new(), cublas: None, kernels } };
         let count = result::device::get_count().unwrap_or(0);
         let devices = (0..count as usize).map(Device::look).collect();
-        Report { driver, devices, cublas: Some(libraries::cublas(version)) }
+        Report { driver, devices, cublas: Some(libraries::cublas(version)), kernels }
     }
 }
 
@@ -167,9 +169,13 @@ impl fmt::Display for Report {
             }
         }
         match &self.cublas {
-            Some(Ok(cublas)) => write!(f, "\ncuBLAS: {cublas}"),
-            Some(Err(why)) => write!(f, "\ncuBLAS: {why}"),
-            None => Ok(()),
+            Some(Ok(cublas)) => write!(f, "\ncuBLAS: {cublas}")?,
+            Some(Err(why)) => write!(f, "\ncuBLAS: {why}")?,
+            None => {}
+        }
+        match self.kernels {
+            true => write!(f, "\nkernels: compiled by nvcc"),
+            false => write!(f, "\nkernels: {}", super::NO_KERNELS),
         }
     }
 }

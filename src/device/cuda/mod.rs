@@ -28,8 +28,11 @@ mod shape;
 mod timer;
 
 pub use blas::Algorithms;
+pub use detect::Report;
 pub use timer::Mark;
 
+/// What helps where the build found no nvcc.
+const NO_KERNELS: &str = "this build has no GPU kernels: build it where nvcc is found, or with VAE_GPU_NVCC=fetch";
 /// No kernel takes more.
 const MAX_ARGS: usize = 24;
 
@@ -334,8 +337,8 @@ fn load(context: &Arc<CudaContext>) -> Result<HashMap<&'static str, CudaFunction
     assert!(compiled() || IMAGE.last() == Some(&0), "the image is neither a binary of CUDA nor text that ends in NUL");
     let module = context.load_module(Ptx::from_binary(IMAGE.to_vec()));
     let module = module.map_err(|e| because("cannot load the kernels", e))?;
-    let missing = "this build has no GPU kernels: build it where nvcc is found (set NVCC)";
-    let function = |&name| module.load_function(name).map(|function| (name, function)).map_err(|e| because(missing, e));
+    let function =
+        |&name| module.load_function(name).map(|function| (name, function)).map_err(|e| because(NO_KERNELS, e));
     NAMES.iter().map(function).collect()
 }
 
