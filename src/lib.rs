@@ -46,6 +46,7 @@
 
 pub mod arena;
 pub mod case;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

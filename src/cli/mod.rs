@@ -8,6 +8,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+mod check;
 mod decode;
 mod encode;
 mod eval;
@@ -48,6 +49,7 @@ enum Command {
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
     Grad(grad::GradArgs),
+    Check(check::CheckArgs),
     Info(info::InfoArgs),
 }
 
@@ -167,6 +169,7 @@ pub fn main() -> u8 {
         Command::Encode(args) => encode::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Grad(args) => grad::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Info(args) => info::run(&args),
     };
     match done {

@@ -1,0 +1,275 @@
+//! Every operation on a device beside the reference in f64: each gets the reference's own inputs, so that an error is
+//! its own and not what came before it.
+use crate::arena::View;
+use crate::config::{
+    Activation, Binarize, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, Variance,
+};
+use crate::data::{Dataset, Values};
+use crate::device::{Backend, Cpu, Device};
+use crate::model::Network;
+use crate::step::Step;
+use crate::tape::{LogVariance, Op, Tape};
+use crate::{Result, init};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One operation, compared.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub model: String,
+    pub op: String,
+    /// The worst of its outputs: ‖got − want‖ / ‖want‖.
+    pub error: f64,
+    pub tolerance: f64,
+    pub microseconds: f64,
+    /// What it reads and writes, once each, in that time.
+    pub gb_per_s: f64,
+}
+
+impl Line {
+    /// A NaN does not pass.
+    pub fn passes(&self) -> bool {
+        self.error <= self.tolerance
+    }
+}
+
+/// What an operation runs, what it reads and what it writes.
+struct Item<'a> {
+    name: String,
+    inputs: Vec<View>,
+    outputs: Vec<View>,
+    /// Whether it holds matrix products, which round their operands in tf32 and bf16.
+    products: bool,
+    run: Box<dyn Fn(&mut dyn Backend) -> Result<()> + 'a>,
+}
+
+/// The models that hold every operation at several shapes: those of the papers, and odd ones.
+pub fn models() -> Vec<(Model, usize, Optimizer, Binarize)> {
+    let adam = Optimizer::new(Rule::Adam);
+    let plain = |input, hidden: &[usize], latent| Model::new(input, hidden, latent);
+    let gaussian = |variance, mean, activation| Model {
+        likelihood: Likelihood::Gaussian,
+        variance,
+        mean,
+        activation,
+        sigma: 0.7,
+        ..plain(33, &[17], 5)
+    };
+    let iwae =
+        Model { activation: Activation::Tanh, objective: Objective::Iwae, samples: 5, ..plain(784, &[200, 200], 50) };
+    let clipped = Optimizer { clip_norm: 0.1, weight_decay: 0.01, ..Optimizer::new(Rule::Adamw) };
+    vec![
+        (plain(784, &[500], 20), 100, adam, Binarize::None),
+        (plain(784, &[500], 20), 1024, adam, Binarize::Dynamic),
+        (iwae, 20, adam, Binarize::Dynamic),
+        (plain(1, &[1], 1), 1, Optimizer::new(Rule::Sgd), Binarize::Threshold),
+        (Model { objective: Objective::ElboMc, samples: 3, ..plain(300, &[], 33) }, 17, clipped, Binarize::None),
+        (Model { free_bits: 0.05, ..plain(65, &[33, 9], 6) }, 7, Optimizer::new(Rule::Momentum), Binarize::None),
+        (
+            gaussian(Variance::Fixed, Mean::Identity, Activation::Gelu),
+            19,
+            Optimizer::new(Rule::Adagrad),
+            Binarize::None,
+        ),
+        (gaussian(Variance::Scalar, Mean::Sigmoid, Activation::Softplus), 19, adam, Binarize::None),
+        (gaussian(Variance::Shared, Mean::Identity, Activation::Sigmoid), 300, adam, Binarize::None),
+        (gaussian(Variance::Network, Mean::Sigmoid, Activation::Tanh), 33, adam, Binarize::None),
+    ]
+}
+
+/// Compares all operations of one model.
+///
+/// # Errors
+/// Those of the device. An operation out of tolerance is a line, not an error.
+pub fn run(
+    device: &Device,
+    model: &Model,
+    batch: usize,
+    optimizer: &Optimizer,
+    binarize: Binarize,
+) -> Result<Vec<Line>> {
+    let network = Network::training(model, batch, binarize);
+    let layout = network.layout();
+    let mut reference = Cpu::<f64>::new(layout, batch);
+    let mut backend = device.open(layout, batch)?;
+    let data = Arc::new(data(2 * batch + 3, model.input));
+    init::parameters(&network, Init::Torch, 7, &mut reference)?;
+    // One example fewer than fits, where there are several: the padding of a last batch is checked too.
+    let rows = (batch - batch.min(2) / 2) as u32;
+    let corrections = (1.0 - optimizer.betas.0.powi(3), 1.0 - optimizer.betas.1.powi(3));
+    let beta = if model.objective == Objective::Iwae { 1.0 } else { 0.75 };
+    let step = Step { seed: 5, index: 2, position: 1, rows, lr: 1e-3, beta, corrections, ..Step::batch(5, batch) };
+    for b in [&mut reference as &mut dyn Backend, &mut *backend] {
+        b.load(&data)?;
+        b.set_step(&step)?;
+    }
+    // Moments as after some steps: small, and the second not negative.
+    for which in 0..2 {
+        let view = layout.moment(layout.params(), which);
+        let moment =
+            |i: usize| 1e-3 * (((i * 7919 + which) % 1000) as f64 / 500.0 - if which == 0 { 1.0 } else { 0.0 });
+        for p in &network.parameters {
+            let view = layout.moment(p.view, which);
+            reference.write(view, &(0..view.elements()).map(moment).collect::<Vec<_>>())?;
+        }
+        backend.write(view, &reference.read(view)?)?;
+    }
+
+    let live = |v: View| match v.rows % batch {
+        0 if v.offset >= layout.params().cols && v.rows > 0 => View { rows: v.rows / batch * rows as usize, ..v },
+        _ => v,
+    };
+    let mut lines = vec![];
+    for item in items(&network, optimizer) {
+        for &view in &item.inputs {
+            // What the device can hold.
+            let rounded: Vec<f64> = reference.read(live(view))?.iter().map(|&x| x as f32 as f64).collect();
+            reference.write(live(view), &rounded)?;
+            backend.write(live(view), &rounded)?;
+        }
+        (item.run)(&mut reference)?;
+        (item.run)(&mut *backend)?;
+        let mut error = 0f64;
+        for &view in &item.outputs {
+            let (got, want) = (backend.read(live(view))?, reference.read(live(view))?);
+            let e = relative(&got, &want);
+            error = if e.is_nan() { f64::INFINITY } else { error.max(e) };
+        }
+        let microseconds = time(&item, &mut *backend)?;
+        let bytes: usize = item.inputs.iter().chain(&item.outputs).map(|v| 4 * v.elements()).sum();
+        let tolerance = match (device.numbers, item.products) {
+            (Numbers::Tf32, true) => 2e-3, // operands of 10 bits, relative Frobenius
+            (Numbers::Bf16, true) => 2e-2, // operands of 8 bits
+            _ => 2e-6,                     // a few roundings of f32
+        };
+        let hidden: String = model.hidden.iter().map(|h| format!("-{h}")).collect();
+        lines.push(Line {
+            model: format!("{}{hidden}-{} × {batch}", model.input, model.latent),
+            op: item.name,
+            error,
+            tolerance,
+            microseconds,
+            gb_per_s: bytes as f64 / microseconds / 1e3,
+        });
+    }
+    Ok(lines)
+}
+
+/// ‖got − want‖ / ‖want‖; of two zeros, 0.
+fn relative(got: &[f64], want: &[f64]) -> f64 {
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    let (error, size) = (norm(&mut got.iter().zip(want).map(|(g, w)| g - w)), norm(&mut want.iter().copied()));
+    if error == 0.0 { 0.0 } else { error / size.max(1e-30) }
+}
+
+/// The mean of some repetitions, launches included: the best of three.
+fn time(item: &Item, b: &mut dyn Backend) -> Result<f64> {
+    let probe = View { rows: 1, cols: 1, ..item.outputs[0] };
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        b.read(probe)?; // waits for what went before
+        let repetitions = 10;
+        let clock = Instant::now();
+        for _ in 0..repetitions {
+            (item.run)(b)?;
+        }
+        b.read(probe)?;
+        best = best.min(clock.elapsed().as_secs_f64() * 1e6 / repetitions as f64);
+    }
+    Ok(best)
+}
+
+/// The operations of a step, one by one.
+fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<Item<'a>> {
+    let tape: &Tape = &network.tape;
+    let layout = &tape.layout;
+    let d = |v| layout.d(v);
+    let mut items: Vec<Item> = vec![];
+    let mut add = |name: String, products, inputs, outputs, run| {
+        items.push(Item { name, inputs, outputs, products, run });
+    };
+    let size = |v: View| format!("{}×{}", v.rows, v.cols);
+    for (i, &op) in tape.ops.iter().enumerate() {
+        let forward = Box::new(move |b: &mut dyn Backend| tape.forward(b, i..i + 1));
+        match op {
+            Op::Gather { x, binarize, .. } => {
+                add(format!("gather {} {binarize:?}", size(x)), false, vec![], vec![x], forward)
+            }
+            Op::Linear { y, a, x, weight, bias, activation } => {
+                let f = activation.map_or("identity".into(), |f| format!("{f:?}").to_lowercase());
+                let name = format!("linear_forward {}→{} {f}", size(x), y.cols);
+                add(name, true, vec![x, weight, bias], vec![y, a], forward)
+            }
+            Op::Reparam { z, ratio, head, .. } => {
+                add(format!("reparam_forward {}", size(z)), false, vec![head], vec![z, ratio], forward)
+            }
+            Op::Kl { kl, kl_dim, head } => {
+                add(format!("kl_forward {}", size(head)), false, vec![head], vec![kl, kl_dim], forward)
+            }
+            Op::Nll { nll, decoded, x } => {
+                let name = format!("nll_forward {} {:?}", size(decoded.out), decoded.likelihood).to_lowercase();
+                add(name, false, [vec![decoded.out, x], learned(decoded.variance)].concat(), vec![nll], forward)
+            }
+            Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective } => {
+                let metrics = layout.metrics().slice(0..1);
+                let name = format!("bound {} {:?}", size(weight), objective.objective).to_lowercase();
+                add(name, false, vec![nll, kl, kl_dim, ratio], vec![bound, weight, metrics], forward)
+            }
+        }
+    }
+    for &op in tape.ops.iter().rev() {
+        match op {
+            Op::Nll { decoded, x, .. } => {
+                let logvar = learned(decoded.variance);
+                let dlogvar: Vec<View> = logvar.iter().map(|&v| d(v)).collect();
+                let inputs = [vec![decoded.out, x, tape.weight], logvar].concat();
+                let (out, grad) = (d(decoded.out), dlogvar.first().copied());
+                let name = format!("nll_backward {} {:?}", size(decoded.out), decoded.likelihood).to_lowercase();
+                let run = move |b: &mut dyn Backend| b.nll_backward(out, grad, decoded, x, tape.weight);
+                add(name, false, inputs, [vec![out], dlogvar].concat(), Box::new(run))
+            }
+            Op::Linear { y, a, x, weight, bias, activation } => {
+                let dx = (x != tape.x).then(|| d(x));
+                let outputs = [vec![d(weight), d(bias)], dx.into_iter().collect()].concat();
+                let name = format!("linear_backward {}←{}", size(x), y.cols);
+                let (dw, dbias, dy) = (d(weight), d(bias), d(y));
+                let run = move |b: &mut dyn Backend| b.linear_backward(dx, dw, dbias, dy, y, a, x, weight, activation);
+                add(name, true, vec![dy, y, a, x, weight], outputs, Box::new(run))
+            }
+            Op::Reparam { z, head, eps, .. } => {
+                let (dhead, dz, goal) = (d(head), d(z), tape.objective);
+                let run = move |b: &mut dyn Backend| b.reparam_backward(dhead, dz, z, head, eps, tape.weight, goal);
+                let name = format!("reparam_backward {}", size(z));
+                add(name, false, vec![dz, z, head, tape.weight], vec![dhead], Box::new(run));
+                if goal.objective == Objective::Elbo {
+                    let run = move |b: &mut dyn Backend| b.kl_backward(dhead, head, tape.kl_dim, goal);
+                    let name = format!("kl_backward {}", size(head));
+                    add(name, false, vec![dhead, head, tape.kl_dim], vec![dhead], Box::new(run));
+                }
+            }
+            Op::Gather { .. } | Op::Bound { .. } | Op::Kl { .. } => {}
+        }
+    }
+    let all = layout.params();
+    let (w, g) = (all, d(all));
+    let moments = vec![layout.moment(all, 0), layout.moment(all, 1)];
+    let inputs = [vec![w, g], moments.clone()].concat();
+    let name = format!("update {} {:?}", all.cols, optimizer.rule).to_lowercase();
+    let run = Box::new(move |b: &mut dyn Backend| b.update(layout, optimizer));
+    add(name, false, inputs, [vec![w], moments].concat(), run);
+    items
+}
+
+fn learned(variance: LogVariance) -> Vec<View> {
+    match variance {
+        LogVariance::Learned(v) => vec![v],
+        LogVariance::Fixed(_) | LogVariance::Network => vec![],
+    }
+}
+
+/// Bytes without a pattern.
+fn data(rows: usize, cols: usize) -> Dataset {
+    let byte = |i: usize| ((i as u32).wrapping_mul(2654435761) >> 24) as u8;
+    let values = Values::Bytes((0..rows * cols).map(byte).collect());
+    Dataset { name: "bytes".into(), cols, values, labels: None, shape: None }
+}
