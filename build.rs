@@ -1,11 +1,14 @@
 //! Turns kernels/*.cu into typed Rust launchers (always), an image for the GPU (where nvcc is) and, for the tests,
-//! the same kernels on the CPU: the emulator.
+//! the same kernels on the CPU: the emulator, and a stand-in CUDA driver around it.
 //!
 //! `VAE_GPU_NVCC=none` builds without a GPU image, `VAE_GPU_NVCC=fetch` fetches a pinned nvcc where none is found, as
 //! is done by itself on a machine with an NVIDIA driver.
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
+
+#[path = "build/stand_in.rs"]
+mod stand_in;
 
 /// The compiler that is fetched: NVIDIA's own wheels, which need no root and no CUDA toolkit. About 100 MB.
 const WHEELS: [&str; 5] = [
@@ -25,6 +28,7 @@ struct Kernel {
 fn main() {
     println!("cargo::rerun-if-changed=kernels");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
     let out = env::var("OUT_DIR").unwrap();
     let mut files: Vec<_> = fs::read_dir("kernels").unwrap().map(|f| f.unwrap().path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "cu"));
@@ -209,5 +213,8 @@ fn emulator(out: &str, kernels: &[Kernel]) {
     let emulator = compile("kernels/host/emulator.cpp", &["-O2", "-U_FORTIFY_SOURCE"]);
     for flag in [&registry, &emulator, "-lstdc++", "-lm"] {
         println!("cargo::rustc-link-arg-tests={flag}");
+    }
+    if env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        stand_in::build(out, &cxx, &[registry, emulator]);
     }
 }

@@ -119,6 +119,12 @@ impl Layout {
         View { offset: v.offset + (2 + which) * self.params, ..v }
     }
 
+    /// Where the rows of a matrix, too, are padded to [`ALIGN`] with zeros: the parameters and their gradients.
+    pub fn rows_padded(&self) -> Range<usize> {
+        let companions = if self.training { 2 } else { 1 };
+        0..companions * self.params
+    }
+
     /// One row per step of [`crate::tape::METRICS`] numbers; a ring of [`RING`] rows.
     pub fn metrics(&self) -> View {
         let offset = self.activations_start() + if self.training { 2 } else { 1 } * self.activations;

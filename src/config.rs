@@ -1,8 +1,10 @@
 //! What a user chooses: the model, its objective, and how it is trained. Plain data, checked once; everything below
 //! assumes that it is right. config.json is these structs.
+use crate::schedule::Schedule;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// The nonlinearity after each hidden layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -248,5 +250,141 @@ impl Optimizer {
         check("weight-decay", decay, finite(decay), "a number that is not negative", "--weight-decay 0")?;
         let norm = self.clip_norm;
         check("clip-norm", norm, finite(norm), "a number that is not negative", "--clip-norm 1, or 0 for no limit")
+    }
+}
+
+/// Everything about a run: the model, and how it was or will be trained. config.json, and the metadata of every file of
+/// tensors. The keys of the model stand at the top, so that a run can be read where a model is wanted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    #[serde(flatten)]
+    pub model: Model,
+    pub training: Training,
+    pub data: Source,
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    pub batch: usize,
+    /// How many steps in all.
+    pub steps: u32,
+    pub optimizer: Optimizer,
+    pub lr_schedule: Schedule,
+    pub lr_warmup: u32,
+    pub kl_warmup: u32,
+    pub init: Init,
+    pub seed: u64,
+    pub precision: Numbers,
+    /// Epochs without a better validation before the training ends. 0: never.
+    pub patience: u32,
+    /// Steps between two lines of metrics.
+    pub log_every: u32,
+}
+
+/// What a model is trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// A path, or `digits` for the built-in ones.
+    pub train: String,
+    pub valid: Option<String>,
+    /// The part of the training data that is held out for validation. 0: none.
+    pub valid_fraction: f64,
+    pub rows: usize,
+    /// (height, width) where the examples are pictures.
+    pub shape: Option<(usize, usize)>,
+    pub binarize: Binarize,
+}
+
+/// The arithmetic of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Numbers {
+    F64,
+    Fp32,
+    Tf32,
+    Bf16,
+}
+
+/// How weights begin. Biases begin at zero, but for `torch`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Init {
+    /// Uniform ± √(6 / (in + out)) (Glorot & Bengio 2010).
+    Glorot,
+    /// Uniform ± 1/√in, biases too: what `torch.nn.Linear` does.
+    Torch,
+    /// Normal with this standard deviation.
+    Normal(f64),
+}
+
+impl FromStr for Init {
+    type Err = Error;
+    fn from_str(s: &str) -> Result<Init> {
+        let wrong = || Error::request(format!("init {s}: must be glorot, torch, or normal:SIGMA (normal:0.01)"));
+        match s.split_once(':') {
+            None if s == "glorot" => Ok(Init::Glorot),
+            None if s == "torch" => Ok(Init::Torch),
+            Some(("normal", sigma)) => match sigma.parse::<f64>() {
+                Ok(sigma) if sigma.is_finite() && sigma >= 0.0 => Ok(Init::Normal(sigma)),
+                _ => Err(wrong()),
+            },
+            _ => Err(wrong()),
+        }
+    }
+}
+impl TryFrom<String> for Init {
+    type Error = Error;
+    fn try_from(s: String) -> Result<Init> {
+        s.parse()
+    }
+}
+impl From<Init> for String {
+    fn from(init: Init) -> String {
+        match init {
+            Init::Glorot => "glorot".into(),
+            Init::Torch => "torch".into(),
+            Init::Normal(sigma) => format!("normal:{sigma}"),
+        }
+    }
+}
+
+impl Run {
+    /// # Errors
+    /// A sentence about the first value that cannot be.
+    pub fn check(&self) -> Result<()> {
+        self.model.check()?;
+        let t = &self.training;
+        t.optimizer.check()?;
+        let at_least_one = |name: &str, value: usize, example: &str| match value {
+            0 => Err(Error::request(format!("{name} 0: must be at least 1; pass {example}"))),
+            _ => Ok(()),
+        };
+        at_least_one("batch", t.batch, "--batch 100")?;
+        at_least_one("steps", t.steps as usize, "--steps 1000 or --epochs 10")?;
+        at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
+        // A row of the decoder is one of the batch's examples times samples; positions in it are 32-bit numbers.
+        let widest = self.model.hidden.iter().copied().chain([2 * self.model.input, 2 * self.model.latent]).max();
+        let elements = t.batch.saturating_mul(self.model.samples).saturating_mul(widest.unwrap_or(1));
+        if elements > 1 << 31 {
+            let (batch, samples) = (t.batch, self.model.samples);
+            return Err(Error::request(format!(
+                "batch {batch} × samples {samples}: a layer would hold {elements} numbers, at most 2147483648 are \
+                 possible; pass a smaller --batch"
+            )));
+        }
+        if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
+            let steps = t.kl_warmup;
+            return Err(Error::request(format!(
+                "kl-warmup {steps}: the objective iwae has no beta to warm up; leave it out or pass --objective elbo-mc"
+            )));
+        }
+        if t.patience > 0 && self.data.valid.is_none() && self.data.valid_fraction == 0.0 {
+            let patience = t.patience;
+            return Err(Error::request(format!(
+                "patience {patience}: needs validation data; pass --valid FILE or --valid-fraction 0.1"
+            )));
+        }
+        Ok(())
     }
 }

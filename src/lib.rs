@@ -1,18 +1,69 @@
 //! Variational autoencoders, fast on an NVIDIA GPU and right everywhere.
-#![deny(unsafe_code)]
+//!
+//! The program `vae-gpu` is a thin skin over this library: see [`cli`] for the commands, and the README for what they
+//! print. Likelihood-like numbers are nats per example throughout; matrices are row-major, examples are rows, weights
+//! have PyTorch's `nn.Linear` layout.
+//!
+//! # The tour
+//!
+//! A step of training is data. Read in this order:
+//!
+//! 1. [`config`]: what a user chooses. [`schedule`]: every [`step::Step`] of a training, a pure function of its index.
+//! 2. [`arena`]: the state of a training is one allocation, everything else a [`arena::View`] of it.
+//! 3. [`tape`]: the fused operations of a step, forward and backward. [`model`] turns a configuration into a layout
+//!    and a tape, and is the only file that knows what an encoder is.
+//! 4. [`device`]: `Backend` is the contract of the operations. [`device::Cpu`] states what each means (f64: the
+//!    reference; f32: the fallback), one file a group of operations, its formula above it. On a GPU the same tape is a
+//!    captured graph of launches.
+//! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
+//! 6. [`trainer`], [`evaluate`], [`infer`]: what is done with all that. [`checkpoint`], [`metrics`], [`plot`]: what it
+//!    leaves behind. [`data`]: what it is fed.
+//!
+//! # What holds
+//!
+//! Each sentence is a test, in `tests/invariants.rs` or where it says.
+//!
+//! - Dependencies point down: `main → cli → trainer, evaluate, infer → checkpoint, data → model → tape →
+//!   device::Backend → arena`. No module above `device` knows whether a GPU exists.
+//! - Only `device/cuda` has `unsafe`. Only `cli` prints. Only `data`, `tensors`, `checkpoint`, `metrics`, `files` and
+//!   `plot` touch files.
+//! - The tape never allocates while it runs.
+//! - The padding of every view is zero and stays zero (`tests/mathematics.rs`).
+//! - The same seed gives the same bytes, with any number of threads, cut and resumed anywhere (`tests/training.rs`).
+//! - Gradients agree with finite differences, and with an independent implementation (`tests/gradients.rs`,
+//!   `tests/golden.rs`).
+//!
+//! # Where the code left its plan
+//!
+//! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to
+//!   clear before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of
+//!   `[mu | logvar]`, says so.
+//! - A weight's number of rows is padded to a multiple of 8, like every row's length. Products then run on whole
+//!   multiples, and write their outputs' padding as exact zeros.
+//! - The steps of a stretch are planned on the host and uploaded together ([`schedule::Plan`]), so schedules, warm-ups
+//!   and the last partial batch exist once, in Rust, and a device reads the step it is at from its own memory.
+#![deny(unsafe_code)] // allowed in device/cuda only
 
 pub mod arena;
 pub mod case;
+pub mod checkpoint;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod evaluate;
 pub mod files;
+pub mod infer;
+pub mod init;
+pub mod metrics;
 pub mod model;
 pub mod plot;
 pub mod rng;
+pub mod schedule;
 pub mod step;
 pub mod tape;
 pub mod tensors;
+pub mod trainer;
 
 pub use error::{Error, Result};

@@ -1,4 +1,15 @@
 //! What a model is fitted to: a matrix of examples, from a file or built in.
+//! A file's format is told by its content, never by its name. Nothing here knows about models or devices.
+mod csv;
+pub mod digits;
+mod gzip;
+mod idx;
+pub mod npy;
+mod source;
+
+use std::path::Path;
+
+use crate::{Error, Result};
 
 /// A data set in memory: one row per example.
 #[derive(Clone, Debug)]
@@ -23,6 +34,34 @@ pub enum Values {
 }
 
 impl Dataset {
+    /// Reads idx, `.npy` or numeric `.csv`, each plain or packed by gzip.
+    ///
+    /// Bytes stand for byte / 255; where no byte of the file exceeds 1 they are binary pictures and stand for
+    /// themselves (they are kept as 0 and 255). Every other number becomes an f32.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is damaged, holds no example, or holds a number that is missing or not finite.
+    pub fn read(path: &Path) -> Result<Self> {
+        let source = source::Source::open(path)?;
+        let data = if npy::is_npy(&source.head) {
+            npy::read(source)?
+        } else if idx::is_idx(&source.head) {
+            idx::read(source)?
+        } else {
+            csv::read(source)?
+        };
+        data.check(|v| v.is_finite(), "must be a finite number below 3.4e38; repair it or leave the example out")?;
+        Ok(data)
+    }
+
+    /// Reads one class per example from idx with one dimension of bytes, plain or packed by gzip.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is damaged, or is anything else.
+    pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
+        idx::read_labels(source::Source::open(path)?)
+    }
+
     /// How many examples there are.
     pub fn rows(&self) -> usize {
         match &self.values {
@@ -30,4 +69,137 @@ impl Dataset {
             Values::Reals(v) => v.len() / self.cols,
         }
     }
+
+    /// Writes example `i` to `out`, which has `cols` elements; bytes are scaled to [0, 1].
+    pub fn row(&self, i: usize, out: &mut [f32]) {
+        let range = i * self.cols..(i + 1) * self.cols;
+        match &self.values {
+            Values::Bytes(v) => {
+                assert_eq!(out.len(), self.cols, "a row has cols numbers");
+                for (out, &b) in out.iter_mut().zip(&v[range]) {
+                    *out = b as f32 / 255.0;
+                }
+            }
+            Values::Reals(v) => out.copy_from_slice(&v[range]),
+        }
+    }
+
+    /// Checks that every number is in [0, 1], as a Bernoulli likelihood needs. `what` is the option that named
+    /// the data, such as `--data`.
+    ///
+    /// # Errors
+    /// The first number that is not, by row and column, counted from 0.
+    pub fn check_unit_interval(&self, what: &str) -> Result<()> {
+        self.check(
+            |v| (0.0..=1.0).contains(&v),
+            &format!(
+                "must be in [0, 1] for the Bernoulli likelihood; pass --likelihood gaussian or scale the data of {what}"
+            ),
+        )
+    }
+
+    /// The first number for which `holds` is false becomes a sentence that ends in `must`.
+    fn check(&self, holds: impl Fn(f32) -> bool, must: &str) -> Result<()> {
+        let Values::Reals(values) = &self.values else { return Ok(()) };
+        match values.iter().position(|&v| !holds(v)) {
+            None => Ok(()),
+            Some(i) => Err(Error::failed(format!(
+                "row {}, column {} (counted from 0) of {} is {}: {must}",
+                i / self.cols,
+                i % self.cols,
+                self.name,
+                values[i]
+            ))),
+        }
+    }
+
+    /// The first `n` examples, or all if there are fewer.
+    pub fn first(&self, n: usize) -> Self {
+        let n = n.min(self.rows());
+        Dataset {
+            values: match &self.values {
+                Values::Bytes(v) => Values::Bytes(v[..n * self.cols].to_vec()),
+                Values::Reals(v) => Values::Reals(v[..n * self.cols].to_vec()),
+            },
+            labels: self.labels.as_ref().map(|labels| labels[..n].to_vec()),
+            name: self.name.clone(),
+            cols: self.cols,
+            shape: self.shape,
+        }
+    }
+
+    /// All examples, one after the other.                              (rows, cols)
+    pub fn to_rows(&self) -> Vec<f32> {
+        let mut all = vec![0.0; self.rows() * self.cols];
+        all.chunks_mut(self.cols).enumerate().for_each(|(i, row)| self.row(i, row));
+        all
+    }
+
+    /// Splits off round(fraction x rows) examples: (the rest, those held out), both in the order of the file.
+    ///
+    /// Which ones is a function of the number of rows and the fraction alone, never of the seed: the rows are put in
+    /// the order of a fixed hash of their index, and the last ones are held out. So every run of a comparison sees
+    /// the same split, files sorted by class split evenly, and a larger fraction holds out a superset.
+    ///
+    /// # Errors
+    /// Where the fraction is not between 0 and 1, or leaves one part empty.
+    pub fn split(self, fraction: f64) -> Result<(Self, Self)> {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(Error::request(format!(
+                "--valid-fraction {fraction}: must be more than 0 and less than 1; pass --valid-fraction 0.1"
+            )));
+        }
+        let rows = self.rows();
+        let held = (fraction * rows as f64).round() as usize;
+        if held == 0 || held == rows {
+            return Err(Error::request(format!(
+                "--valid-fraction {fraction}: holds out {held} of the {rows} examples of {}, and must leave at least 1 \
+                 on each side; pass --valid-fraction 0.5 or give more examples",
+                self.name
+            )));
+        }
+        let mut order: Vec<(u64, usize)> = (0..rows).map(|i| (hash(i as u64), i)).collect();
+        order.select_nth_unstable(rows - held);
+        let mut is_held = vec![false; rows];
+        order[rows - held..].iter().for_each(|&(_, i)| is_held[i] = true);
+
+        let cols = self.cols;
+        let part = |side: bool, name: String| Dataset {
+            name,
+            cols,
+            values: match &self.values {
+                Values::Bytes(v) => Values::Bytes(select(v, cols, &is_held, side)),
+                Values::Reals(v) => Values::Reals(select(v, cols, &is_held, side)),
+            },
+            labels: self.labels.as_ref().map(|labels| select(labels, 1, &is_held, side)),
+            shape: self.shape,
+        };
+        Ok((part(false, self.name.clone()), part(true, format!("{}, held out", self.name))))
+    }
+}
+
+/// The rows whose flag is `side`.
+fn select<T: Copy>(values: &[T], cols: usize, flags: &[bool], side: bool) -> Vec<T> {
+    let mut out = Vec::with_capacity(cols * flags.iter().filter(|&&f| f == side).count());
+    for (row, _) in values.chunks_exact(cols).zip(flags).filter(|&(_, &f)| f == side) {
+        out.extend_from_slice(row);
+    }
+    out
+}
+
+/// A mix of 64 bits in which every bit depends on every bit: splitmix64, Steele, Lea & Flood 2014.
+fn hash(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}
+
+/// Bytes of a file: grey values, or the 0 and 1 of binary pictures (binarised MNIST is written so), which become
+/// 0 and 255. Read as grey they would be pictures that are black to within 1/255.
+fn bytes(mut values: Vec<u8>) -> Values {
+    if values.iter().all(|&b| b <= 1) {
+        values.iter_mut().for_each(|b| *b *= 255);
+    }
+    Values::Bytes(values)
 }

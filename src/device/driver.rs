@@ -48,6 +48,9 @@ pub enum Epilogue {
 }
 
 /// c = epilogue(a b). Assigns. Products are over the real rows and columns; padding columns of c stay zero.
+///
+/// Its views are whole, as the layout handed them out: what lies between a row's last column and the next row is padding
+/// and zero, which a driver may count in. `columns` and `slice` of a view would have neighbours there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Product {
     pub c: View,

@@ -9,13 +9,17 @@ use crate::tape::{Decoded, Goal, Order, Tape};
 use std::sync::Arc;
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod driver;
 mod gpu;
 pub mod kernels;
+mod open;
 mod real;
 
 pub use cpu::Cpu;
 pub use gpu::Gpu;
+pub use open::Device;
 pub use real::{Real, vectorise};
 
 /// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;

@@ -1,0 +1,248 @@
+// A stand-in for libcuda.so.1, so that the program as shipped runs its CUDA path without a GPU. Device memory is host
+// memory, and kernels run in the emulator, which checks that they keep to their views; these lie in allocations.
+//
+// Work on a stream runs when the stream is synchronised, so a result read too early is stale here as on a GPU. While a
+// stream is captured its work goes to a graph instead, and each launch of the graph enqueues that work again. It is
+// stricter than a GPU where that shows mistakes: nothing allocates, waits or records an event during a capture. The
+// default stream is left out: it cannot be captured. The environment says what to report and what to break:
+//   STAND_IN_TRACE=FILE        writes the name of every call, one a line
+//   STAND_IN_FAIL=CALL:N:CODE  the N-th call of CALL returns CODE; with *, the N-th of all calls (of cuBLAS, status 13)
+//   STAND_IN_MEMORY=BYTES      the memory of a device
+//   STAND_IN_VERSION, STAND_IN_DEVICES, STAND_IN_CAPABILITY   what the driver says of itself: 13000, 1, 90
+#include "cuda.h"
+#include "stand_in.h"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace {
+
+enum Error {
+    Success, InvalidValue, OutOfMemory, InvalidDevice = 101, InvalidImage = 200, InvalidContext = 201, NotFound = 500,
+    NotReady = 600, IllegalAddress = 700, LaunchFailed = 719, CaptureUnsupported = 900, CaptureInvalidated = 901
+};
+
+using Work = std::function<int()>;
+using Clock = std::chrono::steady_clock;
+struct Graph { std::vector<Work> work; };
+struct Stream { std::vector<Work> queue; Graph* capture = nullptr; bool invalid = false; };
+struct Event { Stream* stream = nullptr; bool reached = false; Clock::time_point time; };
+
+std::map<uintptr_t, size_t> allocations;
+size_t in_use;
+int captures;  // under way
+int lost;      // the error that ended the context: every later call returns it
+void* current_context;
+
+size_t memory() { return getenv("STAND_IN_MEMORY") ? strtoull(getenv("STAND_IN_MEMORY"), nullptr, 10) : 1ull << 32; }
+
+// What a capture cannot hold fails, and then the end of the capture fails too.
+int refuse_capture(Stream* s) {
+    if (s->capture) s->invalid = true;
+    return s->capture ? CaptureUnsupported : Success;
+}
+
+int run_queue(Stream* s) {
+    for (Work& work : std::exchange(s->queue, {}))
+        if (!lost) lost = work();
+    return lost;
+}
+
+}  // namespace
+
+int stand_in::setting(const char* name, int otherwise) { return getenv(name) ? atoi(getenv(name)) : otherwise; }
+
+int stand_in::enter(const char* call) {
+    static FILE* trace = getenv("STAND_IN_TRACE") ? fopen(getenv("STAND_IN_TRACE"), "w") : nullptr;
+    if (trace) fprintf(trace, "%s\n", call), fflush(trace);
+    static int calls = 0;
+    char name[64];
+    int n, code;
+    const char* fail = getenv("STAND_IN_FAIL");
+    const bool cublas = !strncmp(call, "cublas", 6);
+    if (fail && sscanf(fail, "%63[^:]:%d:%d", name, &n, &code) == 3) {
+        const bool any = !strcmp(name, "*");
+        if ((any || !strcmp(call, name)) && ++calls == n) {
+            if (any && cublas) return 13;
+            if (code == IllegalAddress || code == LaunchFailed) lost = code;
+            return code;
+        }
+    }
+    return lost && cublas ? 13 /* CUBLAS_STATUS_EXECUTION_FAILED */ : lost;
+}
+
+int stand_in::enqueue(void* stream, Work work) {
+    Stream* s = static_cast<Stream*>(stream);
+    (s->capture ? s->capture->work : s->queue).push_back(std::move(work));
+    return Success;
+}
+
+bool stand_in::allocated(uintptr_t begin, size_t bytes) {
+    auto next = allocations.upper_bound(begin);
+    return next != allocations.begin() && (--next, begin + bytes <= next->first + next->second);
+}
+
+using namespace stand_in;
+
+// The driver, its devices, their contexts.
+API cuInit(unsigned) { ENTER; return Success; }
+API cuDriverGetVersion(int* v) { ENTER; *v = setting("STAND_IN_VERSION", 13000); return Success; }
+API cuDeviceGetCount(int* n) { ENTER; *n = setting("STAND_IN_DEVICES", 1); return Success; }
+API cuDeviceGet(int* device, int ordinal) {
+    ENTER;
+    *device = ordinal;
+    return ordinal < setting("STAND_IN_DEVICES", 1) ? Success : InvalidDevice;
+}
+API cuDeviceGetName(char* name, int len, int) { ENTER; snprintf(name, len, "Stand-in"); return Success; }
+API cuDeviceTotalMem_v2(size_t* bytes, int) { ENTER; *bytes = memory(); return Success; }
+API cuDeviceGetAttribute(int* v, int attribute, int) {
+    ENTER;
+    const int capability = setting("STAND_IN_CAPABILITY", 90);
+    *v = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 16 ? 132 : 1;
+    return Success;
+}
+API cuDevicePrimaryCtxRetain(void** context, int) { ENTER; *context = &current_context; return Success; }
+API cuDevicePrimaryCtxRelease_v2(int) { ENTER; return Success; }
+API cuCtxGetCurrent(void** context) { ENTER; *context = current_context; return Success; }
+API cuCtxSetCurrent(void* context) { ENTER; current_context = context; return Success; }
+API cuGetErrorString(int code, const char** text) {
+    enter(__func__);  // answers on a lost context too
+    *text = code == OutOfMemory ? "out of memory" : code == LaunchFailed ? "unspecified launch failure" : "as told";
+    return Success;
+}
+
+// Kernels. The image is looked at, then the emulator's kernels take its place.
+API cuModuleLoadData(void** module, const char* image) {
+    ENTER;
+    const bool fatbin = !memcmp(image, "\x50\xed\x55\xba", 4), ptx = !memcmp(image, ".version", 8);
+    *module = &lost;
+    if (!current_context) return InvalidContext;
+    return fatbin || ptx ? Success : InvalidImage;
+}
+API cuModuleGetFunction(const emu::Kernel** function, void*, const char* name) {
+    ENTER;
+    *function = emu::find(name);
+    return *function ? Success : NotFound;
+}
+API cuModuleUnload(void*) { ENTER; return Success; }
+API cuLaunchKernel(const emu::Kernel* kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                   unsigned block_y, unsigned block_z, unsigned, Stream* stream, char** args, void**) {
+    ENTER;
+    const size_t blocks = size_t(grid_x) * grid_y * grid_z, threads = size_t(block_x) * block_y * block_z;
+    if (!blocks || grid_y > 65535 || grid_z > 65535 || !threads || threads > 1024) return InvalidValue;
+    std::vector<std::vector<char>> values;  // copied now: the caller's are gone when the kernel runs
+    for (size_t i = 0; i < kernel->sizes.size(); ++i) values.emplace_back(args[i], args[i] + kernel->sizes[i]);
+    const dim3 grid{grid_x, grid_y, grid_z}, block{block_x, block_y, block_z};
+    return enqueue(stream, [=]() mutable -> int {
+        std::vector<void*> pointers;
+        for (auto& value : values) pointers.push_back(value.data());
+        for (const emu::View& v : kernel->views(pointers.data()))
+            if (v.rows && v.cols && !allocated(v.begin, (v.rows - 1) * v.stride + v.cols)) {
+                fprintf(stderr, "stand-in: %s: a view lies outside every allocation\n", kernel->name);
+                return IllegalAddress;
+            }
+        const char* error = emu::launch(*kernel, grid, block, pointers.data(), false);
+        if (error) fprintf(stderr, "stand-in: %s\n", error);
+        return error ? IllegalAddress : Success;
+    });
+}
+
+// Memory. An address is an integer, as in cuda.h.
+API cuMemAlloc_v2(uintptr_t* p, size_t bytes) {
+    ENTER;
+    if (!current_context) return InvalidContext;
+    if (captures) return CaptureUnsupported;
+    if (!bytes) return InvalidValue;
+    if (bytes > memory() - in_use) return OutOfMemory;
+    *p = uintptr_t(aligned_alloc(256, (bytes + 255) / 256 * 256));
+    memset((void*)*p, 0xff, bytes);  // floats that nobody wrote are NaN
+    allocations[*p] = bytes, in_use += bytes;
+    return Success;
+}
+API cuMemFree_v2(uintptr_t p) {  // at once: work that still uses it shows
+    ENTER;
+    auto it = allocations.find(p);
+    if (it == allocations.end()) return InvalidValue;
+    in_use -= it->second, allocations.erase(it), free((void*)p);
+    return Success;
+}
+API cuMemGetInfo_v2(size_t* available, size_t* total) {
+    ENTER;
+    *total = memory(), *available = memory() - in_use;
+    return Success;
+}
+API cuMemcpyHtoDAsync_v2(uintptr_t dst, const char* src, size_t bytes, Stream* stream) {
+    ENTER;
+    if (!allocated(dst, bytes)) return InvalidValue;
+    if (int code = refuse_capture(stream)) return code;  // a GPU would read `src` again at every replay
+    std::string staged(src, bytes);  // memory that is not pinned has been read when the call returns
+    return enqueue(stream, [=]() -> int {
+        if (!allocated(dst, bytes)) return IllegalAddress;
+        return memcpy((void*)dst, staged.data(), bytes), Success;
+    });
+}
+API cuMemcpyDtoHAsync_v2(void* dst, uintptr_t src, size_t bytes, Stream* stream) {
+    ENTER;
+    if (!allocated(src, bytes)) return InvalidValue;
+    if (int code = refuse_capture(stream)) return code;
+    return enqueue(stream, [=]() -> int {
+        if (!allocated(src, bytes)) return IllegalAddress;
+        return memcpy(dst, (void*)src, bytes), Success;
+    });
+}
+API cuMemsetD8Async(uintptr_t dst, unsigned char value, size_t bytes, Stream* stream) {
+    ENTER;
+    if (!allocated(dst, bytes)) return InvalidValue;
+    return enqueue(stream, [=]() -> int {
+        if (!allocated(dst, bytes)) return IllegalAddress;
+        return memset((void*)dst, value, bytes), Success;
+    });
+}
+
+// Streams, events and graphs.
+API cuStreamCreate(Stream** s, unsigned) { ENTER; *s = new Stream; return Success; }
+API cuStreamDestroy_v2(Stream* s) { ENTER; const int code = run_queue(s); delete s; return code; }
+API cuStreamSynchronize(Stream* s) { ENTER; const int code = refuse_capture(s); return code ? code : run_queue(s); }
+API cuStreamBeginCapture_v2(Stream* s, int) {
+    ENTER;
+    if (s->capture) return InvalidValue;
+    s->capture = new Graph, ++captures;
+    return Success;
+}
+API cuStreamEndCapture(Stream* s, Graph** graph) {
+    // Ends also where it is told to fail: a stream does not stay in a capture that nobody can end.
+    if (s->capture) --captures;
+    *graph = std::exchange(s->capture, nullptr);
+    const int told = enter(__func__);
+    if (!std::exchange(s->invalid, false) && !told) return *graph ? Success : InvalidValue;
+    delete std::exchange(*graph, nullptr);
+    return told ? told : CaptureInvalidated;
+}
+API cuGraphInstantiateWithFlags(Graph** exec, Graph* g, size_t) { ENTER; *exec = new Graph(*g); return Success; }
+API cuGraphUpload(Graph*, Stream*) { ENTER; return Success; }
+API cuGraphLaunch(Graph* exec, Stream* s) {
+    ENTER;
+    for (const Work& work : exec->work) enqueue(s, work);
+    return Success;
+}
+API cuGraphExecDestroy(Graph* exec) { ENTER; delete exec; return Success; }
+API cuGraphDestroy(Graph* graph) { ENTER; delete graph; return Success; }
+API cuEventCreate(Event** e, unsigned) { ENTER; *e = new Event; return Success; }
+API cuEventDestroy_v2(Event* e) { ENTER; if (e->stream) run_queue(e->stream); delete e; return Success; }
+API cuEventRecord(Event* e, Stream* s) {
+    ENTER;
+    if (int code = refuse_capture(s)) return code;
+    e->stream = s, e->reached = false;
+    return enqueue(s, [=] { return e->reached = true, e->time = Clock::now(), Success; });
+}
+API cuEventSynchronize(Event* e) { ENTER; return e->stream ? run_queue(e->stream) : Success; }
+API cuEventElapsedTime(float* ms, Event* begin, Event* end) {
+    ENTER;
+    if (!begin->reached || !end->reached) return NotReady;
+    *ms = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
+    return Success;
+}

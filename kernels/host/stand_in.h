@@ -1,0 +1,17 @@
+// What the stand-in libraries share. Defined in libcuda.cpp.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+namespace stand_in {
+
+int enter(const char* call);                           // notes the call; not 0 where STAND_IN_FAIL wants it to fail
+int enqueue(void* stream, std::function<int()> work);  // work returns 0 or an error of the driver
+bool allocated(uintptr_t begin, size_t bytes);
+int setting(const char* name, int otherwise);          // a number from the environment
+
+}  // namespace stand_in
+
+#define API extern "C" int
+#define ENTER if (int code = stand_in::enter(__func__)) return code

@@ -1,0 +1,32 @@
+//! `vae-gpu grad`
+use super::Common;
+use crate::Result;
+use crate::case::Case;
+use crate::tensors::Width;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Runs one forward and backward pass of a case file, to compare with another framework
+#[derive(Args)]
+#[command(
+    after_help = "A case is a safetensors file with param.*, x (B, D), eps (B, K, Z) and the model as JSON under the \
+    metadata key config; the result has out.nll, out.kl, out.bound, out.loss and grad.*, in float64.\n\n\
+    Example:\n  vae-gpu grad case.safetensors --precision f64 --to result.safetensors"
+)]
+pub(crate) struct GradArgs {
+    /// A case file
+    case: PathBuf,
+    /// Where the result goes
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(args: &GradArgs) -> Result<()> {
+    let case = Case::read(&args.case)?;
+    let device = args.common.device()?;
+    let network = &case.network;
+    let mut backend = device.open(network.layout(), network.tape.batch)?;
+    case.run(&mut *backend)?.write(&args.to, Width::F64)
+}

@@ -1,0 +1,86 @@
+//! How a training is followed: a bar on a terminal, plain lines elsewhere, JSON where it was asked for.
+use super::{Common, print, thousands};
+use crate::metrics::{Record, Split};
+use crate::schedule::Plan;
+use crate::trainer::{Progress, Watch};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Lines of a long epoch appear no oftener than this.
+const PAUSE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Follow {
+    common: Common,
+    plan: Plan,
+    bar: Option<ProgressBar>,
+    interrupted: Arc<AtomicBool>,
+    said: Instant,
+}
+
+impl Follow {
+    pub(crate) fn new(common: &Common, plan: Plan) -> Follow {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = interrupted.clone();
+        // The first Ctrl-C finishes the step and saves; a second one ends at once.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        });
+        let bar = (!common.quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(plan.total as u64), ProgressDrawTarget::stderr_with_hz(8));
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps, {eta} left  {msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Follow { common: common.clone(), plan, bar, interrupted, said: Instant::now() }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&mut self, line: String) {
+        self.said = Instant::now();
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => self.common.say(line),
+        }
+    }
+}
+
+impl Watch for Follow {
+    fn progress(&mut self, p: &Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(p.step as u64);
+            let rate = thousands(p.examples_per_s);
+            bar.set_message(format!("{rate} examples/s  elbo {:.2}  nll {:.2}  kl {:.2}", p.elbo, p.nll, p.kl));
+        }
+    }
+
+    fn record(&mut self, r: &Record) {
+        if self.common.json {
+            // What cannot be printed is still in metrics.jsonl.
+            let _ = print(serde_json::to_string(r).unwrap_or_default());
+        }
+        let epoch_ends = r.step.is_multiple_of(self.plan.steps_per_epoch()) || r.step == self.plan.total;
+        if self.common.quiet || !(epoch_ends || self.said.elapsed() > PAUSE) {
+            return;
+        }
+        let split = if r.split == Split::Train { "train" } else { "valid" };
+        let rate = match r.split {
+            Split::Train => format!("  {:>9} examples/s", thousands(r.examples_per_s)),
+            Split::Valid => String::new(),
+        };
+        let (epoch, elbo, nll, kl) = (r.epoch, r.elbo, r.nll, r.kl);
+        self.line(format!("epoch {epoch:>6.2}  {split}  elbo {elbo:>10.3}  nll {nll:>9.3}  kl {kl:>8.3}{rate}"));
+    }
+
+    fn stop(&mut self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,39 @@
+//! `vae-gpu sample`
+use super::Common;
+use super::decode::{Target, write};
+use crate::checkpoint::Saved;
+use crate::config::Binarize;
+use crate::infer::{self, Inference};
+use crate::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Draws from the prior: z ~ N(0, I), then the mean of p(x|z)
+#[derive(Args)]
+#[command(after_help = "Examples:\n  vae-gpu sample runs/digits --to samples.png\n  \
+    vae-gpu sample runs/digits --count 10000 --seed 1 --to samples.npy")]
+pub(crate) struct SampleArgs {
+    /// A run directory, or a model.safetensors
+    model: PathBuf,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    count: usize,
+    /// A .png or an .npy
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(args: &SampleArgs) -> Result<()> {
+    if args.count == 0 {
+        return Err(Error::request("count 0: must be at least 1; pass --count 64"));
+    }
+    let target = Target::of(&args.to)?;
+    let saved = Saved::read(&args.model)?;
+    let device = args.common.device()?;
+    let network = infer::network(&saved.run.model, Binarize::None);
+    let mut backend = device.open(network.layout(), network.tape.batch)?;
+    let samples = Inference::new(&network, &mut *backend, &saved)?.sample(args.count, args.common.seed)?;
+    write(&args.to, target, samples, &saved.run)
+}

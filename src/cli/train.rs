@@ -1,0 +1,456 @@
+//! `vae-gpu train`
+use super::progress::Follow;
+use super::{Common, Part, dataset, print, thousands};
+use crate::checkpoint::{Folder, Saved};
+use crate::config::{
+    Activation, Binarize, Init, Likelihood, Mean, Model, Objective, Optimizer, Rule, Run, Source, Training, Variance,
+};
+use crate::data::Dataset;
+use crate::infer::{self, Inference};
+use crate::metrics::{Record, Split};
+use crate::plot::{self, grid};
+use crate::schedule::Schedule;
+use crate::trainer::{Ending, Outcome, Saving, Trainer};
+use crate::{Error, Result};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Trains a model and writes it, its checkpoint, metrics and pictures into a run directory
+#[derive(Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  \
+    vae-gpu train                                              the built-in digits, 10 epochs\n  \
+    vae-gpu train --data train-images-idx3-ubyte.gz --binarize dynamic\n  \
+    vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
+    vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
+    vae-gpu train --resume runs/digits                         goes on where it was cut"
+)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    training: TrainingArgs,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Data and files")]
+struct DataArgs {
+    /// idx, npy or csv, plain or gzipped, told by content; the built-in digits if not given
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    data: Option<String>,
+    /// Data to validate on after every epoch; the best model is kept
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["valid_fraction", "resume"])]
+    valid: Option<String>,
+    /// The part of the data that is held out to validate on, as 0.1
+    #[arg(long, value_name = "F", conflicts_with = "resume")]
+    valid_fraction: Option<f64>,
+    /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
+    #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
+    binarize: Binarize,
+    /// The run directory; runs/NAME-OF-THE-DATA if not given
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Writes into a run directory that holds a run already
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
+    /// Saves a checkpoint after every N steps, instead of every half minute
+    #[arg(long, value_name = "N")]
+    save_every: Option<u32>,
+    /// Steps between two lines of metrics.jsonl
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
+    log_every: u32,
+    /// Goes on with the run in DIR, exactly as if it had never stopped
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+struct ModelArgs {
+    /// Widths of the encoder's hidden layers, as 500 or 200,200; none: a linear model. The decoder mirrors them
+    #[arg(long, value_name = "WIDTHS", default_value = "500", conflicts_with = "resume")]
+    hidden: String,
+    /// Latent dimensions
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "resume")]
+    latent: usize,
+    /// tanh, relu, softplus, gelu or sigmoid
+    #[arg(long, value_enum, default_value = "relu", hide_possible_values = true, conflicts_with = "resume")]
+    activation: Activation,
+    /// p(x|z): bernoulli or gaussian
+    #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true, conflicts_with = "resume")]
+    likelihood: Likelihood,
+    /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head)
+    #[arg(long, value_enum, default_value = "fixed", hide_possible_values = true, conflicts_with = "resume")]
+    variance: Variance,
+    /// The standard deviation of a fixed variance
+    #[arg(long, value_name = "S", default_value_t = 1.0, conflicts_with = "resume")]
+    sigma: f64,
+    /// Of a gaussian: identity or sigmoid
+    #[arg(long, value_enum, default_value = "identity", hide_possible_values = true, conflicts_with = "resume")]
+    mean: Mean,
+    /// Initial weights: glorot, torch or normal:SIGMA
+    #[arg(long, default_value = "glorot", conflicts_with = "resume")]
+    init: Init,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Training")]
+struct TrainingArgs {
+    /// elbo (KL in closed form), elbo-mc (KL by Monte Carlo) or iwae
+    #[arg(long, value_enum, default_value = "elbo", hide_possible_values = true, conflicts_with = "resume")]
+    objective: Objective,
+    /// Latent samples for each example
+    #[arg(long, value_name = "K", default_value_t = 1, conflicts_with = "resume")]
+    samples: usize,
+    /// The weight of the KL
+    #[arg(long, value_name = "B", default_value_t = 1.0, conflicts_with = "resume")]
+    beta: f64,
+    /// Steps over which beta rises from 0
+    #[arg(long, value_name = "STEPS", default_value_t = 0, conflicts_with = "resume")]
+    kl_warmup: u32,
+    /// Nats of KL that each latent dimension has for nothing
+    #[arg(long, value_name = "NATS", default_value_t = 0.0, conflicts_with = "resume")]
+    free_bits: f64,
+    /// sgd, momentum, adagrad, adam or adamw
+    #[arg(long, value_enum, default_value = "adam", hide_possible_values = true, conflicts_with = "resume")]
+    optimizer: Rule,
+    /// Learning rate
+    #[arg(long, default_value_t = 1e-3, conflicts_with = "resume")]
+    lr: f64,
+    /// constant, cosine, iwae (of that paper) or step:EPOCHS:FACTOR
+    #[arg(long, default_value = "constant", value_name = "SCHEDULE", conflicts_with = "resume")]
+    lr_schedule: Schedule,
+    /// Steps over which the learning rate rises from 0
+    #[arg(long, value_name = "STEPS", default_value_t = 0, conflicts_with = "resume")]
+    lr_warmup: u32,
+    /// beta1,beta2 of adam and adamw
+    #[arg(long, value_name = "B1,B2", default_value = "0.9,0.999", value_parser = pair, conflicts_with = "resume")]
+    betas: (f64, f64),
+    /// Added to the denominator; 1e-8, for adagrad 1e-10
+    #[arg(long, conflicts_with = "resume")]
+    eps: Option<f64>,
+    /// Of the rule momentum
+    #[arg(long, default_value_t = 0.9, conflicts_with = "resume")]
+    momentum: f64,
+    /// 0, for adamw 0.01
+    #[arg(long, conflicts_with = "resume")]
+    weight_decay: Option<f64>,
+    /// Scales gradients down to this global norm; 0: no limit
+    #[arg(long, value_name = "NORM", default_value_t = 0.0, conflicts_with = "resume")]
+    clip_norm: f64,
+    /// Examples in a step
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
+    batch: usize,
+    /// Passes over the data
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with_all = ["steps", "resume"])]
+    epochs: u32,
+    /// Steps, in place of epochs
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    steps: Option<u32>,
+    /// Ends after N epochs without a better validation
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    patience: u32,
+}
+
+fn pair(s: &str) -> std::result::Result<(f64, f64), String> {
+    let parse = |s: &str| s.trim().parse::<f64>().ok();
+    s.split_once(',')
+        .and_then(|(a, b)| Some((parse(a)?, parse(b)?)))
+        .ok_or_else(|| "must be two numbers, as 0.9,0.999".into())
+}
+
+fn widths(s: &str) -> Result<Vec<usize>> {
+    match s {
+        "none" | "" => Ok(vec![]),
+        _ => s
+            .split(',')
+            .map(|w| {
+                let wrong = || Error::request(format!("hidden {s}: must be widths, as 500 or 200,200, or none"));
+                w.trim().parse().map_err(|_| wrong())
+            })
+            .collect(),
+    }
+}
+
+impl TrainArgs {
+    /// The configuration for data that was read.
+    fn run(&self, data: &Dataset, valid: Option<String>) -> Result<Run> {
+        let (m, t) = (&self.model, &self.training);
+        let model = Model {
+            input: data.cols,
+            hidden: widths(&m.hidden)?,
+            latent: m.latent,
+            activation: m.activation,
+            likelihood: m.likelihood,
+            variance: m.variance,
+            sigma: m.sigma,
+            mean: m.mean,
+            objective: t.objective,
+            samples: t.samples,
+            beta: t.beta,
+            free_bits: t.free_bits,
+        };
+        let defaults = Optimizer::new(t.optimizer);
+        let optimizer = Optimizer {
+            lr: t.lr,
+            betas: t.betas,
+            eps: t.eps.unwrap_or(defaults.eps),
+            momentum: t.momentum,
+            weight_decay: t.weight_decay.unwrap_or(defaults.weight_decay),
+            clip_norm: t.clip_norm,
+            ..defaults
+        };
+        let steps = match t.steps {
+            Some(steps) => steps,
+            None => {
+                if t.epochs == 0 {
+                    return Err(Error::request("epochs 0: must be at least 1; pass --epochs 10"));
+                }
+                let per_epoch = data.rows().div_ceil(t.batch.clamp(1, data.rows()));
+                u32::try_from(per_epoch as u64 * t.epochs as u64).map_err(|_| {
+                    Error::request(format!("epochs {}: more than 4294967295 steps; pass fewer --epochs", t.epochs))
+                })?
+            }
+        };
+        let training = Training {
+            batch: t.batch,
+            steps,
+            optimizer,
+            lr_schedule: t.lr_schedule,
+            lr_warmup: t.lr_warmup,
+            kl_warmup: t.kl_warmup,
+            init: m.init,
+            seed: self.common.seed,
+            precision: self.common.precision,
+            patience: t.patience,
+            log_every: self.data.log_every,
+        };
+        let source = Source {
+            train: self.data.data.clone().unwrap_or("digits".into()),
+            valid,
+            valid_fraction: self.data.valid_fraction.unwrap_or(0.0),
+            rows: data.rows(),
+            shape: data.shape,
+            binarize: self.data.binarize,
+        };
+        Ok(Run { model, training, data: source })
+    }
+
+    fn saving(&self) -> Result<Saving> {
+        match self.data.save_every {
+            Some(0) => Err(Error::request("save-every 0: must be at least 1; pass --save-every 1000")),
+            Some(steps) => Ok(Saving::Steps(steps)),
+            None => Ok(Saving::Every(Duration::from_secs(30))),
+        }
+    }
+
+    /// The run directory: the one that was named, or a new one below `runs`.
+    fn folder(&self) -> Result<Folder> {
+        let taken = |path: &Path| Folder(path.into()).config().exists();
+        if let Some(out) = &self.data.out {
+            if taken(out) && !self.data.force {
+                let out = out.display();
+                return Err(Error::request(format!(
+                    "out {out}: holds a run already; pass another --out, --resume {out} to go on with it, or --force"
+                )));
+            }
+            return Ok(Folder(out.clone()));
+        }
+        let name = match &self.data.data {
+            None => "digits".to_string(),
+            Some(path) => {
+                let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+                name.split('.').next().filter(|n| !n.is_empty()).unwrap_or("run").to_string()
+            }
+        };
+        let candidates = (1..).map(|i| if i == 1 { name.clone() } else { format!("{name}-{i}") });
+        let mut candidates = candidates.map(|name| Path::new("runs").join(name));
+        Ok(Folder(candidates.find(|path| self.data.force || !taken(path)).expect("names do not end")))
+    }
+}
+
+/// The data of a run: to train on, and to validate on.
+fn load(source: &Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let data = dataset(&source.train, Part::Train)?;
+    if source.valid_fraction > 0.0 {
+        let data = Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
+        let (train, held_out) = data.split(source.valid_fraction)?;
+        return Ok((Arc::new(train), Some(Arc::new(held_out))));
+    }
+    let valid = match &source.valid {
+        Some(path) => Some(dataset(path, Part::Test)?),
+        None => None,
+    };
+    Ok((data, valid))
+}
+
+fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
+    run.check()?;
+    for (set, option) in [(Some(data), "--data"), (valid, "--valid")] {
+        let Some(set) = set else { continue };
+        if set.cols != run.model.input {
+            let (got, want) = (set.cols, run.model.input);
+            return Err(Error::failed(format!(
+                "{}: an example has {got} numbers; must be {want} as in --data",
+                set.name
+            )));
+        }
+        if run.model.likelihood == Likelihood::Bernoulli {
+            set.check_unit_interval(option)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+    let saving = args.saving()?;
+    let (run, folder, data, valid, resume) = match &args.data.resume {
+        Some(dir) => {
+            let folder = Folder(dir.clone());
+            if !folder.checkpoint().exists() {
+                let path = folder.checkpoint();
+                return Err(Error::failed(format!("resume: there is no {}; nothing to go on with", path.display())));
+            }
+            let saved = Saved::read(&folder.checkpoint())?;
+            let (data, valid) = load(&saved.run.data)?;
+            if data.rows() != saved.run.data.rows {
+                let (name, got, want) = (&data.name, data.rows(), saved.run.data.rows);
+                return Err(Error::failed(format!(
+                    "{name}: has {got} examples; the run began with {want}: the file changed"
+                )));
+            }
+            (saved.run.clone(), folder, data, valid, Some(saved))
+        }
+        None => {
+            let folder = args.folder()?;
+            let path = args.data.data.clone().unwrap_or("digits".into());
+            // The built-in digits bring their own test set.
+            let own = (path == "digits" && args.data.valid_fraction.is_none()).then(|| "digits".to_string());
+            let valid = args.data.valid.clone().or(own);
+            let source = Source {
+                train: path,
+                valid: valid.clone(),
+                valid_fraction: args.data.valid_fraction.unwrap_or(0.0),
+                rows: 0,
+                shape: None,
+                binarize: args.data.binarize,
+            };
+            let (data, held_out) = load(&source)?;
+            (args.run(&data, valid)?, folder, data, held_out, None)
+        }
+    };
+    check(&run, &data, valid.as_deref())?;
+    let common = Common { precision: run.training.precision, ..args.common.clone() };
+    let device = common.device()?;
+
+    let name = folder.0.display().to_string();
+    let mut trainer =
+        Trainer::new(run.clone(), folder.clone(), saving, &data, valid.as_ref(), &device, resume.as_ref())?;
+    common.say(describe(&run, &data, &device.name, &name, trainer.plan().steps_per_epoch()));
+    let mut follow = Follow::new(&common, trainer.plan().clone());
+    let outcome = trainer.run(&mut follow)?;
+    follow.finish();
+
+    draw(&run, &folder, &outcome, valid.as_ref().unwrap_or(&data), &device)?;
+    summarise(&common, &outcome, &name)?;
+    match outcome.ending {
+        Ending::Stopped => Err(Error::Interrupted(format!(
+            "stopped after step {}; saved: vae-gpu train --resume {name} goes on",
+            outcome.steps
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {
+    let m = &run.model;
+    let there = m.hidden.iter().map(|h| format!("-{h}")).collect::<String>();
+    let back = m.hidden.iter().rev().map(|h| format!("-{h}")).collect::<String>();
+    let (input, latent, rows, batch) = (m.input, m.latent, data.rows(), run.training.batch.min(data.rows()));
+    let epochs = run.training.steps as f64 / steps_per_epoch as f64;
+    format!(
+        "{}: {} examples; model {input}{there}-{latent}{back}-{input}; {} steps of {batch} ({} epochs) on {device}; writing to {folder}",
+        data.name,
+        thousands(rows as f64),
+        thousands(run.training.steps as f64),
+        if epochs.fract() == 0.0 { format!("{epochs:.0}") } else { format!("{epochs:.2}") },
+    )
+}
+
+/// Samples, reconstructions and curves.
+fn draw(
+    run: &Run,
+    folder: &Folder,
+    outcome: &Outcome,
+    data: &Arc<Dataset>,
+    device: &crate::device::Device,
+) -> Result<()> {
+    let points = |split| {
+        let of = |r: &&Record| r.split == split;
+        let point = |r: &Record| plot::Point { step: r.step as u64, elbo: r.elbo, nll: r.nll, kl: r.kl };
+        outcome.records.iter().filter(of).map(point).collect::<Vec<_>>()
+    };
+    let series = plot::curves::training(&points(Split::Train), &points(Split::Valid));
+    let title = folder.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    plot::curves::write(&folder.picture("curves.svg"), &title, &plot::curves::TRAINING, &series)?;
+
+    let saved = Saved::read(&folder.0)?;
+    let network = infer::network(&run.model, Binarize::None);
+    let mut backend = device.open(network.layout(), network.tape.batch)?;
+    let mut inference = Inference::new(&network, &mut *backend, &saved)?;
+    let shape = grid::shape_for(data.cols, run.data.shape);
+    let columns = grid::columns_for(64, shape);
+    let mut samples = inference.sample(64, run.training.seed)?;
+    let few = Arc::new(data.first(32));
+    let mut originals = few.to_rows();
+    let mut reconstructed = inference.reconstruct(&few, run.training.seed)?;
+    if run.model.likelihood == Likelihood::Gaussian {
+        let (low, high) = grid::range(&originals);
+        [&mut samples, &mut originals, &mut reconstructed].into_iter().for_each(|v| grid::normalise(v, low, high));
+    }
+    grid::write_png(&folder.picture("samples.png"), &samples, shape, columns)?;
+    let (tiles, columns) = grid::interleave(&originals, &reconstructed, data.cols, columns);
+    grid::write_png(&folder.picture("reconstructions.png"), &tiles, shape, columns)
+}
+
+fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
+    let last = |split| outcome.records.iter().rev().find(|r| r.split == split);
+    let rate = outcome.examples as f64 / outcome.seconds.max(1e-9);
+    if common.json {
+        let json = serde_json::json!({
+            "run": folder,
+            "steps": outcome.steps,
+            "ending": format!("{:?}", outcome.ending).to_lowercase(),
+            "seconds": outcome.seconds,
+            "examples_per_s": rate,
+            "train": last(Split::Train),
+            "valid": last(Split::Valid),
+            "best": outcome.best,
+        });
+        return print(json);
+    }
+    let what = match outcome.ending {
+        Ending::Complete => "done",
+        Ending::Patience => "ended: no better validation",
+        Ending::Stopped => "stopped",
+    };
+    let bound = match (last(Split::Valid), last(Split::Train)) {
+        (Some(r), _) => format!("valid elbo {:.2}", r.elbo),
+        (None, Some(r)) => format!("train elbo {:.2}", r.elbo),
+        (None, None) => "nothing to do".into(),
+    };
+    common.say(format!(
+        "{what} after {} steps in {:.1} s ({} examples/s): {bound} nats per example; see {folder}/samples.png",
+        thousands(outcome.steps as f64),
+        outcome.seconds,
+        thousands(rate),
+    ));
+    Ok(())
+}

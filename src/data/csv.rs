@@ -1,0 +1,237 @@
+//! Numeric tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped.
+//! Every other cell must be a finite number; missing values are refused, not guessed.
+use std::io::{self, Read};
+
+use csv::{ByteRecord, ReaderBuilder, Trim};
+
+use super::source::Source;
+use super::{Dataset, Values};
+use crate::{Error, Result};
+
+/// How much of a cell a message shows, in characters.
+const SHOWN: usize = 32;
+
+/// What one cell says.
+enum Cell {
+    Number(f32),
+    /// Empty, or a word that programs write for a missing value.
+    Missing,
+    Word,
+}
+
+fn cell(bytes: &[u8]) -> Cell {
+    const MISSING: [&[u8]; 5] = [b"", b"na", b"n/a", b"null", b"none"];
+    match std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<f32>().ok()) {
+        Some(v) if v.is_nan() => Cell::Missing,
+        Some(v) => Cell::Number(v),
+        None if MISSING.iter().any(|m| bytes.eq_ignore_ascii_case(m)) => Cell::Missing,
+        None => Cell::Word,
+    }
+}
+
+/// One example per line.
+pub(super) fn read(source: Source) -> Result<Dataset> {
+    let name = source.name.clone();
+    if source.head.starts_with(b"PK\x03\x04") {
+        return Err(Error::failed(format!("{name} is a zip archive, such as .npz: save its one array with np.save")));
+    }
+    // Text has no zero bytes; pictures, archives and UTF-16 have.
+    if source.head.contains(&0) {
+        return Err(Error::failed(format!(
+            "{name} is neither idx nor .npy nor text: give a file of idx, .npy or numeric .csv"
+        )));
+    }
+    let none = |what| Error::failed(format!("{name} holds {what} and no examples: add a row of numbers per example"));
+    let mut rows = Rows::new(source);
+    let mut first = rows.next()?.ok_or_else(|| none("blank lines"))?;
+    let mut second = rows.next()?;
+    let mut header = None;
+    if is_header(&first.cells, second.as_ref().map(|s| &s.cells)) {
+        header = Some(std::mem::replace(&mut first, second.take().ok_or_else(|| none("a header row"))?));
+    }
+
+    let width = first.cells.len();
+    let named = width > 1 && matches!(cell(&first.cells[0]), Cell::Word);
+    let mut skip = named as usize;
+    if let Some(header) = header {
+        // R leaves the title of the row names out; pandas leaves it empty.
+        let short = header.cells.len() + 1 == width;
+        skip = (named || width > 1 && (short || header.cells[0].is_empty())) as usize;
+        if header.cells.len() != width && !short {
+            return Err(ragged(&name, &header, &first));
+        }
+    }
+
+    let mut values = Vec::new();
+    let mut take = |row: &Row| -> Result<()> {
+        if row.cells.len() != width {
+            return Err(ragged(&name, &first, row));
+        }
+        if named && matches!(cell(&row.cells[0]), Cell::Number(_)) {
+            return Err(Error::failed(format!(
+                "line {}, column 1 of {name} is the word {}, but line {} has the number {} there: \
+                 the first column must be all names or all numbers",
+                first.line,
+                shown(&first.cells[0]),
+                row.line,
+                shown(&row.cells[0])
+            )));
+        }
+        for (i, bytes) in row.cells.iter().enumerate().skip(skip) {
+            match cell(bytes) {
+                Cell::Number(v) if v.is_finite() => values.push(v),
+                _ => return Err(bad_cell(&name, row.line, i + 1, bytes)),
+            }
+        }
+        Ok(())
+    };
+    take(&first)?;
+    while let Some(row) = match second.take() {
+        Some(row) => Some(row),
+        None => rows.next()?,
+    } {
+        take(&row)?;
+        rows.spare = row.cells;
+    }
+    Ok(Dataset { name, cols: width - skip, values: Values::Reals(values), labels: None, shape: None })
+}
+
+struct Row {
+    /// Counted from 1, as editors do.
+    line: u64,
+    cells: ByteRecord,
+}
+
+/// The lines that are not blank.
+struct Rows {
+    reader: csv::Reader<Lines<Source>>,
+    /// A record whose memory the next row takes over.
+    spare: ByteRecord,
+}
+
+impl Rows {
+    fn new(source: Source) -> Self {
+        let mut builder = ReaderBuilder::new();
+        builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(1 << 16);
+        builder.delimiter(delimiter(&source.head));
+        Self { reader: builder.from_reader(Lines { inner: source, after: Some(b'\n') }), spare: ByteRecord::new() }
+    }
+
+    fn next(&mut self) -> Result<Option<Row>> {
+        let mut cells = std::mem::take(&mut self.spare);
+        loop {
+            let more = self.reader.read_byte_record(&mut cells);
+            match more {
+                Err(e) => return Err(self.reader.get_ref().inner.broken(e)),
+                Ok(false) => return Ok(None),
+                Ok(true) if cells.len() == 1 && cells[0].is_empty() => {}
+                // `Lines` ends each line by one \n, so the reader stands one line behind the record.
+                Ok(true) => return Ok(Some(Row { line: self.reader.position().line() - 1, cells })),
+            }
+        }
+    }
+}
+
+/// A header has a word in it. Two cases look alike and are told by what follows: a row of numbers with its name in
+/// front is an example; the same with 0, 1, 2, ... or 1, 2, 3, ... behind is a header that counts its columns.
+fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
+    let word = |c: &[u8]| matches!(cell(c), Cell::Word);
+    let counts = |from: usize| {
+        first.len() > 2 && first.iter().skip(1).enumerate().all(|(i, c)| c == (i + from).to_string().as_bytes())
+    };
+    if first.iter().skip(1).any(word) {
+        return true;
+    }
+    if word(&first[0]) {
+        let second_is_named = second.is_none_or(|s| word(&s[0]));
+        return first.len() == 1 || counts(0) || counts(1) || !second_is_named;
+    }
+    first[0].is_empty() && (counts(0) || counts(1))
+}
+
+/// Tab before semicolon before comma: the first that the first line has outside quotes. A comma beside semicolons
+/// is then a decimal comma, which the message about the cell explains.
+fn delimiter(head: &[u8]) -> u8 {
+    let mut quoted = false;
+    let line = head.split(|&b| b == b'\n' || b == b'\r').find(|line| !line.trim_ascii().is_empty()).unwrap_or(head);
+    let outside: Vec<u8> = line
+        .iter()
+        .copied()
+        .filter(|&b| {
+            quoted ^= b == b'"';
+            !quoted
+        })
+        .collect();
+    *b"\t;".iter().find(|d| outside.contains(d)).unwrap_or(&b',')
+}
+
+fn ragged(name: &str, one: &Row, other: &Row) -> Error {
+    let s = if other.cells.len() == 1 { "" } else { "s" };
+    Error::failed(format!(
+        "line {} of {name} has {} cell{s}, but line {} has {}: every row must have as many",
+        other.line,
+        other.cells.len(),
+        one.line,
+        one.cells.len()
+    ))
+}
+
+/// A cell for a message: in quotes, and cut where it is long.
+fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let cut: String = text.chars().take(SHOWN).collect();
+    if cut.len() < text.len() { format!("{cut:?}...") } else { format!("{cut:?}") }
+}
+
+fn bad_cell(name: &str, line: u64, column: usize, bytes: &[u8]) -> Error {
+    let at = format!("line {line}, column {column} of {name}");
+    let shown = shown(bytes);
+    Error::failed(match cell(bytes) {
+        Cell::Missing if bytes.is_empty() => {
+            format!("{at} is empty: fill the cell, or leave out examples with missing values")
+        }
+        Cell::Missing => format!("{at} is {shown}: fill the cell, or leave out examples with missing values"),
+        Cell::Number(_) => format!("{at} is {shown}: must be a finite number below 3.4e38"),
+        Cell::Word if String::from_utf8_lossy(bytes).replace(',', ".").parse::<f32>().is_ok() => {
+            format!("{at} is {shown}, not a number: write the decimal comma as a point")
+        }
+        Cell::Word => {
+            format!("{at} is {shown}, not a number: code words as numbers, separated by comma, semicolon or tab")
+        }
+    })
+}
+
+/// Text whose every line ends by exactly one \n, the last one too: this makes line numbers exact.
+struct Lines<R> {
+    inner: R,
+    /// What the last byte was; None after the end.
+    after: Option<u8>,
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let Some(mut after) = self.after else { return Ok(0) };
+        loop {
+            let n = self.inner.read(out)?;
+            if n == 0 {
+                // `out` is never empty: it is the reader's buffer.
+                self.after = None;
+                out[0] = b'\n';
+                return Ok((after != b'\n' && after != b'\r') as usize);
+            }
+            let mut kept = 0;
+            for i in 0..n {
+                let byte = out[i];
+                if !(byte == b'\n' && after == b'\r') {
+                    out[kept] = if byte == b'\r' { b'\n' } else { byte };
+                    kept += 1;
+                }
+                after = byte;
+            }
+            self.after = Some(after);
+            if kept > 0 {
+                return Ok(kept);
+            }
+        }
+    }
+}

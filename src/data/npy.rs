@@ -1,0 +1,191 @@
+//! NumPy's `.npy`: a magic word, a version, the length of a header, the header as the text of a Python dictionary,
+//! then the numbers. Reads versions 1 to 3 of every plain real type; writes `<f4` in C order. No objects, no records.
+//! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
+use std::io::{self, Write};
+
+use half::f16;
+
+use super::source::{Real, Source, shape};
+use super::{Dataset, Values, bytes};
+use crate::{Error, Result};
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+/// A longer header than this is damage; NumPy itself refuses beyond 10,000 characters.
+const HEADER_BOUND: usize = 1 << 16;
+
+/// Whether these first bytes are npy's.
+pub(super) fn is_npy(head: &[u8]) -> bool {
+    head.starts_with(MAGIC)
+}
+
+/// Examples along the first dimension; the others are flattened, and one dimension is one column.
+pub(super) fn read(mut source: Source) -> Result<Dataset> {
+    let text = header(&mut source)?;
+    let unreadable = |key: &str| {
+        Error::failed(format!(
+            "{}: the header of .npy has no readable {key:?}; write it again with np.save",
+            source.name
+        ))
+    };
+    let descr = value(&text, "descr").ok_or_else(|| unreadable("descr"))?;
+    let fortran = match value(&text, "fortran_order").ok_or_else(|| unreadable("fortran_order"))? {
+        v if v.starts_with("True") => true,
+        v if v.starts_with("False") => false,
+        _ => return Err(unreadable("fortran_order")),
+    };
+    let dims = value(&text, "shape").and_then(dims).ok_or_else(|| unreadable("shape"))?;
+    let kind = quoted(descr).ok_or_else(|| {
+        Error::failed(format!(
+            "{} holds records, not plain numbers: save one (N, D) array of f4, f8 or u1",
+            source.name
+        ))
+    })?;
+
+    let (size, real) = element(kind).ok_or_else(|| {
+        Error::failed(format!(
+            "{} holds numbers of the type {kind:?}: must be real numbers; write it again with x.astype(\"float32\")",
+            source.name
+        ))
+    })?;
+    let n = source.claim(&dims, size)?;
+    let values = if kind.ends_with("u1") {
+        bytes(in_rows(source.bytes(n, &format!("the shape ({})", shape(&dims)))?, &dims, fortran))
+    } else {
+        Values::Reals(in_rows(source.reals(n, size, real)?, &dims, fortran))
+    };
+    source.end()?;
+    Ok(Dataset {
+        cols: dims[1..].iter().product::<u64>() as usize,
+        values,
+        labels: None,
+        shape: if let [_, h, w] | [_, h, w, 1] = dims[..] { Some((h as usize, w as usize)) } else { None },
+        name: source.name,
+    })
+}
+
+/// The text of the dictionary.
+fn header(source: &mut Source) -> Result<String> {
+    let what = "the header of .npy";
+    let version = source.bytes(8, what)?[6];
+    let length = match version {
+        1 => source.bytes(2, what)?.iter().rev().fold(0, |n, &b| n << 8 | b as usize),
+        2 | 3 => source.bytes(4, what)?.iter().rev().fold(0, |n, &b| n << 8 | b as usize),
+        _ => {
+            return Err(Error::failed(format!(
+                "{} is .npy of version {version}: must be 1, 2 or 3; write it again with np.save",
+                source.name
+            )));
+        }
+    };
+    if length > HEADER_BOUND {
+        return Err(Error::failed(format!(
+            "{} claims a header of {length} bytes: must be at most {HEADER_BOUND}; write it again with np.save",
+            source.name
+        )));
+    }
+    Ok(String::from_utf8_lossy(&source.bytes(length, what)?).into_owned())
+}
+
+/// What follows `'key':` in the dictionary.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let at = text.find(&format!("'{key}'"))?;
+    text[at + key.len() + 2..].trim_start().strip_prefix(':').map(str::trim_start)
+}
+
+/// The text between the quotes that `text` begins with.
+fn quoted(text: &str) -> Option<&str> {
+    text.strip_prefix('\'')?.split_once('\'').map(|(inside, _)| inside)
+}
+
+/// `(3, 4)`, `(3,)`, `()`; Python 2 wrote `(3L,)`.
+fn dims(text: &str) -> Option<Vec<u64>> {
+    let (inside, _) = text.strip_prefix('(')?.split_once(')')?;
+    let numbers = inside.split(',').map(|d| d.trim().trim_end_matches('L')).filter(|d| !d.is_empty());
+    numbers.map(|d| d.parse().ok()).collect()
+}
+
+/// Bytes per number and how to read one.
+fn element(kind: &str) -> Option<(usize, Real)> {
+    macro_rules! of {
+        ($t:ty, $n:literal) => {
+            if kind.starts_with('>') {
+                ($n, |b| <$t>::from_be_bytes(b.try_into().expect("chunks of the type's size")) as f32)
+            } else {
+                ($n, |b| <$t>::from_le_bytes(b.try_into().expect("chunks of the type's size")) as f32)
+            }
+        };
+    }
+    let name = kind.strip_prefix(['<', '>', '|', '='])?;
+    Some(match name {
+        "b1" => (1, |b| (b[0] != 0) as u8 as f32),
+        "u1" => of!(u8, 1),
+        "i1" => of!(i8, 1),
+        "u2" => of!(u16, 2),
+        "i2" => of!(i16, 2),
+        "u4" => of!(u32, 4),
+        "i4" => of!(i32, 4),
+        "u8" => of!(u64, 8),
+        "i8" => of!(i64, 8),
+        "f2" if kind.starts_with('>') => (2, |b| f16::from_be_bytes([b[0], b[1]]).to_f32()),
+        "f2" => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
+        "f4" => of!(f32, 4),
+        "f8" => of!(f64, 8),
+        _ => return None,
+    })
+}
+
+/// Fortran order, where the first index runs fastest, turned into rows; C order is left as it is.
+fn in_rows<T: Copy>(values: Vec<T>, dims: &[u64], fortran: bool) -> Vec<T> {
+    if !fortran || dims.len() < 2 {
+        return values;
+    }
+    let (rows, rest) = (dims[0] as usize, &dims[1..]);
+    let cols = values.len() / rows;
+    let mut out = values.clone();
+    for col in 0..cols {
+        // The C-order column as indices, last one fastest, and back with the first one fastest.
+        let (mut c, mut stride, mut from) = (col, cols, 0);
+        for &d in rest.iter().rev() {
+            stride /= d as usize;
+            from += c % d as usize * stride;
+            c /= d as usize;
+        }
+        for row in 0..rows {
+            out[row * cols + col] = values[from * rows + row];
+        }
+    }
+    out
+}
+
+/// Writes a matrix as `.npy` of version 1.0: `<f4`, C order, the numbers beginning at a multiple of 64 bytes.
+///
+/// `values` is (rows, cols), row-major.
+///
+/// # Errors
+/// Those of `out`.
+///
+/// ```
+/// let mut file = Vec::new();
+/// vae_gpu::data::npy::write(&mut file, 2, 3, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])?;
+/// assert_eq!(file.len(), 128 + 6 * 4);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn write(out: &mut impl Write, rows: usize, cols: usize, values: &[f32]) -> io::Result<()> {
+    assert_eq!(values.len(), rows * cols, "a matrix has rows x cols numbers");
+    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
+    let before = MAGIC.len() + 4;
+    let total = (before + text.len() + 1).next_multiple_of(64);
+    text.extend(std::iter::repeat_n(' ', total - before - text.len() - 1));
+    text.push('\n');
+    out.write_all(MAGIC)?;
+    out.write_all(&[1, 0])?;
+    out.write_all(&(text.len() as u16).to_le_bytes())?;
+    out.write_all(text.as_bytes())?;
+    let mut buffer = Vec::with_capacity(4 * values.len().min(1 << 14));
+    for part in values.chunks(1 << 14) {
+        buffer.clear();
+        buffer.extend(part.iter().flat_map(|v| v.to_le_bytes()));
+        out.write_all(&buffer)?;
+    }
+    Ok(())
+}

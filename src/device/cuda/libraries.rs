@@ -1,0 +1,137 @@
+//! Finds cuBLAS. cudarc opens libraries by name only, which misses the ones that pip installs: those are opened here by
+//! their path first, and then the name finds what is open already. Of cuBLAS we use its library cublasLt alone.
+use super::detect;
+use crate::{Error, Result};
+use cudarc::cublaslt::sys;
+use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
+use std::path::{Path, PathBuf};
+use std::{env, fmt, fs};
+
+/// Every symbol of cublasLt that we call: tests/standin.rs holds us to it.
+#[rustfmt::skip]
+pub const CUBLAS: &[&str] = &[
+    "cublasLtCreate", "cublasLtDestroy", "cublasLtGetVersion", "cublasLtMatmul", "cublasLtMatmulAlgoGetHeuristic",
+    "cublasLtMatmulDescCreate", "cublasLtMatmulDescDestroy", "cublasLtMatmulDescSetAttribute",
+    "cublasLtMatmulPreferenceCreate", "cublasLtMatmulPreferenceDestroy", "cublasLtMatmulPreferenceSetAttribute",
+    "cublasLtMatrixLayoutCreate", "cublasLtMatrixLayoutDestroy",
+];
+
+/// Folders to look in before all others, as PATH lists them.
+const FOLDERS: &str = "VAE_GPU_CUDA_LIBS";
+
+/// The cublasLt that products run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cublas {
+    /// 130100 is 13.1.
+    pub version: usize,
+    /// The file, where the system tells.
+    pub path: Option<PathBuf>,
+}
+
+impl fmt::Display for Cublas {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let v = self.version;
+        write!(f, "{}.{}.{}", v / 10000, v % 10000 / 100, v % 100)?;
+        self.path.as_ref().map_or(Ok(()), |path| write!(f, " ({})", path.display()))
+    }
+}
+
+/// Opens cublasLt for a driver of this CUDA version, and asks for every symbol that we call.
+pub fn cublas(driver: i32) -> Result<Cublas> {
+    let (names, wheel): (&[&str], _) = match driver {
+        // The library of a major version needs a driver of that version.
+        13000.. => (&["libcublasLt.so.13", "libcublasLt.so.12"], "nvidia-cublas"),
+        _ => (&["libcublasLt.so.12"], "nvidia-cublas-cu12"),
+    };
+    let named = folders_named();
+    // First the folders that the user names, then the loader's (LD_LIBRARY_PATH, ldconfig), then the usual ones.
+    let found = in_folders(&named, names) || names.iter().any(|name| open(Path::new(name)));
+    let _ = found || in_folders(&folders_usual(), names);
+    // SAFETY: opening a library runs its initialisers; we trust NVIDIA's, as every program with cuBLAS does.
+    if !unsafe { sys::is_culib_present() } {
+        let names = names.join(" or ");
+        return Err(Error::failed(format!(
+            "no cuBLAS ({names} was not found): pip install {wheel}, or name its folder in {FOLDERS}"
+        )));
+    }
+    // SAFETY: the line above has seen the library, so this opens it and does not panic.
+    let library = unsafe { sys::culib() };
+    // SAFETY: looked up, not called.
+    let missing = |name: &&&str| unsafe { library.get::<unsafe extern "C" fn()>(name.as_bytes()) }.is_err();
+    if let Some(name) = CUBLAS.iter().find(missing) {
+        return Err(Error::failed(format!("cuBLAS has no {name}: pip install {wheel}")));
+    }
+    // SAFETY: it takes nothing, and was found above.
+    let version = unsafe { sys::cublasLtGetVersion() };
+    let major = version / 10000;
+    if major < 12 || major as i32 > detect::version_pair(driver).0 {
+        let (speaks, minor) = detect::version_pair(driver);
+        return Err(Error::failed(format!(
+            "cuBLAS {major} does not go with a driver that speaks CUDA {speaks}.{minor}: pip install {wheel}, and \
+             name its folder in {FOLDERS}"
+        )));
+    }
+    Ok(Cublas { version, path: mapped("libcublasLt") })
+}
+
+fn folders_named() -> Vec<PathBuf> {
+    env::var_os(FOLDERS).map(|folders| env::split_paths(&folders).collect()).unwrap_or_default()
+}
+
+/// Beside the program, in Python environments that are active or on PATH, in CUDA toolkits. No Python is run.
+fn folders_usual() -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    if let Some(here) = env::current_exe().ok().as_deref().and_then(Path::parent) {
+        folders.extend([here.join("cuda-libs"), here.join("../lib")]);
+    }
+    let mut roots: Vec<PathBuf> =
+        ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(env::var_os).map(PathBuf::from).collect();
+    for bin in env::var_os("PATH").iter().flat_map(env::split_paths) {
+        // bin/python3 may be a link to an environment's, and that one a link to the interpreter: each has libraries.
+        let mut python = bin.join("python3");
+        for _ in 0..8 {
+            if python.exists() {
+                roots.extend(python.parent().and_then(Path::parent).map(Path::to_path_buf));
+            }
+            match fs::read_link(&python) {
+                Ok(to) => python = python.parent().unwrap_or(Path::new("/")).join(to),
+                Err(_) => break,
+            }
+        }
+    }
+    roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
+    for root in roots {
+        let mut pythons: Vec<_> = fs::read_dir(root.join("lib")).into_iter().flatten().flatten().collect();
+        pythons.sort_by_key(|python| python.file_name());
+        for nvidia in pythons.iter().flat_map(|python| {
+            ["site-packages", "dist-packages"].map(|packages| python.path().join(packages).join("nvidia"))
+        }) {
+            folders.extend([nvidia.join("cu13/lib"), nvidia.join("cublas/lib")]); // wheels for CUDA 13, for CUDA 12
+        }
+    }
+    for root in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(env::var_os).map(PathBuf::from) {
+        folders.extend([root.join("lib64"), root.join("targets/x86_64-linux/lib"), root.join("lib")]);
+    }
+    folders.push("/usr/local/cuda/lib64".into());
+    folders
+}
+
+/// Whether one of the folders has one of the names, best name first.
+fn in_folders(folders: &[PathBuf], names: &[&str]) -> bool {
+    let files = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    files.filter(|file| file.exists()).any(|file| open(&file))
+}
+
+/// Opens a library and never closes it, so that whoever asks for its name next gets this one.
+fn open(file: &Path) -> bool {
+    // SAFETY: opening a library runs its initialisers; we trust NVIDIA's, as every program with cuBLAS does.
+    let library = unsafe { Library::open(Some(file), RTLD_LAZY | RTLD_LOCAL) };
+    library.map(std::mem::forget).is_ok()
+}
+
+/// The file that this process has mapped whose name contains `part`.
+fn mapped(part: &str) -> Option<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    let files = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+    files.filter(|file| file.rsplit('/').next().is_some_and(|name| name.contains(part))).map(PathBuf::from).next()
+}

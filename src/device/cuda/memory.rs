@@ -1,0 +1,109 @@
+//! Memory of the GPU. Positions become addresses in [`Memory::at`] and nowhere else.
+use super::because;
+use crate::{Error, Result};
+use cudarc::driver::{CudaContext, CudaStream, result, sys};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Copies of up to this many bytes from pageable memory are staged by the driver before the call returns.
+const STAGED: usize = 64 << 10;
+
+/// One allocation, freed when dropped. Its address is a multiple of 256 and never changes.
+pub struct Memory {
+    address: u64,
+    bytes: usize,
+    context: Arc<CudaContext>,
+}
+
+impl Memory {
+    /// Not initialised. `what` is named if there is too little memory.
+    pub fn new(context: &Arc<CudaContext>, what: &str, bytes: usize) -> Result<Memory> {
+        // SAFETY: only the caller of a kernel reads it, and writes it before; it is freed once, in `drop`.
+        match unsafe { result::malloc_sync(bytes.max(1)) } {
+            Ok(address) => Ok(Memory { address, bytes, context: context.clone() }),
+            Err(e) if e.0 == sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY => {
+                let free = match result::mem_get_info() {
+                    Ok((free, total)) => format!("{free} of its {total} bytes are free"),
+                    Err(_) => "it does not say how many are free".into(),
+                };
+                Err(Error::failed(format!("the GPU has no room for {what}: {bytes} bytes are needed, {free}")))
+            }
+            Err(e) => Err(because(format_args!("cannot allocate {bytes} bytes for {what}"), e)),
+        }
+    }
+
+    pub fn zeroed(context: &Arc<CudaContext>, stream: &CudaStream, what: &str, bytes: usize) -> Result<Memory> {
+        let memory = Memory::new(context, what, bytes)?;
+        memory.zero(stream, 0..bytes)?;
+        Ok(memory)
+    }
+
+    pub fn context(&self) -> &Arc<CudaContext> {
+        &self.context
+    }
+
+    /// The one place where a position, in bytes, becomes an address.
+    pub fn at(&self, range: Range<usize>) -> u64 {
+        assert!(
+            range.start <= range.end && range.end <= self.bytes,
+            "bytes {range:?} are outside the allocation of {} bytes",
+            self.bytes
+        );
+        self.address + range.start as u64
+    }
+
+    pub fn zero(&self, stream: &CudaStream, range: Range<usize>) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let (bytes, dst) = (range.len(), self.at(range));
+        // SAFETY: `at` checked the range, and the stream is of the same context; zero bytes are 0.0 and 0.
+        unsafe { result::memset_d8_async(dst, 0, bytes, stream.cu_stream()) }.map_err(|e| because("cannot clear", e))
+    }
+
+    /// Not inside a capture: a graph would keep the address of the host's memory, and use it again at every replay.
+    pub fn upload<T: bytemuck::NoUninit>(&self, stream: &CudaStream, at: usize, src: &[T]) -> Result<()> {
+        let src: &[u8] = bytemuck::cast_slice(src);
+        if src.is_empty() {
+            return Ok(());
+        }
+        let dst = self.at(at..at + src.len());
+        // SAFETY: `at` checked the range. `src` is pageable memory: the driver has staged a small copy when the call
+        // returns, and for a large one we wait, or the context is lost and nothing is read any more.
+        unsafe { result::memcpy_htod_async(dst, src, stream.cu_stream()) }.map_err(|e| because("cannot upload", e))?;
+        if src.len() > STAGED { wait(stream) } else { Ok(()) }
+    }
+
+    /// Waits for all work before it. Not inside a capture.
+    pub fn download(&self, stream: &CudaStream, src: Range<usize>) -> Result<Vec<f32>> {
+        let mut dst = vec![0.0f32; src.len() / 4];
+        if dst.is_empty() {
+            return wait(stream).map(|()| dst);
+        }
+        let src = self.at(src.start..src.start + 4 * dst.len());
+        // SAFETY: `at` checked the range. `dst` outlives the copy: below we wait for it, and never free it if we cannot.
+        let copied = unsafe { result::memcpy_dtoh_async(&mut dst, src, stream.cu_stream()) };
+        match copied.map_err(|e| because("cannot download", e)).and_then(|()| wait(stream)) {
+            Ok(()) => Ok(dst),
+            Err(e) => {
+                std::mem::forget(dst);
+                Err(e)
+            }
+        }
+    }
+}
+
+/// Until all work enqueued so far is done.
+pub fn wait(stream: &CudaStream) -> Result<()> {
+    // SAFETY: the stream is alive.
+    unsafe { result::stream::synchronize(stream.cu_stream()) }.map_err(|e| because("the GPU did not finish", e))
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // The result is ignored: after an error of the GPU this fails too, and the memory goes with the context.
+        let _ = self.context.bind_to_thread();
+        // SAFETY: made by `new`, freed once. Whoever owns it waits for the work that uses it first.
+        let _ = unsafe { result::free_sync(self.address) };
+    }
+}

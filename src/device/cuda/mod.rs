@@ -1,0 +1,349 @@
+//! The GPU through cudarc: one device, one stream, one allocation for the state and one for each thing beside it. All
+//! `unsafe` of the crate is in this folder. Errors are sentences, and nothing panics for what the machine lacks:
+//! detection has asked for every library and symbol used here.
+#![allow(unsafe_code)]
+use super::driver::{Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product};
+use super::kernels::{IMAGE, NAMES};
+use crate::arena::{Layout, View};
+use crate::{Error, Result};
+use blas::{Addresses, Blas};
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaStream, DriverError, result};
+use cudarc::nvrtc::Ptx;
+use detect::Device;
+use libraries::Cublas;
+use memory::Memory;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::fmt::Display;
+use std::ops::Range;
+use std::ptr;
+use std::sync::Arc;
+
+mod blas;
+pub mod detect;
+pub mod libraries;
+mod memory;
+mod shape;
+mod timer;
+
+pub use blas::Algorithms;
+pub use detect::Report;
+pub use timer::Mark;
+
+/// What helps where the build found no nvcc.
+const NO_KERNELS: &str = "this build has no GPU kernels: build it where nvcc is found, or with VAE_GPU_NVCC=fetch";
+/// No kernel takes more.
+const MAX_ARGS: usize = 24;
+
+/// The resident data set.
+struct Data {
+    bytes: Memory,
+    rows: usize,
+    cols: usize,
+    reals: bool,
+}
+
+/// Stays on the thread that made it, where its GPU is the current one until another is opened: one GPU a thread. Dropped from top to bottom, once the work is
+/// done: first what uses the memory, then the memory, then the stream.
+pub struct Cuda {
+    graph: Option<CudaGraph>,
+    capturing: bool,
+    /// None: no product is to be had, and our own kernel multiplies.
+    blas: Option<Blas>,
+    data: Option<Data>,
+    plan: Memory,
+    arena: Memory,
+    /// With `Precision::Bf16`, the same places once more.
+    arena16: Option<Memory>,
+    rows_padded: Range<usize>,
+    functions: HashMap<&'static str, CudaFunction>,
+    precision: Precision,
+    device: Device,
+    stream: Arc<CudaStream>,
+    context: Arc<CudaContext>,
+}
+
+impl Cuda {
+    /// Opens a GPU, with our kernels and zeros in its memory for a `layout`.
+    ///
+    /// # Errors
+    /// What is missing, and what would help.
+    pub fn new(ordinal: usize, layout: &Layout, precision: Precision) -> Result<Cuda> {
+        let (device, cublas) = find(ordinal)?;
+        let context = context(ordinal)?;
+        // SAFETY: one stream orders all our work. With cudarc's events a launch would be 16 driver calls instead of
+        // one, and a capture would fail.
+        unsafe { context.disable_event_tracking() };
+        // Not the default stream: that one cannot be captured.
+        let stream = context.new_stream().map_err(|e| because("cannot make a stream", e))?;
+        let functions = load(&context)?;
+
+        let elements = layout.total();
+        let arena = Memory::zeroed(&context, &stream, "parameters and activations", 4 * elements)?;
+        let arena16 = match precision {
+            Precision::Bf16 => Some(Memory::zeroed(&context, &stream, "bf16 operands", 2 * elements)?),
+            Precision::Fp32 | Precision::Tf32 => None,
+        };
+        let plan = Memory::zeroed(&context, &stream, "the plan of steps", 4 * PLAN_WORDS)?;
+        let blas = match cublas {
+            Ok(_) => {
+                let workspace = Memory::new(&context, "the workspace of cuBLAS", blas::WORKSPACE)?;
+                Some(Blas::new(workspace, precision)?)
+            }
+            Err(_) => None, // `find` has told why
+        };
+        let (graph, capturing, data, rows_padded) = (None, false, None, layout.rows_padded());
+        Ok(Cuda {
+            graph,
+            capturing,
+            blas,
+            data,
+            plan,
+            arena,
+            arena16,
+            rows_padded,
+            functions,
+            precision,
+            device,
+            stream,
+            context,
+        })
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How algorithms of matrix products are chosen from now on. Forgets what was captured.
+    pub fn choose(&mut self, algorithms: Algorithms) {
+        self.forget();
+        if let Some(blas) = &mut self.blas {
+            blas.choose(algorithms);
+        }
+    }
+
+    /// A point in the work enqueued so far, to measure from or to.
+    pub fn mark(&self) -> Result<Mark> {
+        self.not_capturing()?;
+        Mark::new(&self.context, &self.stream)
+    }
+
+    /// What `work` takes on the GPU, in milliseconds.
+    pub fn time(&mut self, work: impl FnOnce(&mut Cuda) -> Result<()>) -> Result<f64> {
+        let begin = self.mark()?;
+        work(self)?;
+        self.mark()?.since(&begin)
+    }
+
+    fn address(&self, v: View) -> u64 {
+        let Range { start, end } = v.span();
+        if v.rows == 0 { 0 } else { self.arena.at(4 * start..4 * end) }
+    }
+
+    fn address16(&self, v: View) -> u64 {
+        if v.rows == 0 {
+            return 0; // how a kernel is told that there is no copy in bf16
+        }
+        let arena = self.arena16.as_ref().expect("views of bf16 have rows only where the precision is bf16");
+        let Range { start, end } = v.span();
+        arena.at(2 * start..2 * end)
+    }
+
+    /// As kernels/view.cuh, data.cuh and step.cuh have it in memory, from the first byte on: an address of 8 bytes,
+    /// then numbers of 4; or a number alone.
+    fn argument(&self, arg: Arg) -> [u64; 3] {
+        const { assert!(cfg!(target_endian = "little"), "the first number of a pair is the low half") };
+        let word = |x: usize| u64::from(u32::try_from(x).ok().filter(|&x| x <= i32::MAX as u32).expect("fits an int"));
+        let pair = |low, high| word(low) | word(high) << 32;
+        match arg {
+            Arg::View(v) => [self.address(v), pair(v.rows, v.cols), word(v.stride)],
+            Arg::View16(v) => [self.address16(v), pair(v.rows, v.cols), word(v.stride)],
+            Arg::Data => match &self.data {
+                Some(Data { bytes, rows, cols, reals }) => {
+                    [bytes.at(0..0), pair(*rows, *cols), word(usize::from(*reals))]
+                }
+                None => [0; 3],
+            },
+            Arg::Plan => [self.plan.at(0..4 * PLAN_WORDS), 0, 0],
+            Arg::U32(x) => [u64::from(x), 0, 0],
+            Arg::F32(x) => [u64::from(x.to_bits()), 0, 0],
+        }
+    }
+
+    /// A graph would keep the address of the host's memory, and use it again at every replay.
+    fn not_capturing(&self) -> Result<()> {
+        match self.capturing {
+            true => Err(Error::failed("a captured step cannot wait, nor copy to or from the host")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Driver for Cuda {
+    fn upload(&mut self, at: usize, src: &[f32]) -> Result<()> {
+        self.not_capturing()?;
+        self.arena.upload(&self.stream, 4 * at, src)
+    }
+
+    fn download(&mut self, src: Range<usize>) -> Result<Vec<f32>> {
+        self.not_capturing()?;
+        self.arena.download(&self.stream, 4 * src.start..4 * src.end)
+    }
+
+    fn zero(&mut self, range: Range<usize>) -> Result<()> {
+        if let Some(arena16) = &self.arena16 {
+            arena16.zero(&self.stream, 2 * range.start..2 * range.end)?;
+        }
+        self.arena.zero(&self.stream, 4 * range.start..4 * range.end)
+    }
+
+    fn load(&mut self, bytes: &[u8], rows: usize, cols: usize, reals: bool) -> Result<()> {
+        self.not_capturing()?;
+        assert_eq!(bytes.len(), rows * cols * if reals { 4 } else { 1 }, "{rows} rows of {cols}");
+        self.forget(); // it has the address of the data before
+        memory::wait(&self.stream)?;
+        self.data = None; // first, so that there is room
+        let memory = Memory::new(&self.context, "the data set", bytes.len())?;
+        memory.upload(&self.stream, 0, bytes)?;
+        self.data = Some(Data { bytes: memory, rows, cols, reals });
+        Ok(())
+    }
+
+    fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()> {
+        self.not_capturing()?;
+        self.plan.upload(&self.stream, 4 * at, words)
+    }
+
+    fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
+        assert!(args.len() <= MAX_ARGS, "{kernel} takes {} arguments", args.len());
+        let mut values = [[0; 3]; MAX_ARGS];
+        let mut pointers = [ptr::null_mut::<c_void>(); MAX_ARGS];
+        for (i, &arg) in args.iter().enumerate() {
+            values[i] = self.argument(arg);
+            pointers[i] = (&raw mut values[i]).cast();
+        }
+        let (function, stream) = (self.functions[kernel].cu_function(), self.stream.cu_stream());
+        let (blocks, threads) = ((grid.blocks[0], grid.blocks[1], 1), (grid.threads, 1, 1));
+        // SAFETY: build.rs made the launcher from the kernel's signature, so number and types of the arguments agree,
+        // and each value has the bytes of the widest; `Memory::at` checked the views, and tests/kernels.rs that the
+        // kernel keeps to them.
+        let launched = unsafe { result::launch_kernel(function, blocks, threads, 0, stream, &mut pointers) };
+        launched.map_err(|e| because(format_args!("cannot launch {kernel}"), e))
+    }
+
+    fn product(&mut self, product: &Product) -> Result<bool> {
+        if product.c.elements() == 0 {
+            return Ok(true);
+        }
+        let mut blas = self.blas.take();
+        let done = match &mut blas {
+            None => Ok(false),
+            Some(blas) => {
+                let rounded = || {
+                    let p = shape::rounded(product, &self.rows_padded);
+                    let operand = |v| if self.arena16.is_some() { self.address16(v) } else { self.address(v) };
+                    let bias = match p.epilogue {
+                        Epilogue::None => 0,
+                        Epilogue::Bias(bias) | Epilogue::BiasRelu(bias) => self.address(bias),
+                    };
+                    let (c, a, b) = (self.address(p.c), operand(p.a.view()), operand(p.b.view()));
+                    (p, Addresses { c, a, b, bias })
+                };
+                blas.product(product, rounded, &self.stream, self.capturing)
+            }
+        };
+        self.blas = blas;
+        done
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn begin_capture(&mut self) -> Result<()> {
+        self.forget();
+        // Relaxed: cuBLAS may load a kernel at its first use. What a graph must not hold we refuse ourselves.
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        self.stream.begin_capture(mode).map_err(|e| because("cannot begin a capture", e))?;
+        self.capturing = true;
+        Ok(())
+    }
+
+    fn end_capture(&mut self) -> Result<()> {
+        self.capturing = false;
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        let graph = graph.map_err(|e| because("cannot end the capture", e))?;
+        let graph = graph.ok_or_else(|| Error::failed("the capture gave no graph"))?;
+        graph.upload().map_err(|e| because("cannot upload the graph", e))?;
+        self.graph = Some(graph);
+        Ok(())
+    }
+
+    fn replay(&mut self, times: usize) -> Result<()> {
+        let graph = self.graph.as_ref().ok_or_else(|| Error::failed("nothing was captured"))?;
+        let (graph, stream) = (graph.cu_graph_exec(), self.stream.cu_stream());
+        for _ in 0..times {
+            // SAFETY: the addresses in the graph are of memory that lives as long; `load`, which frees some, forgets
+            // the graph. cudarc's `CudaGraph::launch` would be two calls.
+            unsafe { result::graph::launch(graph, stream) }.map_err(|e| because("cannot replay the step", e))?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.graph = None; // replays in flight finish: the driver keeps what they need
+    }
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        if self.capturing {
+            let _ = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        }
+        let _ = memory::wait(&self.stream); // then nothing uses the memory any more
+    }
+}
+
+/// A GPU on which our kernels run, and the cuBLAS for it, or why there is none: then our own, slower kernel multiplies.
+///
+/// # Errors
+/// What is missing, and what would help.
+pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
+    let version = detect::driver()?;
+    let device = Device::look(ordinal)?;
+    if device.capability < detect::CAPABILITY {
+        let (major, minor) = detect::CAPABILITY;
+        return Err(Error::failed(format!("{device}: compute capability {major}.{minor} or later is needed")));
+    }
+    if !compiled() {
+        load(&context(ordinal)?)?; // which says so, but on the stand-in of our tests, which needs no image
+    }
+    Ok((device, libraries::cublas(version)))
+}
+
+fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
+    CudaContext::new(ordinal).map_err(|e| because(format_args!("cannot open GPU {ordinal}"), e))
+}
+
+/// Whether the build had nvcc: a fatbin or a cubin.
+fn compiled() -> bool {
+    IMAGE.starts_with(b"\x50\xed\x55\xba") || IMAGE.starts_with(b"\x7fELF")
+}
+
+/// Our kernels, by name.
+fn load(context: &Arc<CudaContext>) -> Result<HashMap<&'static str, CudaFunction>> {
+    // cuModuleLoadData takes no length: binaries know theirs, text must end.
+    assert!(compiled() || IMAGE.last() == Some(&0), "the image is neither a binary of CUDA nor text that ends in NUL");
+    let module = context.load_module(Ptx::from_binary(IMAGE.to_vec()));
+    let module = module.map_err(|e| because("cannot load the kernels", e))?;
+    let function =
+        |&name| module.load_function(name).map(|function| (name, function)).map_err(|e| because(NO_KERNELS, e));
+    NAMES.iter().map(function).collect()
+}
+
+/// One sentence: what we could not do, and the driver's reason.
+fn because(what: impl Display, e: DriverError) -> Error {
+    let reason = e.error_string().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    Error::failed(format!("{what}: {reason} (CUDA error {})", e.0 as u32))
+}

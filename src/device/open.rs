@@ -1,0 +1,110 @@
+//! Which device a run uses: chosen once, at the edge. Prints nothing: what should be said is handed back.
+#[cfg(feature = "cuda")]
+use super::driver::Precision;
+use super::{Backend, Cpu};
+#[cfg(feature = "cuda")]
+use super::{Gpu, cuda};
+use crate::arena::Layout;
+use crate::config::Numbers;
+use crate::{Error, Result};
+
+/// A device that was found, and the arithmetic on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// `cpu`, or `cuda:0 (NVIDIA H200)`.
+    pub name: String,
+    pub numbers: Numbers,
+    /// The number of the GPU. None: the CPU.
+    gpu: Option<usize>,
+}
+
+impl Device {
+    /// `choice` is `auto`, `cpu`, `cuda` or `cuda:N`. With the device come sentences about what was chosen.
+    ///
+    /// # Errors
+    /// A name that is none of these, a device that is not there, an arithmetic that it does not have.
+    pub fn find(choice: &str, numbers: Numbers) -> Result<(Device, Vec<String>)> {
+        let cpu = |numbers| Device { name: "cpu".into(), numbers, gpu: None };
+        match (choice, numbers) {
+            ("auto" | "cpu", Numbers::F64) => Ok((cpu(numbers), vec![])),
+            ("cpu", Numbers::Tf32 | Numbers::Bf16) => {
+                Err(Error::request("precision tf32 and bf16 need a GPU; pass --precision fp32 on the CPU"))
+            }
+            ("cpu", Numbers::Fp32) => Ok((cpu(numbers), vec![])),
+            ("auto", _) => Device::find_gpu(0, numbers).or_else(|why| {
+                let instead = if numbers == Numbers::Fp32 { "" } else { ", in fp32" };
+                Ok((cpu(Numbers::Fp32), vec![format!("{why}; running on the CPU{instead}")]))
+            }),
+            _ => {
+                let ordinal = match choice.strip_prefix("cuda") {
+                    Some("") => Some(0),
+                    Some(number) => number.strip_prefix(':').and_then(|n| n.parse().ok()),
+                    None => None,
+                };
+                match (ordinal, numbers) {
+                    (None, _) => Err(Error::request(format!(
+                        "device {choice}: must be auto, cpu, cuda or cuda:N; pass --device auto"
+                    ))),
+                    (Some(_), Numbers::F64) => Err(Error::request(
+                        "precision f64 is for the CPU; pass --device cpu, or --precision fp32 on the GPU",
+                    )),
+                    (Some(ordinal), _) => Device::find_gpu(ordinal, numbers),
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn find_gpu(ordinal: usize, numbers: Numbers) -> Result<(Device, Vec<String>)> {
+        let (found, cublas) = cuda::find(ordinal)?;
+        let name = format!("cuda:{ordinal} ({})", found.name);
+        let slower = |why| format!("{why}; matrix products run on our own, slower kernel in fp32");
+        Ok((Device { name, numbers, gpu: Some(ordinal) }, cublas.err().map(slower).into_iter().collect()))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn find_gpu(_: usize, _: Numbers) -> Result<(Device, Vec<String>)> {
+        Err(Error::failed("this build has no CUDA: build it with --features cuda"))
+    }
+
+    /// Memory for a layout, of batches of `batch` examples. It stays on this thread.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn open(&self, layout: &Layout, batch: usize) -> Result<Box<dyn Backend>> {
+        #[cfg(feature = "cuda")]
+        if let Some(ordinal) = self.gpu {
+            let precision = match self.numbers {
+                Numbers::Tf32 => Precision::Tf32,
+                Numbers::Bf16 => Precision::Bf16,
+                Numbers::Fp32 | Numbers::F64 => Precision::Fp32,
+            };
+            return Ok(Box::new(Gpu::new(cuda::Cuda::new(ordinal, layout, precision)?, layout)));
+        }
+        Ok(match self.numbers {
+            Numbers::F64 => Box::new(Cpu::<f64>::new(layout, batch)),
+            _ => Box::new(Cpu::<f32>::new(layout, batch)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_request_is_told_so() {
+        for (choice, numbers) in [
+            ("gpu", Numbers::Fp32),
+            ("cuda:", Numbers::Fp32),
+            ("cuda:-1", Numbers::Fp32),
+            ("cuda0", Numbers::Fp32),
+            ("cuda", Numbers::F64),
+            ("cpu", Numbers::Tf32),
+            ("cpu", Numbers::Bf16),
+        ] {
+            let error = Device::find(choice, numbers).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{choice} {numbers:?}: {error}");
+        }
+    }
+}

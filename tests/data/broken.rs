@@ -1,0 +1,162 @@
+//! Whatever a file holds, the answer is a data set or one sentence, never a panic.
+use vae_gpu::Error;
+use vae_gpu::data::Dataset;
+
+use super::{File, all_rows, gz, idx, np, np1, read};
+
+#[test]
+fn every_malformed_file_becomes_a_sentence() {
+    let grey = idx(8, &[2, 2], &[9, 8, 7, 6]);
+    let nan = [1f32, f32::NAN, 3.0, 4.0].map(f32::to_le_bytes).concat();
+    let infinite = [1f64, 1e300, 3.0, 4.0].map(f64::to_be_bytes).concat();
+    let mut bad_sum = gz(b"1,2\n3,4\n");
+    let at = bad_sum.len() - 8;
+    bad_sum[at] ^= 1;
+    let long_word = format!("1,{}\n", "w".repeat(100));
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", vec![], "is empty: give a file of"),
+        ("nothing.gz", gz(b""), "unpacks to nothing"),
+        ("twice.gz", gz(&gz(b"1,2\n")), "packed by gzip twice: unpack it once with gunzip"),
+        ("short.gz", gz(&grey)[..20].to_vec(), "cannot be unpacked"),
+        ("sum.gz", bad_sum, "cannot be unpacked"),
+        ("garbage.gz", b"\x1f\x8b garbage".to_vec(), "cannot be unpacked"),
+        ("magic", vec![0, 0, 8], "is cut short: the header of idx takes 4 bytes, but 3 are left"),
+        ("type", idx(0x0a, &[1, 1], &[0]), "unknown type 0x0a: must be 0x08"),
+        ("dims", idx(8, &[], &[]), "is idx with 0 dimensions: must have at least 2"),
+        ("labels", idx(8, &[3], &[1, 2, 3]), "is a list of 3 labels (idx with one dimension), not data"),
+        ("header", grey[..9].to_vec(), "the header of idx takes 8 bytes, but 5 are left"),
+        ("cut", grey[..15].to_vec(), "the shape (2 x 2) takes 4 bytes, but 3 are left; fetch it again"),
+        ("cut.gz", gz(&grey[..15]), "the shape (2 x 2) takes 4 bytes, but 3 are left; fetch it again"),
+        ("long", [&grey[..], &[1]].concat(), "holds more bytes than the shape in its header says, by 1: the header"),
+        ("long.gz", gz(&[&grey[..], &[1]].concat()), "holds more bytes than the shape in its header says: the header"),
+        ("none", idx(8, &[0, 28, 28], &[]), "holds no numbers: its shape is (0 x 28 x 28)"),
+        ("huge", idx(8, &[u32::MAX, u32::MAX], &[1]), "claims the shape (4294967295 x 4294967295), more than memory"),
+        ("huge3", idx(14, &[u32::MAX; 9], &[1]), "more than memory can address"),
+        ("claim", idx(8, &[60000, 28, 28], &[1]), "takes 47040000 bytes, but 1 are left"),
+        ("claim.gz", gz(&idx(8, &[4000000000, 500], &[1])), "takes 2000000000000 bytes, but 1 are left"),
+        ("real-claim.gz", gz(&idx(13, &[4000000000, 50], &[1])), "is cut short"),
+        ("npy-magic", b"\x93NUMPY\x01".to_vec(), "the header of .npy takes 8 bytes, but 7 are left"),
+        ("npy-version", np(9, "{}", &[]), "is .npy of version 9: must be 1, 2 or 3"),
+        (
+            "npy-length",
+            b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(),
+            "claims a header of 4294967295 bytes: must be at most",
+        ),
+        ("npy-cut", np1("<f4", "False", "(2, 2)", &nan)[..40].to_vec(), "the header of .npy takes"),
+        ("npy-dict", np(1, "{'descr': '<f4'}", &[]), "has no readable \"fortran_order\""),
+        ("npy-order", np1("<f4", "Maybe", "(2, 2)", &nan), "has no readable \"fortran_order\""),
+        ("npy-shape", np1("<f4", "False", "(2, -2)", &nan), "has no readable \"shape\""),
+        ("npy-scalar", np1("<f4", "False", "()", &nan[..4]), "holds no numbers: its shape is ()"),
+        ("npy-none", np1("<f4", "False", "(0, 784)", &[]), "holds no numbers: its shape is (0 x 784)"),
+        ("npy-complex", np1("<c8", "False", "(2, 2)", &nan), "of the type \"<c8\": must be real numbers"),
+        ("npy-object", np1("|O", "False", "(2, 2)", &nan), "of the type \"|O\": must be real numbers"),
+        ("npy-record", np(1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}", &[]), "holds records"),
+        ("npy-huge", np1("<f8", "False", "(9999999999, 9999999999)", &[]), "more than memory can address"),
+        ("npy-claim", np1("<f8", "False", "(1000000, 1000000)", &[]), "takes 8000000000000 bytes, but 0 are left"),
+        ("npy-nan", np1("<f4", "False", "(2, 2)", &nan), "row 0, column 1 (counted from 0) of"),
+        ("npy-nan-fortran", np1("<f4", "True", "(2, 2)", &nan), "row 1, column 0 (counted from 0) of"),
+        ("npy-infinite", np1(">f8", "False", "(2, 2)", &infinite), "is inf: must be a finite number below 3.4e38"),
+        ("idx-infinite", idx(0x0e, &[2, 2], &infinite), "row 0, column 1 (counted from 0) of"),
+        ("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "is neither idx nor .npy nor text"),
+        (
+            "archive.npz",
+            b"PK\x03\x04\x14\0".to_vec(),
+            "is a zip archive, such as .npz: save its one array with np.save",
+        ),
+        ("blank.csv", b"\n  \n\n".to_vec(), "holds blank lines and no examples"),
+        ("header.csv", b"a,b,c\n".to_vec(), "holds a header row and no examples: add a row"),
+        ("ragged.csv", b"1,2\n\n3,4,5\n".to_vec(), "line 3 of"),
+        ("ragged2.csv", b"1,2\r\n3,4,5\r\n".to_vec(), "has 3 cells, but line 1 has 2: every row must have as many"),
+        ("ragged-header.csv", b"a,b,c\n1,2\n".to_vec(), "has 2 cells, but line 1 has 3"),
+        ("word.csv", b"1,2\n3,red\n".to_vec(), "line 2, column 2 of"),
+        ("word2.csv", b"a,b\n\n1,2\n3,red\n".to_vec(), "is \"red\", not a number: code words as numbers"),
+        ("long-word.csv", [b"1,2\n", long_word.as_bytes()].concat(), "wwwww\"..., not a number"),
+        ("missing.csv", b"1,2\n3,\n".to_vec(), "line 2, column 2 of"),
+        ("missing2.csv", b"1,2\n3,\n".to_vec(), "is empty: fill the cell"),
+        ("missing-first.csv", b"1,,3\n4,5,6\n".to_vec(), "line 1, column 2 of"),
+        ("nan.csv", b"1,2\n3,NaN\n".to_vec(), "is \"NaN\": fill the cell, or leave out examples with missing values"),
+        ("na-first.csv", b"1,NA\n3,4\n".to_vec(), "line 1, column 2 of"),
+        ("inf.csv", b"1,2\n3,inf\n".to_vec(), "is \"inf\": must be a finite number below 3.4e38"),
+        ("large.csv", b"1,2\n3,1e39\n".to_vec(), "is \"1e39\": must be a finite number below 3.4e38"),
+        ("decimal.csv", b"1.0;2.0\n1,5;2,5\n".to_vec(), "is \"1,5\", not a number: write the decimal comma as a point"),
+        ("names.csv", b"h,i,j\na,1,2\n5,3,4\n".to_vec(), "is the word \"a\", but line 3 has the number \"5\" there"),
+        ("spaces.csv", b"1 2\n3 4\n".to_vec(), "separated by comma, semicolon or tab"),
+        ("quote.csv", b"1,2\n\"3,4\n5,6\n".to_vec(), "has 1 cell, but line 1 has 2"),
+        ("latin.csv", b"1,2\n3,\xe9t\xe9\n".to_vec(), "line 2, column 2 of"),
+        ("cut.csv.gz", gz("1,2\n".repeat(9999).as_bytes())[..40].to_vec(), "cannot be unpacked"),
+    ];
+    for (name, bytes, want) in cases {
+        let error = read(name, &bytes).err().unwrap_or_else(|| panic!("{name}: read without an error"));
+        let sentence = error.to_string();
+        assert!(sentence.contains(want), "{name}:\n got: {sentence}\nwant: {want}");
+        assert!(sentence.contains(name), "{name}: does not name the file: {sentence}");
+        assert_eq!(sentence.lines().count(), 1, "{name}: {sentence}");
+        assert_eq!(error.exit_code(), 1, "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_a_file_or_not_labels_becomes_a_sentence() {
+    let sentence = |e: Error| e.to_string();
+    let directory = std::env::temp_dir();
+    assert!(sentence(Dataset::read(&directory).unwrap_err()).contains("is a directory: give one file"));
+    let absent = directory.join("no-such-file.npy");
+    assert!(sentence(Dataset::read(&absent).unwrap_err()).contains("no-such-file.npy cannot be read: No such file"));
+    for (name, bytes, want) in [
+        ("pictures", idx(8, &[2, 1, 1], &[1, 2]), "holds 2 x 1 x 1 bytes, not labels"),
+        ("reals", idx(13, &[1], &[0; 4]), "holds 1 numbers, not labels"),
+        ("text", b"1\n2\n".to_vec(), "is not an idx file: labels are idx"),
+        ("cut", idx(8, &[3], &[1, 2]), "the shape (3) takes 3 bytes, but 2 are left"),
+    ] {
+        let got = sentence(Dataset::read_labels(&File::new(name, &bytes).0).unwrap_err());
+        assert!(got.contains(want), "{name}:\n got: {got}\nwant: {want}");
+    }
+}
+
+#[test]
+fn no_cut_and_no_flipped_byte_makes_the_reader_panic() {
+    let nan = [1f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+    let files = [
+        idx(8, &[2, 1, 2], &[9, 8, 7, 6]),
+        idx(13, &[2, 2], &nan),
+        np1("<f4", "True", "(2, 2)", &nan),
+        np1("|u1", "False", "(2, 2)", &[1, 2, 3, 4]),
+        np(2, "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }", &nan),
+        b"name,\"a\",b\r\nx,1,2.5\r\n\ny,-3,4e2\n".to_vec(),
+        gz(&idx(8, &[2, 2], &[9, 8, 7, 6])),
+        gz(b"1;2\n3;4\n"),
+    ];
+    for (f, file) in files.iter().enumerate() {
+        for at in 0..file.len() {
+            // An error or a data set, either is right: what must not happen is a panic or a data set out of shape.
+            let try_it = |bytes: &[u8]| {
+                if let Ok(data) = read(&format!("broken-{f}"), bytes) {
+                    assert!(data.rows() > 0 && data.cols > 0);
+                    all_rows(&data).iter().for_each(|v| assert!(v.is_finite()));
+                }
+            };
+            try_it(&file[..at]);
+            for flip in [0x01, 0x10, 0x80, 0xff] {
+                let mut bytes = file.clone();
+                bytes[at] ^= flip;
+                try_it(&bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_outside_the_unit_interval_are_named() {
+    let data = read("scaled.csv", b"0,1\n0.5,1.5\n").unwrap();
+    let error = data.check_unit_interval("--valid").unwrap_err();
+    let sentence = error.to_string();
+    assert!(sentence.starts_with("row 1, column 1 (counted from 0) of "), "{sentence}");
+    assert!(
+        sentence.ends_with(
+            "is 1.5: must be in [0, 1] for the Bernoulli likelihood; pass --likelihood gaussian or scale the data of --valid"
+        ),
+        "{sentence}"
+    );
+    assert_eq!(error.exit_code(), 1);
+    assert!(read("unit.csv", b"0,1\n0.5,-0\n").unwrap().check_unit_interval("--data").is_ok());
+}

@@ -1,0 +1,455 @@
+//! The GPU path against the stand-in libraries of kernels/host: the driver layer, and the program as it is shipped,
+//! without a GPU. They are found by dlopen, so each test starts the program, or this executable once more, with their
+//! folder on LD_LIBRARY_PATH.
+#![cfg(feature = "cuda")]
+#[path = "support/program.rs"]
+mod program;
+use program::{Outcome as Ended, command, folder, run, write_idx};
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use vae_gpu::Result;
+use vae_gpu::arena::{Layout, View};
+use vae_gpu::config::{Activation, Binarize, Model, Numbers, Optimizer, Rule};
+use vae_gpu::data::{Dataset, Values};
+use vae_gpu::device::Device;
+use vae_gpu::device::cuda::{Algorithms, Cuda, detect, libraries};
+use vae_gpu::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
+use vae_gpu::device::kernels::{self, In, Out, Out16};
+use vae_gpu::model::Network;
+use vae_gpu::rng;
+use vae_gpu::step::Step;
+
+/// What the helper process does, from its environment.
+const SCENARIO: &str = "STAND_IN_SCENARIO";
+
+struct Outcome {
+    success: bool,
+    /// What the scenario gave, a number or a sentence a line.
+    lines: Vec<String>,
+    stderr: String,
+    /// The names of all calls to the driver and cuBLAS, in order.
+    trace: Vec<String>,
+}
+
+fn stand_in(scenario: &str, env: &[(&str, &str)]) -> Outcome {
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let trace = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("standin-{}-{number}", std::process::id()));
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "helper", "--nocapture", "--test-threads=1"]);
+    command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
+    command.env(SCENARIO, scenario).env("STAND_IN_TRACE", &trace).envs(env.iter().copied());
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let calls = std::fs::read_to_string(&trace).unwrap_or_default();
+    let _ = std::fs::remove_file(&trace);
+    Outcome {
+        success: output.status.success(),
+        lines: stdout.lines().filter_map(|line| line.split_once("> ")).map(|(_, rest)| rest.to_string()).collect(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        trace: calls.lines().map(String::from).collect(),
+    }
+}
+
+/// Not a test: the other process.
+#[test]
+fn helper() {
+    let Ok(scenario) = env::var(SCENARIO) else { return };
+    let mut say = |line: String| println!("\n> {line}");
+    let result = match scenario.as_str() {
+        "fp32" => products(Precision::Fp32, &mut say),
+        "tf32" => products(Precision::Tf32, &mut say),
+        "bf16" => products(Precision::Bf16, &mut say),
+        "report" => {
+            detect::Report::look().to_string().lines().for_each(|line| say(line.into()));
+            Ok(())
+        }
+        "train fp32" => train("cuda", Numbers::Fp32, &mut say),
+        "train tf32" => train("cuda", Numbers::Tf32, &mut say),
+        "train bf16" => train("cuda", Numbers::Bf16, &mut say),
+        "train auto" => train("auto", Numbers::Bf16, &mut say),
+        "small" => Cuda::new(0, &small(), Precision::Fp32).map(drop),
+        "ordinal" => Cuda::new(1, &small(), Precision::Fp32).map(drop),
+        _ => panic!("no scenario {scenario}"),
+    };
+    if let Err(why) = result {
+        say(format!("error {}: {why}", why.exit_code()));
+    }
+}
+
+fn small() -> Layout {
+    let mut layout = Layout::training();
+    layout.activation(3, 5);
+    layout
+}
+
+/// Rounded to bf16, ties to even.
+fn bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+}
+
+/// The three products of a layer, launched, captured and replayed, against plain loops in f64.
+fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
+    let mut layout = Layout::training();
+    let (weight, bias) = (layout.parameter(33, 17), layout.parameter(1, 33));
+    let (x, y) = (layout.activation(5, 17), layout.activation(5, 33));
+    let (dx, dy, dweight) = (layout.d(x), layout.d(y), layout.d(weight));
+    let mut cuda = Cuda::new(0, &layout, precision)?;
+    if env::var_os("STAND_IN_TIMED").is_some() {
+        cuda.choose(Algorithms::Fastest);
+    }
+
+    let value =
+        |v: View, i: usize| (rng::philox([i as u32, v.offset as u32, 0, 0], [1, 2])[0] >> 8) as f32 / 16e6 - 0.5;
+    for v in [weight, bias, x, dy] {
+        for row in 0..v.rows {
+            let values: Vec<f32> = (0..v.cols).map(|col| value(v, row * v.cols + col)).collect();
+            cuda.upload(v.at(row, 0), &values)?;
+        }
+        if precision == Precision::Bf16 {
+            kernels::cast(&mut cuda, Grid { blocks: [1, 1], threads: 64 }, Out16(v), In(v))?;
+        }
+    }
+    let step = [
+        (Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::BiasRelu(bias) }, "forward"),
+        (Product { c: dx, a: Factor::N(dy), b: Factor::N(weight), epilogue: Epilogue::None }, "data"),
+        (Product { c: dweight, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None }, "weights"),
+    ];
+    let operand = |v: View, row: usize, col: usize| {
+        let x = value(v, row * v.cols + col);
+        f64::from(if precision == Precision::Bf16 { bf16(x) } else { x })
+    };
+    let at = |f: Factor, row: usize, col: usize| match f {
+        Factor::N(v) => operand(v, row, col),
+        Factor::T(v) => operand(v, col, row),
+    };
+    let apart = Cell::new(false); // the caller was told to take the epilogue apart
+    let run = |cuda: &mut Cuda| -> Result<()> {
+        for (product, _) in &step {
+            if !cuda.product(product)? {
+                apart.set(true);
+                let Product { c, a, b, .. } = *product;
+                if !cuda.product(&Product { epilogue: Epilogue::None, ..*product })? {
+                    let (grid, t) = (Grid { blocks: [1, 1], threads: 256 }, |f| matches!(f, Factor::T(_)) as i32);
+                    let none = In(View { rows: 0, ..c });
+                    kernels::gemm(cuda, grid, Out(c), In(a.view()), In(b.view()), none, t(a), t(b), 0)?;
+                }
+            }
+        }
+        Ok(())
+    };
+    let check = |cuda: &mut Cuda| -> Result<()> {
+        for (Product { c, a, b, epilogue }, name) in &step {
+            let got = cuda.download(c.padded())?;
+            for (i, &got) in got.iter().enumerate() {
+                let (row, col) = (i / c.stride, i % c.stride);
+                let mut want = 0.0;
+                if col < c.cols {
+                    want = (0..a.shape().1).map(|k| at(*a, row, k) * at(*b, k, col)).sum();
+                    if let Epilogue::BiasRelu(bias) = epilogue
+                        && !apart.get()
+                    {
+                        want = (want + f64::from(value(*bias, col))).max(0.0);
+                    }
+                }
+                // f32 sums of at most 33 products of numbers below 0.5
+                assert!((f64::from(got) - want).abs() < 1e-6, "{name} ({row}, {col}): got {got}, want {want}");
+            }
+        }
+        Ok(())
+    };
+
+    cuda.load(&[7; 12], 3, 4, false)?;
+    cuda.write_plan(0, &[1; 8])?;
+    let ms = cuda.time(run)?;
+    assert!(ms >= 0.0);
+    check(&mut cuda)?;
+    // Replays compute it anew.
+    cuda.begin_capture()?;
+    assert!(cuda.download(0..1).is_err() && cuda.upload(0, &[0.0]).is_err() && cuda.mark().is_err());
+    let recorded = cuda.zero(y.padded()).and_then(|()| run(&mut cuda));
+    let ended = cuda.end_capture();
+    recorded.and(ended)?;
+    cuda.zero(dx.padded())?;
+    cuda.zero(dweight.padded())?;
+    cuda.replay(3)?;
+    check(&mut cuda)?;
+    cuda.forget();
+    assert!(cuda.replay(1).is_err());
+    say(if apart.get() { "done, without epilogue" } else { "done" }.into());
+    Ok(())
+}
+
+/// Trains on a device, and says every number that is left: metrics of each step, parameters, their gradients.
+fn train(choice: &str, numbers: Numbers, say: &mut impl FnMut(String)) -> Result<()> {
+    // Relu takes the epilogue; no size is a multiple of 8.
+    let model = Model { activation: Activation::Relu, ..Model::new(17, &[33], 3) };
+    let (batch, rows) = (5, 13);
+    let network = Network::training(&model, batch, Binarize::None);
+    let (device, notes) = Device::find(choice, numbers)?;
+    notes.into_iter().for_each(&mut *say);
+    let mut backend = device.open(network.layout(), batch)?;
+    let bytes = (0..rows * model.input).map(|i| (i * 7919 % 251) as u8).collect();
+    let values = Values::Bytes(bytes);
+    let data = Dataset { name: "made up".into(), cols: model.input, values, labels: None, shape: None };
+    backend.load(&Arc::new(data))?;
+    for p in &network.parameters {
+        let values: Vec<f64> =
+            (0..p.view.elements()).map(|i| ((i * 31 + p.view.offset) % 97) as f64 / 485.0 - 0.1).collect();
+        backend.write(p.view, &values)?;
+    }
+    let optimizer = Optimizer { lr: 0.1, ..Optimizer::new(Rule::Sgd) };
+    let steps: Vec<Step> = (0..6)
+        .map(|index| Step {
+            index,
+            epoch: index / 3,
+            position: index % 3 * batch as u32,
+            rows: [5, 5, 3][index as usize % 3],
+            slot: index,
+            lr: optimizer.lr,
+            ..Step::batch(7, batch)
+        })
+        .collect();
+    backend.train(&network.tape, &optimizer, &steps[..4])?;
+    backend.train(&network.tape, &optimizer, &steps[4..])?;
+    let layout = network.layout();
+    let mut numbers = backend.read(layout.metrics().slice(0..steps.len()))?;
+    for p in &network.parameters {
+        numbers.extend(backend.read(p.view)?);
+        numbers.extend(backend.read(layout.d(p.view))?);
+    }
+    numbers.iter().for_each(|x| say(x.to_string()));
+    Ok(())
+}
+
+#[test]
+fn products_agree_with_plain_loops_launched_and_replayed() {
+    for (precision, epilogues) in
+        [("fp32", None), ("tf32", None), ("bf16", None), ("fp32", Some("0")), ("bf16", Some("0"))]
+    {
+        let env: Vec<_> = epilogues.map(|e| ("STAND_IN_EPILOGUES", e)).into_iter().collect();
+        let o = stand_in(precision, &env);
+        assert!(o.success, "{precision}: {}", o.stderr);
+        let want: &[&str] = if epilogues.is_some() { &["done, without epilogue"] } else { &["done"] };
+        assert_eq!(o.lines, want, "{precision}");
+        let products: Vec<_> = o.trace.iter().filter(|call| *call == "cublasLtMatmul").collect();
+        assert_eq!(products.len(), 6, "one call a product, launched and captured");
+        let searches: Vec<_> = o.trace.iter().filter(|call| *call == "cublasLtMatmulAlgoGetHeuristic").collect();
+        assert_eq!(searches.len(), if epilogues.is_some() { 4 } else { 3 }, "one search a product, answered or not");
+    }
+}
+
+#[test]
+fn training_gives_the_numbers_of_the_cpu() {
+    let mut want = vec![];
+    train("cpu", Numbers::F64, &mut |line| want.push(line)).unwrap();
+    let want: Vec<f64> = want.iter().map(|line| line.parse().unwrap()).collect();
+    let scale = want.iter().fold(0.0, |a: f64, w| a.max(w.abs()));
+    // sums in f32; operands with 8 bits, through six steps
+    for (scenario, env, tolerance) in [
+        ("train fp32", ("STAND_IN_EPILOGUES", "1"), 1e-6),
+        ("train fp32", ("STAND_IN_EPILOGUES", "0"), 1e-6),
+        ("train tf32", ("STAND_IN_EPILOGUES", "1"), 1e-6),
+        ("train bf16", ("STAND_IN_EPILOGUES", "1"), 1e-2),
+    ] {
+        let o = stand_in(scenario, &[env]);
+        assert!(o.success, "{scenario}: {}", o.stderr);
+        let got: Vec<f64> = o.lines.iter().map(|line| line.parse().unwrap_or_else(|_| panic!("{line}"))).collect();
+        assert_eq!(got.len(), want.len());
+        for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+            assert!((g - w).abs() <= tolerance * scale, "{scenario} {env:?}: number {i}: got {g}, want {w}");
+        }
+        // One step is launched, one captured, and then a step is one call.
+        let replays = o.trace.iter().filter(|call| *call == "cuGraphLaunch").count();
+        assert_eq!(replays, 5);
+        let second = o.trace.iter().rposition(|call| call == "cuMemcpyHtoDAsync_v2").unwrap();
+        let calls = ["cuGraphLaunch", "cuGraphLaunch", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize"];
+        assert_eq!(o.trace[second + 1..second + 5], calls, "the plan is written, and two steps replayed");
+    }
+}
+
+#[test]
+fn auto_falls_back_to_the_cpu_and_says_so() {
+    let o = stand_in("train auto", &[("STAND_IN_DEVICES", "0")]);
+    assert!(o.success, "{}", o.stderr);
+    assert_eq!(o.lines[0], "a CUDA driver, but no GPU; running on the CPU, in fp32");
+    let numbers = o.lines[1..].iter().filter(|line| line.parse::<f64>().is_ok_and(f64::is_finite)).count();
+    assert_eq!(numbers, o.lines.len() - 1);
+}
+
+#[test]
+fn algorithms_can_be_timed() {
+    let o = stand_in("fp32", &[("STAND_IN_TIMED", "1")]);
+    assert!(o.success && o.lines == ["done"], "{}", o.stderr);
+    assert!(o.trace.iter().filter(|call| *call == "cublasLtMatmul").count() > 30);
+}
+
+#[test]
+fn without_cublas_our_own_kernel_multiplies_and_says_so_once() {
+    let old = ("STAND_IN_CUBLAS", "110900");
+    let o = stand_in("fp32", &[old]);
+    assert_eq!(o.lines, ["done, without epilogue"], "{}", o.stderr);
+    assert_eq!(o.trace.iter().filter(|call| *call == "cuLaunchKernel").count(), 6);
+    let (with, without) = (stand_in("train fp32", &[]), stand_in("train fp32", &[old]));
+    assert_eq!(
+        without.lines[0],
+        "cuBLAS 11 does not go with a driver that speaks CUDA 13.0: pip install nvidia-cublas, and name its folder in \
+         VAE_GPU_CUDA_LIBS; matrix products run on our own, slower kernel in fp32"
+    );
+    assert_eq!(with.lines.len(), without.lines.len() - 1);
+    for (w, g) in with.lines.iter().zip(&without.lines[1..]) {
+        let [w, g] = [w, g].map(|line| line.parse::<f64>().unwrap());
+        assert!((w - g).abs() < 1e-5, "got {g}, want {w}"); // f32, summed in another order
+    }
+}
+
+#[test]
+fn a_replay_is_one_driver_call() {
+    let o = stand_in("fp32", &[]);
+    let first = o.trace.iter().position(|call| call == "cuGraphLaunch").unwrap();
+    assert_eq!(
+        o.trace[first..first + 5],
+        ["cuGraphLaunch", "cuGraphLaunch", "cuGraphLaunch", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize"]
+    );
+}
+
+#[test]
+fn detection_asks_for_every_call_the_program_makes() {
+    let asked: HashSet<&str> = detect::DRIVER.iter().chain(libraries::CUBLAS).copied().collect();
+    let mut made = HashSet::new();
+    let fails = ["none:1:1", "cuMemAlloc_v2:1:2", "cuGraphLaunch:2:719"];
+    for (scenario, fail) in [("bf16", fails[0]), ("report", fails[0]), ("fp32", fails[1]), ("fp32", fails[2])] {
+        made.extend(stand_in(scenario, &[("STAND_IN_FAIL", fail), ("STAND_IN_TIMED", "1")]).trace);
+    }
+    for call in &made {
+        assert!(asked.contains(call.as_str()), "{call} is called, and detection does not ask for it");
+    }
+    for call in asked {
+        assert!(made.contains(call), "detection asks for {call}, which is never called");
+    }
+}
+
+#[test]
+fn what_is_missing_is_one_sentence() {
+    let gib = (1u64 << 30).to_string();
+    let room = format!(
+        "error 1: the GPU has no room for parameters and activations: {} bytes are needed, 1000 of its 1000 bytes are free",
+        4 * small().total()
+    );
+    for (scenario, env, want) in [
+        ("fp32", ("STAND_IN_DEVICES", "0"), "error 1: a CUDA driver, but no GPU"),
+        (
+            "fp32",
+            ("STAND_IN_VERSION", "11080"),
+            "error 1: the CUDA driver speaks CUDA 11.8: update it to 12.0 or later",
+        ),
+        (
+            "fp32",
+            ("STAND_IN_CAPABILITY", "75"),
+            "error 1: GPU 0: Stand-in, compute capability 7.5, 132 multiprocessors, 4.0 GiB: compute capability 8.0 or \
+             later is needed",
+        ),
+        ("ordinal", ("STAND_IN_MEMORY", &gib), "error 2: cuda:1: this machine has GPUs 0 to 0; pass cuda:0"),
+        ("small", ("STAND_IN_MEMORY", "1000"), &room),
+        ("fp32", ("STAND_IN_FAIL", "cublasLtCreate:1:1"), "error 1: cuBLAS does not start (cuBLAS status 1)"),
+        ("fp32", ("STAND_IN_FAIL", "cuInit:1:100"), "error 1: a CUDA driver, but no GPU"),
+        (
+            "fp32",
+            ("STAND_IN_FAIL", "cuInit:1:9999"),
+            "error 1: the CUDA driver does not start: cuInit gives error 9999",
+        ),
+        (
+            "fp32",
+            ("STAND_IN_FAIL", "cuModuleGetFunction:1:500"),
+            "error 1: this build has no GPU kernels: build it where nvcc is found, or with VAE_GPU_NVCC=fetch: as told (CUDA error 500)",
+        ),
+        ("fp32", ("STAND_IN_FAIL", "cublasLtMatmul:2:13"), "error 1: cuBLAS cannot multiply (cuBLAS status 13)"),
+        (
+            "fp32",
+            ("STAND_IN_FAIL", "cuGraphLaunch:2:719"),
+            "error 1: cannot replay the step: unspecified launch failure (CUDA error 719)",
+        ),
+    ] {
+        let o = stand_in(scenario, &[env]);
+        assert!(o.success, "{env:?}: {}", o.stderr);
+        assert_eq!(o.lines, [want], "{env:?}");
+    }
+}
+
+#[test]
+fn a_failure_at_any_call_is_one_sentence() {
+    let clean = stand_in("fp32", &[]);
+    for n in 1..=clean.trace.len() {
+        for code in [2, 719] {
+            let o = stand_in("fp32", &[("STAND_IN_FAIL", &format!("*:{n}:{code}"))]);
+            let call = &clean.trace[n - 1];
+            assert!(o.success, "{call} (call {n}, code {code}): {}", o.stderr);
+            let errors = o.lines.iter().filter(|line| line.starts_with("error ")).count();
+            let last = o.lines.last().map(String::as_str);
+            let done = last.is_some_and(|line| line.starts_with("done"));
+            assert!(errors == 1 && !done || errors == 0 && done, "{call} (call {n}): {:?}", o.lines);
+        }
+    }
+}
+
+#[test]
+fn the_report_names_driver_devices_and_cublas() {
+    let o = stand_in("report", &[("STAND_IN_DEVICES", "2")]);
+    assert_eq!(o.lines[0], "CUDA driver: 13.0");
+    assert_eq!(o.lines[2], "GPU 1: Stand-in, compute capability 9.0, 132 multiprocessors, 4.0 GiB");
+    assert!(
+        o.lines[3].starts_with("cuBLAS: 13.1.0 (") && o.lines[3].ends_with("/stand_in/libcublasLt.so.13)"),
+        "{}",
+        o.lines[3]
+    );
+}
+
+#[test]
+fn an_epilogue_that_was_offered_and_is_refused_is_taken_apart() {
+    let o = stand_in("fp32", &[("STAND_IN_FAIL", "cublasLtMatmul:1:15")]);
+    assert_eq!(o.lines, ["done, without epilogue"], "{}", o.stderr);
+}
+
+/// `vae-gpu ARGS` on the stand-in.
+fn shipped(cwd: &std::path::Path, line: &str) -> Ended {
+    let mut command = command(cwd, &line.split_whitespace().collect::<Vec<_>>());
+    command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
+    Ended::of(command.output().unwrap())
+}
+
+#[test]
+fn the_shipped_program_trains_and_evaluates_as_on_the_cpu() {
+    let home = folder("standin");
+    write_idx(&home.join("x.idx"), 23, 3);
+    let train = "train --data x.idx --epochs 2 --batch 10 --hidden 9 --latent 3 --quiet --out";
+    shipped(&home, &format!("{train} gpu --device cuda")).succeeded();
+    run(&home, &format!("{train} cpu --device cpu")).succeeded();
+    let eval = |model: &str, device: &str| -> serde_json::Value {
+        let line = format!("eval {model} --data x.idx --samples 3 --json --device {device}");
+        let ended = if device == "cpu" { run(&home, &line) } else { shipped(&home, &line) };
+        serde_json::from_str(&ended.succeeded().stdout).unwrap()
+    };
+    let want = eval("cpu", "cpu");
+    for (model, device) in [("gpu", "cpu"), ("cpu", "cuda"), ("gpu", "cuda:0")] {
+        let got = eval(model, device);
+        for key in ["elbo", "iwae", "nll", "kl"] {
+            let [g, w] = [&got, &want].map(|e| e[key].as_f64().unwrap());
+            // f32, after six steps
+            assert!((g - w).abs() <= 1e-5 * w.abs().max(1.0), "{key} of {model} on {device}: got {g}, want {w}");
+        }
+    }
+}
+
+#[test]
+fn info_says_what_was_found() {
+    let home = folder("standin-info");
+    let text = shipped(&home, "info").succeeded().stdout;
+    for part in ["CUDA driver: 13.0", "GPU 0: Stand-in", "cuBLAS: 13.1.0", "kernels: "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

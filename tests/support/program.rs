@@ -1,0 +1,56 @@
+//! The program as it is shipped, started as a user starts it.
+#![allow(dead_code)] // each test file uses its part
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// An empty folder of its own for a test.
+pub fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    pub fn of(output: Output) -> Outcome {
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        Outcome { code: output.status.code(), stdout, stderr }
+    }
+    /// Exit code 0, or the test ends with what the program said.
+    pub fn succeeded(self) -> Outcome {
+        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+    /// One sentence, on stderr, and this exit code.
+    pub fn refused(&self, code: i32, sentence: &str) {
+        assert_eq!(self.code, Some(code), "stderr:\n{}", self.stderr);
+        assert_eq!(self.stderr, format!("vae-gpu: {sentence}\n"));
+        assert_eq!(self.stdout, "");
+    }
+}
+
+/// The command, to be run in `cwd`.
+pub fn command(cwd: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vae-gpu"));
+    command.current_dir(cwd).args(args).env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+/// `vae-gpu ARGS`, with the arguments of one line.
+pub fn run(cwd: &Path, line: &str) -> Outcome {
+    Outcome::of(command(cwd, &line.split_whitespace().collect::<Vec<_>>()).output().unwrap())
+}
+
+/// A grey data set as an idx file: `rows` pictures of `side` × `side` pixels, without a pattern.
+pub fn write_idx(path: &Path, rows: u32, side: u32) {
+    let mut bytes = vec![0, 0, 8, 3];
+    [rows, side, side].iter().for_each(|n| bytes.extend(n.to_be_bytes()));
+    bytes.extend((0..rows * side * side).map(|i| (i.wrapping_mul(2654435761) >> 24) as u8));
+    std::fs::write(path, bytes).unwrap();
+}
