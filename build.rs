@@ -207,8 +207,8 @@ fn emulator(out: &str, kernels: &[Kernel]) {
         assert!(status.is_ok_and(|s| s.success()), "{cxx} does not compile {source}; a C++20 compiler is needed");
         object
     };
-    // thread: for its hooks before every load and store, which emulator.cpp defines itself
-    let registry = compile(&format!("{out}/registry.cpp"), &["-O1", "-ffp-contract=off", "-fsanitize=thread"]);
+    // for the hooks before every load and store, which emulator.cpp defines itself
+    let registry = compile(&format!("{out}/registry.cpp"), &["-O1", "-fsanitize=thread,alignment"]);
     // no fortified longjmp: it refuses to move between fibers
     let emulator = compile("kernels/host/emulator.cpp", &["-O2", "-U_FORTIFY_SOURCE"]);
     for flag in [&registry, &emulator, "-lstdc++", "-lm"] {

@@ -26,7 +26,8 @@ fn numbers(n: usize, salt: usize) -> Vec<f64> {
 fn dataset(rows: usize, cols: usize, reals: bool) -> Arc<Dataset> {
     let unit = numbers(rows * cols, 99).into_iter().map(|x| (x + 1.0) / 2.0);
     let values = match reals {
-        true => Values::Reals(unit.map(|x| x as f32).collect()),
+        // some of them where the threshold is
+        true => Values::Reals(unit.enumerate().map(|(i, x)| if i % 7 == 0 { 0.5 } else { x as f32 }).collect()),
         false => Values::Bytes(unit.map(|x| (x * 256.0) as u8).collect()),
     };
     Arc::new(Dataset { name: "made up".into(), cols, values, labels: None, shape: None })
@@ -132,6 +133,18 @@ impl Setting {
         all
     }
 
+    /// Examples that the last batch lacks have no weight, no bound, and no gradient.
+    fn assert_zero_beyond_the_batch(&self, network: &Network, gpu: &mut Gpu<Emulator>) {
+        let beyond = |v: View| v.slice(v.rows / self.batch * self.rows..v.rows);
+        let layout = network.layout();
+        let mut views = vec![network.x, network.bound, network.tape.weight];
+        views.extend([network.head, network.z, network.decoded.out].map(|v| layout.d(v)));
+        for v in views {
+            let values = gpu.read(beyond(v)).unwrap();
+            assert!(values.iter().all(|&x| x == 0.0), "{v:?} of {self:?}: {values:?}");
+        }
+    }
+
     /// On the emulated GPU, in both orders of threads, against the reference.
     fn check(&self) -> BTreeSet<&'static str> {
         let network = self.network();
@@ -145,6 +158,7 @@ impl Setting {
                 compare(&format!("{name} of {self:?}"), got, want, 2e-5);
             }
             assert_padding_is_zero(&network, &mut gpu);
+            self.assert_zero_beyond_the_batch(&network, &mut gpu);
             launched.append(&mut gpu.driver.launched);
         }
         launched
@@ -467,6 +481,47 @@ fn a_run_in_bf16_is_near_and_its_copies_are_never_stale() {
     }
 }
 
+#[test]
+fn what_the_host_writes_is_what_bf16_multiplies() {
+    let setting = Setting::new(Model::new(33, &[17], 5));
+    let network = setting.network();
+    let weight = network.parameter("encoder.0.weight").unwrap().view;
+    let head = |rewritten: bool| {
+        let mut gpu = setting.gpu(&network, false);
+        gpu.driver.precision = Precision::Bf16;
+        setting.fill(&network, &mut gpu);
+        gpu.set_step(&Step::batch(1, setting.batch)).unwrap();
+        if rewritten {
+            gpu.write(network.x, &numbers(network.x.elements(), 1)).unwrap();
+            network.tape.forward(&mut gpu, network.tape.encoder.clone()).unwrap();
+        }
+        gpu.write(network.x, &numbers(network.x.elements(), 2)).unwrap();
+        gpu.write(weight, &numbers(weight.elements(), 3)).unwrap();
+        network.tape.forward(&mut gpu, network.tape.encoder.clone()).unwrap();
+        gpu.read(network.head).unwrap()
+    };
+    assert_eq!(head(true), head(false));
+}
+
+#[test]
+fn a_look_at_the_model_between_two_steps_in_bf16_changes_nothing() {
+    let setting = Setting::new(Model::new(33, &[17], 5));
+    let network = setting.network();
+    let trained = |look: bool| {
+        let mut gpu = setting.gpu(&network, false);
+        gpu.driver.precision = Precision::Bf16;
+        setting.fill(&network, &mut gpu);
+        let steps = setting.steps();
+        gpu.train(&network.tape, &setting.optimizer, &steps[..1]).unwrap();
+        if look {
+            network.tape.forward(&mut gpu, 0..network.tape.ops.len()).unwrap(); // its copies must not go into the capture
+        }
+        gpu.train(&network.tape, &setting.optimizer, &steps[1..]).unwrap();
+        gpu.read(network.layout().params()).unwrap()
+    };
+    assert_eq!(trained(true), trained(false));
+}
+
 /// A layout with one view of that shape for each of the names.
 fn matrices<const N: usize>(shapes: [(usize, usize); N]) -> (Layout, [View; N]) {
     let mut layout = Layout::inference();
@@ -502,6 +557,25 @@ fn a_cast_rounds_to_the_nearest_bf16() {
         kernels::cast(&mut e, Grid { blocks: [1, 1], threads: 32 }, Out16(x), In(x)).unwrap();
         assert!(half::bf16::from_bits(e.halves()[x.offset]).is_nan());
         let _ = In16(x);
+    }
+}
+
+#[test]
+fn views_may_start_anywhere() {
+    let (layout, [x, y]) = matrices([(3, 33), (3, 33)]);
+    let mut e = Emulator::new(&layout, false);
+    for first in 0..9 {
+        let (from, to) = (x.columns(first..33), y.columns(first..33));
+        write(&mut e, x, &numbers(99, first));
+        let grid = Grid { blocks: [1, 1], threads: 32 };
+        kernels::cast(&mut e, grid, Out16(to), In(from)).unwrap();
+        let zero = In(View { rows: 1, ..layout.scratch().columns(first..33) });
+        kernels::bias_activation(&mut e, grid, Out(to), Out16(View { rows: 0, ..y }), Out(from), zero, 0).unwrap();
+        for (row, col) in (0..3).flat_map(|row| (first..33).map(move |col| (row, col))) {
+            let value = e.floats()[x.at(row, col)];
+            assert_eq!(e.floats()[y.at(row, col)], value);
+            assert_eq!(e.halves()[y.at(row, col)], half::bf16::from_f32(value).to_bits());
+        }
     }
 }
 

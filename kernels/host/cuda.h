@@ -22,7 +22,7 @@
 struct dim3 { unsigned x, y, z; };
 extern const dim3 &threadIdx, &blockIdx, &blockDim, &gridDim;
 
-// As in CUDA, a misaligned 128-bit access is an error: the emulator checks the address of every 16-byte access.
+// With CUDA's alignment: a misaligned access is an error there, and the emulator sees it.
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
@@ -35,9 +35,12 @@ struct View {
     uintptr_t begin;
     size_t rows, cols, stride;
     bool writable;
+    size_t unit = 4;  // how many bytes threads may share out among them: of bf16, 2
 
     template <class T>  // a pointer: to one T
-    View(T* p) : begin(uintptr_t(p)), rows(1), cols(sizeof(T)), stride(sizeof(T)), writable(!std::is_const_v<T>) {}
+    View(T* p)
+        : begin(uintptr_t(p)), rows(1), cols(sizeof(T)), stride(sizeof(T)), writable(!std::is_const_v<T>),
+          unit(sizeof(T) == 2 ? 2 : 4) {}
     template <class M>  // In or Out of kernels/view.cuh: as many T as it has rows and columns
         requires requires(const M& m) { m.data; }
     View(const M& m) : View(m.data) { rows = m.rows, cols *= m.cols, stride *= m.stride; }
@@ -73,6 +76,7 @@ const char* launch(const Kernel& kernel, dim3 grid, dim3 block, void** args, boo
 void block_barrier(int line);
 uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane);
 void atomic_access(const void* address);
+void misaligned();
 
 template <class T>
 T shuffle(int line, unsigned mask, T value, unsigned lane) {

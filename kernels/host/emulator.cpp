@@ -6,7 +6,7 @@
 //   * an access outside the views that the arguments describe, or a store to one that is read-only;
 //   * a data race: two threads touch a word, at least one stores, and no barrier separates them;
 //   * a barrier or shuffle that some of its threads never reach, a shuffle by or from a lane that its mask leaves out;
-//   * a 128-bit access to an address that is not a multiple of 16;
+//   * an access to an address that is not a multiple of its size, up to 128 bits;
 //   * reads of shared memory nobody wrote, as NaN: it is filled with them before each block.
 // Not modelled: warp-level ordering (intervals end at __syncthreads only), speed, and anything else.
 #include "cuda.h"
@@ -50,7 +50,7 @@ constexpr unsigned kMany = ~0u;
 constexpr uint64_t kManyBlocks = ~0ull;
 struct Word { uint64_t launch = 0; Touch store{}, load{}, atomic{}; };
 
-using Page = std::array<Word, 1024>;
+using Page = std::array<Word, 2048>;  // for each second byte
 std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;  // by address / 4096
 uintptr_t last_page = ~uintptr_t(0);
 Page* last;
@@ -105,15 +105,15 @@ void check(uintptr_t a, size_t size, Kind kind) {
         }
         if (kind != Load && !view->writable) fail("store to read-only " + what());
     }
-    if (size == 16 && a % 16) fail("misaligned 128-bit access to " + what());
     const uint64_t block = first_block + block_number();
-    for (uintptr_t word = a & ~uintptr_t(3); word < a + size; word += 4) {
+    const size_t unit = view ? view->unit : 4;
+    for (uintptr_t word = a & ~uintptr_t(unit - 1); word < a + size; word += unit) {
         if (word / 4096 != last_page) {
             auto& page = pages[last_page = word / 4096];
             if (!page) page = std::make_unique<Page>();
             last = page.get();
         }
-        Word& w = (*last)[word % 4096 / 4];
+        Word& w = (*last)[word % 4096 / 2];
         if (w.launch != launch_number) w = {launch_number, {}, {}, {}};
         auto conflicts = [&](const Touch& t) {  // with an access by this thread, now
             if (t.block == 0 || (shared && t.block != block)) return false;
@@ -231,6 +231,12 @@ uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane) {
     return value;
 }
 
+void misaligned() {
+    if (!inside) return;
+    inside = false;
+    fail("misaligned access");
+}
+
 void atomic_access(const void* address) { access(address, 4, Atomic); }
 
 const Kernel* find(const char* name) {
@@ -280,6 +286,8 @@ extern "C" {
 HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
 void __tsan_read_range(void* p, size_t n) { emu::access(p, n, emu::Load); }
 void __tsan_write_range(void* p, size_t n) { emu::access(p, n, emu::Store); }
+// -fsanitize=alignment calls this before an access to an address that its type forbids.
+void __ubsan_handle_type_mismatch_v1(void*, void*) { emu::misaligned(); }
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
