@@ -114,9 +114,9 @@ fn linear_backward_is_the_derivative_of_linear_forward() {
 /// With the terms that the objective gives to mu and logvar directly; beta weighs them in elbo-mc alone.
 #[test]
 fn reparam_backward_is_the_derivative_of_z_and_of_the_ratio_in_the_objective() {
+    let beta = 0.7;
     for latent in [1, 5] {
         for objective in OBJECTIVES {
-            let beta = if objective == Objective::Iwae { 1.0 } else { 0.7 };
             let mut layout = Layout::training();
             let head = layout.activation(BATCH, 2 * latent);
             let eps = layout.activation(BATCH * SAMPLES, latent);
