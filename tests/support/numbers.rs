@@ -113,7 +113,7 @@ pub fn everything(layout: &Layout) -> View {
 /// Every |got − want| is at most `tolerance` (|got| + |want|), or at most `tolerance` · `floor`.
 pub fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64, floor: f64) {
     assert_eq!(got.len(), want.len(), "{what}: how many numbers");
-    let error = |i: usize| (got[i] - want[i]).abs() / (got[i].abs() + want[i].abs()).max(floor);
+    let error = |i: usize| (got[i] - want[i]).abs() / (got[i].abs() + want[i].abs()).max(floor).max(f64::MIN_POSITIVE);
     // A NaN is the worst of all.
     let worst = (0..got.len()).max_by(|&i, &j| error(i).abs().total_cmp(&error(j).abs()));
     if let Some(i) = worst {
