@@ -10,7 +10,7 @@ use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::{Backend, Cpu, Real};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::tape::{Decoded, LogVariance};
+use vae_gpu::tape::{Decoded, LogVariance, Op, Order};
 
 /// How many standard errors count as a contradiction. A right program is further off once in 16,000 comparisons; the
 /// draws have fixed seeds, so one that passes always passes.
@@ -91,6 +91,51 @@ fn the_kl_is_zero_at_the_prior_and_exact_beside_it() {
             assert!(error < 2.0 * epsilon * logvar.abs(), "logvar {logvar}: got {got:e}, want {series:e}");
         }
     }
+}
+
+// ------------------------------------------------------------------------------------------------- the layers
+
+type Formula = fn(f64) -> f64;
+
+fn layers<T: Real>(tolerance: f64) {
+    let activations: [(Option<Activation>, Formula); 6] = [
+        (None, |a| a),
+        (Some(Activation::Tanh), f64::tanh),
+        (Some(Activation::Relu), |a| if a > 0.0 { a } else { 0.0 }),
+        (Some(Activation::Softplus), |a| a.exp().ln_1p()),
+        (Some(Activation::Gelu), |a| {
+            0.5 * a * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (a + 0.044715 * a * a * a)).tanh())
+        }),
+        (Some(Activation::Sigmoid), |a| 1.0 / (1.0 + (-a).exp())),
+    ];
+    for (rows, inputs, outputs) in [(1, 1, 1), (17, 33, 9), (3, 300, 65)] {
+        for (f, formula) in activations {
+            let mut layout = Layout::inference();
+            let (w, bias) = (layout.parameter(outputs, inputs), layout.parameter(1, outputs));
+            let views = [(rows, inputs), (rows, outputs), (rows, outputs)];
+            let [x, a, y] = views.map(|(rows, cols)| layout.activation(rows, cols));
+            let a = if f == Some(Activation::Gelu) { a } else { y };
+            let mut cpu = Cpu::<T>::new(&layout, rows);
+            let mut numbers = Numbers::new(6);
+            let scale = 3.0 / (inputs as f64).sqrt();
+            let mut put = |v: View, scale: f64| {
+                cpu.write(v, &numbers.uniforms(v.elements(), scale)).unwrap();
+                cpu.read(v).unwrap() // as this precision has them
+            };
+            let (w_in, bias_in, x_in) = (put(w, scale), put(bias, 1.0), put(x, 1.0));
+            cpu.linear_forward(y, a, x, w, bias, f).unwrap();
+            let row = |x| w_in.chunks(inputs).zip(&bias_in).map(move |(w, bias)| formula(dot(w, x) + bias));
+            let want: Vec<f64> = x_in.chunks(inputs).flat_map(row).collect();
+            let what = format!("({rows}, {inputs}) to {outputs}, {f:?}");
+            assert_close(&what, &cpu.read(y).unwrap(), &want, tolerance, 1.0);
+        }
+    }
+}
+
+#[test]
+fn a_layer_is_its_formula() {
+    layers::<f64>(1e-14); // sums of 300 numbers, roundings of about 1e-16
+    layers::<f32>(2e-6); // the same at 6e-8
 }
 
 // ------------------------------------------------------------------------------------------------- the likelihoods
@@ -460,6 +505,57 @@ fn partial_batches<T: Real>() {
 fn a_partial_batch_is_a_batch_of_its_size() {
     partial_batches::<f64>();
     partial_batches::<f32>();
+}
+
+/// The noise belongs to the example, not to its place in a batch.
+#[test]
+fn an_evaluation_does_not_depend_on_its_batch_size() {
+    let model = Model { samples: 3, ..Model::new(13, &[11], 5) };
+    let evaluate = |batch: usize| {
+        let network = Network::inference(&model, batch, Binarize::Dynamic);
+        let mut cpu = Cpu::<f64>::new(network.layout(), batch);
+        numbers::write_parameters(&network, &mut cpu, &mut Numbers::new(3));
+        cpu.load(&data(&model, 10)).unwrap();
+        let mut nll = vec![];
+        for first in (0..10).step_by(batch) {
+            let rows = batch.min(10 - first);
+            let at = first as u32;
+            cpu.set_step(&Step { index: 4, position: at, first_row: at, ..Step::batch(7, rows) }).unwrap();
+            network.tape.forward(&mut cpu, 0..network.tape.ops.len()).unwrap();
+            nll.extend(cpu.read(network.nll.slice(0..rows * 3)).unwrap());
+        }
+        nll
+    };
+    for batch in [1, 3, 4] {
+        assert_same(&format!("nll by batches of {batch}"), &evaluate(batch), &evaluate(10));
+    }
+}
+
+/// The third of five examples is not a number: what was learned before it stays, and nothing is learned after it.
+#[test]
+fn a_loss_that_is_not_finite_stops_the_training_where_it_was() {
+    let model = Model { likelihood: Likelihood::Gaussian, ..Model::new(3, &[5], 2) };
+    let mut values = Numbers::new(1).normals(15).iter().map(|&x| x as f32).collect::<Vec<_>>();
+    values[7] = f32::NAN;
+    let data = Dataset { name: "damaged".into(), cols: 3, values: Values::Reals(values), labels: None, shape: None };
+    let mut network = Network::training(&model, 1, Binarize::None);
+    // In order, so that the damaged one is the third.
+    if let Op::Gather { order, .. } = &mut network.tape.ops[0] {
+        *order = Order::Sequential;
+    }
+    let mut cpu = Cpu::<f64>::new(network.layout(), 1);
+    numbers::write_parameters(&network, &mut cpu, &mut Numbers::new(3));
+    cpu.load(&Arc::new(data)).unwrap();
+    let step = |i: u32| Step { index: i, position: i, slot: i, lr: 0.1, ..Step::batch(0, 1) };
+    let mut train = |steps: std::ops::Range<u32>| {
+        cpu.train(&network.tape, &Optimizer::new(Rule::Sgd), &steps.map(step).collect::<Vec<_>>()).unwrap();
+        (cpu.read(network.layout().params()).unwrap(), cpu.read(network.layout().metrics()).unwrap())
+    };
+    let (two_steps, _) = train(0..2);
+    let (three_more, metrics) = train(2..5);
+    assert_same("parameters", &three_more, &two_steps);
+    let bad: Vec<f64> = metrics.chunks(4).take(5).map(|m| m[3]).collect();
+    assert_eq!(bad, [0.0, 0.0, 1.0, 0.0, 0.0], "which losses were not finite");
 }
 
 #[test]
