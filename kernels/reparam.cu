@@ -34,7 +34,8 @@ extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z
     }
 }
 
-// With w = weight[row] beta where the objective has log q - log p in it (`direct`), else 0:
+// With w = weight[row] beta where the objective weighs log q - log p by beta (`direct` 1), weight[row] where it holds it
+// as it is (2), else 0:
 // dz' = dz + w z,  dmu = sum_k dz',  dlogvar = sum_k (dz' 1/2 exp(logvar / 2) eps - 1/2 w)
 // Assigned; zero from step.rows on.                              dhead: (rows, 2 latent), weight: (rows K, 1)
 extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, In dz, In z, In head, In eps, In weight,
@@ -49,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, In
         if (q.row < (int)step->rows)
             for (int k = 0; k < samples; ++k) {
                 const int row = q.row * samples + k;
-                const float w = direct ? weight(row, 0) * step->beta : 0.0f;
+                const float w = direct ? weight(row, 0) * (direct == 1 ? step->beta : 1.0f) : 0.0f;
                 float4 noise = noise4(eps, *step, samples, row, q.col), d = load4(dz, row, q.col);
                 float4 value = direct ? load4(z, row, q.col) : float4{0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll

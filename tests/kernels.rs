@@ -69,8 +69,8 @@ impl Setting {
             first_row: 11,
             slot: index % 256,
             lr: self.optimizer.lr,
-            // exact in f32; iwae has none
-            beta: if self.model.objective == Objective::Iwae { 1.0 } else { 0.25 + 0.125 * (index % 4) as f64 },
+            // exact in f32; iwae must not heed it
+            beta: 0.25 + 0.125 * (index % 4) as f64,
             corrections: (1.0 - 0.9f64.powi(index as i32 + 1), 1.0 - 0.999f64.powi(index as i32 + 1)),
         };
         let (b, rows) = (self.batch, self.rows);

@@ -290,7 +290,11 @@ impl<D: Driver> Backend for Gpu<D> {
         goal: Goal,
     ) -> Result<()> {
         let samples = (z.rows / head.rows) as i32;
-        let direct = (goal.objective != Objective::Elbo) as i32;
+        let direct = match goal.objective {
+            Objective::Elbo => 0,
+            Objective::ElboMc => 1,
+            Objective::Iwae => 2, // its bound has no beta, whatever the step says
+        };
         self.changed(dhead);
         let grid = Grid::line((head.rows * z.cols.div_ceil(4)).div_ceil(128).min(MANY), 128);
         let (dhead, dz, z, head, eps) = (Out(dhead), In(dz), In(z), In(head), In(eps.unwrap_or(NONE)));

@@ -67,7 +67,11 @@ pub fn backward<T: Real>(
     let samples = z.rows / head.rows;
     let (dhead, dz, z, head, weight) = (cpu.live(dhead), cpu.live(dz), cpu.live(z), cpu.live(head), cpu.live(weight));
     let step = cpu.step;
-    let beta = T::of(if goal.objective == Objective::Elbo { 0.0 } else { step.beta });
+    let beta = T::of(match goal.objective {
+        Objective::Elbo => 0.0,
+        Objective::ElboMc => step.beta,
+        Objective::Iwae => 1.0, // its bound has no beta, whatever the step says
+    });
     let given = eps.unwrap_or(View { rows: 0, offset: 0, ..z });
     let [dhead_out, dz, z_in, head_in, weight_in, given_in] = cpu.split([dhead, dz, z, head, weight, given]);
     let noise = Noise { step, samples, given: eps.map(|v| (&*given_in, v.stride)) };
