@@ -40,11 +40,21 @@ struct Item<'a> {
     outputs: Vec<View>,
     /// Whether it holds matrix products, which round their operands in tf32 and bf16.
     products: bool,
-    run: Box<dyn Fn(&mut dyn Backend) -> Result<()> + 'a>,
+    run: Work<'a>,
+}
+
+type Work<'a> = Box<dyn Fn(&mut dyn Backend) -> Result<()> + 'a>;
+
+/// What is checked: a model, its batch, how it is updated and fed.
+pub struct Subject {
+    pub model: Model,
+    pub batch: usize,
+    pub optimizer: Optimizer,
+    pub binarize: Binarize,
 }
 
 /// The models that hold every operation at several shapes: those of the papers, and odd ones.
-pub fn models() -> Vec<(Model, usize, Optimizer, Binarize)> {
+pub fn subjects() -> Vec<Subject> {
     let adam = Optimizer::new(Rule::Adam);
     let plain = |input, hidden: &[usize], latent| Model::new(input, hidden, latent);
     let gaussian = |variance, mean, activation| Model {
@@ -58,7 +68,7 @@ pub fn models() -> Vec<(Model, usize, Optimizer, Binarize)> {
     let iwae =
         Model { activation: Activation::Tanh, objective: Objective::Iwae, samples: 5, ..plain(784, &[200, 200], 50) };
     let clipped = Optimizer { clip_norm: 0.1, weight_decay: 0.01, ..Optimizer::new(Rule::Adamw) };
-    vec![
+    let subjects = vec![
         (plain(784, &[500], 20), 100, adam, Binarize::None),
         (plain(784, &[500], 20), 1024, adam, Binarize::Dynamic),
         (iwae, 20, adam, Binarize::Dynamic),
@@ -74,20 +84,18 @@ pub fn models() -> Vec<(Model, usize, Optimizer, Binarize)> {
         (gaussian(Variance::Scalar, Mean::Sigmoid, Activation::Softplus), 19, adam, Binarize::None),
         (gaussian(Variance::Shared, Mean::Identity, Activation::Sigmoid), 300, adam, Binarize::None),
         (gaussian(Variance::Network, Mean::Sigmoid, Activation::Tanh), 33, adam, Binarize::None),
-    ]
+    ];
+    let subject = |(model, batch, optimizer, binarize)| Subject { model, batch, optimizer, binarize };
+    subjects.into_iter().map(subject).collect()
 }
 
 /// Compares all operations of one model.
 ///
 /// # Errors
 /// Those of the device. An operation out of tolerance is a line, not an error.
-pub fn run(
-    device: &Device,
-    model: &Model,
-    batch: usize,
-    optimizer: &Optimizer,
-    binarize: Binarize,
-) -> Result<Vec<Line>> {
+pub fn run(device: &Device, subject: &Subject) -> Result<Vec<Line>> {
+    let Subject { model, batch, optimizer, binarize } = subject;
+    let (batch, binarize) = (*batch, *binarize);
     let network = Network::training(model, batch, binarize);
     let layout = network.layout();
     let mut reference = Cpu::<f64>::new(layout, batch);

@@ -1,5 +1,6 @@
 //! `vae-gpu check`
 use super::{Common, print};
+use crate::check::Subject;
 use crate::checkpoint::Saved;
 use crate::{Error, Result, check};
 use clap::Args;
@@ -17,11 +18,12 @@ pub(crate) struct CheckArgs {
 
 pub(crate) fn run(args: &CheckArgs) -> Result<()> {
     let device = args.common.device()?;
-    let models = match &args.model {
-        None => check::models(),
+    let subjects = match &args.model {
+        None => check::subjects(),
         Some(path) => {
             let run = Saved::read(path)?.run;
-            vec![(run.model, run.training.batch, run.training.optimizer, run.data.binarize)]
+            let (batch, optimizer, binarize) = (run.training.batch, run.training.optimizer, run.data.binarize);
+            vec![Subject { model: run.model, batch, optimizer, binarize }]
         }
     };
     if !args.common.json {
@@ -31,8 +33,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<()> {
         ))?;
     }
     let (mut checked, mut failed) = (0, 0);
-    for (model, batch, optimizer, binarize) in models {
-        for line in check::run(&device, &model, batch, &optimizer, binarize)? {
+    for subject in subjects {
+        for line in check::run(&device, &subject)? {
             checked += 1;
             failed += !line.passes() as usize;
             if args.common.json {
