@@ -74,25 +74,37 @@ where
 /// eps ~ N(0, 1) for the columns of one row: Box–Muller on each half of a Philox block.
 #[inline(always)]
 pub fn normals<T: Real>(out: &mut [T], seed: u64, stream: Stream, step: u32, row: u32) {
-    fill(out, [row, step, stream as u32], key(seed), |words| {
-        let mut values = [[T::of(0.0); LANES]; 4];
-        for half in 0..2 {
-            for l in 0..LANES {
-                let radius = (T::of(-2.0) * unit::<T>(words[2 * half][l]).ln()).sqrt();
-                // A turn in [0, 1), in 24 bits.
-                let (sin, cos) =
-                    (T::of_int((words[2 * half + 1][l] >> 8) as i32) * T::of(1.0 / 16777216.0)).sin_cos_turns();
-                (values[2 * half][l], values[2 * half + 1][l]) = (radius * cos, radius * sin);
+    fill(
+        out,
+        [row, step, stream as u32],
+        key(seed),
+        #[inline(always)]
+        |words| {
+            let mut values = [[T::of(0.0); LANES]; 4];
+            for half in 0..2 {
+                for l in 0..LANES {
+                    let radius = (T::of(-2.0) * unit::<T>(words[2 * half][l]).ln()).sqrt();
+                    // A turn in [0, 1), in 24 bits.
+                    let (sin, cos) =
+                        (T::of_int((words[2 * half + 1][l] >> 8) as i32) * T::of(1.0 / 16777216.0)).sin_cos_turns();
+                    (values[2 * half][l], values[2 * half + 1][l]) = (radius * cos, radius * sin);
+                }
             }
-        }
-        values
-    });
+            values
+        },
+    );
 }
 
 /// u ~ U(0, 1) for the columns of one row.
 #[inline(always)]
 pub fn uniforms(out: &mut [f32], seed: u64, stream: Stream, step: u32, row: u32) {
-    fill(out, [row, step, stream as u32], key(seed), |words| words.map(|w| w.map(unit::<f32>)));
+    fill(
+        out,
+        [row, step, stream as u32],
+        key(seed),
+        #[inline(always)]
+        |words| words.map(|w| w.map(unit::<f32>)),
+    );
 }
 
 /// The keys of an epoch's shuffle, one for each round.

@@ -19,35 +19,45 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, y: View, a: View, x: View, w: View, bi
     if f == Some(Activation::Gelu) {
         let [y_out, a_out, bias] = cpu.split([y, a, bias]);
         let bias = &bias[..a.cols];
-        each_rows(a.rows, [(y_out, y.stride), (a_out, a.stride)], &|_, [y_out, a_out]: [&mut [T]; 2]| {
-            for (y, a) in y_out.chunks_mut(y.stride).zip(a_out.chunks_mut(a.stride)) {
-                for ((y, a), &bias) in y.iter_mut().zip(a).zip(bias) {
-                    *a += bias;
-                    *y = gelu(*a);
+        each_rows(
+            a.rows,
+            [(y_out, y.stride), (a_out, a.stride)],
+            #[inline(always)]
+            |_, [y_out, a_out]: [&mut [T]; 2]| {
+                for (y, a) in y_out.chunks_mut(y.stride).zip(a_out.chunks_mut(a.stride)) {
+                    for ((y, a), &bias) in y.iter_mut().zip(a).zip(bias) {
+                        *a += bias;
+                        *y = gelu(*a);
+                    }
                 }
-            }
-        });
+            },
+        );
         return;
     }
     let [out, bias] = cpu.split([y, bias]);
     let bias = &bias[..y.cols];
-    each_rows(y.rows, [(out, y.stride)], &|_, [out]: [&mut [T]; 1]| {
-        macro_rules! apply {
-            ($f:expr) => {
-                for row in out.chunks_mut(y.stride) {
-                    row.iter_mut().zip(bias).for_each(|(y, &bias)| *y = $f(*y + bias));
-                }
-            };
-        }
-        match f {
-            None => apply!(|a: T| a),
-            Some(Activation::Relu) => apply!(|a: T| a.max(T::of(0.0))),
-            Some(Activation::Tanh) => apply!(|a: T| a.tanh()),
-            Some(Activation::Sigmoid) => apply!(|a: T| a.sigmoid()),
-            Some(Activation::Softplus) => apply!(|a: T| a.softplus()),
-            Some(Activation::Gelu) => apply!(gelu),
-        }
-    });
+    each_rows(
+        y.rows,
+        [(out, y.stride)],
+        #[inline(always)]
+        |_, [out]: [&mut [T]; 1]| {
+            macro_rules! apply {
+                ($f:expr) => {
+                    for row in out.chunks_mut(y.stride) {
+                        row.iter_mut().zip(bias).for_each(|(y, &bias)| *y = $f(*y + bias));
+                    }
+                };
+            }
+            match f {
+                None => apply!(|a: T| a),
+                Some(Activation::Relu) => apply!(|a: T| a.max(T::of(0.0))),
+                Some(Activation::Tanh) => apply!(|a: T| a.tanh()),
+                Some(Activation::Sigmoid) => apply!(|a: T| a.sigmoid()),
+                Some(Activation::Softplus) => apply!(|a: T| a.softplus()),
+                Some(Activation::Gelu) => apply!(gelu),
+            }
+        },
+    );
 }
 
 /// dy becomes da = dy f'(a); dbias = Σ_rows da; dw = daᵀ x; dx = da w.
@@ -69,25 +79,30 @@ pub fn backward<T: Real>(
         let source = if f == Activation::Gelu { a } else { y };
         let [da, values] = cpu.split([dy, source]);
         let values = &*values;
-        each_rows(dy.rows, [(da, dy.stride)], &|first, [da]: [&mut [T]; 1]| {
-            let values = &values[first * source.stride..];
-            macro_rules! apply {
-                ($derivative:expr) => {
-                    for (da, v) in da.chunks_mut(dy.stride).zip(values.chunks(source.stride)) {
-                        da[..dy.cols].iter_mut().zip(v).for_each(|(da, &v)| *da *= $derivative(v));
-                    }
-                };
-            }
-            let one = T::of(1.0);
-            match f {
-                Activation::Relu => apply!(|y: T| if y > T::of(0.0) { one } else { T::of(0.0) }),
-                Activation::Tanh => apply!(|y: T| one - y * y),
-                Activation::Sigmoid => apply!(|y: T| y * (one - y)),
-                // y = log(1 + eᵃ), so σ(a) = 1 − e⁻ʸ; expm1 keeps it exact where y is small
-                Activation::Softplus => apply!(|y: T| -(-y).exp_m1()),
-                Activation::Gelu => apply!(gelu_derivative),
-            }
-        });
+        each_rows(
+            dy.rows,
+            [(da, dy.stride)],
+            #[inline(always)]
+            |first, [da]: [&mut [T]; 1]| {
+                let values = &values[first * source.stride..];
+                macro_rules! apply {
+                    ($derivative:expr) => {
+                        for (da, v) in da.chunks_mut(dy.stride).zip(values.chunks(source.stride)) {
+                            da[..dy.cols].iter_mut().zip(v).for_each(|(da, &v)| *da *= $derivative(v));
+                        }
+                    };
+                }
+                let one = T::of(1.0);
+                match f {
+                    Activation::Relu => apply!(|y: T| if y > T::of(0.0) { one } else { T::of(0.0) }),
+                    Activation::Tanh => apply!(|y: T| one - y * y),
+                    Activation::Sigmoid => apply!(|y: T| y * (one - y)),
+                    // y = log(1 + eᵃ), so σ(a) = 1 − e⁻ʸ; expm1 keeps it exact where y is small
+                    Activation::Softplus => apply!(|y: T| -(-y).exp_m1()),
+                    Activation::Gelu => apply!(gelu_derivative),
+                }
+            },
+        );
     }
 
     let [sums, da] = cpu.split([dbias, dy]);

@@ -56,14 +56,25 @@ impl<T: Real> Cpu<T> {
 const GRAIN: usize = 16 << 10;
 
 /// Calls `f` with the number of the first row, and the rows as one piece of every matrix; pieces run in parallel. A
-/// matrix is a slice and the elements that belong to one index: a row, or the K rows of an example.
+/// matrix is a slice and the elements that belong to one index: a row, or the K rows of an example. A closure that is not
+/// `#[inline(always)]` is left out of the vectorisation.
 pub(crate) fn each_rows<T: Real, const N: usize>(
     rows: usize,
     matrices: [(&mut [T], usize); N],
-    f: &(impl Fn(usize, [&mut [T]; N]) + Sync),
+    f: impl Fn(usize, [&mut [T]; N]) + Sync,
 ) {
-    let work: usize = matrices.iter().map(|(_, width)| width).sum();
-    halves(0, rows, (GRAIN / work.max(1)).max(1), matrices, f);
+    let work = matrices.iter().map(|(_, width)| width).sum();
+    each_rows_of(work, rows, matrices, f)
+}
+
+/// The same where a row is more work than the matrices show: that of `work` numbers.
+pub(crate) fn each_rows_of<T: Real, const N: usize>(
+    work: usize,
+    rows: usize,
+    matrices: [(&mut [T], usize); N],
+    f: impl Fn(usize, [&mut [T]; N]) + Sync,
+) {
+    halves(0, rows, (GRAIN / work.max(1)).max(1), matrices, &f);
 }
 
 fn halves<T: Real, const N: usize>(

@@ -1,5 +1,5 @@
 //! −log p(x|z) for each row of the decoder's output, in nats.
-use super::{Cpu, each_rows, sum};
+use super::{Cpu, each_rows, each_rows_of, sum};
 use crate::arena::View;
 use crate::config::{Likelihood, Mean};
 use crate::device::{Real, vectorise};
@@ -60,26 +60,30 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View) 
     let (nll, out, x) = (cpu.live(nll), cpu.live(decoded.out), cpu.live(x));
     let [nll_out, out_in, x_in, learned] = cpu.split([nll, out, x, learned(decoded)]);
     let (out_in, x_in, learned, fixed) = (&*out_in, &*x_in, &*learned, fixed(decoded.variance));
-    // A row of the output is the work of one number here: count that.
-    let grain = [(nll_out, nll.stride)];
-    super::halves(0, nll.rows, (super::GRAIN / out.stride).max(1), grain, &|first, [nll_out]: [&mut [T]; 1]| {
-        for (i, nll) in nll_out.chunks_mut(nll.stride).enumerate() {
-            let row = first + i;
-            let out = &out_in[row * out.stride..][..out.cols];
-            let x = &x_in[row / samples * x.stride..][..x.cols];
-            nll[0] = match decoded.likelihood {
-                Likelihood::Bernoulli => sum(x.len(), |j| bernoulli(out[j], x[j])),
-                Likelihood::Gaussian => {
-                    let logvar = log_variances(decoded.variance, learned, &fixed, out);
-                    let n = logvar.len();
-                    match n {
-                        1 => sum(x.len(), |j| gaussian(mean_of(decoded.mean, out[j]).0, logvar[0], x[j])),
-                        _ => sum(x.len(), |j| gaussian(mean_of(decoded.mean, out[j]).0, logvar[j], x[j])),
+    each_rows_of(
+        out.stride,
+        nll.rows,
+        [(nll_out, nll.stride)],
+        #[inline(always)]
+        |first, [nll_out]: [&mut [T]; 1]| {
+            for (i, nll) in nll_out.chunks_mut(nll.stride).enumerate() {
+                let row = first + i;
+                let out = &out_in[row * out.stride..][..out.cols];
+                let x = &x_in[row / samples * x.stride..][..x.cols];
+                nll[0] = match decoded.likelihood {
+                    Likelihood::Bernoulli => sum(x.len(), |j| bernoulli(out[j], x[j])),
+                    Likelihood::Gaussian => {
+                        let logvar = log_variances(decoded.variance, learned, &fixed, out);
+                        let n = logvar.len();
+                        match n {
+                            1 => sum(x.len(), |j| gaussian(mean_of(decoded.mean, out[j]).0, logvar[0], x[j])),
+                            _ => sum(x.len(), |j| gaussian(mean_of(decoded.mean, out[j]).0, logvar[j], x[j])),
+                        }
                     }
-                }
-            };
-        }
-    });
+                };
+            }
+        },
+    );
 }
 
 /// dout[r] = weight[r] · d nll[r] / d out[r], and the same for a learned log-variance, summed over the rows that it
@@ -96,30 +100,35 @@ pub fn backward<T: Real>(cpu: &mut Cpu<T>, dout: View, dlogvar: Option<View>, de
         let out = &out_in[row * out.stride..][..out.cols];
         (out, &x_in[row / samples * x.stride..][..x.cols], weight_in[row * weight.stride])
     };
-    each_rows(dout.rows, [(dout_out, dout.stride)], &|first, [dout_out]: [&mut [T]; 1]| {
-        for (i, dout) in dout_out.chunks_mut(dout.stride).enumerate() {
-            let (out, x, w) = row_of(first + i);
-            match decoded.likelihood {
-                Likelihood::Bernoulli => {
-                    for j in 0..x.len() {
-                        dout[j] = w * (out[j].sigmoid() - x[j]);
+    each_rows(
+        dout.rows,
+        [(dout_out, dout.stride)],
+        #[inline(always)]
+        |first, [dout_out]: [&mut [T]; 1]| {
+            for (i, dout) in dout_out.chunks_mut(dout.stride).enumerate() {
+                let (out, x, w) = row_of(first + i);
+                match decoded.likelihood {
+                    Likelihood::Bernoulli => {
+                        for j in 0..x.len() {
+                            dout[j] = w * (out[j].sigmoid() - x[j]);
+                        }
                     }
-                }
-                Likelihood::Gaussian => {
-                    let logvar = log_variances(decoded.variance, learned, &fixed, out);
-                    let network = decoded.variance == LogVariance::Network;
-                    for j in 0..x.len() {
-                        let precision = (-logvar[if logvar.len() == 1 { 0 } else { j }]).exp();
-                        let (m, dm) = mean_of(decoded.mean, out[j]);
-                        dout[j] = w * (m - x[j]) * precision * dm;
-                        if network {
-                            dout[x.len() + j] = w * T::of(0.5) * (T::of(1.0) - (x[j] - m) * (x[j] - m) * precision);
+                    Likelihood::Gaussian => {
+                        let logvar = log_variances(decoded.variance, learned, &fixed, out);
+                        let network = decoded.variance == LogVariance::Network;
+                        for j in 0..x.len() {
+                            let precision = (-logvar[if logvar.len() == 1 { 0 } else { j }]).exp();
+                            let (m, dm) = mean_of(decoded.mean, out[j]);
+                            dout[j] = w * (m - x[j]) * precision * dm;
+                            if network {
+                                dout[x.len() + j] = w * T::of(0.5) * (T::of(1.0) - (x[j] - m) * (x[j] - m) * precision);
+                            }
                         }
                     }
                 }
             }
-        }
-    });
+        },
+    );
 
     let Some(dlogvar) = dlogvar else { return };
     let logvar = log_variances(decoded.variance, learned, &fixed, &[]);
@@ -142,11 +151,16 @@ pub fn backward<T: Real>(cpu: &mut Cpu<T>, dout: View, dlogvar: Option<View>, de
             .collect();
         dlogvar_out[0] = sum(rows.len(), |i| rows[i]);
     } else {
-        each_rows(dlogvar.cols, [(&mut dlogvar_out[..dlogvar.cols], 1)], &|first, [sums]: [&mut [T]; 1]| {
-            sums.fill(T::of(0.0));
-            for row in 0..out.rows {
-                sums.iter_mut().enumerate().for_each(|(j, sum)| *sum += slope(row, first + j, logvar[first + j]));
-            }
-        });
+        each_rows(
+            dlogvar.cols,
+            [(&mut dlogvar_out[..dlogvar.cols], 1)],
+            #[inline(always)]
+            |first, [sums]: [&mut [T]; 1]| {
+                sums.fill(T::of(0.0));
+                for row in 0..out.rows {
+                    sums.iter_mut().enumerate().for_each(|(j, sum)| *sum += slope(row, first + j, logvar[first + j]));
+                }
+            },
+        );
     }
 }

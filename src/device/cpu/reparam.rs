@@ -37,19 +37,24 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, z: View, ratio: View, head: View, eps:
     let noise = Noise { step, samples, given: eps.map(|v| (&*given_in, v.stride)) };
     let (head_in, latent) = (&*head_in, z.cols);
     let matrices = [(z_out, samples * z.stride), (ratio_out, samples * ratio.stride)];
-    each_rows(head.rows, matrices, &|first, [z_out, ratio_out]: [&mut [T]; 2]| {
-        let mut eps = vec![T::of(0.0); latent];
-        let rows = z_out.chunks_mut(z.stride).zip(ratio_out.chunks_mut(ratio.stride));
-        for (i, (z, ratio)) in rows.enumerate() {
-            let row = first * samples + i;
-            noise.fill(&mut eps, row);
-            let (mu, logvar) = halves(head_in, row / samples, head.stride, latent);
-            for j in 0..latent {
-                z[j] = mu[j] + (T::of(0.5) * logvar[j]).exp() * eps[j];
+    each_rows(
+        head.rows,
+        matrices,
+        #[inline(always)]
+        |first, [z_out, ratio_out]: [&mut [T]; 2]| {
+            let mut eps = vec![T::of(0.0); latent];
+            let rows = z_out.chunks_mut(z.stride).zip(ratio_out.chunks_mut(ratio.stride));
+            for (i, (z, ratio)) in rows.enumerate() {
+                let row = first * samples + i;
+                noise.fill(&mut eps, row);
+                let (mu, logvar) = halves(head_in, row / samples, head.stride, latent);
+                for j in 0..latent {
+                    z[j] = mu[j] + (T::of(0.5) * logvar[j]).exp() * eps[j];
+                }
+                ratio[0] = T::of(0.5) * sum(latent, |j| z[j] * z[j] - logvar[j] - eps[j] * eps[j]);
             }
-            ratio[0] = T::of(0.5) * sum(latent, |j| z[j] * z[j] - logvar[j] - eps[j] * eps[j]);
-        }
-    });
+        },
+    );
 }
 
 /// dmu = Σ_k dz, dlogvar = Σ_k dz ½ exp(logvar / 2) eps. Where the objective holds `ratio`, with d loss / d ratio = w
@@ -76,25 +81,30 @@ pub fn backward<T: Real>(
     let [dhead_out, dz, z_in, head_in, weight_in, given_in] = cpu.split([dhead, dz, z, head, weight, given]);
     let noise = Noise { step, samples, given: eps.map(|v| (&*given_in, v.stride)) };
     let (dz, z_in, head_in, weight_in, latent) = (&*dz, &*z_in, &*head_in, &*weight_in, z.cols);
-    each_rows(head.rows, [(dhead_out, dhead.stride)], &|first, [dhead_out]: [&mut [T]; 1]| {
-        let mut eps = vec![T::of(0.0); latent];
-        for (i, dhead) in dhead_out.chunks_mut(dhead.stride).enumerate() {
-            let (_, logvar) = halves(head_in, first + i, head.stride, latent);
-            let (dmu, dlogvar) = dhead.split_at_mut(latent);
-            dmu.fill(T::of(0.0));
-            dlogvar[..latent].fill(T::of(0.0));
-            for row in (first + i) * samples..(first + i + 1) * samples {
-                noise.fill(&mut eps, row);
-                let w = weight_in[row * weight.stride] * beta;
-                let at = row * z.stride;
-                for j in 0..latent {
-                    let dz = dz[at + j] + w * z_in[at + j];
-                    dmu[j] += dz;
-                    dlogvar[j] += T::of(0.5) * (dz * (T::of(0.5) * logvar[j]).exp() * eps[j] - w);
+    each_rows(
+        head.rows,
+        [(dhead_out, dhead.stride)],
+        #[inline(always)]
+        |first, [dhead_out]: [&mut [T]; 1]| {
+            let mut eps = vec![T::of(0.0); latent];
+            for (i, dhead) in dhead_out.chunks_mut(dhead.stride).enumerate() {
+                let (_, logvar) = halves(head_in, first + i, head.stride, latent);
+                let (dmu, dlogvar) = dhead.split_at_mut(latent);
+                dmu.fill(T::of(0.0));
+                dlogvar[..latent].fill(T::of(0.0));
+                for row in (first + i) * samples..(first + i + 1) * samples {
+                    noise.fill(&mut eps, row);
+                    let w = weight_in[row * weight.stride] * beta;
+                    let at = row * z.stride;
+                    for j in 0..latent {
+                        let dz = dz[at + j] + w * z_in[at + j];
+                        dmu[j] += dz;
+                        dlogvar[j] += T::of(0.5) * (dz * (T::of(0.5) * logvar[j]).exp() * eps[j] - w);
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// (mu, logvar) of an example.

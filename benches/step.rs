@@ -1,0 +1,79 @@
+//! One step of training on the CPU, in f32: `cargo bench --bench step`. The data is resident and random; what is timed
+//! is `Backend::train`, the call that a training makes.
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::sync::Arc;
+use vae_gpu::config::{Activation, Binarize, Model, Objective, Optimizer, Rule};
+use vae_gpu::data::{Dataset, Values};
+use vae_gpu::device::{Backend, Cpu};
+use vae_gpu::model::Network;
+use vae_gpu::rng::{Stream, uniforms};
+use vae_gpu::step::Step;
+
+const EXAMPLES: usize = 10_000;
+/// Steps that one call runs, as a training does between two looks at its metrics.
+const STEPS: usize = 16;
+
+fn pixels(cols: usize) -> Arc<Dataset> {
+    let mut draws = vec![0f32; EXAMPLES * cols];
+    draws.chunks_mut(cols).enumerate().for_each(|(row, u)| uniforms(u, 1, Stream::Sample, 0, row as u32));
+    let values = Values::Bytes(draws.iter().map(|u| (u * 256.0) as u8).collect());
+    Arc::new(Dataset { name: "random".into(), cols, values, labels: None, shape: None })
+}
+
+/// The `STEPS` steps from `index` on, of epochs without their incomplete last batch.
+fn steps(index: usize, batch: usize) -> [Step; STEPS] {
+    std::array::from_fn(|i| {
+        let (index, per_epoch) = (index + i, EXAMPLES / batch);
+        let corrections = (1.0 - 0.9f64.powi(index as i32 + 1), 1.0 - 0.999f64.powi(index as i32 + 1));
+        Step {
+            index: index as u32,
+            epoch: (index / per_epoch) as u32,
+            position: (index % per_epoch * batch) as u32,
+            slot: i as u32,
+            lr: 1e-3,
+            corrections,
+            ..Step::batch(0, batch)
+        }
+    })
+}
+
+fn bench(c: &mut Criterion, name: &str, model: &Model, batch: usize, binarize: Binarize) {
+    let network = Network::training(model, batch, binarize);
+    let mut cpu = Cpu::<f32>::new(network.layout(), batch);
+    for (i, p) in network.parameters.iter().filter(|p| p.shape.len() == 2).enumerate() {
+        let mut draws = vec![0f32; p.view.elements()];
+        uniforms(&mut draws, 0, Stream::Init, 0, i as u32);
+        let bound = 1.0 / (p.view.cols as f64).sqrt();
+        let weights: Vec<f64> = draws.iter().map(|&u| bound * (2.0 * u as f64 - 1.0)).collect();
+        cpu.write(p.view, &weights).unwrap();
+    }
+    cpu.load(&pixels(model.input)).unwrap();
+    let optimizer = Optimizer::new(Rule::Adam);
+    let mut index = 0;
+    let mut group = c.benchmark_group("step");
+    group.throughput(Throughput::Elements((batch * STEPS) as u64));
+    group.bench_function(format!("{name} batch {batch}"), |b| {
+        b.iter(|| {
+            cpu.train(&network.tape, &optimizer, black_box(&steps(index, batch))).unwrap();
+            index += STEPS;
+        })
+    });
+    let loss = cpu.read(network.layout().metrics().slice(0..1)).unwrap()[0];
+    assert!(loss.is_finite(), "{name}: loss {loss}: what was timed is no training");
+}
+
+fn training(c: &mut Criterion) {
+    let aevb = Model::new(784, &[500], 20);
+    for batch in [100, 1024] {
+        bench(c, "aevb", &aevb, batch, Binarize::None);
+    }
+    for samples in [1, 5] {
+        let tanh = Model { activation: Activation::Tanh, ..Model::new(784, &[200, 200], 50) };
+        let iwae = Model { objective: Objective::Iwae, samples, ..tanh };
+        bench(c, &format!("iwae k={samples}"), &iwae, 20, Binarize::Dynamic);
+    }
+}
+
+criterion_group!(benches, training);
+criterion_main!(benches);
