@@ -13,7 +13,9 @@ import argparse
 import functools
 import json
 import math
+import os
 import pathlib
+import select
 import shlex
 import statistics
 import subprocess
@@ -25,6 +27,9 @@ PRESETS = {  # input, hidden, latent, activation, objective, binarise
     "iwae": (784, [200, 200], 50, "tanh", "iwae", True),
     "wide": (4096, [4096, 4096], 256, "relu", "elbo", False),
 }
+TORCH_CUDA = ["compile+graph", "reduce-overhead", "graph", "eager", "compile"]  # graph: the whole step in one
+TORCH_CPU = ["compile", "eager"]
+JAX = ["scan-1", "scan-4", "scan-8", "jit"]  # lax.scan over many steps, unrolled; jit of one
 LR, BETAS, EPS = 1e-3, (0.9, 0.999), 1e-8
 
 
@@ -40,23 +45,21 @@ def shapes(preset):
 
 
 class Clock:
-    """Calls run(steps), which waits for the device, until `seconds` are over; microseconds a step."""
+    """Calls run(steps), which waits for the device, for about `seconds`; microseconds a step."""
 
     def __init__(self, run, seconds):
-        self.run, self.seconds, self.steps, self.times = run, seconds, 16, []
+        self.run, self.seconds, self.unit = run, seconds, getattr(run, "chunk", 1)
+        self.steps = max(16, self.unit)
         busy = time.perf_counter()
         while time.perf_counter() - busy < 0.5:  # clocks rise, caches fill, graphs are captured
-            start = time.perf_counter()
-            run(self.steps)
-            taken = time.perf_counter() - start
-            if taken < 0.1:
-                self.steps *= 2
-        self.steps = max(16, int(self.steps * seconds / taken))
+            self.repeat()
 
     def repeat(self):
         start = time.perf_counter()
         self.run(self.steps)
-        self.times.append((time.perf_counter() - start) / self.steps * 1e6)
+        each = (time.perf_counter() - start) / self.steps
+        self.steps = max(16, math.ceil(self.seconds / each / self.unit) * self.unit)
+        return each * 1e6
 
 
 # ---------------------------------------------------------------------------------------------------------- PyTorch
@@ -120,56 +123,52 @@ class Torch:
         with torch.autocast(self.dev.type, torch.bfloat16, enabled=a.precision == "bf16"):
             return torch_forward(torch, params, x, eps, self.activation, self.objective, self.heads)
 
-    def batches(self):
-        torch, batch, n = self.torch, self.args.batch, self.args.rows
-        while True:
-            order = torch.randperm(n, device=self.dev)
-            for i in range(0, n - batch + 1, batch):
-                yield order[i : i + batch]
-
     def runner(self, mode):
-        torch = self.torch
+        torch, batch, n = self.torch, self.args.batch, self.args.rows
         graphed = mode in ("graph", "compile+graph")
         params, adam = self.fresh(capturable=graphed or mode == "reduce-overhead")
         loss = functools.partial(self.loss, params)
         if mode in ("compile", "reduce-overhead", "compile+graph"):
-            kind = dict(mode="reduce-overhead") if mode == "reduce-overhead" else {}
-            loss = torch.compile(loss, **kind)
-        batches = self.batches()
+            loss = torch.compile(loss, mode="reduce-overhead" if mode == "reduce-overhead" else None)
+        # The order of an epoch, and where in it the step is: on the device, so that a graph moves on by itself.
+        order = torch.randperm(n, device=self.dev)
+        at = torch.zeros((), dtype=torch.int64, device=self.dev)
+        within = torch.arange(batch, device=self.dev)
 
-        def step(index):
+        def step():
+            index = order[(at + within) % n]
+            at.add_(batch)
             adam.zero_grad(set_to_none=not graphed)
             loss(index).backward()
             adam.step()
 
-        if not graphed:
-            def run(steps):
-                for _ in range(steps):
-                    step(next(batches))
-                self.sync()
-            return run
-        # The whole step in one CUDA graph: the batch's numbers are copied into a place that the graph reads.
-        place = next(batches).clone()
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(4):
-                step(place)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step(place)
+        advance = step
+        if graphed:  # the whole step in one CUDA graph
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(4):
+                    step()
+            torch.cuda.current_stream().wait_stream(side)
+            self.sync()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                step()
+            advance = graph.replay
+        done = 0
 
         def run(steps):
+            nonlocal done
             for _ in range(steps):
-                place.copy_(next(batches))
-                graph.replay()
+                advance()
+                done += 1
+                if done % (n // batch) == 0:  # a new epoch
+                    order.copy_(torch.randperm(n, device=self.dev))
             self.sync()
         return run
 
     def modes(self):
-        modes = ["compile+graph", "reduce-overhead", "graph", "eager", "compile"] if self.dev.type == "cuda" else ["compile", "eager"]
-        return {m: functools.partial(self.runner, m) for m in modes}
+        return {m: functools.partial(self.runner, m) for m in TORCH_CUDA}
 
     def case_loss(self, case):
         torch = self.torch
@@ -282,9 +281,7 @@ class Jax:
         return run
 
     def modes(self):
-        modes = {"scan": functools.partial(self.scan_runner, 1), "jit": self.jit_runner}
-        modes |= {f"scan unrolled {u}": functools.partial(self.scan_runner, u) for u in (4, 8)}
-        return modes
+        return {"jit": self.jit_runner} | {f"scan-{u}": functools.partial(self.scan_runner, u) for u in (1, 4, 8)}
 
     def case_loss(self, case):
         jnp = self.jnp
@@ -339,78 +336,111 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one repeat")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds; what does not fit is left out and named")
-    parser.add_argument("--only", help="modes by name, with commas: torch-eager,jax-scan")
+    parser.add_argument("--only", help="modes by name, with commas: torch-eager,jax-scan-1")
     parser.add_argument("--ours", help="a command whose JSON has us_per_step")
     parser.add_argument("--golden", default=str(pathlib.Path(__file__).resolve().parent.parent / "tests/golden"))
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     args.batch = args.batch or {"aevb": 100, "iwae": 20, "wide": 8192}[args.preset]
     began = time.perf_counter()
     say = lambda text: print(text, file=sys.stderr, flush=True)
 
-    folder = pathlib.Path(args.golden)
-    cases = [golden(folder / f"{n}.safetensors") for n in ("elbo_bernoulli_relu", "iwae_k5_deep")]
-    clocks, versions = {}, []
-    for name, kind in (("torch", Torch), ("jax", Jax)):
-        try:
-            peer = kind(args)
-        except ImportError:
-            say(f"{name} is not installed here: pip install {name}")
-            continue
-        except RuntimeError as e:
-            say(f"{name} has no {args.device}: {str(e).splitlines()[0]}")
-            continue
-        versions.append(peer.version)
-        for case in filter(None, cases):
-            loss = peer.case_loss(case)
-            if not abs(loss - case["loss"]) <= 1e-5 * abs(case["loss"]):
-                sys.exit(f"{name} does not do the same work: {case['name']} gives {loss}, must be {case['loss']}")
-        for mode, make in peer.modes().items():
-            full = f"{name}-{mode}"
-            if args.only and full not in args.only.split(","):
-                continue
-            if time.perf_counter() - began > 0.6 * args.budget:
-                say(f"{full}: left out, the budget is nearly spent")
-                continue
-            try:
-                start = time.perf_counter()
-                clocks[full] = Clock(make(), args.seconds)
-                clock = clocks[full]
-                if chunk := getattr(clock.run, "chunk", 0):
-                    clock.steps = max(chunk, round(clock.steps / chunk) * chunk)
-                say(f"{full}: ready after {time.perf_counter() - start:.1f} s")
-            except Exception as e:  # a mode that this version cannot do is a line, not the end
-                say(f"{full}: does not run here: {str(e).splitlines()[0][:200] if str(e) else type(e).__name__}")
-    if not any(cases):
-        say("golden cases, numpy or safetensors are not there: that the work is the same was not checked")
+    if args.child:
+        return child(args)
+    # Each mode in a process of its own: one that fails takes no other along, and they get ready side by side.
+    names = [f"torch-{m}" for m in (TORCH_CUDA if args.device == "cuda" else TORCH_CPU)] + [f"jax-{m}" for m in JAX]
+    if args.only:
+        names = [n for n in names if n in args.only.split(",")]
+    children = {}
+    for name in names:
+        command = [sys.executable, __file__, *sys.argv[1:], "--child", name]
+        children[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                          env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"})
+        if args.device == "cpu":  # few cores: one after the other
+            answer(children, name, args.budget - (time.perf_counter() - began))
+    versions = set()
+    for name in list(children):
+        if args.device != "cpu":
+            answer(children, name, args.budget - (time.perf_counter() - began))
+        if name in children:
+            versions.add(children[name].version)
 
-    own = []
-    for _ in range(args.repeats):
-        if time.perf_counter() - began > args.budget:
+    times = {name: [] for name in children} | ({"ours": []} if args.ours else {})
+    for repeat in range(args.repeats + 1):
+        if repeat > 1 and time.perf_counter() - began > args.budget:
             break
-        if args.ours:
-            own.append(ours(args.ours))
-        for clock in clocks.values():
-            clock.repeat()
+        if args.ours and repeat:
+            times["ours"].append(ours(args.ours))
+        for name, process in list(children.items()):
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                say(f"{name}: ended in the middle")
+                del children[name]
+            elif repeat:  # the first finds how many steps a repeat has, now that the others rest
+                times[name].append(float(line))
+    for process in children.values():
+        process.stdin.close()
+        process.wait()
 
-    rows = [(name, c.times) for name, c in clocks.items() if c.times] + ([("ours", own)] if own else [])
+    rows = [(name, t) for name, t in times.items() if t]
     rows.sort(key=lambda row: statistics.median(row[1]))
     quart = lambda v: statistics.quantiles(v, n=4) if len(v) > 1 else [v[0]] * 3
-    mine = statistics.median(own) if own else None
-    title = f"{args.preset} batch {args.batch} k {args.samples} {args.precision} on {args.device} ({', '.join(versions)})"
+    mine = statistics.median(times["ours"]) if args.ours else None
+    work = f"{args.preset} batch {args.batch} k {args.samples} {args.precision} on {args.device}"
     if not args.json:
-        print(title)
-    for name, times in rows:
-        low, mid, high = quart(times)
+        print(f"{work} ({', '.join(sorted(versions))})")
+    for name, t in rows:
+        low, mid, high = quart(t)
         rate = args.batch / mid * 1e6
-        ratio = mid / mine if mine else None
         if args.json:
             print(json.dumps(dict(peer=name, preset=args.preset, batch=args.batch, samples=args.samples,
                                   precision=args.precision, device=args.device, us_per_step=mid, us_p25=low,
-                                  us_p75=high, examples_per_s=rate, repeats=len(times), times_ours=ratio)))
+                                  us_p75=high, examples_per_s=rate, repeats=len(t), times_ours=mine and mid / mine)))
         else:
-            beside = f"  {ratio:6.2f} x ours" if ratio and name != "ours" else ""
+            beside = f"  {mid / mine:6.2f} x ours" if mine and name != "ours" else ""
             print(f"  {name:<22} {mid:10.1f} us a step [{low:.1f}, {high:.1f}] {rate:14,.0f} examples/s{beside}")
+
+
+def answer(children, name, seconds):
+    """Waits until a child is ready; drops it, with its reason, where it never will be."""
+    process = children[name]
+    ready, _, _ = select.select([process.stdout], [], [], max(1, seconds))
+    line = process.stdout.readline() if ready else "left out, the budget is spent"
+    if line.startswith("ready "):
+        process.version = line.split(" ", 1)[1].strip()
+        return
+    print(f"{name}: {line.strip() or 'does not run here'}", file=sys.stderr)
+    process.kill()
+    del children[name]
+
+
+def child(args):
+    """One mode: prints `ready VERSION`, then the microseconds of a step for every line on stdin."""
+    kind, mode = args.child.split("-", 1)
+    try:
+        peer = (Torch if kind == "torch" else Jax)(args)
+    except ImportError:
+        return print(f"{kind} is not installed here: pip install {kind}", flush=True)
+    except RuntimeError as e:
+        return print(f"{kind} has no {args.device}: {str(e).splitlines()[0]}", flush=True)
+    folder, checked = pathlib.Path(args.golden), 0
+    for case in filter(None, (golden(folder / f"{n}.safetensors") for n in ("elbo_bernoulli_relu", "iwae_k5_deep"))):
+        loss = peer.case_loss(case)
+        checked += 1
+        if not abs(loss - case["loss"]) <= 1e-5 * abs(case["loss"]):
+            return print(f"does not do the same work: {case['name']} gives {loss}, must be {case['loss']}", flush=True)
+    if not checked:
+        print(f"{args.child}: golden cases, numpy or safetensors are missing: the same work was not checked", file=sys.stderr)
+    try:
+        clock = Clock(peer.modes()[mode](), args.seconds)
+    except Exception as e:  # a mode that this version cannot do is a line, not the end
+        return print(f"does not run here: {(str(e).splitlines() or [type(e).__name__])[0][:200]}", flush=True)
+    print("ready", peer.version, flush=True)
+    for _ in sys.stdin:
+        print(clock.repeat(), flush=True)
 
 
 if __name__ == "__main__":
