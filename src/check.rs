@@ -34,16 +34,16 @@ impl Line {
 }
 
 /// What an operation runs, what it reads and what it writes.
-struct Item<'a> {
-    name: String,
-    inputs: Vec<View>,
-    outputs: Vec<View>,
+pub(crate) struct Item<'a> {
+    pub name: String,
+    pub inputs: Vec<View>,
+    pub outputs: Vec<View>,
     /// Whether it holds matrix products, which round their operands in tf32 and bf16.
     products: bool,
-    run: Work<'a>,
+    pub run: Work<'a>,
 }
 
-type Work<'a> = Box<dyn Fn(&mut dyn Backend) -> Result<()> + 'a>;
+pub(crate) type Work<'a> = Box<dyn Fn(&mut dyn Backend) -> Result<()> + 'a>;
 
 /// What is checked: a model, its batch, how it is updated and fed.
 pub struct Subject {
@@ -188,7 +188,7 @@ fn time(item: &Item, b: &mut dyn Backend) -> Result<f64> {
 }
 
 /// The operations of a step, one by one.
-fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<Item<'a>> {
+pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<Item<'a>> {
     let tape: &Tape = &network.tape;
     let layout = &tape.layout;
     let d = |v| layout.d(v);
@@ -276,7 +276,7 @@ fn learned(variance: LogVariance) -> Vec<View> {
 }
 
 /// Bytes without a pattern.
-fn data(rows: usize, cols: usize) -> Dataset {
+pub(crate) fn data(rows: usize, cols: usize) -> Dataset {
     let byte = |i: usize| ((i as u32).wrapping_mul(2654435761) >> 24) as u8;
     let values = Values::Bytes((0..rows * cols).map(byte).collect());
     Dataset { name: "bytes".into(), cols, values, labels: None, shape: None }

@@ -200,6 +200,27 @@ impl Model {
     }
 }
 
+impl Model {
+    /// # Errors
+    /// A batch that cannot be.
+    pub fn check_batch(&self, batch: usize) -> Result<()> {
+        if batch == 0 {
+            return Err(Error::request("batch 0: must be at least 1; pass --batch 100"));
+        }
+        // A row of the decoder is one of the batch's examples times samples; positions in it are 32-bit numbers.
+        let widest = self.hidden.iter().copied().chain([2 * self.input, 2 * self.latent]).max();
+        let elements = batch.saturating_mul(self.samples).saturating_mul(widest.unwrap_or(1));
+        match elements > 1 << 31 {
+            true => Err(Error::request(format!(
+                "batch {batch} × samples {}: a layer would hold {elements} numbers, at most 2147483648 are possible; \
+                 pass a smaller --batch",
+                self.samples
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Which rule turns gradients into steps. As in PyTorch's `torch.optim`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -360,19 +381,9 @@ impl Run {
             0 => Err(Error::request(format!("{name} 0: must be at least 1; pass {example}"))),
             _ => Ok(()),
         };
-        at_least_one("batch", t.batch, "--batch 100")?;
         at_least_one("steps", t.steps as usize, "--steps 1000 or --epochs 10")?;
         at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
-        // A row of the decoder is one of the batch's examples times samples; positions in it are 32-bit numbers.
-        let widest = self.model.hidden.iter().copied().chain([2 * self.model.input, 2 * self.model.latent]).max();
-        let elements = t.batch.saturating_mul(self.model.samples).saturating_mul(widest.unwrap_or(1));
-        if elements > 1 << 31 {
-            let (batch, samples) = (t.batch, self.model.samples);
-            return Err(Error::request(format!(
-                "batch {batch} × samples {samples}: a layer would hold {elements} numbers, at most 2147483648 are \
-                 possible; pass a smaller --batch"
-            )));
-        }
+        self.model.check_batch(t.batch)?;
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

@@ -194,6 +194,14 @@ API cuMemcpyDtoHAsync_v2(void* dst, uintptr_t src, size_t bytes, Stream* stream)
         return memcpy(dst, (void*)src, bytes), Success;
     });
 }
+API cuMemcpyDtoDAsync_v2(uintptr_t dst, uintptr_t src, size_t bytes, Stream* stream) {
+    ENTER;
+    if (!allocated(dst, bytes) || !allocated(src, bytes)) return InvalidValue;
+    return enqueue(stream, [=]() -> int {
+        if (!allocated(dst, bytes) || !allocated(src, bytes)) return IllegalAddress;
+        return memcpy((void*)dst, (void*)src, bytes), Success;
+    });
+}
 API cuMemsetD8Async(uintptr_t dst, unsigned char value, size_t bytes, Stream* stream) {
     ENTER;
     if (!allocated(dst, bytes)) return InvalidValue;
@@ -223,6 +231,12 @@ API cuStreamEndCapture(Stream* s, Graph** graph) {
     return told ? told : CaptureInvalidated;
 }
 API cuGraphInstantiateWithFlags(Graph** exec, Graph* g, size_t) { ENTER; *exec = new Graph(*g); return Success; }
+API cuGraphGetNodes(Graph* graph, void** nodes, size_t* count) {
+    ENTER;
+    if (nodes) return InvalidValue;  // counted only
+    *count = graph->work.size();
+    return Success;
+}
 API cuGraphUpload(Graph*, Stream*) { ENTER; return Success; }
 API cuGraphLaunch(Graph* exec, Stream* s) {
     ENTER;

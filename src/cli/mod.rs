@@ -8,6 +8,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+mod bench;
 mod check;
 mod decode;
 mod encode;
@@ -50,6 +51,7 @@ enum Command {
     Decode(decode::DecodeArgs),
     Grad(grad::GradArgs),
     Check(check::CheckArgs),
+    Bench(bench::BenchArgs),
     Info(info::InfoArgs),
 }
 
@@ -170,6 +172,7 @@ pub fn main() -> u8 {
         Command::Decode(args) => decode::run(&args),
         Command::Grad(args) => grad::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Info(args) => info::run(&args),
     };
     match done {

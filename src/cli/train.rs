@@ -67,37 +67,37 @@ struct DataArgs {
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
     log_every: u32,
     /// Goes on with the run in DIR, exactly as if it had never stopped
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "ModelArgs")]
     resume: Option<PathBuf>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
-struct ModelArgs {
+pub(crate) struct ModelArgs {
     /// Widths of the encoder's hidden layers, as 500 or 200,200; none: a linear model. The decoder mirrors them
-    #[arg(long, value_name = "WIDTHS", default_value = "500", conflicts_with = "resume")]
+    #[arg(long, value_name = "WIDTHS", default_value = "500")]
     hidden: String,
     /// Latent dimensions
-    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "resume")]
+    #[arg(long, value_name = "N", default_value_t = 20)]
     latent: usize,
     /// tanh, relu, softplus, gelu or sigmoid
-    #[arg(long, value_enum, default_value = "relu", hide_possible_values = true, conflicts_with = "resume")]
+    #[arg(long, value_enum, default_value = "relu", hide_possible_values = true)]
     activation: Activation,
     /// p(x|z): bernoulli or gaussian
-    #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true, conflicts_with = "resume")]
+    #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true)]
     likelihood: Likelihood,
     /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head)
-    #[arg(long, value_enum, default_value = "fixed", hide_possible_values = true, conflicts_with = "resume")]
+    #[arg(long, value_enum, default_value = "fixed", hide_possible_values = true)]
     variance: Variance,
     /// The standard deviation of a fixed variance
-    #[arg(long, value_name = "S", default_value_t = 1.0, conflicts_with = "resume")]
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
     sigma: f64,
     /// Of a gaussian: identity or sigmoid
-    #[arg(long, value_enum, default_value = "identity", hide_possible_values = true, conflicts_with = "resume")]
+    #[arg(long, value_enum, default_value = "identity", hide_possible_values = true)]
     mean: Mean,
     /// Initial weights: glorot, torch or normal:SIGMA
-    #[arg(long, default_value = "glorot", conflicts_with = "resume")]
-    init: Init,
+    #[arg(long, default_value = "glorot")]
+    pub(super) init: Init,
 }
 
 #[derive(Args)]
@@ -179,23 +179,30 @@ fn widths(s: &str) -> Result<Vec<usize>> {
     }
 }
 
+impl ModelArgs {
+    /// For examples of so many numbers, with the plain elbo and one sample.
+    pub(super) fn model(&self, input: usize) -> Result<Model> {
+        Ok(Model {
+            activation: self.activation,
+            likelihood: self.likelihood,
+            variance: self.variance,
+            sigma: self.sigma,
+            mean: self.mean,
+            ..Model::new(input, &widths(&self.hidden)?, self.latent)
+        })
+    }
+}
+
 impl TrainArgs {
     /// The configuration for data that was read.
     fn run(&self, data: &Dataset, valid: Option<String>) -> Result<Run> {
         let (m, t) = (&self.model, &self.training);
         let model = Model {
-            input: data.cols,
-            hidden: widths(&m.hidden)?,
-            latent: m.latent,
-            activation: m.activation,
-            likelihood: m.likelihood,
-            variance: m.variance,
-            sigma: m.sigma,
-            mean: m.mean,
             objective: t.objective,
             samples: t.samples,
             beta: t.beta,
             free_bits: t.free_bits,
+            ..m.model(data.cols)?
         };
         let defaults = Optimizer::new(t.optimizer);
         let optimizer = Optimizer {

@@ -108,4 +108,8 @@ pub trait Driver {
     fn replay(&mut self, times: usize) -> Result<()>;
     /// Forgets what was captured.
     fn forget(&mut self);
+    /// How many launches, copies and the like one replay is.
+    fn captured(&self) -> Result<usize>;
+    /// Copies `len` elements from `src` to `dst`.
+    fn copy(&mut self, dst: usize, src: usize, len: usize) -> Result<()>;
 }

@@ -96,4 +96,27 @@ pub trait Backend {
 
     /// One step of the optimiser on all parameters, unless the loss of this step was not finite.
     fn update(&mut self, layout: &Layout, optimizer: &Optimizer) -> Result<()>;
+
+    /// What is measured: nothing, unless a device says otherwise.
+    fn gauge(&mut self) -> Option<&mut dyn Gauge> {
+        None
+    }
+}
+
+/// Operations, one after the other, that neither read nor write on the host.
+pub type Work<'a> = dyn Fn(&mut dyn Backend) -> Result<()> + 'a;
+
+/// What a device offers to whoever measures it.
+pub trait Gauge {
+    /// How a step of training runs, in a word: one operation after the other (`tape`), or as a captured `graph`.
+    fn plan(&self) -> &'static str;
+    /// Launches in a step of training, once one was captured. None: on this device nothing is launched.
+    fn launches_per_step(&self) -> Result<Option<usize>>;
+    /// Microseconds for `work` once, the mean of `times` without a pause between them, as a step would run it: captured
+    /// where a step is. What was captured before is forgotten.
+    fn time(&mut self, times: usize, work: &Work) -> Result<f64>;
+    /// dst = src, padding included.
+    fn copy(&mut self, dst: View, src: View) -> Result<()>;
+    /// Microseconds for a launch that does nothing, among `launches` of them. None: on this device nothing is launched.
+    fn idle_launch(&mut self, launches: usize) -> Result<Option<f64>>;
 }

@@ -47,6 +47,7 @@ impl Memory {
 enum Work {
     Launch(&'static str, Grid, Vec<Arg>),
     Product(Product),
+    Copy(usize, usize, usize),
 }
 
 /// Which matrix products it offers.
@@ -103,6 +104,10 @@ impl Emulator {
             Work::Launch(kernel, grid, args) => self.run_kernel(kernel, *grid, args),
             Work::Product(product) => {
                 self.run_product(product);
+                Ok(())
+            }
+            &Work::Copy(dst, src, len) => {
+                self.memory.floats().copy_within(src..src + len, dst);
                 Ok(())
             }
         }
@@ -253,5 +258,11 @@ impl Driver for Emulator {
     }
     fn forget(&mut self) {
         self.graph = None;
+    }
+    fn captured(&self) -> Result<usize> {
+        Ok(self.graph.as_ref().expect("a step was captured").len())
+    }
+    fn copy(&mut self, dst: usize, src: usize, len: usize) -> Result<()> {
+        self.enqueue(Work::Copy(dst, src, len))
     }
 }

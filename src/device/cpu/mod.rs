@@ -3,7 +3,7 @@
 //!
 //! All cores work, on rows or columns that no other touches, and every sum has one fixed order: the result has the same
 //! bits with one thread and with many. Rows beyond `step.rows` are left alone.
-use super::{Backend, Real, vectorise};
+use super::{Backend, Gauge, Real, Work, vectorise};
 use crate::arena::{Layout, RING, View};
 use crate::config::{Activation, Binarize, Optimizer};
 use crate::data::Dataset;
@@ -11,6 +11,7 @@ use crate::step::Step;
 use crate::tape::{Decoded, Goal, Order, Tape};
 use crate::{Error, Result};
 use std::sync::Arc;
+use std::time::Instant;
 
 mod bound;
 mod gather;
@@ -243,5 +244,34 @@ impl<T: Real> Backend for Cpu<T> {
             optimizer::step(self, layout, optimizer);
         }
         Ok(())
+    }
+
+    fn gauge(&mut self) -> Option<&mut dyn Gauge> {
+        Some(self)
+    }
+}
+
+impl<T: Real> Gauge for Cpu<T> {
+    fn plan(&self) -> &'static str {
+        "tape"
+    }
+    fn launches_per_step(&self) -> Result<Option<usize>> {
+        Ok(None)
+    }
+    fn time(&mut self, times: usize, work: &Work) -> Result<f64> {
+        work(self)?; // brings in the memory
+        let clock = Instant::now();
+        (0..times).try_for_each(|_| work(self))?;
+        Ok(clock.elapsed().as_secs_f64() * 1e6 / times as f64)
+    }
+    fn copy(&mut self, dst: View, src: View) -> Result<()> {
+        let (rows, width) = (src.rows, src.stride);
+        let [dst, src] = self.split([dst, src]);
+        let copy = |_: usize, [dst, src]: [&mut [T]; 2]| dst.copy_from_slice(src);
+        each_rows(rows, [(dst, width), (src, width)], copy);
+        Ok(())
+    }
+    fn idle_launch(&mut self, _: usize) -> Result<Option<f64>> {
+        Ok(None)
     }
 }

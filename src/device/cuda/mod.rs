@@ -7,7 +7,7 @@ use super::kernels::{IMAGE, NAMES};
 use crate::arena::{Layout, View};
 use crate::{Error, Result};
 use blas::{Addresses, Blas};
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaStream, DriverError, result};
 use cudarc::nvrtc::Ptx;
 use detect::Device;
@@ -293,6 +293,23 @@ impl Driver for Cuda {
 
     fn forget(&mut self) {
         self.graph = None; // replays in flight finish: the driver keeps what they need
+    }
+
+    fn captured(&self) -> Result<usize> {
+        let graph = self.graph.as_ref().ok_or_else(|| Error::failed("nothing was captured"))?;
+        let mut nodes = 0;
+        // SAFETY: the graph is alive. Without room for them, the nodes are only counted.
+        let counted = unsafe { sys::cuGraphGetNodes(graph.cu_graph(), ptr::null_mut(), &mut nodes) }.result();
+        counted.map(|()| nodes).map_err(|e| because("cannot count what was captured", e))
+    }
+
+    fn copy(&mut self, dst: usize, src: usize, len: usize) -> Result<()> {
+        let (dst, src) = (4 * dst..4 * (dst + len), 4 * src..4 * (src + len));
+        assert!(dst.end <= src.start || src.end <= dst.start, "bytes {src:?} copied to {dst:?}");
+        let (dst, bytes, src) = (self.arena.at(dst.clone()), dst.len(), self.arena.at(src));
+        // SAFETY: `Memory::at` checked both ranges, which do not overlap; the stream is of the same context.
+        unsafe { result::memcpy_dtod_async(dst, src, bytes, self.stream.cu_stream()) }
+            .map_err(|e| because("cannot copy", e))
     }
 }
 

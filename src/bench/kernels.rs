@@ -1,0 +1,51 @@
+//! The operations of a step, one by one, each as a step would run it and beside a copy of as many bytes.
+use super::probe::{Probes, means};
+use super::{Case, Protocol, Running, quantile};
+use crate::check;
+use crate::config::Numbers;
+use crate::step::Step;
+use crate::{Result, device::Backend};
+
+/// One operation, measured.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub op: String,
+    pub us: f64,
+    /// What it reads and writes, once each.
+    pub bytes: f64,
+    /// What a copy of as many bytes takes, launched as it is, in microseconds.
+    pub copy_us: f64,
+}
+
+impl Line {
+    pub fn gb_per_s(&self) -> f64 {
+        self.bytes / self.us / 1e3
+    }
+}
+
+/// Times all operations of one case, in the order in which a step runs them.
+///
+/// # Errors
+/// Those of the device.
+pub fn run(case: &Case, protocol: Protocol, probes: &mut Probes) -> Result<Vec<Line>> {
+    case.model.check()?;
+    let mut running = Running::open(case, protocol)?;
+    running.train(1)?; // fills the memory with what a step leaves there
+    running.backend.set_step(&Step { lr: case.optimizer.lr, ..Step::batch(protocol.seed, case.batch) })?;
+    let Running { network, mut backend, .. } = running;
+    let b: &mut dyn Backend = &mut *backend;
+    let width = if case.device.numbers == Numbers::F64 { 8.0 } else { 4.0 };
+    let launch = probes.launch(&case.device)?.unwrap_or(0.0);
+    let mut lines = vec![];
+    for item in check::items(&network, &case.optimizer) {
+        let us = quantile(&means(b, 2e3, &*item.run)?, 0.5);
+        let elements: usize = item.inputs.iter().chain(&item.outputs).map(|v| v.elements()).sum();
+        lines.push((item.name, us, width * elements as f64));
+    }
+    drop(backend);
+    let line = |(op, us, bytes)| {
+        let rate = probes.copy(&case.device, bytes)?;
+        Ok(Line { op, us, bytes, copy_us: launch + bytes / rate * 1e6 })
+    };
+    lines.into_iter().map(line).collect()
+}
