@@ -430,7 +430,9 @@ def child(args):
     for case in filter(None, (golden(folder / f"{n}.safetensors") for n in ("elbo_bernoulli_relu", "iwae_k5_deep"))):
         loss = peer.case_loss(case)
         checked += 1
-        if not abs(loss - case["loss"]) <= 1e-5 * abs(case["loss"]):
+        # What the operands of a product keep: 24, 11 and 8 bits.
+        tolerance = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 1e-2}[args.precision]
+        if not abs(loss - case["loss"]) <= tolerance * abs(case["loss"]):
             return print(f"does not do the same work: {case['name']} gives {loss}, must be {case['loss']}", flush=True)
     if not checked:
         print(f"{args.child}: golden cases, numpy or safetensors are missing: the same work was not checked", file=sys.stderr)
