@@ -153,11 +153,14 @@ impl<T: Real> Backend for Cpu<T> {
     fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()> {
         assert!(steps.len() <= RING, "{} steps at once; the ring holds {RING}", steps.len());
         self.halted = false;
-        for step in steps {
-            self.set_step(step)?;
-            tape.step(self, optimizer)?;
-        }
-        Ok(())
+        // On a thread of the pool: from outside, each of a step's many parallel loops would be handed over to it.
+        rayon::scope(|_| {
+            for step in steps {
+                self.set_step(step)?;
+                tape.step(self, optimizer)?;
+            }
+            Ok(())
+        })
     }
 
     fn gather(&mut self, x: View, order: Order, binarize: Binarize) -> Result<()> {
