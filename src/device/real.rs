@@ -72,6 +72,11 @@ pub trait Real:
     fn sin_cos_turns(self) -> (Self, Self);
     fn is_finite(self) -> bool;
 
+    /// 1 / x of a positive, normal x below 2¹²⁶.
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        Self::of(1.0) / self
+    }
     /// 1 / (1 + exp(−x)), without overflow on either side.
     #[inline(always)]
     fn sigmoid(self) -> Self {
@@ -249,6 +254,16 @@ impl Real for f32 {
     fn is_finite(self) -> bool {
         f32::is_finite(self)
     }
+    /// Newton's iteration r += r (1 − x r), from a guess with the exponent negated that is within 12.5 %. A division
+    /// of 16 numbers keeps the one unit that has it busy for 16 cycles.
+    #[inline(always)]
+    fn reciprocal(self) -> f32 {
+        let mut r = f32::from_bits(0x7EF311C7u32.wrapping_sub(self.to_bits()));
+        for _ in 0..3 {
+            r = f32::mul_add(r, f32::mul_add(-self, r, 1.0), r);
+        }
+        r
+    }
 }
 
 #[cfg(test)]
@@ -284,6 +299,8 @@ mod tests {
         check("ln", worst(1.1, 1e6, Real::ln, f64::ln), 2e-7);
         check("ln_1p", worst(0.0, 1.0, Real::ln_1p_unit, f64::ln_1p), 2e-7);
         check("ln_1p", worst(0.0, 1e-5, Real::ln_1p_unit, f64::ln_1p), 2e-7);
+        check("reciprocal", worst(1e-8, 1e-6, Real::reciprocal, |x| 1.0 / x), 2e-7);
+        check("reciprocal", worst(1e-3, 1e3, Real::reciprocal, |x| 1.0 / x), 2e-7);
         check("tanh", worst(-12.0, 12.0, Real::tanh, f64::tanh), 3e-7);
         check("tanh", worst(-1e-2, 1e-2, Real::tanh, f64::tanh), 3e-7);
         check("sigmoid", worst(-80.0, 80.0, Real::sigmoid, |x| 1.0 / (1.0 + (-x).exp())), 3e-7);

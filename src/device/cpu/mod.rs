@@ -22,9 +22,14 @@ mod optimizer;
 pub(crate) mod product;
 mod reparam;
 
+/// Bytes.
+const CACHE_LINE: usize = 64;
+
 /// The CPU as a [`Backend`].
 pub struct Cpu<T: Real> {
     memory: Vec<T>,
+    /// Where in it the arena begins: at the beginning of a cache line, which no vector of a view then straddles.
+    start: usize,
     data: Option<Arc<Dataset>>,
     step: Step,
     /// The examples of a full batch.
@@ -35,8 +40,10 @@ pub struct Cpu<T: Real> {
 
 impl<T: Real> Cpu<T> {
     pub fn new(layout: &Layout, batch: usize) -> Self {
-        let memory = vec![T::of(0.0); layout.total()];
-        Cpu { memory, data: None, step: Step::batch(0, batch), batch, halted: false }
+        let memory = vec![T::of(0.0); layout.total() + CACHE_LINE];
+        // A buffer that cannot be aligned, which only Miri has, still works.
+        let start = memory.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE);
+        Cpu { memory, start, data: None, step: Step::batch(0, batch), batch, halted: false }
     }
 
     /// The rows that count of a view with one or several rows per example.
@@ -46,7 +53,7 @@ impl<T: Real> Cpu<T> {
 
     /// The views as slices, rows with their padding, all mutable: the first few are what an operation writes.
     fn split<const N: usize>(&mut self, views: [View; N]) -> [&mut [T]; N] {
-        match self.memory.get_disjoint_mut(views.map(View::padded)) {
+        match self.memory[self.start..].get_disjoint_mut(views.map(View::padded)) {
             Ok(slices) => slices,
             Err(e) => panic!("an operation got views that overlap or leave the arena ({e}): {views:?}"),
         }
@@ -133,13 +140,13 @@ impl<T: Real> Backend for Cpu<T> {
     fn write(&mut self, dst: View, src: &[f64]) -> Result<()> {
         assert_eq!(src.len(), dst.elements(), "{} numbers for {dst:?}", src.len());
         for (row, src) in src.chunks(dst.cols.max(1)).enumerate() {
-            let at = dst.at(row, 0);
+            let at = self.start + dst.at(row, 0);
             self.memory[at..at + dst.cols].iter_mut().zip(src).for_each(|(d, &s)| *d = T::of(s));
         }
         Ok(())
     }
     fn read(&mut self, src: View) -> Result<Vec<f64>> {
-        let row = |row| &self.memory[src.at(row, 0)..src.at(row, src.cols)];
+        let row = |row| &self.memory[self.start..][src.at(row, 0)..src.at(row, src.cols)];
         Ok((0..src.rows).flat_map(row).map(|x| x.to_f64()).collect())
     }
     fn load(&mut self, data: &Arc<Dataset>) -> Result<()> {
@@ -154,11 +161,14 @@ impl<T: Real> Backend for Cpu<T> {
     fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()> {
         assert!(steps.len() <= RING, "{} steps at once; the ring holds {RING}", steps.len());
         self.halted = false;
-        for step in steps {
-            self.set_step(step)?;
-            tape.step(self, optimizer)?;
-        }
-        Ok(())
+        // On a thread of the pool: from outside, each of a step's many parallel loops would be handed over to it.
+        rayon::scope(|_| {
+            for step in steps {
+                self.set_step(step)?;
+                tape.step(self, optimizer)?;
+            }
+            Ok(())
+        })
     }
 
     fn gather(&mut self, x: View, order: Order, binarize: Binarize) -> Result<()> {

@@ -79,7 +79,7 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
                             let g = g[i] * clip + decay * w[i];
                             m[i] = beta1 * m[i] + rest1 * g;
                             v[i] = beta2 * v[i] + rest2 * g * g;
-                            w[i] = w[i] * shrink - rate * m[i] / (v[i].sqrt() * root + eps);
+                            w[i] = w[i] * shrink - rate * m[i] * (v[i].sqrt() * root + eps).reciprocal();
                         }
                     }
                 }
