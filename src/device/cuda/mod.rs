@@ -49,7 +49,7 @@ struct Data {
 pub struct Cuda {
     graph: Option<CudaGraph>,
     capturing: bool,
-    /// None: no product is to be had, and our own kernel multiplies.
+    /// None: no product is to be had, and our own kernels multiply.
     blas: Option<Blas>,
     data: Option<Data>,
     plan: Memory,
@@ -232,6 +232,10 @@ impl Driver for Cuda {
         launched.map_err(|e| because(format_args!("cannot launch {kernel}"), e))
     }
 
+    fn offers(&self, product: &Product) -> bool {
+        self.blas.is_some() && shape::large(product)
+    }
+
     fn product(&mut self, product: &Product) -> Result<bool> {
         if product.c.elements() == 0 {
             return Ok(true);
@@ -305,7 +309,7 @@ impl Drop for Cuda {
     }
 }
 
-/// A GPU on which our kernels run, and the cuBLAS for it, or why there is none: then our own, slower kernel multiplies.
+/// A GPU on which our kernels run, and the cuBLAS for it, or why there is none: then our own, slower kernels multiply.
 ///
 /// # Errors
 /// What is missing, and what would help.
