@@ -1,4 +1,5 @@
 // The bound on log p(x) of each example, what the loss takes from each sample, and the metrics of the step.
+#pragma once
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
@@ -16,10 +17,9 @@ __device__ __forceinline__ double log_weight(float nll, float ratio) { return -(
 // metrics[slot] = loss, nll, kl, and 0 where all three are finite; else 1, and the plan is halted.
 // loss = -mean bound; with free bits mean nll + beta sum_j max(free_bits, kl_dim[j]).
 // bound, kl: (rows, 1), weight, nll, ratio: (rows K, 1), kl_dim: (1, latent).  One block.
-extern "C" __global__ void __launch_bounds__(1024) bound(Out bound, Out weight, Out metrics, In nll, In kl, In kl_dim,
-                                                         In ratio, Plan* plan, int samples, int objective,
-                                                         float free_bits) {
-    __shared__ float scratch[32];
+__device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weight, const Out& metrics, const In& nll,
+                                               const In& kl, const In& kl_dim, const In& ratio, Plan* plan,
+                                               int samples, int objective, float free_bits, float* scratch) {
     const int rows = (int)plan->now.rows;
     const float beta = plan->now.beta, k_inverse = 1.0f / (float)samples, even = k_inverse / (float)rows;
     // A warp for each example, or a thread if it has one sample.
@@ -83,4 +83,11 @@ extern "C" __global__ void __launch_bounds__(1024) bound(Out bound, Out weight, 
         metrics(slot, 3) = finite ? 0.0f : 1.0f;
         if (!finite) plan->halted = 1;
     }
+}
+
+extern "C" __global__ void __launch_bounds__(512, 1) bound(Out bound, Out weight, Out metrics, In nll, In kl, In kl_dim,
+                                                         In ratio, Plan* plan, int samples, int objective,
+                                                         float free_bits) {
+    __shared__ float scratch[32];
+    bound_of_batch(bound, weight, metrics, nll, kl, kl_dim, ratio, plan, samples, objective, free_bits, scratch);
 }

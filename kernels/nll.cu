@@ -42,6 +42,28 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_backward(Out dout, O
     }
 }
 
+// Both at once, where the weight is known beforehand: 1 / (step.rows K), as `bound` has it.  A block for each row.
+extern "C" __global__ void __launch_bounds__(256) bernoulli_both(Out nll, Out dout, Out16 dout16, In out, In x,
+                                                                 const Step* step, int samples) {
+    __shared__ float scratch[32];
+    const int row = blockIdx.x, example = row / samples;
+    const float w = example < (int)step->rows ? 1.0f / (float)samples / (float)step->rows : 0.0f;
+    float sum = 0.0f;
+    for (int col = 4 * threadIdx.x; col < x.cols; col += 4 * blockDim.x) {
+        float4 l = load4(out, row, col), t = load4(x, example, col), d = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            if (col + i < x.cols) {
+                sum += bernoulli(component(l, i), component(t, i));
+                if (w > 0.0f) component(d, i) = w * (sigmoid(component(l, i)) - component(t, i));
+            }
+        store4(dout, row, col, d);
+        store4(dout16, row, col, d);
+    }
+    sum = block_sum(sum, scratch);
+    if (threadIdx.x == 0) nll(row, 0) = sum;
+}
+
 // The log-variance of element (row, col): none (then `fixed` holds), one, one a column, or one an element.
 struct LogVariance {
     In learned;

@@ -87,16 +87,47 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor_wide(Out 
                                         Finish{c, c16, pre, bias, out, f});
 }
 
-// dw = dy^T x, and dbias[j] = sum_row dy[row, j] where it has rows: the blocks of the first columns have read all of dy.
-// dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in). A block for each 64 x 64 of dw.
-extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw, Out dbias, In dy, In x, int half) {
-    __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
-    FullTile<true, false, 2, 4>::run(shared, dy, x, blockIdx.y, blockIdx.x, dbias,
-                                     Finish{dw, Out16{}, Out{}, In{}, In{}, Identity});
+// dw = dy^T x, and dbias[j] = sum_row dy[row, j]: the blocks of the first columns have read all of dy. Up to four layers
+// in one launch, for none waits for another; a layer that is not there has no rows.
+// dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in). A block for each 64 x 64 of each dw, in their order.
+struct Layer {
+    Out dw, dbias;
+    In dy, x;
+    int row, col;  // of the block's tile
+    __device__ __forceinline__ int across() const { return (dw.cols + 63) / 64; }
+    __device__ __forceinline__ int blocks() const { return (dw.rows + 63) / 64 * across(); }
+};
+
+__device__ __forceinline__ Layer layer_of(int block, const Layer& a, const Layer& b, const Layer& c, const Layer& d) {
+    Layer layer = a;
+    if (block >= layer.blocks()) {
+        block -= layer.blocks(), layer = b;
+        if (block >= layer.blocks()) {
+            block -= layer.blocks(), layer = c;
+            if (block >= layer.blocks()) block -= layer.blocks(), layer = d;
+        }
+    }
+    layer.row = block / layer.across(), layer.col = block % layer.across();
+    return layer;
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_tn_tensor(Out dw, Out dbias, In dy, In x, int half) {
+extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1, Out dbias1,
+                                                                In dy1, In x1, Out dw2, Out dbias2, In dy2, In x2,
+                                                                Out dw3, Out dbias3, In dy3, In x3, int half) {
+    __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
+    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
+                                 {dw3, dbias3, dy3, x3});
+    FullTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
+                                     Finish{layer.dw, Out16{}, Out{}, In{}, In{}, Identity});
+}
+
+extern "C" __global__ void __launch_bounds__(512, 1) product_tn_tensor(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
+                                                                       Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
+                                                                       In dy2, In x2, Out dw3, Out dbias3, In dy3,
+                                                                       In x3, int half) {
     __shared__ float4 shared[kSums];
-    TensorTile<true, false, 2, 4>::run(shared, dy, x, blockIdx.y, blockIdx.x, half, dbias,
-                                       Finish{dw, Out16{}, Out{}, In{}, In{}, Identity});
+    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
+                                 {dw3, dbias3, dy3, x3});
+    TensorTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, half, layer.dbias,
+                                       Finish{layer.dw, Out16{}, Out{}, In{}, In{}, Identity});
 }

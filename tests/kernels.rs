@@ -644,7 +644,14 @@ fn products_match((m, n, k): (usize, usize, usize), p: Precision, wide: bool, re
     // the slope at x, as if a nonlinearity had made it
     nn(&mut e, grid(dx, wide), Out(dx), Out16(none), Out(none), whole(dy), whole(w), In(none), In(x), number, half)
         .unwrap();
-    tn(&mut e, grid(dw, true), Out(dw), Out(dbias), whole(dy), whole(x), half).unwrap();
+    let tiles = Grid { blocks: [(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads: 512 };
+    let (no, nothing) = (Out(none), In(none));
+    let (o, i) = ((Out(dw), Out(dbias)), (whole(dy), whole(x)));
+    tn(
+        &mut e, tiles, o.0, o.1, i.0, i.1, no, no, nothing, nothing, no, no, nothing, nothing, no, no, nothing,
+        nothing, half,
+    )
+    .unwrap();
 
     let r = |x: f64| rounded(x, p);
     let dot = |a: &dyn Fn(usize) -> f64, b: &dyn Fn(usize) -> f64, depth| -> f64 {
@@ -691,6 +698,43 @@ fn products_match((m, n, k): (usize, usize, usize), p: Precision, wide: bool, re
     }
 }
 
+/// The tape's operations one by one, as `check` runs them, and merged, as `train` does.
+fn one_by_one_and_merged(setting: &Setting) -> BTreeSet<&'static str> {
+    let network = setting.network();
+    let (mut one_by_one, mut merged) = (setting.gpu(&network, false), setting.gpu(&network, true));
+    let step = setting.steps()[2];
+    setting.fill(&network, &mut one_by_one);
+    setting.fill(&network, &mut merged);
+    one_by_one.set_step(&step).unwrap();
+    network.tape.step(&mut one_by_one, &setting.optimizer).unwrap();
+    merged.train(&network.tape, &setting.optimizer, &[step]).unwrap();
+    let layout = network.layout();
+    let mut views = vec![layout.params(), layout.d(layout.params()), layout.metrics()];
+    views.extend(network.activations.iter().map(|(_, v)| *v));
+    views.extend([network.head, network.z, network.decoded.out].map(|v| layout.d(v)));
+    for v in views {
+        let [got, want] = [&mut merged, &mut one_by_one].map(|gpu| gpu.read(v).unwrap());
+        compare(&format!("{v:?} of {setting:?}"), &got, &want, 1e-5); // sums of a hundred terms, in another order
+    }
+    one_by_one.driver.launched.append(&mut merged.driver.launched);
+    one_by_one.driver.launched.clone()
+}
+
+#[test]
+fn merged_operations_give_the_numbers_of_each_by_itself() {
+    for library in [Library::Plain, Library::Missing] {
+        for objective in [Objective::Elbo, Objective::ElboMc, Objective::Iwae] {
+            for activation in [Activation::Tanh, Activation::Gelu] {
+                for (likelihood, variance, mean) in likelihoods() {
+                    let model =
+                        Model { objective, likelihood, variance, mean, samples: 2, ..Model::new(17, &[9, 6], 3) };
+                    one_by_one_and_merged(&Setting { library, ..Setting::new(Model { activation, ..model }) });
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_kernel_is_launched_by_a_test() {
     let mut launched = BTreeSet::new();
@@ -704,6 +748,7 @@ fn every_kernel_is_launched_by_a_test() {
         let optimizer = Optimizer { eps: 0.1, ..optimizer };
         launch(Setting { optimizer, ..Setting::new(Model::new(3, &[2], 1)) });
     }
+    launched.append(&mut one_by_one_and_merged(&Setting::new(Model::new(3, &[2], 1))));
     // by `a_cast_rounds_to_the_nearest_bf16` and `our_own_products_match_in_every_layout_and_precision`
     launched.insert("cast");
     launched.extend(kernels::NAMES.iter().filter(|name| name.starts_with("product_")));

@@ -143,7 +143,10 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                     let whole = |f: Factor| In(View { cols: f.view().stride, ..f.view() });
                     let (a_in, b_in, bias, pre) = (whole(a), whole(b), In(none), Out(none));
                     match (a, b) {
-                        (Factor::T(_), _) => kernels::product_tn(cuda, grid(64, 64), c, pre, a_in, b_in, 0)?,
+                        (Factor::T(_), _) => {
+                            let (o, i, line) = (pre, bias, Grid { blocks: [1, 1], threads: 512 });
+                            kernels::product_tn(cuda, line, c, o, a_in, b_in, o, o, i, i, o, o, i, i, o, o, i, i, 0)?
+                        }
                         (_, Factor::T(_)) => {
                             kernels::product_nt(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?
                         }

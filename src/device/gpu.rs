@@ -26,14 +26,14 @@ pub struct Gpu<D> {
 }
 
 /// An operand that a kernel is not given.
-const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
+pub(super) const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
 /// Blocks that fill any GPU of today several times over; kernels walk over the rest.
 const MANY: usize = 2048;
 /// From so many blocks on, products take large tiles: they keep a GPU of today busy, and read less.
 const WIDE: u32 = 96;
 
 impl Grid {
-    fn line(blocks: usize, threads: u32) -> Grid {
+    pub(super) fn line(blocks: usize, threads: u32) -> Grid {
         Grid { blocks: [blocks as u32, 1], threads }
     }
     /// For kernels that walk over `Quads` of `v`.
@@ -41,7 +41,7 @@ impl Grid {
         Grid::line((v.rows * v.cols.div_ceil(4)).div_ceil(256).clamp(1, MANY), 256)
     }
     /// A block for each 8 columns of `v`.
-    fn columns(v: View) -> Grid {
+    pub(super) fn columns(v: View) -> Grid {
         Grid::line(v.cols.div_ceil(8), 256)
     }
     /// For a product of our own: a block for each 32 × 16 of c, or, where that makes enough blocks, for each 64 × 64.
@@ -54,13 +54,13 @@ impl Grid {
         }
     }
     /// A block for each of `rows` rows, of as many threads as `items` per row need.
-    fn rows(rows: usize, items: usize) -> Grid {
+    pub(super) fn rows(rows: usize, items: usize) -> Grid {
         Grid::line(rows, items.next_multiple_of(32).clamp(32, 256) as u32)
     }
 }
 
 /// As kernels/activation.cuh numbers them.
-fn activation(f: Option<Activation>) -> i32 {
+pub(super) fn activation(f: Option<Activation>) -> i32 {
     match f {
         None => 0,
         Some(Activation::Tanh) => 1,
@@ -95,7 +95,7 @@ impl Gaussian {
 
 /// What our own product does with its sums.
 #[derive(Clone, Copy)]
-enum Finish {
+pub(super) enum Finish {
     None,
     /// y = f(sum + bias), and `pre` what went into f.
     Activation {
@@ -104,7 +104,6 @@ enum Finish {
         f: Option<Activation>,
     },
     /// dx f'(x), from x = `out`, the nonlinearity's output; of gelu, its input.
-    #[allow(dead_code)]
     Slope {
         out: View,
         f: Option<Activation>,
@@ -112,7 +111,7 @@ enum Finish {
 }
 
 /// With its padding, which is zero: our products read whole quads.
-fn whole(v: View) -> View {
+pub(super) fn whole(v: View) -> View {
     debug_assert!(v.offset.is_multiple_of(ALIGN) && v.stride == v.cols.next_multiple_of(ALIGN), "{v:?} is a part");
     View { cols: v.stride, ..v }
 }
@@ -123,16 +122,19 @@ impl<D: Driver> Gpu<D> {
     }
 
     /// Where a kernel leaves a copy of `v` in bf16: nowhere, in the other precisions.
-    fn copy16(&self, v: View) -> Out16 {
+    pub(super) fn copy16(&self, v: View) -> Out16 {
         Out16(if self.driver.precision() == Precision::Bf16 { v } else { NONE })
     }
+    pub(super) fn is_fresh(&self, v: View) -> bool {
+        self.fresh.contains(&v)
+    }
     /// `v` has new values.
-    fn changed(&mut self, v: View) {
+    pub(super) fn changed(&mut self, v: View) {
         let v = v.padded();
         self.fresh.retain(|f| f.padded().end <= v.start || v.end <= f.padded().start);
     }
     /// `v` has new values, and a kernel left their copy in bf16.
-    fn copied(&mut self, v: View) {
+    pub(super) fn copied(&mut self, v: View) {
         self.changed(v);
         if self.driver.precision() == Precision::Bf16 {
             self.fresh.push(v);
@@ -140,7 +142,7 @@ impl<D: Driver> Gpu<D> {
     }
 
     /// c = epilogue(a b) by the library. False where it does not offer that: then nothing was done.
-    fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
+    pub(super) fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
         let product = Product { c, a, b, epilogue };
         if !self.driver.offers(&product) {
             return Ok(false);
@@ -161,7 +163,7 @@ impl<D: Driver> Gpu<D> {
     }
 
     /// y = finish(a b), or finish(a bᵀ), by our own kernels.
-    fn own_product(&mut self, y: View, a: View, b: Factor, finish: Finish) -> Result<()> {
+    pub(super) fn own_product(&mut self, y: View, a: View, b: Factor, finish: Finish) -> Result<()> {
         let (bias, pre, out, f) = match finish {
             Finish::None => (NONE, NONE, NONE, None),
             Finish::Activation { bias, pre, f } => (bias, if pre == y { NONE } else { pre }, NONE, f),
@@ -188,7 +190,7 @@ impl<D: Driver> Gpu<D> {
     }
 
     /// Whether products are for the tensor cores, and whether in bf16.
-    fn tensor(&self) -> (bool, i32) {
+    pub(super) fn tensor(&self) -> (bool, i32) {
         let precision = self.driver.precision();
         (precision != Precision::Fp32, (precision == Precision::Bf16) as i32)
     }
@@ -197,7 +199,7 @@ impl<D: Driver> Gpu<D> {
     fn planned_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
         self.fresh.clear();
         kernels::step_next(&mut self.driver, Grid::line(1, 32))?;
-        tape.step(self, optimizer)
+        self.merged_step(tape, optimizer)
     }
 }
 
@@ -319,24 +321,9 @@ impl<D: Driver> Backend for Gpu<D> {
         w: View,
         f: Option<Activation>,
     ) -> Result<()> {
-        let product = Product { c: dw, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None };
-        let library = self.driver.offers(&product);
-        if library || f.is_some() {
-            let copy = f.is_some() || !self.fresh.contains(&dy);
-            let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
-            let source = In(if f == Some(Activation::Gelu) { a } else { y });
-            self.copied(dy);
-            let grid = Grid::columns(dy);
-            kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, activation(f))?;
-        }
-        if !library || !self.product(dw, product.a, product.b, Epilogue::None)? {
-            let (tensor, half) = self.tensor();
-            let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
-            let grid = Grid { blocks: [x.cols.div_ceil(64) as u32, dy.cols.div_ceil(64) as u32], threads: 512 };
-            let dbias = if library || f.is_some() { NONE } else { dbias };
-            kernel(&mut self.driver, grid, Out(dw), Out(dbias), In(whole(dy)), In(whole(x)), half)?;
-            self.changed(dw);
-        }
+        let mut later = vec![];
+        self.finish_gradient(&mut later, dw, dbias, dy, y, a, x, f)?;
+        self.gradients(&later)?;
         match dx {
             Some(dx) if self.product(dx, Factor::N(dy), Factor::N(w), Epilogue::None)? => Ok(()),
             Some(dx) => self.own_product(dx, dy, Factor::N(w), Finish::None),
@@ -483,7 +470,7 @@ impl<D: Driver> Backend for Gpu<D> {
             Objective::Iwae => 2,
         };
         // As many threads as there are samples, or warps as there are examples.
-        let threads = if samples == 1 { kl.rows } else { 32 * kl.rows }.next_multiple_of(32).min(1024);
+        let threads = if samples == 1 { kl.rows } else { 32 * kl.rows }.next_multiple_of(32).min(512);
         let (grid, d) = (Grid::line(1, threads as u32), &mut self.driver);
         let (nll, kl, kl_dim, ratio) = (In(nll), In(kl), In(kl_dim), In(ratio));
         let (bound, weight, metrics) = (Out(bound), Out(weight), Out(metrics));
