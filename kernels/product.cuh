@@ -152,6 +152,113 @@ struct FullTile {
     }
 };
 
+// c = a b^T in f32, 32 x 16 of it: a warp has 8 x 4, and its lanes share the depth, four numbers each, so that every load
+// is of 512 bytes in a row and no thread waits for another until the lanes add up. Shared memory would be slower: it
+// hands a processor 32 numbers a cycle, and 4 x 4 sums a thread ask for 64.
+struct LaneTile {
+    template <class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               const Finish& finish) {
+        float* sums = reinterpret_cast<float*>(shared);
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, row = warp / 4 * 8, col = warp % 4 * 4;
+        float sum[32] = {};
+        for (int k = 4 * lane; k < a.cols + 4 * lane; k += 128) {  // as often for each lane
+            float4 p[8], q[4];
+#pragma unroll
+            for (int i = 0; i < 8; ++i) p[i] = quad_of(a, 32 * block_row + row + i, k);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) q[j] = quad_of(b, 16 * block_col + col + j, k);
+#pragma unroll
+            for (int l = 0; l < 4; ++l)
+#pragma unroll
+                for (int i = 0; i < 8; ++i)
+#pragma unroll
+                    for (int j = 0; j < 4; ++j) sum[4 * i + j] += component(p[i], l) * component(q[j], l);
+        }
+        // Each time half of the sums go to the other half of the lanes; lane n is left with sum n.
+#pragma unroll
+        for (int half = 16; half > 0; half /= 2)
+#pragma unroll
+            for (int n = 0; n < half; ++n) {
+                const bool upper = lane & half;
+                const float mine = upper ? sum[n + half] : sum[n], theirs = upper ? sum[n] : sum[n + half];
+                sum[n] = mine + __shfl_xor_sync(0xffffffffu, theirs, half);
+            }
+        sums[(row + lane / 4) * kRow + col + lane % 4] = sum[0];
+        __syncthreads();
+        if (threadIdx.x < 128) {
+            const int r = threadIdx.x / 4, c = threadIdx.x % 4 * 4;
+            finish(32 * block_row + r, 16 * block_col + c, *reinterpret_cast<const float4*>(sums + r * kRow + c));
+        }
+    }
+};
+
+// c = a b, or a^T b, in f32, 8 WM x 64 of it: a lane has two columns of 8 rows, so that it reads b along the rows, and
+// of a what all lanes read. Warps beyond WM share the depth.
+template <bool TA, int WM>
+struct ColumnTile {
+    static constexpr int WK = kWarps / WM, BM = 8 * WM, kAhead = 2, kStride = 68;
+    static constexpr int kQuads = (WK * BM * kStride + WK * BM) / 4;
+
+    // `rows`, where it has rows: the sums of a over the depth, by the blocks of the first columns.
+    template <class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               const Out& rows, const Finish& finish) {
+        float *sums = reinterpret_cast<float*>(shared), *row_sums = sums + WK * BM * kStride;
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, share = warp / WM;
+        const int row0 = block_row * BM, row = row0 + warp % WM * 8, col0 = block_col * 64, col = col0 + 2 * lane;
+        const int units = ((TA ? a.rows : a.cols) + 3) / 4;
+        const bool counts = TA && rows.rows && block_col == 0;
+        float sum[8][2] = {}, row_sum[8] = {};
+        for (int first = share; first < units; first += kAhead * WK) {
+            float4 p[kAhead][8];
+            float2 q[kAhead][4];
+#pragma unroll
+            for (int n = 0; n < kAhead; ++n) {
+                const int k = 4 * (first + n * WK);
+#pragma unroll
+                for (int i = 0; i < 4; ++i) q[n][i] = pair_of(b, k + i, col);
+#pragma unroll
+                for (int i = 0; i < 8; ++i)  // of a^T, two quads for each of the depth
+                    p[n][i] = TA ? quad_of(a, k + i / 2, row + i % 2 * 4) : quad_of(a, row + i, k);
+            }
+#pragma unroll
+            for (int n = 0; n < kAhead; ++n)
+#pragma unroll
+                for (int l = 0; l < 4; ++l)
+#pragma unroll
+                    for (int i = 0; i < 8; ++i) {
+                        const float v = TA ? component(p[n][2 * l + i / 4], i % 4) : component(p[n][i], l);
+                        if (counts) row_sum[i] += v;
+                        sum[i][0] += v * q[n][l].x;
+                        sum[i][1] += v * q[n][l].y;
+                    }
+        }
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            const int r = share * BM + warp % WM * 8 + i;
+            *reinterpret_cast<float2*>(sums + r * kStride + 2 * lane) = {sum[i][0], sum[i][1]};
+            if (counts && lane == 0) row_sums[r] = row_sum[i];
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < BM * 16; i += kThreads) {
+            float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+            for (int s = 0; s < WK; ++s) {
+                const float* at = sums + (s * BM + i / 16) * kStride + i % 16 * 4;
+                const float4 part = *reinterpret_cast<const float4*>(at);
+                v = {v.x + part.x, v.y + part.y, v.z + part.z, v.w + part.w};
+            }
+            finish(row0 + i / 16, col0 + i % 16 * 4, v);
+        }
+        if (counts && (int)threadIdx.x < BM && row0 + (int)threadIdx.x < rows.cols) {
+            float v = 0.0f;
+            for (int s = 0; s < WK; ++s) v += row_sums[s * BM + threadIdx.x];
+            rows(0, row0 + threadIdx.x) = v;
+        }
+    }
+};
+
 // Rounded to the 10 bits of tf32: to the nearest, ties away from zero.
 __device__ __forceinline__ unsigned tf32(float x) {
 #ifdef __CUDA_ARCH__

@@ -620,8 +620,8 @@ fn products_match((m, n, k): (usize, usize, usize), p: Precision, wide: bool, re
     }
     let whole = |v: View| In(View { cols: v.stride, ..v });
     let none = View { rows: 0, ..x };
-    let grid = |c: View, wide: bool| {
-        let (rows, cols) = if wide { (64, 64) } else { (32, 16) };
+    let grid = |c: View, tile: (usize, usize)| {
+        let (rows, cols) = if wide { (64, 64) } else { tile };
         Grid { blocks: [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32], threads: 512 }
     };
     use Precision::*;
@@ -639,11 +639,35 @@ fn products_match((m, n, k): (usize, usize, usize), p: Precision, wide: bool, re
     };
     let tn = if p == Fp32 { kernels::product_tn } else { kernels::product_tn_tensor };
     let half16 = if p == Bf16 { y } else { none };
-    nt(&mut e, grid(y, wide), Out(y), Out16(half16), Out(pre), whole(x), whole(w), In(bias), In(none), number, half)
-        .unwrap();
+    nt(
+        &mut e,
+        grid(y, (32, 16)),
+        Out(y),
+        Out16(half16),
+        Out(pre),
+        whole(x),
+        whole(w),
+        In(bias),
+        In(none),
+        number,
+        half,
+    )
+    .unwrap();
     // the slope at x, as if a nonlinearity had made it
-    nn(&mut e, grid(dx, wide), Out(dx), Out16(none), Out(none), whole(dy), whole(w), In(none), In(x), number, half)
-        .unwrap();
+    nn(
+        &mut e,
+        grid(dx, if p == Fp32 { (8, 64) } else { (32, 16) }),
+        Out(dx),
+        Out16(none),
+        Out(none),
+        whole(dy),
+        whole(w),
+        In(none),
+        In(x),
+        number,
+        half,
+    )
+    .unwrap();
     let tiles = Grid { blocks: [(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads: 512 };
     let (no, nothing) = (Out(none), In(none));
     let (o, i) = ((Out(dw), Out(dbias)), (whole(dy), whole(x)));

@@ -44,13 +44,13 @@ impl Grid {
     pub(super) fn columns(v: View) -> Grid {
         Grid::line(v.cols.div_ceil(8), 256)
     }
-    /// For a product of our own: a block for each 32 × 16 of c, or, where that makes enough blocks, for each 64 × 64.
-    fn tiles(c: View) -> (Grid, bool) {
+    /// For a product of our own: a block for each tile of c, or, where that makes enough blocks, for each 64 × 64.
+    fn tiles(c: View, tile: (usize, usize)) -> (Grid, bool) {
         let blocks = |rows, cols| [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32];
         let wide = blocks(64, 64);
         match wide[0] * wide[1] >= WIDE {
             true => (Grid { blocks: wide, threads: 512 }, true),
-            false => (Grid { blocks: blocks(32, 16), threads: 512 }, false),
+            false => (Grid { blocks: blocks(tile.0, tile.1), threads: 512 }, false),
         }
     }
     /// A block for each of `rows` rows, of as many threads as `items` per row need.
@@ -169,8 +169,8 @@ impl<D: Driver> Gpu<D> {
             Finish::Activation { bias, pre, f } => (bias, if pre == y { NONE } else { pre }, NONE, f),
             Finish::Slope { out, f } => (NONE, NONE, out, f),
         };
-        let (grid, wide) = Grid::tiles(y);
         let (tensor, half) = self.tensor();
+        let (grid, wide) = Grid::tiles(y, if matches!(b, Factor::N(_)) && !tensor { (8, 64) } else { (32, 16) });
         let kernel = match (b, tensor, wide) {
             (Factor::T(_), false, false) => kernels::product_nt,
             (Factor::T(_), false, true) => kernels::product_nt_wide,
