@@ -88,6 +88,7 @@ __device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weig
 extern "C" __global__ void __launch_bounds__(512, 1) bound(Out bound, Out weight, Out metrics, In nll, In kl, In kl_dim,
                                                          In ratio, Plan* plan, int samples, int objective,
                                                          float free_bits) {
+    begin();
     __shared__ float scratch[32];
     bound_of_batch(bound, weight, metrics, nll, kl, kl_dim, ratio, plan, samples, objective, free_bits, scratch);
 }

@@ -37,6 +37,7 @@ __device__ __forceinline__ void kl_of_block(int block, const Out& kl_row, const 
 }
 
 extern "C" __global__ void __launch_bounds__(256) kl_forward(Out kl_row, Out kl_dim, In head, const Step* step) {
+    begin();
     __shared__ float scratch[8][kColumns];
     kl_of_block(blockIdx.x, kl_row, kl_dim, head, step, scratch);
 }
@@ -61,6 +62,7 @@ __device__ __forceinline__ void add_kl(const Quads& q, const Out& dhead, const I
 
 extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, In head, In kl_dim, const Step* step,
                                                               float free_bits) {
+    begin();
     const In mu = {head.data, head.rows, kl_dim.cols, head.stride};
     for (Quads q(mu); q.more(); q.next()) add_kl(q, dhead, head, kl_dim, step, free_bits);
 }

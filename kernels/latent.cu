@@ -6,6 +6,7 @@
 // reparam_forward and kl_forward. The first blocks draw 8 rows of z each, the others are those of kl_forward.
 extern "C" __global__ void __launch_bounds__(256) latent_forward(Out z, Out16 z16, Out ratio, Out kl_row, Out kl_dim,
                                                                  In head, In eps, const Step* step, int samples) {
+    begin();
     __shared__ float scratch[8][kColumns];
     const int drawn = (z.rows + 7) / 8;
     if ((int)blockIdx.x < drawn) draw_rows(z, z16, ratio, head, eps, step, samples);
@@ -16,6 +17,7 @@ extern "C" __global__ void __launch_bounds__(256) latent_forward(Out z, Out16 z1
 extern "C" __global__ void __launch_bounds__(256) latent_backward(Out dhead, Out bound, Out weight, Out metrics, In dz,
                                                                   In head, In eps, In nll, In kl_row, In kl_dim,
                                                                   In ratio, Plan* plan, int samples, float free_bits) {
+    begin();
     __shared__ float scratch[32];
     if (blockIdx.x == 0) {
         bound_of_batch(bound, weight, metrics, nll, kl_row, kl_dim, ratio, plan, samples, Elbo, free_bits, scratch);

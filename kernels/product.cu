@@ -37,18 +37,21 @@ struct Finish {
 // for each 8 x 64, where warps or lanes share the depth; for each 64 x 64 where `wide`. f32 by FMA; where `tensor`, operands rounded to tf32, or bf16 if `half`.
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt(Out c, Out16 c16, Out pre, In a, In b, In bias, In out,
                                                              int f, int half) {
+    begin();
     __shared__ float4 shared[32 * kRow / 4];
     LaneTile::run(shared, a, b, blockIdx.y, blockIdx.x, Finish{c, c16, pre, bias, out, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_wide(Out c, Out16 c16, Out pre, In a, In b, In bias,
                                                                   In out, int f, int half) {
+    begin();
     __shared__ float4 shared[FullTile<false, true, 2, 4>::kQuads];
     FullTile<false, true, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, In a, In b, In bias,
                                                                     In out, int f, int half) {
+    begin();
     __shared__ float4 shared[kSums];
     TensorTile<false, true, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, half, Out{},
                                        Finish{c, c16, pre, bias, out, f});
@@ -56,6 +59,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor(Out c, Ou
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, In a, In b,
                                                                          In bias, In out, int f, int half) {
+    begin();
     __shared__ float4 shared[kSums];
     TensorTile<false, true, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, half, Out{},
                                        Finish{c, c16, pre, bias, out, f});
@@ -63,18 +67,21 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out 
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn(Out c, Out16 c16, Out pre, In a, In b, In bias, In out,
                                                              int f, int half) {
+    begin();
     __shared__ float4 shared[ColumnTile<false, 1>::kQuads];
     ColumnTile<false, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_wide(Out c, Out16 c16, Out pre, In a, In b, In bias,
                                                                   In out, int f, int half) {
+    begin();
     __shared__ float4 shared[FullTile<false, false, 2, 4>::kQuads];
     FullTile<false, false, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, In a, In b, In bias,
                                                                     In out, int f, int half) {
+    begin();
     __shared__ float4 shared[kSums];
     TensorTile<false, false, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, half, Out{},
                                         Finish{c, c16, pre, bias, out, f});
@@ -82,6 +89,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor(Out c, Ou
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, In a, In b,
                                                                          In bias, In out, int f, int half) {
+    begin();
     __shared__ float4 shared[kSums];
     TensorTile<false, false, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, half, Out{},
                                         Finish{c, c16, pre, bias, out, f});
@@ -114,6 +122,7 @@ __device__ __forceinline__ Layer layer_of(int block, const Layer& a, const Layer
 extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1, Out dbias1,
                                                                 In dy1, In x1, Out dw2, Out dbias2, In dy2, In x2,
                                                                 Out dw3, Out dbias3, In dy3, In x3, int half) {
+    begin();
     __shared__ float4 shared[ColumnTile<true, 8>::kQuads];
     const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
                                  {dw3, dbias3, dy3, x3});
@@ -125,6 +134,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_tn_tensor(Out dw0, 
                                                                        Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
                                                                        In dy2, In x2, Out dw3, Out dbias3, In dy3,
                                                                        In x3, int half) {
+    begin();
     __shared__ float4 shared[kSums];
     const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
                                  {dw3, dbias3, dy3, x3});

@@ -37,6 +37,7 @@ __device__ __forceinline__ void draw_rows(const Out& z, const Out16& z16, const 
 
 extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z16, Out ratio, In head, In eps,
                                                                   const Step* step, int samples) {
+    begin();
     draw_rows(z, z16, ratio, head, eps, step, samples);
 }
 
@@ -73,6 +74,7 @@ __device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, cons
 
 extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, In dz, In z, In head, In eps, In weight,
                                                                    const Step* step, int samples, int direct) {
+    begin();
     const In mu = {head.data, head.rows, dz.cols, head.stride};  // half of the columns: as many quads as there are
     for (Quads q(mu); q.more(); q.next()) pull_back(q, dhead, dz, z, head, eps, weight, step, samples, direct);
 }

@@ -1,6 +1,7 @@
 // A matrix operand, passed by value: what `In(view)` and `Out(view)` of src/device/kernels.rs become. Row-major; rows
 // begin `stride` elements apart. A kernel can store through `Out` only.
 #pragma once
+#include "begin.cuh"
 
 struct In {
     const float* data;

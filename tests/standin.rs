@@ -308,7 +308,7 @@ fn without_cublas_our_own_kernel_multiplies_and_says_so_once() {
     let old = ("STAND_IN_CUBLAS", "110900");
     let o = stand_in("fp32", &[old]);
     assert_eq!(o.lines, ["done, without epilogue"], "{}", o.stderr);
-    assert_eq!(o.trace.iter().filter(|call| *call == "cuLaunchKernel").count(), 6);
+    assert_eq!(o.trace.iter().filter(|call| *call == "cuLaunchKernelEx").count(), 6);
     let (with, without) = (stand_in("train fp32", &[]), stand_in("train fp32", &[old]));
     assert_eq!(
         without.lines[0],

@@ -62,7 +62,7 @@ struct View {
     }
 };
 
-// A kernel as cuLaunchKernel sees it: `args` point to its arguments, which have these sizes.
+// A kernel as cuLaunchKernelEx sees it: `args` point to its arguments, which have these sizes.
 struct Kernel {
     const char* name;
     void (*call)(void** args);
