@@ -45,7 +45,10 @@ fn main() {
 fn scan(path: &Path) -> Vec<Kernel> {
     let text = fs::read_to_string(path).unwrap();
     let kernel = |head: &str| {
-        let head = head.split_once('{').expect("a kernel has a body").0.trim_end().strip_suffix(')').unwrap();
+        let (head, body) = head.split_once('{').expect("a kernel has a body");
+        let head = head.trim_end().strip_suffix(')').unwrap();
+        // without it a kernel would read what the launch before has not written yet
+        assert!(body.trim_start().starts_with("begin();"), "{head}): a kernel begins with begin()");
         let (name, params) = head.rsplit_once('(').expect("a kernel has parameters");
         let param = |p: &str| {
             let (ty, name) = p.trim().rsplit_once(' ').expect("a parameter has a type and a name");

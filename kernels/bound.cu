@@ -1,53 +1,59 @@
 // The bound on log p(x) of each example, what the loss takes from each sample, and the metrics of the step.
+#pragma once
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
 
 enum Objective { Elbo = 0, ElboMc = 1, Iwae = 2 };
 
+__device__ __forceinline__ double log_weight(float nll, float ratio) { return -(double)nll - (double)ratio; }
+
 // For K samples z_bk per example:
 //   elbo     bound[b] = 1/K sum_k (-nll) - beta kl[b];       weight = 1 / (rows K)       estimator B
 //   elbo-mc  bound[b] = 1/K sum_k (-nll - beta ratio);       weight = 1 / (rows K)       estimator A
 //   iwae     bound[b] = log 1/K sum_k exp(-nll - ratio);     weight = softmax_k / rows   Burda et al. 2016
+// The logarithms of the weights are in double: of a sum of several hundred nats, f32 leaves four digits to exp.
 // weight[b K + k] = d loss / d nll of that row; zero, as the bound, from step.rows on.
 // metrics[slot] = loss, nll, kl, and 0 where all three are finite; else 1, and the plan is halted.
 // loss = -mean bound; with free bits mean nll + beta sum_j max(free_bits, kl_dim[j]).
 // bound, kl: (rows, 1), weight, nll, ratio: (rows K, 1), kl_dim: (1, latent).  One block.
-extern "C" __global__ void __launch_bounds__(1024) bound(Out bound, Out weight, Out metrics, In nll, In kl, In kl_dim,
-                                                         In ratio, Plan* plan, int samples, int objective,
-                                                         float free_bits) {
-    __shared__ float scratch[32];
+__device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weight, const Out& metrics, const In& nll,
+                                               const In& kl, const In& kl_dim, const In& ratio, Plan* plan,
+                                               int samples, int objective, float free_bits, float* scratch) {
     const int rows = (int)plan->now.rows;
     const float beta = plan->now.beta, k_inverse = 1.0f / (float)samples, even = k_inverse / (float)rows;
     // A warp for each example, or a thread if it has one sample.
     const int width = samples == 1 ? 1 : 32, lane = (int)threadIdx.x % width;
     float bounds = 0.0f, nlls = 0.0f, kls = 0.0f;
     for (int b = (int)threadIdx.x / width; b < bound.rows; b += (int)blockDim.x / width) {
-        float nll_sum = 0.0f, log_sum = 0.0f, log_max = -INFINITY;
+        float nll_sum = 0.0f, log_sum = 0.0f;
+        double log_max = -INFINITY;
         const float share = objective == Elbo ? 0.0f : objective == Iwae ? 1.0f : beta;
         for (int k = lane; k < samples; k += width) {
-            const float n = nll(b * samples + k, 0), log_weight = -n - share * ratio(b * samples + k, 0);
+            const float n = nll(b * samples + k, 0), r = ratio(b * samples + k, 0);
             nll_sum += n;
-            log_sum += log_weight;
-            log_max = fmaxf(log_max, log_weight);
+            log_sum += -n - share * r;
+            if (objective == Iwae) log_max = fmax(log_max, log_weight(n, r));
         }
         if (width == 32) {
             nll_sum = warp_sum(nll_sum);
             log_sum = warp_sum(log_sum);
             log_max = warp_max(log_max);
         }
-        float value = log_sum * k_inverse, weights = 0.0f;
+        float value = log_sum * k_inverse;
+        double weights = 0.0;
         if (objective == Elbo) value -= beta * kl(b, 0);
         if (objective == Iwae) {
             for (int k = lane; k < samples; k += width)
-                weights += expf(-nll(b * samples + k, 0) - ratio(b * samples + k, 0) - log_max);
+                weights += exp(log_weight(nll(b * samples + k, 0), ratio(b * samples + k, 0)) - log_max);
             if (width == 32) weights = warp_sum(weights);
-            value = log_max + logf(weights * k_inverse);
+            value = (float)(log_max + log(weights / samples));
         }
         for (int k = lane; k < samples; k += width) {
             const int row = b * samples + k;
             float w = even;
-            if (objective == Iwae) w = expf(-nll(row, 0) - ratio(row, 0) - log_max) / (weights * (float)rows);
+            if (objective == Iwae)
+                w = (float)(exp(log_weight(nll(row, 0), ratio(row, 0)) - log_max) / (weights * rows));
             weight(row, 0) = b < rows ? w : 0.0f;
         }
         if (lane == 0) {
@@ -77,4 +83,12 @@ extern "C" __global__ void __launch_bounds__(1024) bound(Out bound, Out weight, 
         metrics(slot, 3) = finite ? 0.0f : 1.0f;
         if (!finite) plan->halted = 1;
     }
+}
+
+extern "C" __global__ void __launch_bounds__(512, 1) bound(Out bound, Out weight, Out metrics, In nll, In kl, In kl_dim,
+                                                         In ratio, Plan* plan, int samples, int objective,
+                                                         float free_bits) {
+    begin();
+    __shared__ float scratch[32];
+    bound_of_batch(bound, weight, metrics, nll, kl, kl_dim, ratio, plan, samples, objective, free_bits, scratch);
 }

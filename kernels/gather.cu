@@ -7,6 +7,7 @@
 // binarize 1: 1 where x >= 1/2. binarize 2: 1 with probability x, drawn anew in every step.     x: (rows, input)
 extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Data data, const Step* step, int shuffled,
                                                          int binarize) {
+    begin();
     for (Quads q(x); q.more(); q.next()) {
         float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
         if (q.row < (int)step->rows) {

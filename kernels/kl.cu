@@ -1,5 +1,6 @@
 // KL(q(z|x) || N(0, I)) of a diagonal Gaussian, in nats; Kingma & Welling 2014, appendix B.
 // head: (rows, 2 latent) = [mu | logvar]
+#pragma once
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
@@ -10,18 +11,18 @@ __device__ __forceinline__ float kl(float mu, float logvar) { return 0.5f * (mu 
 // kl[row] = 1/2 sum_j (mu^2 + exp(logvar) - 1 - logvar)          kl: (rows, 1)
 // kl_dim[j] = its mean over the first step.rows rows             kl_dim: (1, latent)
 // The first blocks take 8 rows each, a warp for a row; the others 8 dimensions each.
-extern "C" __global__ void __launch_bounds__(256) kl_forward(Out kl_row, Out kl_dim, In head, const Step* step) {
-    __shared__ float scratch[8][kColumns];
+__device__ __forceinline__ void kl_of_block(int block, const Out& kl_row, const Out& kl_dim, const In& head,
+                                            const Step* step, float (&scratch)[8][kColumns]) {
     const int latent = kl_dim.cols, row_blocks = (head.rows + 7) / 8, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    if ((int)blockIdx.x < row_blocks) {
-        const int row = blockIdx.x * 8 + warp;
+    if (block < row_blocks) {
+        const int row = block * 8 + warp;
         float sum = 0.0f;
         if (row < head.rows)
             for (int j = lane; j < latent; j += 32) sum += kl(head(row, j), head(row, latent + j));
         sum = warp_sum(sum);
         if (row < head.rows && lane == 0) kl_row(row, 0) = sum;
     } else {
-        const int first = ((int)blockIdx.x - row_blocks) * kColumns, col = first + 4 * (threadIdx.x % 2);
+        const int first = (block - row_blocks) * kColumns, col = first + 4 * (threadIdx.x % 2);
         const int rows = (int)step->rows;
         float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
         for (int row = threadIdx.x / 2; row < rows; row += blockDim.x / 2) {
@@ -35,22 +36,33 @@ extern "C" __global__ void __launch_bounds__(256) kl_forward(Out kl_row, Out kl_
     }
 }
 
+extern "C" __global__ void __launch_bounds__(256) kl_forward(Out kl_row, Out kl_dim, In head, const Step* step) {
+    begin();
+    __shared__ float scratch[8][kColumns];
+    kl_of_block(blockIdx.x, kl_row, kl_dim, head, step, scratch);
+}
+
 // dmu += beta / rows mu,  dlogvar += beta / rows 1/2 (exp(logvar) - 1), for the first step.rows rows and the dimensions
 // that are not below the free bits: the gradient of beta sum_j max(free_bits, kl_dim[j]).
-extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, In head, In kl_dim, const Step* step,
-                                                              float free_bits) {
+__device__ __forceinline__ void add_kl(const Quads& q, const Out& dhead, const In& head, const In& kl_dim,
+                                       const Step* step, float free_bits) {
     const int latent = kl_dim.cols;
-    const In mu = {head.data, head.rows, latent, head.stride};
     const float scale = step->beta / (float)step->rows;
-    for (Quads q(mu); q.more(); q.next())
-        if (q.row < (int)step->rows) {
+    if (q.row < (int)step->rows) {
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const int j = q.col + i;
-                if (j < latent && (free_bits <= 0.0f || kl_dim(0, j) >= free_bits)) {
-                    dhead(q.row, j) += scale * head(q.row, j);
-                    dhead(q.row, latent + j) += scale * 0.5f * expm1f(head(q.row, latent + j));
-                }
+        for (int i = 0; i < 4; ++i) {
+            const int j = q.col + i;
+            if (j < latent && (free_bits <= 0.0f || kl_dim(0, j) >= free_bits)) {
+                dhead(q.row, j) += scale * head(q.row, j);
+                dhead(q.row, latent + j) += scale * 0.5f * expm1f(head(q.row, latent + j));
             }
         }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, In head, In kl_dim, const Step* step,
+                                                              float free_bits) {
+    begin();
+    const In mu = {head.data, head.rows, kl_dim.cols, head.stride};
+    for (Quads q(mu); q.more(); q.next()) add_kl(q, dhead, head, kl_dim, step, free_bits);
 }

@@ -5,6 +5,7 @@
 
 // a += bias, y = f(a); where y is a, y alone is kept.            y, a: (rows, out), bias: (1, out)
 extern "C" __global__ void __launch_bounds__(256) bias_activation(Out y, Out16 y16, Out a, In bias, int f) {
+    begin();
     for (Quads q(y); q.more(); q.next()) {
         float4 v = load4(a, q.row, q.col);
         const float4 b = load4(bias, 0, q.col);
@@ -19,6 +20,7 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation(Out y, Out16 y
 // da = dy f'(a), in place; dbias[col] = sum_row da[row, col].    dy, y: (rows, out), dbias: (1, out)
 // `y` is the layer's output, for gelu what went into it. One block for each 8 columns: 32 bytes of every row.
 extern "C" __global__ void __launch_bounds__(256) activation_backward(Out dy, Out16 dy16, Out dbias, In y, int f) {
+    begin();
     __shared__ float scratch[8][kColumns];
     const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2);
     float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};

@@ -11,6 +11,7 @@ __device__ __forceinline__ float bernoulli(float l, float x) {
 }
 
 extern "C" __global__ void __launch_bounds__(256) bernoulli_forward(Out nll, In out, In x, int samples) {
+    begin();
     __shared__ float scratch[32];
     const int row = blockIdx.x, example = row / samples;
     float sum = 0.0f;
@@ -28,6 +29,7 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_forward(Out nll, In 
 // dout = weight (s(l) - x); zero from step.rows on.
 extern "C" __global__ void __launch_bounds__(256) bernoulli_backward(Out dout, Out16 dout16, In out, In x, In weight,
                                                                      const Step* step, int samples) {
+    begin();
     for (Quads q(out); q.more(); q.next()) {
         const int example = q.row / samples;
         float4 d = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -42,6 +44,29 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_backward(Out dout, O
     }
 }
 
+// Both at once, where the weight is known beforehand: 1 / (step.rows K), as `bound` has it.  A block for each row.
+extern "C" __global__ void __launch_bounds__(256) bernoulli_both(Out nll, Out dout, Out16 dout16, In out, In x,
+                                                                 const Step* step, int samples) {
+    begin();
+    __shared__ float scratch[32];
+    const int row = blockIdx.x, example = row / samples;
+    const float w = example < (int)step->rows ? 1.0f / (float)samples / (float)step->rows : 0.0f;
+    float sum = 0.0f;
+    for (int col = 4 * threadIdx.x; col < x.cols; col += 4 * blockDim.x) {
+        float4 l = load4(out, row, col), t = load4(x, example, col), d = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            if (col + i < x.cols) {
+                sum += bernoulli(component(l, i), component(t, i));
+                if (w > 0.0f) component(d, i) = w * (sigmoid(component(l, i)) - component(t, i));
+            }
+        store4(dout, row, col, d);
+        store4(dout16, row, col, d);
+    }
+    sum = block_sum(sum, scratch);
+    if (threadIdx.x == 0) nll(row, 0) = sum;
+}
+
 // The log-variance of element (row, col): none (then `fixed` holds), one, one a column, or one an element.
 struct LogVariance {
     In learned;
@@ -54,6 +79,7 @@ struct LogVariance {
 // nll[row] = 1/2 sum_j (log 2 pi + logvar + (x - m)^2 exp(-logvar)), m = out or s(out).  A block for each row.
 extern "C" __global__ void __launch_bounds__(256) gaussian_forward(Out nll, In out, In logvar, In x, int samples,
                                                                    int squash, float fixed) {
+    begin();
     __shared__ float scratch[32];
     const LogVariance lv = {logvar, fixed};
     const int row = blockIdx.x, example = row / samples;
@@ -72,6 +98,7 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_forward(Out nll, In o
 extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Out dlogvar, Out partial, In out,
                                                                     In logvar, In x, In weight, const Step* step,
                                                                     int samples, int squash, float fixed) {
+    begin();
     __shared__ float scratch[32];
     const LogVariance lv = {logvar, fixed};
     float sum = 0.0f;
@@ -100,6 +127,7 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Ou
 
 // The second stage of a scalar log-variance: dlogvar = the sum of what the blocks left.  One block.
 extern "C" __global__ void __launch_bounds__(256) logvar_scalar_backward(Out dlogvar, In partial) {
+    begin();
     __shared__ float scratch[32];
     float sum = 0.0f;
     for (int i = threadIdx.x; i < partial.cols; i += blockDim.x) sum += partial(0, i);
@@ -111,6 +139,7 @@ extern "C" __global__ void __launch_bounds__(256) logvar_scalar_backward(Out dlo
 extern "C" __global__ void __launch_bounds__(256) logvar_shared_backward(Out dlogvar, In out, In logvar, In x,
                                                                          In weight, const Step* step, int samples,
                                                                          int squash) {
+    begin();
     __shared__ float scratch[8][kColumns];
     const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2), rows = (int)step->rows * samples;
     float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};

@@ -6,6 +6,7 @@
 
 // partial[block] = the sum of g^2 over this block's share: the first stage of the global norm.  g: (1, n)
 extern "C" __global__ void __launch_bounds__(256) gradient_norm(Out partial, In g) {
+    begin();
     __shared__ float scratch[32];
     float sum = 0.0f;
     for (Quads q(g); q.more(); q.next()) {
@@ -44,6 +45,7 @@ __device__ __forceinline__ void update(const Out& w, const In& g, const In& part
 // w -= lr g
 extern "C" __global__ void __launch_bounds__(256) sgd(Out w, In g, In partial, const Plan* plan, float clip,
                                                       float decay) {
+    begin();
     __shared__ float scratch[32];
     const float lr = plan->now.lr;
     update(w, g, partial, plan, clip, decay, scratch, [&](int, float4& value, float4& d) {
@@ -55,6 +57,7 @@ extern "C" __global__ void __launch_bounds__(256) sgd(Out w, In g, In partial, c
 // m = momentum m + g,  w -= lr m
 extern "C" __global__ void __launch_bounds__(256) momentum(Out w, Out m, In g, In partial, const Plan* plan,
                                                            float clip, float decay, float factor) {
+    begin();
     __shared__ float scratch[32];
     const float lr = plan->now.lr;
     update(w, g, partial, plan, clip, decay, scratch, [&](int col, float4& value, float4& d) {
@@ -71,6 +74,7 @@ extern "C" __global__ void __launch_bounds__(256) momentum(Out w, Out m, In g, I
 // s += g^2,  w -= lr g / (sqrt(s) + eps)
 extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out s, In g, In partial, const Plan* plan, float clip,
                                                           float decay, float eps) {
+    begin();
     __shared__ float scratch[32];
     const float lr = plan->now.lr;
     update(w, g, partial, plan, clip, decay, scratch, [&](int col, float4& value, float4& d) {
@@ -91,6 +95,7 @@ extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out s, In g, In
 extern "C" __global__ void __launch_bounds__(256) adam(Out w, Out m, Out v, In g, In partial, const Plan* plan,
                                                        float clip, float decay, float shrink, float beta1, float rest1,
                                                        float beta2, float rest2, float eps) {
+    begin();
     __shared__ float scratch[32];
     const float lr = plan->now.lr, rate = lr / plan->now.correction1, root2 = sqrtf(plan->now.correction2);
     update(w, g, partial, plan, clip, decay, scratch, [&](int col, float4& value, float4& d) {

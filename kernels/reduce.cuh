@@ -2,13 +2,14 @@
 #pragma once
 
 // The result is in every lane. All 32 take part.
-__device__ __forceinline__ float warp_sum(float v) {
+template <class T>
+__device__ __forceinline__ T warp_sum(T v) {
     for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(0xffffffffu, v, lanes);
     return v;
 }
 
-__device__ __forceinline__ float warp_max(float v) {
-    for (int lanes = 16; lanes > 0; lanes /= 2) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, lanes));
+__device__ __forceinline__ double warp_max(double v) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) v = fmax(v, __shfl_xor_sync(0xffffffffu, v, lanes));
     return v;
 }
 

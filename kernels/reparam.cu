@@ -1,6 +1,7 @@
 // z = mu + exp(logvar / 2) eps, eps ~ N(0, I); Kingma & Welling 2014, section 2.4. Example b, sample k is row b K + k.
 // head: (rows, 2 latent) = [mu | logvar], z: (rows K, latent). The noise is drawn and never stored, or, where `eps` has
 // rows, given.
+#pragma once
 #include "philox.cuh"
 #include "reduce.cuh"
 #include "view.cuh"
@@ -10,8 +11,8 @@ __device__ __forceinline__ float4 noise4(const In& eps, const Step& step, int sa
 }
 
 // ratio[row] = log q(z|x) - log p(z) = 1/2 sum_j (z^2 - logvar - eps^2)        ratio: (rows K, 1). A warp for each row.
-extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z16, Out ratio, In head, In eps,
-                                                                  const Step* step, int samples) {
+__device__ __forceinline__ void draw_rows(const Out& z, const Out16& z16, const Out& ratio, const In& head,
+                                          const In& eps, const Step* step, int samples) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32, latent = z.cols;
     if (row < z.rows) {  // the same for all lanes of a warp
         const int example = row / samples;
@@ -34,37 +35,47 @@ extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z
     }
 }
 
+extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z16, Out ratio, In head, In eps,
+                                                                  const Step* step, int samples) {
+    begin();
+    draw_rows(z, z16, ratio, head, eps, step, samples);
+}
+
 // With w = weight[row] beta where the objective weighs log q - log p by beta (`direct` 1), weight[row] where it holds it
 // as it is (2), else 0:
 // dz' = dz + w z,  dmu = sum_k dz',  dlogvar = sum_k (dz' 1/2 exp(logvar / 2) eps - 1/2 w)
 // Assigned; zero from step.rows on.                              dhead: (rows, 2 latent), weight: (rows K, 1)
+__device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, const In& dz, const In& z, const In& head,
+                                          const In& eps, const In& weight, const Step* step, int samples, int direct) {
+    const int latent = dz.cols;
+    float4 dmu = {0.0f, 0.0f, 0.0f, 0.0f}, dlogvar = dmu, half_sigma = dmu;
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        if (q.col + i < latent) component(half_sigma, i) = 0.5f * expf(0.5f * head(q.row, latent + q.col + i));
+    if (q.row < (int)step->rows)
+        for (int k = 0; k < samples; ++k) {
+            const int row = q.row * samples + k;
+            const float w = direct ? weight(row, 0) * (direct == 1 ? step->beta : 1.0f) : 0.0f;
+            float4 noise = noise4(eps, *step, samples, row, q.col), d = load4(dz, row, q.col);
+            float4 value = direct ? load4(z, row, q.col) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const float total = component(d, i) + w * component(value, i);
+                component(dmu, i) += total;
+                component(dlogvar, i) += total * component(half_sigma, i) * component(noise, i) - 0.5f * w;
+            }
+        }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        if (q.col + i < latent) {
+            dhead(q.row, q.col + i) = component(dmu, i);
+            dhead(q.row, latent + q.col + i) = component(dlogvar, i);
+        }
+}
+
 extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, In dz, In z, In head, In eps, In weight,
                                                                    const Step* step, int samples, int direct) {
-    const int latent = dz.cols;
-    const In mu = {head.data, head.rows, latent, head.stride};  // half of the columns: as many quads as there are
-    for (Quads q(mu); q.more(); q.next()) {
-        float4 dmu = {0.0f, 0.0f, 0.0f, 0.0f}, dlogvar = dmu, half_sigma = dmu;
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-            if (q.col + i < latent) component(half_sigma, i) = 0.5f * expf(0.5f * head(q.row, latent + q.col + i));
-        if (q.row < (int)step->rows)
-            for (int k = 0; k < samples; ++k) {
-                const int row = q.row * samples + k;
-                const float w = direct ? weight(row, 0) * (direct == 1 ? step->beta : 1.0f) : 0.0f;
-                float4 noise = noise4(eps, *step, samples, row, q.col), d = load4(dz, row, q.col);
-                float4 value = direct ? load4(z, row, q.col) : float4{0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    const float total = component(d, i) + w * component(value, i);
-                    component(dmu, i) += total;
-                    component(dlogvar, i) += total * component(half_sigma, i) * component(noise, i) - 0.5f * w;
-                }
-            }
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-            if (q.col + i < latent) {
-                dhead(q.row, q.col + i) = component(dmu, i);
-                dhead(q.row, latent + q.col + i) = component(dlogvar, i);
-            }
-    }
+    begin();
+    const In mu = {head.data, head.rows, dz.cols, head.stride};  // half of the columns: as many quads as there are
+    for (Quads q(mu); q.more(); q.next()) pull_back(q, dhead, dz, z, head, eps, weight, step, samples, direct);
 }

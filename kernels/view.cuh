@@ -1,6 +1,7 @@
 // A matrix operand, passed by value: what `In(view)` and `Out(view)` of src/device/kernels.rs become. Row-major; rows
 // begin `stride` elements apart. A kernel can store through `Out` only.
 #pragma once
+#include "begin.cuh"
 
 struct In {
     const float* data;
@@ -93,20 +94,21 @@ __device__ __forceinline__ float& component(float4& quad, int i) {
     return i == 0 ? quad.x : i == 1 ? quad.y : i == 2 ? quad.z : quad.w;
 }
 
-// This thread's share of all quads of a matrix, in a grid of any size:  for (Quads q(view); q.more(); q.next())
+// This thread's share of all quads of a matrix, in a grid of any size, which may begin with blocks for other work:  for (Quads q(view); q.more(); q.next())
 struct Quads {
-    unsigned i, end, per_row;
+    unsigned i, end, per_row, blocks;
     int row, col;
 
     template <class View>
-    __device__ __forceinline__ explicit Quads(const View& v)
-        : i(blockIdx.x * blockDim.x + threadIdx.x), per_row((unsigned)(v.cols + 3) / 4) {
+    __device__ __forceinline__ explicit Quads(const View& v, unsigned first_block = 0)
+        : i((blockIdx.x - first_block) * blockDim.x + threadIdx.x), per_row((unsigned)(v.cols + 3) / 4),
+          blocks(gridDim.x - first_block) {
         end = (unsigned)v.rows * per_row;
         place();
     }
     __device__ __forceinline__ bool more() const { return i < end; }
     __device__ __forceinline__ void next() {
-        i += gridDim.x * blockDim.x;
+        i += blocks * blockDim.x;
         place();
     }
     __device__ __forceinline__ void place() {

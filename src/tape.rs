@@ -119,28 +119,31 @@ impl Tape {
     }
 
     pub fn backward(&self, b: &mut dyn Backend) -> Result<()> {
+        (0..self.ops.len()).rev().try_for_each(|i| self.backward_of(b, i))
+    }
+
+    /// Of one operation.
+    pub fn backward_of(&self, b: &mut dyn Backend, op: usize) -> Result<()> {
         let d = |v| self.layout.d(v);
-        for &op in self.ops.iter().rev() {
-            match op {
-                Op::Gather { .. } | Op::Bound { .. } => {}
-                Op::Nll { decoded, x, .. } => {
-                    let dlogvar = match decoded.variance {
-                        LogVariance::Learned(logvar) => Some(d(logvar)),
-                        LogVariance::Fixed(_) | LogVariance::Network => None,
-                    };
-                    b.nll_backward(d(decoded.out), dlogvar, decoded, x, self.weight)?
-                }
-                Op::Linear { y, a, x, weight, bias, activation } => {
-                    let dx = (x != self.x).then(|| d(x));
-                    b.linear_backward(dx, d(weight), d(bias), d(y), y, a, x, weight, activation)?
-                }
-                // Reversed, Kl comes first; but it adds to what Reparam assigns, so Reparam's arm runs both.
-                Op::Kl { .. } => {}
-                Op::Reparam { z, head, eps, .. } => {
-                    b.reparam_backward(d(head), d(z), z, head, eps, self.weight, self.objective)?;
-                    if self.objective.objective == Objective::Elbo {
-                        b.kl_backward(d(head), head, self.kl_dim, self.objective)?
-                    }
+        match self.ops[op] {
+            Op::Gather { .. } | Op::Bound { .. } => {}
+            Op::Nll { decoded, x, .. } => {
+                let dlogvar = match decoded.variance {
+                    LogVariance::Learned(logvar) => Some(d(logvar)),
+                    LogVariance::Fixed(_) | LogVariance::Network => None,
+                };
+                b.nll_backward(d(decoded.out), dlogvar, decoded, x, self.weight)?
+            }
+            Op::Linear { y, a, x, weight, bias, activation } => {
+                let dx = (x != self.x).then(|| d(x));
+                b.linear_backward(dx, d(weight), d(bias), d(y), y, a, x, weight, activation)?
+            }
+            // Reversed, Kl comes first; but it adds to what Reparam assigns, so Reparam's arm runs both.
+            Op::Kl { .. } => {}
+            Op::Reparam { z, head, eps, .. } => {
+                b.reparam_backward(d(head), d(z), z, head, eps, self.weight, self.objective)?;
+                if self.objective.objective == Objective::Elbo {
+                    b.kl_backward(d(head), head, self.kl_dim, self.objective)?
                 }
             }
         }

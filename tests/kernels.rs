@@ -10,7 +10,7 @@ use vae_gpu::arena::{Layout, View};
 use vae_gpu::case::Case;
 use vae_gpu::config::{Activation, Binarize, Likelihood, Mean, Model, Objective, Optimizer, Rule, Variance};
 use vae_gpu::data::{Dataset, Values};
-use vae_gpu::device::driver::{Driver, Factor, Grid, Precision, Product};
+use vae_gpu::device::driver::{Grid, Precision};
 use vae_gpu::device::kernels::{self, In, In16, Out, Out16};
 use vae_gpu::device::{Backend, Cpu, Gpu};
 use vae_gpu::model::Network;
@@ -579,34 +579,181 @@ fn views_may_start_anywhere() {
     }
 }
 
+/// As our products round their operands.
+fn rounded(x: f64, precision: Precision) -> f64 {
+    match precision {
+        Precision::Fp32 => x as f32 as f64,
+        Precision::Tf32 => f32::from_bits(((x as f32).to_bits() + 0x1000) & 0xffff_e000) as f64,
+        Precision::Bf16 => half::bf16::from_f32(x as f32).to_f64(),
+    }
+}
+
 #[test]
-fn our_own_products_match_with_every_transpose_and_epilogue() {
-    for (m, n, k) in [(1, 1, 1), (17, 65, 33), (70, 3, 16), (5, 130, 1)] {
-        for (ta, tb, relu) in [(0, 0, 0), (0, 1, 1), (1, 0, 0), (1, 1, 1)] {
-            let shape = |t, rows, cols| if t == 1 { (cols, rows) } else { (rows, cols) };
-            let (layout, [c, a, b, bias, want]) = matrices([(m, n), shape(ta, m, k), shape(tb, k, n), (1, n), (m, n)]);
-            let mut e = Emulator::new(&layout, ta == tb);
-            for (salt, v) in [c, a, b, bias].into_iter().enumerate() {
-                write(&mut e, v, &numbers(v.elements(), salt));
+fn our_own_products_match_in_every_layout_and_precision() {
+    use {Activation::*, Precision::*};
+    for (turn, (m, n, k)) in [(1, 1, 1), (17, 33, 65), (33, 17, 300), (70, 130, 16), (5, 66, 9)].into_iter().enumerate()
+    {
+        for precision in [Fp32, Tf32, Bf16] {
+            for wide in [false, true] {
+                products_match((m, n, k), precision, wide, turn % 2 == 0, [None, Some(Gelu), Some(Tanh)][turn % 3]);
             }
-            let factor = |t, v| if t == 1 { Factor::T(v) } else { Factor::N(v) };
-            let epilogue = vae_gpu::device::driver::Epilogue::None;
-            e.product(&Product { c: want, a: factor(ta, a), b: factor(tb, b), epilogue }).unwrap();
-            for bias in [View { rows: 0, ..bias }, bias] {
-                let grid = Grid { blocks: [n.div_ceil(64) as u32, m.div_ceil(64) as u32], threads: 256 };
-                kernels::gemm(&mut e, grid, Out(c), In(a), In(b), In(bias), ta, tb, relu).unwrap();
-                for row in 0..m {
-                    for col in 0..n {
-                        let shift = if bias.rows == 1 { e.floats()[bias.at(0, col)] } else { 0.0 };
-                        let want = e.floats()[want.at(row, col)] + shift;
-                        let want = if relu == 1 { want.max(0.0) } else { want };
-                        let got = e.floats()[c.at(row, col)];
-                        assert!((got - want).abs() < 1e-5, "({row}, {col}) of {m} {n} {k}: got {got}, want {want}");
-                    }
+        }
+    }
+}
+
+fn products_match((m, n, k): (usize, usize, usize), p: Precision, wide: bool, reverse: bool, f: Option<Activation>) {
+    let (layout, [y, pre, dx, dw, dbias, x, w, bias, dy]) =
+        matrices([(m, n), (m, n), (m, k), (n, k), (1, n), (m, k), (n, k), (1, n), (m, n)]);
+    let mut e = Emulator::new(&layout, reverse);
+    let (half, number) = (
+        (p == Precision::Bf16) as i32,
+        match f {
+            Some(Activation::Tanh) => 1,
+            Some(Activation::Gelu) => 4,
+            _ => 0,
+        },
+    );
+    let values: Vec<Vec<f64>> = [x, w, bias, dy].iter().enumerate().map(|(i, v)| numbers(v.elements(), i)).collect();
+    let [x_is, w_is, bias_is, dy_is] = &values[..] else { unreachable!() };
+    for (v, is) in [x, w, bias, dy].into_iter().zip(&values) {
+        write(&mut e, v, is);
+    }
+    let whole = |v: View| In(View { cols: v.stride, ..v });
+    let none = View { rows: 0, ..x };
+    let grid = |c: View, tile: (usize, usize)| {
+        let (rows, cols) = if wide { (64, 64) } else { tile };
+        Grid { blocks: [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32], threads: 512 }
+    };
+    use Precision::*;
+    let nt = match (p, wide) {
+        (Fp32, false) => kernels::product_nt,
+        (Fp32, true) => kernels::product_nt_wide,
+        (_, false) => kernels::product_nt_tensor,
+        (_, true) => kernels::product_nt_tensor_wide,
+    };
+    let nn = match (p, wide) {
+        (Fp32, false) => kernels::product_nn,
+        (Fp32, true) => kernels::product_nn_wide,
+        (_, false) => kernels::product_nn_tensor,
+        (_, true) => kernels::product_nn_tensor_wide,
+    };
+    let tn = if p == Fp32 { kernels::product_tn } else { kernels::product_tn_tensor };
+    let half16 = if p == Bf16 { y } else { none };
+    nt(
+        &mut e,
+        grid(y, (32, 16)),
+        Out(y),
+        Out16(half16),
+        Out(pre),
+        whole(x),
+        whole(w),
+        In(bias),
+        In(none),
+        number,
+        half,
+    )
+    .unwrap();
+    // the slope at x, as if a nonlinearity had made it
+    nn(
+        &mut e,
+        grid(dx, if p == Fp32 { (8, 64) } else { (32, 16) }),
+        Out(dx),
+        Out16(none),
+        Out(none),
+        whole(dy),
+        whole(w),
+        In(none),
+        In(x),
+        number,
+        half,
+    )
+    .unwrap();
+    let tiles = Grid { blocks: [(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads: 512 };
+    let (no, nothing) = (Out(none), In(none));
+    let (o, i) = ((Out(dw), Out(dbias)), (whole(dy), whole(x)));
+    tn(
+        &mut e, tiles, o.0, o.1, i.0, i.1, no, no, nothing, nothing, no, no, nothing, nothing, no, no, nothing,
+        nothing, half,
+    )
+    .unwrap();
+
+    let r = |x: f64| rounded(x, p);
+    let dot = |a: &dyn Fn(usize) -> f64, b: &dyn Fn(usize) -> f64, depth| -> f64 {
+        (0..depth).map(|l| r(a(l)) * r(b(l))).sum()
+    };
+    let mut compare_all = |name: &str, v: View, want: &dyn Fn(usize, usize) -> f64| {
+        for row in 0..v.rows {
+            for col in 0..v.stride {
+                let got = e.floats()[v.at(row, col)] as f64;
+                let want = if col < v.cols { want(row, col) } else { 0.0 };
+                // a sum of up to 300 terms of size 1
+                assert!((got - want).abs() < 3e-5, "{name}({row}, {col}) of {m} {n} {k} {p:?} {wide}: {got}, {want}");
+            }
+        }
+    };
+    let sum = |row: usize, col: usize| dot(&|l| x_is[row * k + l], &|l| w_is[col * k + l], k) + bias_is[col];
+    let gelu = |a: f64| {
+        let t = (0.797_884_560_802_865_4 * (a + 0.044715 * a * a * a)).tanh();
+        let inner = 0.797_884_560_802_865_4 * (1.0 + 3.0 * 0.044715 * a * a);
+        (0.5 * a * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * a * (1.0 - t * t) * inner)
+    };
+    compare_all("pre", pre, &sum);
+    compare_all("y", y, &|row, col| match f {
+        Some(Activation::Tanh) => sum(row, col).tanh(),
+        Some(Activation::Gelu) => gelu(sum(row, col)).0,
+        _ => sum(row, col),
+    });
+    compare_all("dx", dx, &|row, col| {
+        let x = x_is[row * k + col];
+        let slope = match f {
+            Some(Activation::Tanh) => 1.0 - x * x,
+            Some(Activation::Gelu) => gelu(x).1,
+            _ => 1.0,
+        };
+        slope * dot(&|l| dy_is[row * n + l], &|l| w_is[l * k + col], n)
+    });
+    compare_all("dw", dw, &|row, col| dot(&|l| dy_is[l * n + row], &|l| x_is[l * k + col], m));
+    compare_all("dbias", dbias, &|_, col| (0..m).map(|l| dy_is[l * n + col]).sum());
+    if p == Bf16 {
+        for (row, col) in (0..m).flat_map(|row| (0..n).map(move |col| (row, col))) {
+            let value = e.floats()[y.at(row, col)];
+            assert_eq!(e.halves()[y.at(row, col)], half::bf16::from_f32(value).to_bits());
+        }
+    }
+}
+
+/// The tape's operations one by one, as `check` runs them, and merged, as `train` does.
+fn one_by_one_and_merged(setting: &Setting) -> BTreeSet<&'static str> {
+    let network = setting.network();
+    let (mut one_by_one, mut merged) = (setting.gpu(&network, false), setting.gpu(&network, true));
+    let step = setting.steps()[2];
+    setting.fill(&network, &mut one_by_one);
+    setting.fill(&network, &mut merged);
+    one_by_one.set_step(&step).unwrap();
+    network.tape.step(&mut one_by_one, &setting.optimizer).unwrap();
+    merged.train(&network.tape, &setting.optimizer, &[step]).unwrap();
+    let layout = network.layout();
+    let mut views = vec![layout.params(), layout.d(layout.params()), layout.metrics()];
+    views.extend(network.activations.iter().map(|(_, v)| *v));
+    views.extend([network.head, network.z, network.decoded.out].map(|v| layout.d(v)));
+    for v in views {
+        let [got, want] = [&mut merged, &mut one_by_one].map(|gpu| gpu.read(v).unwrap());
+        compare(&format!("{v:?} of {setting:?}"), &got, &want, 1e-5); // sums of a hundred terms, in another order
+    }
+    one_by_one.driver.launched.append(&mut merged.driver.launched);
+    one_by_one.driver.launched.clone()
+}
+
+#[test]
+fn merged_operations_give_the_numbers_of_each_by_itself() {
+    for library in [Library::Plain, Library::Missing] {
+        for objective in [Objective::Elbo, Objective::ElboMc, Objective::Iwae] {
+            for activation in [Activation::Tanh, Activation::Gelu] {
+                for (likelihood, variance, mean) in likelihoods() {
+                    let model =
+                        Model { objective, likelihood, variance, mean, samples: 2, ..Model::new(17, &[9, 6], 3) };
+                    one_by_one_and_merged(&Setting { library, ..Setting::new(Model { activation, ..model }) });
                 }
-                (0..m).for_each(|row| {
-                    assert!(e.floats()[c.at(row, n)..c.offset + (row + 1) * c.stride].iter().all(|&x| x == 0.0))
-                });
             }
         }
     }
@@ -625,7 +772,10 @@ fn every_kernel_is_launched_by_a_test() {
         let optimizer = Optimizer { eps: 0.1, ..optimizer };
         launch(Setting { optimizer, ..Setting::new(Model::new(3, &[2], 1)) });
     }
-    launched.insert("cast"); // by `a_cast_rounds_to_the_nearest_bf16`
+    launched.append(&mut one_by_one_and_merged(&Setting::new(Model::new(3, &[2], 1))));
+    // by `a_cast_rounds_to_the_nearest_bf16` and `our_own_products_match_in_every_layout_and_precision`
+    launched.insert("cast");
+    launched.extend(kernels::NAMES.iter().filter(|name| name.starts_with("product_")));
     let all: BTreeSet<&str> = kernels::NAMES.iter().copied().collect();
     assert_eq!(launched, all);
 }

@@ -15,6 +15,7 @@
 #define __shared__ static __attribute__((section("emu_shared")))
 #define __syncthreads() emu::block_barrier(__LINE__)
 #define __shfl_xor_sync(mask, value, lanes) emu::shuffle(__LINE__, mask, value, threadIdx.x % 32 ^ (lanes))
+#define __shfl_sync(mask, value, lane) emu::shuffle(__LINE__, mask, value, lane)
 #define __shfl_down_sync(mask, value, lanes) emu::shuffle(__LINE__, mask, value, emu::below(lanes))
 
 #define EMU_UNCHECKED __attribute__((no_sanitize("thread")))  // part of the emulator, not of a kernel
@@ -24,6 +25,7 @@ extern const dim3 &threadIdx, &blockIdx, &blockDim, &gridDim;
 
 // With CUDA's alignment: a misaligned access is an error there, and the emulator sees it.
 struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(4) uchar4 { unsigned char x, y, z, w; };
@@ -60,7 +62,7 @@ struct View {
     }
 };
 
-// A kernel as cuLaunchKernel sees it: `args` point to its arguments, which have these sizes.
+// A kernel as cuLaunchKernelEx sees it: `args` point to its arguments, which have these sizes.
 struct Kernel {
     const char* name;
     void (*call)(void** args);

@@ -129,11 +129,12 @@ API cuModuleGetFunction(const emu::Kernel** function, void*, const char* name) {
     return *function ? Success : NotFound;
 }
 API cuModuleUnload(void*) { ENTER; return Success; }
-API cuLaunchKernel(const emu::Kernel* kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                   unsigned block_y, unsigned block_z, unsigned, Stream* stream, char** args, void**) {
+struct LaunchConfig { unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared; Stream* stream; };  // and more
+API cuLaunchKernelEx(const LaunchConfig* config, const emu::Kernel* kernel, char** args, void**) {
     ENTER;
+    const auto [grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream] = *config;
     const size_t blocks = size_t(grid_x) * grid_y * grid_z, threads = size_t(block_x) * block_y * block_z;
-    if (!blocks || grid_y > 65535 || grid_z > 65535 || !threads || threads > 1024) return InvalidValue;
+    if (!blocks || grid_y > 65535 || grid_z > 65535 || !threads || threads > 1024 || shared) return InvalidValue;
     std::vector<std::vector<char>> values;  // copied now: the caller's are gone when the kernel runs
     for (size_t i = 0; i < kernel->sizes.size(); ++i) values.emplace_back(args[i], args[i] + kernel->sizes[i]);
     const dim3 grid{grid_x, grid_y, grid_z}, block{block_x, block_y, block_z};

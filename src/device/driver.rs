@@ -96,8 +96,10 @@ pub trait Driver {
     /// Writes the plan's words from `at` on.
     fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()>;
     fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()>;
-    /// False where the epilogue is not to be had: then nothing was done, and the caller takes it apart. False without an
-    /// epilogue: there is no library of products at all, and the caller runs our kernel `gemm`.
+    /// Whether a library of products is there and better at this one than our own kernels.
+    fn offers(&self, product: &Product) -> bool;
+    /// By the library. False where the epilogue is not to be had: then nothing was done, and the caller takes it apart.
+    /// False without an epilogue: there is no library at all, and the caller runs our own kernels.
     fn product(&mut self, product: &Product) -> Result<bool>;
     fn precision(&self) -> Precision;
 

@@ -5,7 +5,7 @@
 use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
 use super::kernels::{self, In, Out, Out16};
 use super::{Backend, Gauge, Real, Work};
-use crate::arena::{Layout, RING, SCRATCH, View};
+use crate::arena::{ALIGN, Layout, RING, SCRATCH, View};
 use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Rule};
 use crate::data::{Dataset, Values};
 use crate::step::Step;
@@ -27,12 +27,14 @@ pub struct Gpu<D> {
 }
 
 /// An operand that a kernel is not given.
-const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
+pub(super) const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
 /// Blocks that fill any GPU of today several times over; kernels walk over the rest.
 const MANY: usize = 2048;
+/// From so many blocks on, products take large tiles: they keep a GPU of today busy, and read less.
+const WIDE: u32 = 96;
 
 impl Grid {
-    fn line(blocks: usize, threads: u32) -> Grid {
+    pub(super) fn line(blocks: usize, threads: u32) -> Grid {
         Grid { blocks: [blocks as u32, 1], threads }
     }
     /// For kernels that walk over `Quads` of `v`.
@@ -40,17 +42,26 @@ impl Grid {
         Grid::line((v.rows * v.cols.div_ceil(4)).div_ceil(256).clamp(1, MANY), 256)
     }
     /// A block for each 8 columns of `v`.
-    fn columns(v: View) -> Grid {
+    pub(super) fn columns(v: View) -> Grid {
         Grid::line(v.cols.div_ceil(8), 256)
     }
+    /// For a product of our own: a block for each tile of c, or, where that makes enough blocks, for each 64 × 64.
+    fn tiles(c: View, tile: (usize, usize)) -> (Grid, bool) {
+        let blocks = |rows, cols| [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32];
+        let wide = blocks(64, 64);
+        match wide[0] * wide[1] >= WIDE {
+            true => (Grid { blocks: wide, threads: 512 }, true),
+            false => (Grid { blocks: blocks(tile.0, tile.1), threads: 512 }, false),
+        }
+    }
     /// A block for each of `rows` rows, of as many threads as `items` per row need.
-    fn rows(rows: usize, items: usize) -> Grid {
+    pub(super) fn rows(rows: usize, items: usize) -> Grid {
         Grid::line(rows, items.next_multiple_of(32).clamp(32, 256) as u32)
     }
 }
 
 /// As kernels/activation.cuh numbers them.
-fn activation(f: Option<Activation>) -> i32 {
+pub(super) fn activation(f: Option<Activation>) -> i32 {
     match f {
         None => 0,
         Some(Activation::Tanh) => 1,
@@ -83,30 +94,60 @@ impl Gaussian {
     }
 }
 
+/// What our own product does with its sums.
+#[derive(Clone, Copy)]
+pub(super) enum Finish {
+    None,
+    /// y = f(sum + bias), and `pre` what went into f.
+    Activation {
+        bias: View,
+        pre: View,
+        f: Option<Activation>,
+    },
+    /// dx f'(x), from x = `out`, the nonlinearity's output; of gelu, its input.
+    Slope {
+        out: View,
+        f: Option<Activation>,
+    },
+}
+
+/// With its padding, which is zero: our products read whole quads.
+pub(super) fn whole(v: View) -> View {
+    debug_assert!(v.offset.is_multiple_of(ALIGN) && v.stride == v.cols.next_multiple_of(ALIGN), "{v:?} is a part");
+    View { cols: v.stride, ..v }
+}
+
 impl<D: Driver> Gpu<D> {
     pub fn new(driver: D, layout: &Layout) -> Self {
         Gpu { driver, scratch: layout.scratch(), data: None, fresh: vec![], step: None }
     }
 
     /// Where a kernel leaves a copy of `v` in bf16: nowhere, in the other precisions.
-    fn copy16(&self, v: View) -> Out16 {
+    pub(super) fn copy16(&self, v: View) -> Out16 {
         Out16(if self.driver.precision() == Precision::Bf16 { v } else { NONE })
     }
+    pub(super) fn is_fresh(&self, v: View) -> bool {
+        self.fresh.contains(&v)
+    }
     /// `v` has new values.
-    fn changed(&mut self, v: View) {
+    pub(super) fn changed(&mut self, v: View) {
         let v = v.padded();
         self.fresh.retain(|f| f.padded().end <= v.start || v.end <= f.padded().start);
     }
     /// `v` has new values, and a kernel left their copy in bf16.
-    fn copied(&mut self, v: View) {
+    pub(super) fn copied(&mut self, v: View) {
         self.changed(v);
         if self.driver.precision() == Precision::Bf16 {
             self.fresh.push(v);
         }
     }
 
-    /// c = epilogue(a b). False where the epilogue is not to be had: then nothing was done.
-    fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
+    /// c = epilogue(a b) by the library. False where it does not offer that: then nothing was done.
+    pub(super) fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
+        let product = Product { c, a, b, epilogue };
+        if !self.driver.offers(&product) {
+            return Ok(false);
+        }
         if self.driver.precision() == Precision::Bf16 {
             for v in [a.view(), b.view()] {
                 if !self.fresh.contains(&v) {
@@ -115,31 +156,51 @@ impl<D: Driver> Gpu<D> {
                 }
             }
         }
-        let done = self.driver.product(&Product { c, a, b, epilogue })?;
+        let done = self.driver.product(&product)?;
         if done {
             self.changed(c);
         }
         Ok(done)
     }
 
-    /// c = a b, by our own kernel where there is no library.
-    fn plain_product(&mut self, c: View, a: Factor, b: Factor) -> Result<()> {
-        if self.product(c, a, b, Epilogue::None)? {
-            return Ok(());
-        }
-        let grid = Grid { blocks: [c.cols.div_ceil(64) as u32, c.rows.div_ceil(64) as u32], threads: 256 };
-        let transposed = |f| matches!(f, Factor::T(_)) as i32;
-        let (a_in, b_in, none) = (In(a.view()), In(b.view()), In(NONE));
-        kernels::gemm(&mut self.driver, grid, Out(c), a_in, b_in, none, transposed(a), transposed(b), 0)?;
-        self.changed(c);
+    /// y = finish(a b), or finish(a bᵀ), by our own kernels.
+    pub(super) fn own_product(&mut self, y: View, a: View, b: Factor, finish: Finish) -> Result<()> {
+        let (bias, pre, out, f) = match finish {
+            Finish::None => (NONE, NONE, NONE, None),
+            Finish::Activation { bias, pre, f } => (bias, if pre == y { NONE } else { pre }, NONE, f),
+            Finish::Slope { out, f } => (NONE, NONE, out, f),
+        };
+        let (tensor, half) = self.tensor();
+        let (grid, wide) = Grid::tiles(y, if matches!(b, Factor::N(_)) && !tensor { (8, 64) } else { (32, 16) });
+        let kernel = match (b, tensor, wide) {
+            (Factor::T(_), false, false) => kernels::product_nt,
+            (Factor::T(_), false, true) => kernels::product_nt_wide,
+            (Factor::T(_), true, false) => kernels::product_nt_tensor,
+            (Factor::T(_), true, true) => kernels::product_nt_tensor_wide,
+            (Factor::N(_), false, false) => kernels::product_nn,
+            (Factor::N(_), false, true) => kernels::product_nn_wide,
+            (Factor::N(_), true, false) => kernels::product_nn_tensor,
+            (Factor::N(_), true, true) => kernels::product_nn_tensor_wide,
+        };
+        let (y16, d) = (self.copy16(y), &mut self.driver);
+        let (a, b) = (whole(a), whole(b.view()));
+        kernel(d, grid, Out(y), y16, Out(pre), In(a), In(b), In(bias), In(out), activation(f), half)?;
+        self.changed(pre);
+        self.copied(y);
         Ok(())
+    }
+
+    /// Whether products are for the tensor cores, and whether in bf16.
+    pub(super) fn tensor(&self) -> (bool, i32) {
+        let precision = self.driver.precision();
+        (precision != Precision::Fp32, (precision == Precision::Bf16) as i32)
     }
 
     /// One step as it is captured: the plan moves on, then the tape runs.
     fn planned_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
         self.fresh.clear();
         kernels::step_next(&mut self.driver, Grid::line(1, 32))?;
-        tape.step(self, optimizer)
+        self.merged_step(tape, optimizer)
     }
 }
 
@@ -251,16 +312,18 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
-        let (x, w) = (Factor::N(x), Factor::T(w));
+        let (n, t) = (Factor::N(x), Factor::T(w));
         let done = match f {
-            None => self.product(a, x, w, Epilogue::Bias(bias))?,
-            Some(Activation::Relu) => self.product(a, x, w, Epilogue::BiasRelu(bias))?,
+            None => self.product(a, n, t, Epilogue::Bias(bias))?,
+            Some(Activation::Relu) => self.product(a, n, t, Epilogue::BiasRelu(bias))?,
             _ => false,
         };
         if done {
             return Ok(());
         }
-        self.plain_product(a, x, w)?;
+        if !self.product(a, n, t, Epilogue::None)? {
+            return self.own_product(y, x, t, Finish::Activation { bias, pre: a, f });
+        }
         let y16 = self.copy16(y);
         self.copied(y);
         kernels::bias_activation(&mut self.driver, Grid::quads(y), Out(y), y16, Out(a), In(bias), activation(f))
@@ -278,15 +341,12 @@ impl<D: Driver> Backend for Gpu<D> {
         w: View,
         f: Option<Activation>,
     ) -> Result<()> {
-        let copy = f.is_some() || !self.fresh.contains(&dy);
-        let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
-        let source = In(if f == Some(Activation::Gelu) { a } else { y });
-        self.copied(dy);
-        let grid = Grid::columns(dy);
-        kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, activation(f))?;
-        self.plain_product(dw, Factor::T(dy), Factor::N(x))?;
+        let mut later = vec![];
+        self.finish_gradient(&mut later, dw, dbias, dy, y, a, x, f)?;
+        self.gradients(&later)?;
         match dx {
-            Some(dx) => self.plain_product(dx, Factor::N(dy), Factor::N(w)),
+            Some(dx) if self.product(dx, Factor::N(dy), Factor::N(w), Epilogue::None)? => Ok(()),
+            Some(dx) => self.own_product(dx, dy, Factor::N(w), Finish::None),
             None => Ok(()),
         }
     }
@@ -434,7 +494,7 @@ impl<D: Driver> Backend for Gpu<D> {
             Objective::Iwae => 2,
         };
         // As many threads as there are samples, or warps as there are examples.
-        let threads = if samples == 1 { kl.rows } else { 32 * kl.rows }.next_multiple_of(32).min(1024);
+        let threads = if samples == 1 { kl.rows } else { 32 * kl.rows }.next_multiple_of(32).min(512);
         let (grid, d) = (Grid::line(1, threads as u32), &mut self.driver);
         let (nll, kl, kl_dim, ratio) = (In(nll), In(kl), In(kl_dim), In(ratio));
         let (bound, weight, metrics) = (Out(bound), Out(weight), Out(metrics));

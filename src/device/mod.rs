@@ -15,6 +15,7 @@ pub mod driver;
 mod gpu;
 pub mod kernels;
 mod open;
+mod plan;
 mod real;
 
 pub use cpu::Cpu;

@@ -58,7 +58,7 @@ impl Device {
     fn find_gpu(ordinal: usize, numbers: Numbers) -> Result<(Device, Vec<String>)> {
         let (found, cublas) = cuda::find(ordinal)?;
         let name = format!("cuda:{ordinal} ({})", found.name);
-        let slower = |why| format!("{why}; matrix products run on our own, slower kernel in fp32");
+        let slower = |why| format!("{why}; matrix products run on our own, slower kernels");
         Ok((Device { name, numbers, gpu: Some(ordinal) }, cublas.err().map(slower).into_iter().collect()))
     }
 

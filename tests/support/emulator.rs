@@ -226,6 +226,9 @@ impl Driver for Emulator {
         self.launched.insert(kernel);
         self.enqueue(Work::Launch(kernel, grid, args.to_vec()))
     }
+    fn offers(&self, _: &Product) -> bool {
+        self.library != Library::Missing
+    }
     fn product(&mut self, product: &Product) -> Result<bool> {
         let offered = match self.library {
             Library::Fused => true,

@@ -33,6 +33,8 @@ pub use timer::Mark;
 
 /// What helps where the build found no nvcc.
 const NO_KERNELS: &str = "this build has no GPU kernels: build it where nvcc is found, or with VAE_GPU_NVCC=fetch";
+/// The oldest driver whose graphs hold launches that overlap: 12.4.
+const OVERLAP: i32 = 12040;
 /// No kernel takes more.
 const MAX_ARGS: usize = 24;
 
@@ -49,7 +51,7 @@ struct Data {
 pub struct Cuda {
     graph: Option<CudaGraph>,
     capturing: bool,
-    /// None: no product is to be had, and our own kernel multiplies.
+    /// None: no product is to be had, and our own kernels multiply.
     blas: Option<Blas>,
     data: Option<Data>,
     plan: Memory,
@@ -59,6 +61,8 @@ pub struct Cuda {
     rows_padded: Range<usize>,
     functions: HashMap<&'static str, CudaFunction>,
     precision: Precision,
+    /// Whether launches may overlap: both the GPU and a capture can.
+    overlap: bool,
     device: Device,
     stream: Arc<CudaStream>,
     context: Arc<CudaContext>,
@@ -93,6 +97,7 @@ impl Cuda {
             }
             Err(_) => None, // `find` has told why
         };
+        let overlap = device.capability >= (9, 0) && detect::driver()? >= OVERLAP;
         let (graph, capturing, data, rows_padded) = (None, false, None, layout.rows_padded());
         Ok(Cuda {
             graph,
@@ -105,6 +110,7 @@ impl Cuda {
             rows_padded,
             functions,
             precision,
+            overlap,
             device,
             stream,
             context,
@@ -224,12 +230,34 @@ impl Driver for Cuda {
             pointers[i] = (&raw mut values[i]).cast();
         }
         let (function, stream) = (self.functions[kernel].cu_function(), self.stream.cu_stream());
-        let (blocks, threads) = ((grid.blocks[0], grid.blocks[1], 1), (grid.threads, 1, 1));
+        // The next launch may take its place on the GPU while this one runs: see kernels/begin.cuh.
+        let mut overlap = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: Default::default(),
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: grid.blocks[0],
+            gridDimY: grid.blocks[1],
+            gridDimZ: 1,
+            blockDimX: grid.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: 0,
+            hStream: stream,
+            attrs: &raw mut overlap,
+            numAttrs: self.overlap as u32,
+        };
         // SAFETY: build.rs made the launcher from the kernel's signature, so number and types of the arguments agree,
         // and each value has the bytes of the widest; `Memory::at` checked the views, and tests/kernels.rs that the
-        // kernel keeps to them.
-        let launched = unsafe { result::launch_kernel(function, blocks, threads, 0, stream, &mut pointers) };
+        // kernel keeps to them. build.rs checked that it waits for the launch before.
+        let launched =
+            unsafe { sys::cuLaunchKernelEx(&config, function, pointers.as_mut_ptr(), ptr::null_mut()) }.result();
         launched.map_err(|e| because(format_args!("cannot launch {kernel}"), e))
+    }
+
+    fn offers(&self, product: &Product) -> bool {
+        self.blas.is_some() && shape::large(product)
     }
 
     fn product(&mut self, product: &Product) -> Result<bool> {
@@ -322,7 +350,7 @@ impl Drop for Cuda {
     }
 }
 
-/// A GPU on which our kernels run, and the cuBLAS for it, or why there is none: then our own, slower kernel multiplies.
+/// A GPU on which our kernels run, and the cuBLAS for it, or why there is none: then our own, slower kernels multiply.
 ///
 /// # Errors
 /// What is missing, and what would help.

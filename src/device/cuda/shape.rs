@@ -54,6 +54,12 @@ pub fn rounded(product: &Product, padded_rows: &Range<usize>) -> Product {
     }
 }
 
+/// Whether cuBLAS is faster at a product than our own kernels, which start sooner and have less to offer afterwards.
+pub fn large(product: &Product) -> bool {
+    let (rows, depth) = product.a.shape();
+    rows * product.c.cols * depth > 1 << 26
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

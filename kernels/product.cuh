@@ -1,0 +1,420 @@
+// The tiles of product.cu. A block has 16 warps: WM x WN tiles of 32 x 16, and as many shares of the depth as are left.
+// Four warps for each quarter of a processor: while some wait for shared memory, others multiply.
+// TA: a is stored (depth, rows); TB: b is stored (cols, depth).
+#pragma once
+#include "view.cuh"
+
+constexpr int kUnit = 16;  // of the depth
+constexpr int kRow = 20;   // a row of a warp's sums in shared memory: 16 and padding against conflicts
+constexpr int kWarps = 16, kThreads = 32 * kWarps;
+constexpr int kSums = kWarps * 32 * kRow / 4;  // quads that the warps' sums take
+
+// Four numbers of one stored row; zero outside. Always a load, if not of these: a branch would hold up those after it.
+__device__ __forceinline__ float4 quad_of(const In& v, int row, int col) {
+    const bool inside = row < v.rows && col < v.cols;
+    float4 quad = *reinterpret_cast<const float4*>(inside ? &v(row, col) : v.data);
+    if (!inside) quad = {0.0f, 0.0f, 0.0f, 0.0f};
+    return quad;
+}
+
+__device__ __forceinline__ float2 pair_of(const In& v, int row, int col) {
+    const bool inside = row < v.rows && col < v.cols;
+    float2 pair = *reinterpret_cast<const float2*>(inside ? &v(row, col) : v.data);
+    if (!inside) pair = {0.0f, 0.0f};
+    return pair;
+}
+
+// The same into shared memory, without waiting on the GPU.
+__device__ __forceinline__ void copy_quad(float4* to, const In& v, int row, int col) {
+#ifdef __CUDA_ARCH__
+    const bool inside = row < v.rows && col < v.cols;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
+                 "l"(inside ? &v(row, col) : v.data), "r"(inside ? 16 : 0)
+                 : "memory");
+#else
+    *to = quad_of(v, row, col);
+#endif
+}
+__device__ __forceinline__ void commit_copies() {
+#ifdef __CUDA_ARCH__
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Until all but the `N` groups last committed have arrived.
+template <int N>
+__device__ __forceinline__ void wait_copies() {
+#ifdef __CUDA_ARCH__
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#endif
+}
+
+// Adds up the warps' sums, first share of the depth to last, and hands them to `finish` as quads of c. In column 16 are
+// the sums of a alone, for `rows`.
+template <int WM, int WN, class Finish>
+__device__ __forceinline__ void gather_sums(const float* sums, int row0, int col0, bool counts, const Out& rows,
+                                            const Finish& finish) {
+    constexpr int WK = kWarps / (WM * WN), kPerRow = 4 * WN;
+    if (counts && (int)threadIdx.x < 32 * WM && row0 + (int)threadIdx.x < rows.cols) {
+        float v = 0.0f;
+        for (int share = 0; share < WK; ++share)
+            v += sums[((share * WM + threadIdx.x / 32) * WN * 32 + threadIdx.x % 32) * kRow + 16];
+        rows(0, row0 + threadIdx.x) = v;
+    }
+    for (int i = threadIdx.x; i < 32 * WM * kPerRow; i += kThreads) {
+        const int row = i / kPerRow, col = i % kPerRow * 4, tile = row / 32 * WN + col / 16;
+        float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+        for (int share = 0; share < WK; ++share) {
+            const float* at = sums + ((share * WM * WN + tile) * 32 + row % 32) * kRow + col % 16;
+            const float4 part = *reinterpret_cast<const float4*>(at);
+            v = {v.x + part.x, v.y + part.y, v.z + part.z, v.w + part.w};
+        }
+        finish(row0 + row, col0 + col, v);
+    }
+}
+
+// In f32 throughout. Operands pass through shared memory, three stages of it; a thread has 4 x 4 sums.
+template <bool TA, bool TB, int WM, int WN>
+struct FullTile {
+    static constexpr int WK = kWarps / (WM * WN), kDepth = WK <= 2 ? 16 : 4 * WK, BM = 32 * WM, BN = 16 * WN;
+    // Rows of a stage, in floats: 16 bytes more where eight lanes read different rows at once.
+    static constexpr int LA = TA ? BM : kDepth + 4, LB = TB ? kDepth + 4 : BN;
+    static constexpr int kA = (TA ? kDepth : BM) * LA, kB = (TB ? BN : kDepth) * LB, kStage = kA + kB, kStages = 3;
+    static constexpr int kQuads = kStages * kStage / 4 > kSums ? kStages * kStage / 4 : kSums;
+
+    static __device__ __forceinline__ void fill(float* stage, const In& a, const In& b, int row0, int col0, int k0) {
+        constexpr int kQa = (TA ? BM : kDepth) / 4, kQb = (TB ? kDepth : BN) / 4;
+        for (int i = threadIdx.x; i < BM * kDepth / 4; i += kThreads) {
+            const int r = i / kQa, q = i % kQa * 4;
+            copy_quad(reinterpret_cast<float4*>(stage + r * LA + q), a, TA ? k0 + r : row0 + r, TA ? row0 + q : k0 + q);
+        }
+        for (int i = threadIdx.x; i < BN * kDepth / 4; i += kThreads) {
+            const int r = i / kQb, q = i % kQb * 4;
+            copy_quad(reinterpret_cast<float4*>(stage + kA + r * LB + q), b, TB ? col0 + r : k0 + r,
+                      TB ? k0 + q : col0 + q);
+        }
+    }
+
+    // `rows`, where it has rows: the sums of a over the depth, by the blocks of the first columns.
+    template <class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               const Out& rows, const Finish& finish) {
+        float* stages = reinterpret_cast<float*>(shared);
+        const int warp = threadIdx.x / 32, y = threadIdx.x % 32 / 4, x = threadIdx.x % 4;
+        const int share = warp / (WM * WN), wm = warp / WN % WM, wn = warp % WN;
+        const int row0 = block_row * BM, col0 = block_col * BN, depth = TA ? a.rows : a.cols;
+        const int steps = (depth + kDepth - 1) / kDepth;
+        const bool counts = TA && rows.rows && block_col == 0;
+        float sum[4][4] = {}, row_sum[4] = {};
+
+        for (int s = 0; s < kStages - 1; ++s) {
+            if (s < steps) fill(stages + s * kStage, a, b, row0, col0, s * kDepth);
+            commit_copies();
+        }
+        for (int s = 0; s < steps; ++s) {
+            wait_copies<kStages - 2>();
+            __syncthreads();  // stage s has arrived for all, and stage s - 1 has been read by all
+            const int next = s + kStages - 1;
+            if (next < steps) fill(stages + next % kStages * kStage, a, b, row0, col0, next * kDepth);
+            commit_copies();
+            const float *as = stages + s % kStages * kStage, *bs = as + kA;
+#pragma unroll
+            for (int k = share * (kDepth / WK); k < (share + 1) * (kDepth / WK); k += 4) {
+                float4 p[4], q[4];
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    const int at = TA ? (k + i) * LA + 32 * wm + 4 * y : (32 * wm + y + 8 * i) * LA + k;
+                    const int bt = TB ? (16 * wn + x + 4 * i) * LB + k : (k + i) * LB + 16 * wn + 4 * x;
+                    p[i] = *reinterpret_cast<const float4*>(as + at);
+                    q[i] = *reinterpret_cast<const float4*>(bs + bt);
+                }
+#pragma unroll
+                for (int l = 0; l < 4; ++l)
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        const float v = TA ? component(p[l], i) : component(p[i], l);
+                        if (counts) row_sum[i] += v;
+#pragma unroll
+                        for (int j = 0; j < 4; ++j) sum[i][j] += v * (TB ? component(q[j], l) : component(q[l], j));
+                    }
+            }
+        }
+        __syncthreads();  // all stages have been read
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            float* at = stages + (warp * 32 + (TA ? 4 * y + i : y + 8 * i)) * kRow;
+#pragma unroll
+            for (int j = 0; j < 4; ++j) at[TB ? x + 4 * j : 4 * x + j] = sum[i][j];
+            if (counts && x == 0) at[16] = row_sum[i];
+        }
+        __syncthreads();
+        gather_sums<WM, WN>(stages, row0, col0, counts, rows, finish);
+    }
+};
+
+// c = a b^T in f32, 32 x 16 of it: a warp has 8 x 4, and its lanes share the depth, four numbers each, so that every load
+// is of 512 bytes in a row and no thread waits for another until the lanes add up. Shared memory would be slower: it
+// hands a processor 32 numbers a cycle, and 4 x 4 sums a thread ask for 64.
+struct LaneTile {
+    template <class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               const Finish& finish) {
+        float* sums = reinterpret_cast<float*>(shared);
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, row = warp / 4 * 8, col = warp % 4 * 4;
+        float sum[32] = {};
+        for (int k = 4 * lane; k < a.cols + 4 * lane; k += 128) {  // as often for each lane
+            float4 p[8], q[4];
+#pragma unroll
+            for (int i = 0; i < 8; ++i) p[i] = quad_of(a, 32 * block_row + row + i, k);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) q[j] = quad_of(b, 16 * block_col + col + j, k);
+#pragma unroll
+            for (int l = 0; l < 4; ++l)
+#pragma unroll
+                for (int i = 0; i < 8; ++i)
+#pragma unroll
+                    for (int j = 0; j < 4; ++j) sum[4 * i + j] += component(p[i], l) * component(q[j], l);
+        }
+        // Each time half of the sums go to the other half of the lanes; lane n is left with sum n.
+#pragma unroll
+        for (int half = 16; half > 0; half /= 2)
+#pragma unroll
+            for (int n = 0; n < half; ++n) {
+                const bool upper = lane & half;
+                const float mine = upper ? sum[n + half] : sum[n], theirs = upper ? sum[n] : sum[n + half];
+                sum[n] = mine + __shfl_xor_sync(0xffffffffu, theirs, half);
+            }
+        sums[(row + lane / 4) * kRow + col + lane % 4] = sum[0];
+        __syncthreads();
+        if (threadIdx.x < 128) {
+            const int r = threadIdx.x / 4, c = threadIdx.x % 4 * 4;
+            finish(32 * block_row + r, 16 * block_col + c, *reinterpret_cast<const float4*>(sums + r * kRow + c));
+        }
+    }
+};
+
+// c = a b, or a^T b, in f32, 8 WM x 64 of it: a lane has two columns of 8 rows, so that it reads b along the rows, and
+// of a what all lanes read. Warps beyond WM share the depth.
+template <bool TA, int WM>
+struct ColumnTile {
+    static constexpr int WK = kWarps / WM, BM = 8 * WM, kAhead = 2, kStride = 68;
+    static constexpr int kQuads = (WK * BM * kStride + WK * BM) / 4;
+
+    // `rows`, where it has rows: the sums of a over the depth, by the blocks of the first columns.
+    template <class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               const Out& rows, const Finish& finish) {
+        float *sums = reinterpret_cast<float*>(shared), *row_sums = sums + WK * BM * kStride;
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, share = warp / WM;
+        const int row0 = block_row * BM, row = row0 + warp % WM * 8, col0 = block_col * 64, col = col0 + 2 * lane;
+        const int units = ((TA ? a.rows : a.cols) + 3) / 4;
+        const bool counts = TA && rows.rows && block_col == 0;
+        float sum[8][2] = {}, row_sum[8] = {};
+        for (int first = share; first < units; first += kAhead * WK) {
+            float4 p[kAhead][8];
+            float2 q[kAhead][4];
+#pragma unroll
+            for (int n = 0; n < kAhead; ++n) {
+                const int k = 4 * (first + n * WK);
+#pragma unroll
+                for (int i = 0; i < 4; ++i) q[n][i] = pair_of(b, k + i, col);
+#pragma unroll
+                for (int i = 0; i < 8; ++i)  // of a^T, two quads for each of the depth
+                    p[n][i] = TA ? quad_of(a, k + i / 2, row + i % 2 * 4) : quad_of(a, row + i, k);
+            }
+#pragma unroll
+            for (int n = 0; n < kAhead; ++n)
+#pragma unroll
+                for (int l = 0; l < 4; ++l)
+#pragma unroll
+                    for (int i = 0; i < 8; ++i) {
+                        const float v = TA ? component(p[n][2 * l + i / 4], i % 4) : component(p[n][i], l);
+                        if (counts) row_sum[i] += v;
+                        sum[i][0] += v * q[n][l].x;
+                        sum[i][1] += v * q[n][l].y;
+                    }
+        }
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            const int r = share * BM + warp % WM * 8 + i;
+            *reinterpret_cast<float2*>(sums + r * kStride + 2 * lane) = {sum[i][0], sum[i][1]};
+            if (counts && lane == 0) row_sums[r] = row_sum[i];
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < BM * 16; i += kThreads) {
+            float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+            for (int s = 0; s < WK; ++s) {
+                const float* at = sums + (s * BM + i / 16) * kStride + i % 16 * 4;
+                const float4 part = *reinterpret_cast<const float4*>(at);
+                v = {v.x + part.x, v.y + part.y, v.z + part.z, v.w + part.w};
+            }
+            finish(row0 + i / 16, col0 + i % 16 * 4, v);
+        }
+        if (counts && (int)threadIdx.x < BM && row0 + (int)threadIdx.x < rows.cols) {
+            float v = 0.0f;
+            for (int s = 0; s < WK; ++s) v += row_sums[s * BM + threadIdx.x];
+            rows(0, row0 + threadIdx.x) = v;
+        }
+    }
+};
+
+// Rounded to the 10 bits of tf32: to the nearest, ties away from zero.
+__device__ __forceinline__ unsigned tf32(float x) {
+#ifdef __CUDA_ARCH__
+    unsigned y;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+    return y;
+#else
+    const unsigned bits = __float_as_uint(x);
+    return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & 0xffffe000u;
+#endif
+}
+
+// Two bf16 in a word, the first in its lower half.
+__device__ __forceinline__ unsigned bf16x2(float low, float high) {
+#ifdef __CUDA_ARCH__
+    unsigned y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+    return y;
+#else
+    return bf16(low) | (unsigned)bf16(high) << 16;
+#endif
+}
+
+#ifndef __CUDA_ARCH__
+// What a tensor core does with a word of each operand: one product in tf32, two in bf16.
+inline float word_product(unsigned a, unsigned b, int half) {
+    auto real = [](unsigned bits) {
+        float x;
+        memcpy(&x, &bits, 4);
+        return x;
+    };
+    if (!half) return real(a) * real(b);
+    return real(a << 16) * real(b << 16) + real(a & 0xffff0000u) * real(b & 0xffff0000u);
+}
+#endif
+
+// c += a b on a tensor core, by a whole warp: m16n8k8 in tf32, m16n8k16 in bf16, which differ in what a word holds. The
+// PTX manual says which lane has what. On the CPU the lanes exchange their words: slow, with the same layout.
+template <bool half>
+__device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#ifdef __CUDA_ARCH__
+    if (half)
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    else
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    typedef unsigned long long Pair;
+    const int group = threadIdx.x % 32 / 4, within = threadIdx.x % 4;
+    const Pair high = a[0] | (Pair)a[2] << 32, low = a[1] | (Pair)a[3] << 32, cols = b[0] | (Pair)b[1] << 32;
+    for (int q = 0; q < 4; ++q) {
+        const Pair rows[2] = {__shfl_sync(0xffffffffu, high, 4 * group + q), __shfl_sync(0xffffffffu, low, 4 * group + q)};
+        for (int e = 0; e < 2; ++e) {
+            const Pair col = __shfl_sync(0xffffffffu, cols, 4 * (2 * within + e) + q);
+            for (int h = 0; h < 2; ++h)
+                c[2 * h + e] += word_product((unsigned)rows[h], (unsigned)col, half) +
+                                word_product((unsigned)(rows[h] >> 32), (unsigned)(col >> 32), half);
+        }
+    }
+#endif
+}
+
+// By tensor cores. Where warps share the depth, no number is read twice, so operands go from memory straight into
+// registers, 16 bytes at a time, and the order of the depth, and of rows or columns, is chosen to make that possible:
+// of a unit of the depth, the lane t of a group has 4 t .. 4 t + 3, whatever the tensor core calls them.
+template <bool TA, bool TB, int WM, int WN>
+struct TensorTile {
+    static constexpr int WK = kWarps / (WM * WN), kAhead = 2;
+
+    template <class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               int half, const Out& rows, const Finish& finish) {
+        if (half) run<true>(shared, a, b, block_row, block_col, rows, finish);
+        else run<false>(shared, a, b, block_row, block_col, rows, finish);
+    }
+
+    template <bool half, class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               const Out& rows, const Finish& finish) {
+        float* sums = reinterpret_cast<float*>(shared);
+        const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+        const int share = warp / (WM * WN), wm = warp / WN % WM, wn = warp % WN;
+        const int row0 = (block_row * WM + wm) * 32, col0 = (block_col * WN + wn) * 16;
+        const int units = ((TA ? a.rows : a.cols) + kUnit - 1) / kUnit;
+        const bool counts = TA && rows.rows && block_col == 0;
+        float sum[2][2][4] = {}, row_sum[4] = {};
+
+        for (int first = share; first < units; first += kAhead * WK) {
+            float4 p[kAhead][4], q[kAhead][2];
+#pragma unroll
+            for (int n = 0; n < kAhead; ++n) {
+                const int k = (first + n * WK) * kUnit + 4 * t;
+#pragma unroll
+                for (int i = 0; i < 4; ++i)
+                    p[n][i] = TA ? quad_of(a, k + i, row0 + 4 * g) : quad_of(a, row0 + 8 * i + g, k);
+#pragma unroll
+                for (int i = 0; i < (TB ? 2 : 4); ++i) {
+                    if (TB) {
+                        q[n][i] = quad_of(b, col0 + 8 * i + g, k);
+                    } else {
+                        const float2 pair = pair_of(b, k + i, col0 + 2 * g);
+                        component(q[n][0], i) = pair.x;
+                        component(q[n][1], i) = pair.y;
+                    }
+                }
+            }
+#pragma unroll
+            for (int n = 0; n < kAhead; ++n) {
+#ifndef __CUDA_ARCH__
+                if (first + n * WK >= units) continue;  // zeros; the GPU multiplies them sooner than it branches
+#endif
+                // Number l of row r of the 32, where r is 8 i + g, or 4 g + i of an a that is stored by depth.
+                auto row = [&](int i, int l) { return TA ? component(p[n][l], i) : component(p[n][i], l); };
+                if (counts)
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) row_sum[i] += row(i, 0) + row(i, 1) + row(i, 2) + row(i, 3);
+#pragma unroll
+                for (int s = 0; s < (half ? 1 : 2); ++s)
+#pragma unroll
+                    for (int i = 0; i < 2; ++i) {
+                        unsigned am[4];
+#pragma unroll
+                        for (int w = 0; w < 4; ++w) {  // words 1 and 3 are of the lower rows, 2 and 3 of the later depth
+                            const int r = 2 * i + w % 2, l = w / 2;
+                            am[w] = half ? bf16x2(row(r, 2 * l), row(r, 2 * l + 1)) : tf32(row(r, 2 * s + l));
+                        }
+#pragma unroll
+                        for (int j = 0; j < 2; ++j) {
+                            float4& v = q[n][j];
+                            const unsigned bm[2] = {half ? bf16x2(v.x, v.y) : tf32(component(v, 2 * s)),
+                                                    half ? bf16x2(v.z, v.w) : tf32(component(v, 2 * s + 1))};
+                            mma<half>(sum[i][j], am, bm);
+                        }
+                    }
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {  // element (r, c) of the 32 x 16
+            const int r = TA ? 4 * g + i : 8 * i + g;
+#pragma unroll
+            for (int j = 0; j < 2; ++j)
+#pragma unroll
+                for (int e = 0; e < 2; ++e) {
+                    const int c = TB ? 8 * j + 2 * t + e : 2 * (2 * t + e) + j;
+                    sums[(warp * 32 + r) * kRow + c] = sum[i / 2][j][2 * (i % 2) + e];
+                }
+            if (counts) {
+                row_sum[i] += __shfl_xor_sync(0xffffffffu, row_sum[i], 1);
+                row_sum[i] += __shfl_xor_sync(0xffffffffu, row_sum[i], 2);
+                if (t == 0) sums[(warp * 32 + r) * kRow + 16] = row_sum[i];
+            }
+        }
+        __syncthreads();
+        gather_sums<WM, WN>(sums, block_row * 32 * WM, block_col * 16 * WN, counts, rows, finish);
+    }
+};

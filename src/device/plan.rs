@@ -1,0 +1,185 @@
+//! A step of training in fewer launches: the tape's operations, with neighbours merged where one kernel does for both.
+//! What has no such kernel runs as the tape would run it, operation by operation; the numbers mean the same.
+use super::driver::{Driver, Epilogue, Factor, Grid, Product};
+use super::gpu::{Finish, Gpu, NONE};
+use super::kernels::{self, In, Out};
+use super::{Backend, driver::Precision};
+use crate::Result;
+use crate::arena::View;
+use crate::config::{Activation, Likelihood, Objective, Optimizer};
+use crate::tape::{Op, Tape};
+
+/// So many examples at most, one block gives the bound of in passing.
+const BOUND_IN_PASSING: usize = 2048;
+
+/// The gradients of one layer's parameters, and what they are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Gradient {
+    /// (out, in)
+    pub dw: View,
+    /// (1, out); no rows where it is known already
+    pub dbias: View,
+    /// (rows, out), before the nonlinearity
+    pub dy: View,
+    /// (rows, in)
+    pub x: View,
+}
+
+impl<D: Driver> Gpu<D> {
+    /// What `Tape::step` does.
+    pub(super) fn merged_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
+        self.merged_forward(tape)?;
+        self.merged_backward(tape)?;
+        self.update(&tape.layout, optimizer)
+    }
+
+    fn merged_forward(&mut self, tape: &Tape) -> Result<()> {
+        let mut ops = tape.ops.iter().copied().enumerate().peekable();
+        while let Some((i, op)) = ops.next() {
+            match (op, ops.peek().map(|&(_, next)| next)) {
+                (Op::Kl { kl, kl_dim, head }, Some(Op::Reparam { z, ratio, eps, .. })) => {
+                    ops.next();
+                    let z16 = self.copy16(z);
+                    self.copied(z);
+                    let blocks = z.rows.div_ceil(8) + head.rows.div_ceil(8) + kl_dim.cols.div_ceil(8);
+                    let (samples, grid) = ((z.rows / head.rows) as i32, Grid::line(blocks, 256));
+                    let (z, ratio, kl, kl_dim) = (Out(z), Out(ratio), Out(kl), Out(kl_dim));
+                    let (head, eps) = (In(head), In(eps.unwrap_or(NONE)));
+                    kernels::latent_forward(&mut self.driver, grid, z, z16, ratio, kl, kl_dim, head, eps, samples)?
+                }
+                (Op::Nll { nll, decoded, x }, _) if self.nll_at_once(tape) => {
+                    let dout = tape.layout.d(decoded.out);
+                    let dout16 = self.copy16(dout);
+                    self.copied(dout);
+                    let (grid, samples) = (Grid::rows(nll.rows, x.cols.div_ceil(4)), (nll.rows / x.rows) as i32);
+                    let (nll, out, x) = (Out(nll), In(decoded.out), In(x));
+                    kernels::bernoulli_both(&mut self.driver, grid, nll, Out(dout), dout16, out, x, samples)?
+                }
+                (Op::Bound { .. }, _) if self.bound_in_passing(tape) => {}
+                _ => tape.forward(self, i..i + 1)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the weights are known before the bound, a Bernoulli's gradient is made along with its value.
+    fn nll_at_once(&self, tape: &Tape) -> bool {
+        let bernoulli = |op: &Op| matches!(op, Op::Nll { decoded, .. } if decoded.likelihood == Likelihood::Bernoulli);
+        tape.objective.objective != Objective::Iwae && tape.ops.iter().any(bernoulli)
+    }
+
+    /// Where also nothing else reads the weights, the backward pass need not wait for the bound.
+    fn bound_in_passing(&self, tape: &Tape) -> bool {
+        tape.objective.objective == Objective::Elbo && self.nll_at_once(tape) && tape.batch <= BOUND_IN_PASSING
+    }
+
+    fn merged_backward(&mut self, tape: &Tape) -> Result<()> {
+        let d = |v| tape.layout.d(v);
+        let mut gradients: Vec<Gradient> = vec![];
+        // Whether d of the next layer's output is before its nonlinearity already.
+        let mut sloped = false;
+        for (i, &op) in tape.ops.iter().enumerate().rev() {
+            match op {
+                Op::Gather { .. } | Op::Bound { .. } | Op::Kl { .. } => {}
+                Op::Nll { .. } if self.nll_at_once(tape) => {}
+                Op::Nll { .. } => tape.backward_of(self, i)?,
+                Op::Linear { y, a, x, weight, bias, activation } => {
+                    let (dw, dbias, dy) = (d(weight), d(bias), d(y));
+                    let f = if sloped { None } else { activation };
+                    let merged = self.finish_gradient(&mut gradients, dw, dbias, dy, y, a, x, f)?;
+                    debug_assert!(merged || f == activation || activation.is_none() || sloped);
+                    sloped = false;
+                    if x != tape.x {
+                        let (dx, before) = (d(x), tape.ops[i - 1]);
+                        if self.product(dx, Factor::N(dy), Factor::N(weight), Epilogue::None)? {
+                            continue;
+                        }
+                        let finish = match before {
+                            Op::Linear { y, a, activation: f @ Some(_), .. } if y == x => {
+                                sloped = true;
+                                Finish::Slope { out: if f == Some(Activation::Gelu) { a } else { y }, f }
+                            }
+                            _ => Finish::None,
+                        };
+                        self.own_product(dx, dy, Factor::N(weight), finish)?
+                    }
+                }
+                Op::Reparam { z, ratio, head, eps } if self.bound_in_passing(tape) => {
+                    let Some(&Op::Bound { bound, weight, nll, kl, kl_dim, objective, .. }) = tape.ops.last() else {
+                        unreachable!("a step ends with its bound")
+                    };
+                    self.changed(d(head));
+                    let quads = head.rows * z.cols.div_ceil(4);
+                    let grid = Grid::line(1 + quads.div_ceil(256).clamp(1, 2047), 256);
+                    kernels::latent_backward(
+                        &mut self.driver,
+                        grid,
+                        Out(d(head)),
+                        Out(bound),
+                        Out(weight),
+                        Out(tape.layout.metrics()),
+                        In(d(z)),
+                        In(head),
+                        In(eps.unwrap_or(NONE)),
+                        In(nll),
+                        In(kl),
+                        In(kl_dim),
+                        In(ratio),
+                        (z.rows / head.rows) as i32,
+                        objective.free_bits as f32,
+                    )?
+                }
+                Op::Reparam { .. } => tape.backward_of(self, i)?,
+            }
+        }
+        self.gradients(&gradients)
+    }
+
+    /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.
+    /// False where the nonlinearity had to be gone through first, in a launch of its own.
+    pub(super) fn finish_gradient(
+        &mut self,
+        later: &mut Vec<Gradient>,
+        dw: View,
+        dbias: View,
+        dy: View,
+        y: View,
+        a: View,
+        x: View,
+        f: Option<Activation>,
+    ) -> Result<bool> {
+        let product = Product { c: dw, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None };
+        let library = self.driver.offers(&product);
+        if library || f.is_some() {
+            let copy = f.is_some() || self.driver.precision() == Precision::Bf16 && !self.is_fresh(dy);
+            let dy16 = if copy { self.copy16(dy) } else { super::kernels::Out16(NONE) };
+            let source = In(if f == Some(Activation::Gelu) { a } else { y });
+            self.copied(dy);
+            let (grid, f) = (Grid::columns(dy), super::gpu::activation(f));
+            kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)?;
+        }
+        let apart = library || f.is_some();
+        if !library || !self.product(dw, product.a, product.b, Epilogue::None)? {
+            later.push(Gradient { dw, dbias: if apart { NONE } else { dbias }, dy, x });
+        }
+        Ok(!apart)
+    }
+
+    /// By our own kernels, four layers a launch.
+    pub(super) fn gradients(&mut self, layers: &[Gradient]) -> Result<()> {
+        let (tensor, half) = self.tensor();
+        let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
+        for layers in layers.chunks(4) {
+            let blocks: usize = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
+            let layer = |i: usize| match layers.get(i) {
+                Some(g) => (Out(g.dw), Out(g.dbias), In(super::gpu::whole(g.dy)), In(super::gpu::whole(g.x))),
+                None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
+            };
+            let [(w0, b0, y0, x0), (w1, b1, y1, x1), (w2, b2, y2, x2), (w3, b3, y3, x3)] = [0, 1, 2, 3].map(layer);
+            let (d, grid) = (&mut self.driver, Grid::line(blocks, 512));
+            kernel(d, grid, w0, b0, y0, x0, w1, b1, y1, x1, w2, b2, y2, x2, w3, b3, y3, x3, half)?;
+            layers.iter().for_each(|g| self.changed(g.dw));
+        }
+        Ok(())
+    }
+}
