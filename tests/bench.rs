@@ -127,7 +127,7 @@ mod standin {
             // The probes come first, so the step is what was captured last.
             let begin = trace.iter().rposition(|call| call == "cuStreamBeginCapture_v2").unwrap();
             let end = trace.iter().rposition(|call| call == "cuStreamEndCapture").unwrap();
-            let enqueue = ["cuLaunchKernel", "cublasLtMatmul", "cuMemsetD8Async", "cuMemcpyDtoDAsync_v2"];
+            let enqueue = ["cuLaunchKernelEx", "cublasLtMatmul", "cuMemsetD8Async", "cuMemcpyDtoDAsync_v2"];
             let captured = trace[begin..end].iter().filter(|call| enqueue.contains(&call.as_str())).count();
             assert_eq!(number(line, "launches_per_step"), captured as f64, "{:?}", &trace[begin..end]);
             assert!(number(line, "host_us_per_step") <= number(line, "us_per_step"));
