@@ -1,6 +1,5 @@
 // The update of all parameters, flat. The formulas of torch.optim, from Kingma & Ba 2015, Loshchilov & Hutter 2019,
 // Duchi et al. 2011. Padding has gradient zero and value zero, and every rule leaves it there.
-#include "adam.cuh"
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
@@ -90,18 +89,25 @@ extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out s, In g, In
     });
 }
 
-// Adam, and adamw: see adam.cuh.
+// m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+// w -= lr / correction1 m / (sqrt(v / correction2) + eps), and with `shrink` (adamw) first w -= lr shrink w.
+// rest1 and rest2 are 1 - beta1 and 1 - beta2, which in f32 would lose four digits here.
 extern "C" __global__ void __launch_bounds__(256) adam(Out w, Out m, Out v, In g, In partial, const Plan* plan,
                                                        float clip, float decay, float shrink, float beta1, float rest1,
                                                        float beta2, float rest2, float eps) {
     begin();
     __shared__ float scratch[32];
-    const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
+    const float lr = plan->now.lr, rate = lr / plan->now.correction1, root2 = sqrtf(plan->now.correction2);
     update(w, g, partial, plan, clip, decay, scratch, [&](int col, float4& value, float4& d) {
         float4 first = load4(m, 0, col), second = load4(v, 0, col);
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
-            rule(component(value, i), component(first, i), component(second, i), component(d, i));
+        for (int i = 0; i < 4; ++i) {
+            component(first, i) = beta1 * component(first, i) + rest1 * component(d, i);
+            component(second, i) = beta2 * component(second, i) + rest2 * component(d, i) * component(d, i);
+            component(value, i) -= lr * shrink * component(value, i);
+            const float root = sqrtf(component(second, i)) / root2 + eps;
+            if (root > 0.0f) component(value, i) -= rate * component(first, i) / root;
+        }
         store4(m, 0, col, first);
         store4(v, 0, col, second);
     });

@@ -5,7 +5,6 @@
 // Views are whole: `cols` of a factor is its stride, so the padding, which is zero, is read too, 16 bytes at a time.
 // Three layouts: nt, c = a b^T, both contiguous along the depth; nn, c = a b; tn, c = a^T b, both along the rows of c.
 #include "activation.cuh"
-#include "adam.cuh"
 #include "product.cuh"
 
 // What the products nt and nn do with their sums: + bias where it has rows, kept in `pre` where that has rows; with
@@ -32,7 +31,6 @@ struct Finish {
         store4(c, row, col, v);
         store4(c16, row, col, v);
     }
-    __device__ __forceinline__ void sum(const Out& rows, int i, float v) const { rows(0, i) = v; }
 };
 
 // c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, of product_nn in f32
@@ -121,35 +119,6 @@ __device__ __forceinline__ Layer layer_of(int block, const Layer& a, const Layer
     return layer;
 }
 
-// The gradients are kept, and Adam steps at once: w, m, v and g are the arrays of all parameters, one like the other.
-struct FinishAdam {
-    Out dw, w, m, v;
-    In g;
-    Adam rule;
-    float decay;
-    bool halted;
-    __device__ __forceinline__ void operator()(int row, int col, float4 d) const {
-        if (row >= dw.rows || col >= dw.cols) return;
-        store4(dw, row, col, d);
-        if (halted) return;
-        const int at = (int)(&dw(row, col) - g.data);
-        float4 value = load4(w, 0, at), first = load4(m, 0, at), second = load4(v, 0, at);
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-            rule(component(value, i), component(first, i), component(second, i),
-                 component(d, i) + decay * component(value, i));
-        store4(w, 0, at, value);
-        store4(m, 0, at, first);
-        store4(v, 0, at, second);
-    }
-    __device__ __forceinline__ void sum(const Out& rows, int i, float d) const {
-        rows(0, i) = d;
-        if (halted) return;
-        const int at = (int)(&rows(0, i) - g.data);
-        rule(w(0, at), m(0, at), v(0, at), d + decay * w(0, at));
-    }
-};
-
 extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1, Out dbias1,
                                                                 In dy1, In x1, Out dw2, Out dbias2, In dy2, In x2,
                                                                 Out dw3, Out dbias3, In dy3, In x3, int half) {
@@ -171,35 +140,4 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_tn_tensor(Out dw0, 
                                  {dw3, dbias3, dy3, x3});
     TensorTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, half, layer.dbias,
                                        Finish{layer.dw, Out16{}, Out{}, In{}, In{}, Identity});
-}
-
-extern "C" __global__ void __launch_bounds__(512, 1) adam_tn(Out w, Out m, Out v, Out dw0, Out dbias0, Out dw1,
-                                                             Out dbias1, Out dw2, Out dbias2, Out dw3, Out dbias3, In g,
-                                                             In dy0, In x0, In dy1, In x1, In dy2, In x2, In dy3,
-                                                             In x3, const Plan* plan, float decay, float shrink,
-                                                             float beta1, float rest1, float beta2, float rest2,
-                                                             float eps, int half) {
-    begin();
-    __shared__ float4 shared[ColumnTile<true, 8>::kQuads];
-    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
-                                 {dw3, dbias3, dy3, x3});
-    const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
-    ColumnTile<true, 8>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
-                             FinishAdam{layer.dw, w, m, v, g, rule, decay, plan->halted != 0});
-}
-
-extern "C" __global__ void __launch_bounds__(512, 1) adam_tn_tensor(Out w, Out m, Out v, Out dw0, Out dbias0, Out dw1,
-                                                                    Out dbias1, Out dw2, Out dbias2, Out dw3,
-                                                                    Out dbias3, In g, In dy0, In x0, In dy1, In x1,
-                                                                    In dy2, In x2, In dy3, In x3, const Plan* plan,
-                                                                    float decay, float shrink, float beta1,
-                                                                    float rest1, float beta2, float rest2, float eps,
-                                                                    int half) {
-    begin();
-    __shared__ float4 shared[kSums];
-    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
-                                 {dw3, dbias3, dy3, x3});
-    const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
-    TensorTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, half, layer.dbias,
-                                       FinishAdam{layer.dw, w, m, v, g, rule, decay, plan->halted != 0});
 }

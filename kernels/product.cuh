@@ -58,7 +58,7 @@ __device__ __forceinline__ void gather_sums(const float* sums, int row0, int col
         float v = 0.0f;
         for (int share = 0; share < WK; ++share)
             v += sums[((share * WM + threadIdx.x / 32) * WN * 32 + threadIdx.x % 32) * kRow + 16];
-        finish.sum(rows, row0 + threadIdx.x, v);
+        rows(0, row0 + threadIdx.x) = v;
     }
     for (int i = threadIdx.x; i < 32 * WM * kPerRow; i += kThreads) {
         const int row = i / kPerRow, col = i % kPerRow * 4, tile = row / 32 * WN + col / 16;
@@ -254,7 +254,7 @@ struct ColumnTile {
         if (counts && (int)threadIdx.x < BM && row0 + (int)threadIdx.x < rows.cols) {
             float v = 0.0f;
             for (int s = 0; s < WK; ++s) v += row_sums[s * BM + threadIdx.x];
-            finish.sum(rows, row0 + threadIdx.x, v);
+            rows(0, row0 + threadIdx.x) = v;
         }
     }
 };

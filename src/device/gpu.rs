@@ -4,7 +4,6 @@
 //! every gradient that starts from it.
 use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
 use super::kernels::{self, In, Out, Out16};
-use super::plan::Constants;
 use super::{Backend, Real};
 use crate::arena::{ALIGN, Layout, RING, SCRATCH, View};
 use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Rule};
@@ -511,7 +510,9 @@ impl<D: Driver> Backend for Gpu<D> {
             Rule::Momentum => kernels::momentum(d, grid, w, m, g, partial, clip, decay, o.momentum as f32)?,
             Rule::Adagrad => kernels::adagrad(d, grid, w, v, g, partial, clip, decay, eps)?,
             Rule::Adam | Rule::Adamw => {
-                let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
+                let (decay, shrink) = if o.rule == Rule::Adamw { (0.0, decay) } else { (decay, 0.0) };
+                let ((b1, b2), (r1, r2)) = (o.betas, (1.0 - o.betas.0, 1.0 - o.betas.1));
+                let [b1, r1, b2, r2] = [b1, r1, b2, r2].map(|x| x as f32);
                 kernels::adam(d, grid, w, m, v, g, partial, clip, decay, shrink, b1, r1, b2, r2, eps)?
             }
         }

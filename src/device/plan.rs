@@ -1,13 +1,13 @@
 //! A step of training in fewer launches: the tape's operations, with neighbours merged where one kernel does for both.
 //! What has no such kernel runs as the tape would run it, operation by operation; the numbers mean the same.
 use super::driver::{Driver, Epilogue, Factor, Grid, Product};
-use super::gpu::{Finish, Gpu, NONE, activation, whole};
-use super::kernels::{self, In, Out, Out16};
+use super::gpu::{Finish, Gpu, NONE};
+use super::kernels::{self, In, Out};
 use super::{Backend, driver::Precision};
 use crate::Result;
 use crate::arena::View;
-use crate::config::{Activation, Likelihood, Objective, Optimizer, Rule};
-use crate::tape::{LogVariance, Op, Tape};
+use crate::config::{Activation, Likelihood, Objective, Optimizer};
+use crate::tape::{Op, Tape};
 
 /// So many examples at most, one block gives the bound of in passing.
 const BOUND_IN_PASSING: usize = 2048;
@@ -25,79 +25,12 @@ pub(super) struct Gradient {
     pub x: View,
 }
 
-/// Of the kernels for up to four layers.
-fn operands(layers: &[Gradient]) -> (Grid, [(Out, Out, In, In); 4]) {
-    let blocks: usize = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
-    let layer = |i: usize| match layers.get(i) {
-        Some(g) => (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In(whole(g.x))),
-        None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
-    };
-    (Grid::line(blocks, 512), [0, 1, 2, 3].map(layer))
-}
-
-/// What the kernels of Adam take of an optimiser.
-pub(super) struct Constants {
-    pub decay: f32,
-    pub shrink: f32,
-    pub b1: f32,
-    pub r1: f32,
-    pub b2: f32,
-    pub r2: f32,
-    pub eps: f32,
-}
-
-impl Constants {
-    pub fn new(o: &Optimizer) -> Constants {
-        let decay = o.weight_decay as f32;
-        let (decay, shrink) = if o.rule == Rule::Adamw { (0.0, decay) } else { (decay, 0.0) };
-        let (b1, b2) = o.betas;
-        let [b1, r1, b2, r2] = [b1, 1.0 - b1, b2, 1.0 - b2].map(|x| x as f32);
-        Constants { decay, shrink, b1, r1, b2, r2, eps: o.eps as f32 }
-    }
-}
-
 impl<D: Driver> Gpu<D> {
     /// What `Tape::step` does.
     pub(super) fn merged_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
         self.merged_forward(tape)?;
-        let gradients = self.merged_backward(tape)?;
-        if self.adam_at_once(tape, optimizer, &gradients) {
-            return self.gradients_and_adam(tape, optimizer, &gradients);
-        }
-        self.gradients(&gradients)?;
+        self.merged_backward(tape)?;
         self.update(&tape.layout, optimizer)
-    }
-
-    /// Where no gradient waits for the norm of all, and `gradients` are those of all parameters.
-    fn adam_at_once(&self, tape: &Tape, optimizer: &Optimizer, gradients: &[Gradient]) -> bool {
-        let layers = tape.ops.iter().filter(|op| matches!(op, Op::Linear { .. })).count();
-        let learned =
-            |op: &Op| matches!(op, Op::Nll { decoded, .. } if matches!(decoded.variance, LogVariance::Learned(_)));
-        matches!(optimizer.rule, Rule::Adam | Rule::Adamw)
-            && optimizer.clip_norm == 0.0
-            && gradients.len() == layers
-            && gradients.iter().all(|g| g.dbias.rows == 1)
-            && !tape.ops.iter().any(learned)
-    }
-
-    fn gradients_and_adam(&mut self, tape: &Tape, o: &Optimizer, gradients: &[Gradient]) -> Result<()> {
-        let params = tape.layout.params();
-        let [w, m, v] = [params, tape.layout.moment(params, 0), tape.layout.moment(params, 1)].map(Out);
-        let g = In(tape.layout.d(params));
-        let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
-        let (tensor, half) = self.tensor();
-        let kernel = if tensor { kernels::adam_tn_tensor } else { kernels::adam_tn };
-        for layers in gradients.chunks(4) {
-            let (grid, [(w0, c0, y0, x0), (w1, c1, y1, x1), (w2, c2, y2, x2), (w3, c3, y3, x3)]) = operands(layers);
-            let d = &mut self.driver;
-            kernel(
-                d, grid, w, m, v, w0, c0, w1, c1, w2, c2, w3, c3, g, y0, x0, y1, x1, y2, x2, y3, x3, decay, shrink, b1,
-                r1, b2, r2, eps, half,
-            )?;
-        }
-        self.changed(tape.layout.d(params));
-        self.changed(params);
-        Ok(())
     }
 
     fn merged_forward(&mut self, tape: &Tape) -> Result<()> {
@@ -140,8 +73,7 @@ impl<D: Driver> Gpu<D> {
         tape.objective.objective == Objective::Elbo && self.nll_at_once(tape) && tape.batch <= BOUND_IN_PASSING
     }
 
-    /// Down to the gradients of the parameters, of which those are left that our own kernels make.
-    fn merged_backward(&mut self, tape: &Tape) -> Result<Vec<Gradient>> {
+    fn merged_backward(&mut self, tape: &Tape) -> Result<()> {
         let d = |v| tape.layout.d(v);
         let mut gradients: Vec<Gradient> = vec![];
         // Whether d of the next layer's output is before its nonlinearity already.
@@ -200,7 +132,7 @@ impl<D: Driver> Gpu<D> {
                 Op::Reparam { .. } => tape.backward_of(self, i)?,
             }
         }
-        Ok(gradients)
+        self.gradients(&gradients)
     }
 
     /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.
@@ -220,10 +152,10 @@ impl<D: Driver> Gpu<D> {
         let library = self.driver.offers(&product);
         if library || f.is_some() {
             let copy = f.is_some() || self.driver.precision() == Precision::Bf16 && !self.is_fresh(dy);
-            let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
+            let dy16 = if copy { self.copy16(dy) } else { super::kernels::Out16(NONE) };
             let source = In(if f == Some(Activation::Gelu) { a } else { y });
             self.copied(dy);
-            let (grid, f) = (Grid::columns(dy), activation(f));
+            let (grid, f) = (Grid::columns(dy), super::gpu::activation(f));
             kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)?;
         }
         let apart = library || f.is_some();
@@ -238,8 +170,13 @@ impl<D: Driver> Gpu<D> {
         let (tensor, half) = self.tensor();
         let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
         for layers in layers.chunks(4) {
-            let (grid, [(w0, b0, y0, x0), (w1, b1, y1, x1), (w2, b2, y2, x2), (w3, b3, y3, x3)]) = operands(layers);
-            let d = &mut self.driver;
+            let blocks: usize = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
+            let layer = |i: usize| match layers.get(i) {
+                Some(g) => (Out(g.dw), Out(g.dbias), In(super::gpu::whole(g.dy)), In(super::gpu::whole(g.x))),
+                None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
+            };
+            let [(w0, b0, y0, x0), (w1, b1, y1, x1), (w2, b2, y2, x2), (w3, b3, y3, x3)] = [0, 1, 2, 3].map(layer);
+            let (d, grid) = (&mut self.driver, Grid::line(blocks, 512));
             kernel(d, grid, w0, b0, y0, x0, w1, b1, y1, x1, w2, b2, y2, x2, w3, b3, y3, x3, half)?;
             layers.iter().for_each(|g| self.changed(g.dw));
         }
