@@ -33,13 +33,13 @@ struct Finish {
     }
 };
 
-// c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, of product_nn in f32
-// for each 8 x 64, where warps or lanes share the depth; for each 64 x 64 where `wide`. f32 by FMA; where `tensor`, operands rounded to tf32, or bf16 if `half`.
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt(Out c, Out16 c16, Out pre, In a, In b, In bias, In out,
+// c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, its depth shared by
+// all warps; for each 64 x 64 where `wide`. f32 by FMA; where `tensor`, operands rounded to tf32, or bf16 if `half`.
+extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16, Out pre, In a, In b, In bias, In out,
                                                              int f, int half) {
     begin();
-    __shared__ float4 shared[32 * kRow / 4];
-    LaneTile::run(shared, a, b, blockIdx.y, blockIdx.x, Finish{c, c16, pre, bias, out, f});
+    __shared__ float4 shared[FullTile<false, true, 1, 1>::kQuads];
+    FullTile<false, true, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_wide(Out c, Out16 c16, Out pre, In a, In b, In bias,
@@ -65,11 +65,11 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out 
                                        Finish{c, c16, pre, bias, out, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nn(Out c, Out16 c16, Out pre, In a, In b, In bias, In out,
+extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16, Out pre, In a, In b, In bias, In out,
                                                              int f, int half) {
     begin();
-    __shared__ float4 shared[ColumnTile<false, 1>::kQuads];
-    ColumnTile<false, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
+    __shared__ float4 shared[FullTile<false, false, 1, 1>::kQuads];
+    FullTile<false, false, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_wide(Out c, Out16 c16, Out pre, In a, In b, In bias,
@@ -123,10 +123,10 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbi
                                                                 In dy1, In x1, Out dw2, Out dbias2, In dy2, In x2,
                                                                 Out dw3, Out dbias3, In dy3, In x3, int half) {
     begin();
-    __shared__ float4 shared[ColumnTile<true, 8>::kQuads];
+    __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
     const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
                                  {dw3, dbias3, dy3, x3});
-    ColumnTile<true, 8>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
+    FullTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
                              Finish{layer.dw, Out16{}, Out{}, In{}, In{}, Identity});
 }
 

@@ -654,20 +654,8 @@ fn products_match((m, n, k): (usize, usize, usize), p: Precision, wide: bool, re
     )
     .unwrap();
     // the slope at x, as if a nonlinearity had made it
-    nn(
-        &mut e,
-        grid(dx, if p == Fp32 { (8, 64) } else { (32, 16) }),
-        Out(dx),
-        Out16(none),
-        Out(none),
-        whole(dy),
-        whole(w),
-        In(none),
-        In(x),
-        number,
-        half,
-    )
-    .unwrap();
+    nn(&mut e, grid(dx, (32, 16)), Out(dx), Out16(none), Out(none), whole(dy), whole(w), In(none), In(x), number, half)
+        .unwrap();
     let tiles = Grid { blocks: [(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads: 512 };
     let (no, nothing) = (Out(none), In(none));
     let (o, i) = ((Out(dw), Out(dbias)), (whole(dy), whole(x)));

@@ -150,7 +150,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                         (_, Factor::T(_)) => {
                             kernels::product_nt(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?
                         }
-                        _ => kernels::product_nn(cuda, grid(8, 64), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?,
+                        _ => kernels::product_nn(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?,
                     }
                 }
             }

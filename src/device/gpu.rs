@@ -171,7 +171,7 @@ impl<D: Driver> Gpu<D> {
             Finish::Slope { out, f } => (NONE, NONE, out, f),
         };
         let (tensor, half) = self.tensor();
-        let (grid, wide) = Grid::tiles(y, if matches!(b, Factor::N(_)) && !tensor { (8, 64) } else { (32, 16) });
+        let (grid, wide) = Grid::tiles(y, (32, 16));
         let kernel = match (b, tensor, wide) {
             (Factor::T(_), false, false) => kernels::product_nt,
             (Factor::T(_), false, true) => kernels::product_nt_wide,

@@ -54,10 +54,21 @@ pub fn rounded(product: &Product, padded_rows: &Range<usize>) -> Product {
     }
 }
 
-/// Whether cuBLAS is faster at a product than our own kernels, which start sooner and have less to offer afterwards.
+/// Whether cuBLAS is faster at a product than our own kernels, which start sooner, do what follows in the same launch,
+/// and fall behind as products grow. On an H200, as nodes of a graph, us, ours (cuBLAS), first in fp32, then in tf32:
+///
+/// ```text
+/// forward   100×500×784   10.6 (9.5)   5.6 (6.4)      1024×40×500     7.4 (7.4)    4.9 (4.9)
+/// forward   100×784×500   10.8 (9.6)   7.2 (6.6)      1024×784×500   46   (26)    45   (7.7)
+/// gradient of 500×784 over 100 examples   8.6 (5.9)   5.7 (3.7), and as much for three more layers along with it;
+///                      over 1024 examples 63  (26)   31   (14)
+/// ```
 pub fn large(product: &Product) -> bool {
     let (rows, depth) = product.a.shape();
-    rows * product.c.cols * depth > 1 << 26
+    match product.a {
+        Factor::T(_) => depth > 128,
+        Factor::N(_) => rows * product.c.cols * depth > 1 << 26,
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +93,18 @@ mod tests {
         assert_eq!(extents(&rounded(&data, &padded)), (101, 24, 40));
         let weights = Product { c: dweight, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None };
         assert_eq!(extents(&rounded(&weights, &padded)), (40, 24, 101));
+    }
+
+    #[test]
+    fn a_batch_of_a_hundred_is_ours_and_one_of_a_thousand_the_library_s() {
+        for (batch, wanted) in [(100, [false, false]), (1024, [true, true])] {
+            let mut layout = Layout::training();
+            let weight = layout.parameter(500, 784);
+            let (x, y) = (layout.activation(batch, 784), layout.activation(batch, 500));
+            let forward = Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::None };
+            let gradient = Product { c: layout.d(weight), a: Factor::T(y), b: Factor::N(x), epilogue: Epilogue::None };
+            assert_eq!([large(&forward), large(&gradient)], wanted);
+        }
     }
 
     #[test]
