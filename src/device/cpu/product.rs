@@ -1,8 +1,7 @@
 //! Matrix products: three loops in f64, and in f32 a tiled product on all cores.
 //!
-//! The f32 product follows Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", with one
-//! difference: at our sizes copying `a` would cost as much as it saves, so only `b` is packed. Threads share the columns
-//! of `c`: no thread packs what another has packed.
+//! The f32 product follows Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", its
+//! micro-kernel in pulp's vectors.
 use pulp::Simd;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -46,32 +45,39 @@ pub fn fast(c: &mut [f32], n: usize, k: usize, a: Factor<f32>, b: Factor<f32>) {
     /// As many multiplications as are worth waking another thread for: about 10 µs.
     const GRAIN: usize = 1 << 20;
     let pieces = (c.len() * k / GRAIN).clamp(1, rayon::current_num_threads());
-    let rows = c.chunks_mut(n).collect();
-    columns(Columns { c: rows, first: 0, k, a, b }, pieces);
+    let c = c.chunks_mut(n).collect();
+    piece(Piece { c, cols: n, k, a, b }, pieces);
 }
 
-/// Some columns of c = a b, from column `first` of b.
-struct Columns<'c, 'f> {
+/// Rows and columns of c, and the rows of a and the columns of b that they need.
+struct Piece<'c, 'f> {
     c: Vec<&'c mut [f32]>,
-    first: usize,
+    cols: usize,
     k: usize,
     a: Factor<'f, f32>,
     b: Factor<'f, f32>,
 }
 
-/// Splits them between threads, and at last computes them.
-fn columns(it: Columns, pieces: usize) {
-    let width = it.c.first().map_or(0, |row| row.len());
-    let middle = (width * (pieces / 2) / pieces).next_multiple_of(16);
-    if pieces < 2 || middle >= width {
+/// Splits it between threads, across its longer side, and at last computes it.
+fn piece(mut it: Piece, pieces: usize) {
+    let (rows, cols) = (it.c.len(), it.cols);
+    let middle = (rows.max(cols) * (pieces / 2) / pieces).next_multiple_of(16);
+    if pieces < 2 || middle >= rows.max(cols) {
         return pulp::Arch::new().dispatch(it);
     }
-    let (left, right) = it.c.into_iter().map(|row| row.split_at_mut(middle)).unzip();
-    let (left, right) = (Columns { c: left, ..it }, Columns { c: right, first: it.first + middle, ..it });
-    rayon::join(|| columns(left, pieces / 2), || columns(right, pieces - pieces / 2));
+    let (low, high) = if rows > cols {
+        let c = it.c.split_off(middle);
+        let a = Factor { data: &it.a.data[middle * it.a.row..], ..it.a };
+        (Piece { ..it }, Piece { c, a, ..it })
+    } else {
+        let (left, right) = it.c.into_iter().map(|row| row.split_at_mut(middle)).unzip();
+        let b = Factor { data: &it.b.data[middle * it.b.col..], ..it.b };
+        (Piece { c: left, cols: middle, ..it }, Piece { c: right, cols: cols - middle, b, ..it })
+    };
+    rayon::join(|| piece(low, pieces / 2), || piece(high, pieces - pieces / 2));
 }
 
-impl pulp::WithSimd for Columns<'_, '_> {
+impl pulp::WithSimd for Piece<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -83,77 +89,101 @@ impl pulp::WithSimd for Columns<'_, '_> {
     }
 }
 
-/// The most of k that is packed at once: a panel of 48 columns then fills three quarters of a cache of 48 KiB.
-const BLOCK: usize = 200;
+/// The most of k that is packed at once. A longer block reads and writes c less often, and of b's panel of 48 columns,
+/// then 75 KiB, it streams a part from the second cache.
+const BLOCK: usize = 400;
+/// The most rows of a that are packed at once: 400 KiB.
+const ROWS: usize = 256;
 
 thread_local! {
     /// Kept from one product to the next.
-    static PACKED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static PACKED: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
 }
 
-/// By blocks of k, panels of `NV` vectors of columns (a multiple of four columns), tiles of `MR` rows: a tile's sums fill the registers.
+/// The beginning of a buffer, grown to `len`, from a cache line on: else every load would touch two of them.
+fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    buffer.resize(buffer.len().max(len + 16), 0.0);
+    let start = buffer.as_ptr().align_offset(64).min(16);
+    &mut buffer[start..start + len]
+}
+
+/// By blocks of k, panels of `NV` vectors of columns, tiles of `MR` rows: a tile's sums fill the registers. Both are
+/// multiples of four numbers.
 #[inline(always)]
-fn blocks<S: Simd, const MR: usize, const NV: usize>(simd: S, Columns { mut c, first, k, a, b }: Columns) {
+fn blocks<S: Simd, const MR: usize, const NV: usize>(simd: S, Piece { mut c, cols, k, a, b }: Piece) {
     let width = NV * S::F32_LANES;
-    let cols = c.first().map_or(0, |row| row.len());
     let block = k.div_ceil(k.div_ceil(BLOCK).max(1)).max(1);
-    let mut packed = PACKED.take();
-    let len = block * cols.next_multiple_of(width) + 16;
-    packed.resize(len.max(packed.len()), 0.0);
-    let aligned = packed.as_ptr().align_offset(64); // else every load would touch two cache lines
+    let mut buffers = PACKED.take();
+    let [for_a, for_b] = &mut buffers;
     for from in (0..k).step_by(block) {
         let depth = block.min(k - from);
-        let packed = &mut packed[aligned..][..depth * cols.next_multiple_of(width)];
-        simd.vectorize(
-            #[inline(always)]
-            || pack(packed, width, depth, cols, from, first, b),
-        );
-        for (start, panel) in (0..cols).step_by(width).zip(packed.chunks_exact(depth * width)) {
-            let cols = start..cols.min(start + width);
-            for (i, c) in c.chunks_mut(MR).enumerate() {
-                let a = A { a, row: i * MR, from, depth };
-                macro_rules! tiles {
-                    ($($rows:literal)*) => {
-                        match (c.len(), cols.len().div_ceil(S::F32_LANES)) {
-                            $(
-                                ($rows, 1) if $rows < MR => tile::<S, $rows, 1, NV>(simd, c, cols.clone(), a, panel),
-                                ($rows, 2) if $rows < MR => tile::<S, $rows, 2, NV>(simd, c, cols.clone(), a, panel),
-                                ($rows, _) if $rows < MR => tile::<S, $rows, NV, NV>(simd, c, cols.clone(), a, panel),
-                            )*
-                            (_, 1) => tile::<S, MR, 1, NV>(simd, c, cols.clone(), a, panel),
-                            (_, 2) => tile::<S, MR, 2, NV>(simd, c, cols.clone(), a, panel),
-                            _ => tile::<S, MR, NV, NV>(simd, c, cols.clone(), a, panel),
-                        }
-                    };
+        let panels = aligned(for_b, depth * cols.next_multiple_of(width));
+        pack(simd, panels, || NV * S::F32_LANES, depth, cols, &b.data[from * b.row..], b.col, b.row);
+        for (part, c) in c.chunks_mut(ROWS).enumerate() {
+            let tiles = aligned(for_a, depth * c.len().next_multiple_of(MR));
+            pack(simd, tiles, || MR, depth, c.len(), &a.data[part * ROWS * a.row + from * a.col..], a.row, a.col);
+            for (start, panel) in (0..cols).step_by(width).zip(panels.chunks_exact(depth * width)) {
+                let cols = start..cols.min(start + width);
+                for (c, a) in c.chunks_mut(MR).zip(tiles.chunks_exact(depth * MR)) {
+                    let cols = cols.clone();
+                    match (2 * c.len() <= MR, cols.len().div_ceil(S::F32_LANES)) {
+                        (false, 3..) => tile::<S, MR, MR, NV, NV>(simd, c, cols, from > 0, a, panel),
+                        (false, 2) => tile::<S, MR, MR, 2, NV>(simd, c, cols, from > 0, a, panel),
+                        (false, _) => tile::<S, MR, MR, 1, NV>(simd, c, cols, from > 0, a, panel),
+                        (true, 3..) => tile::<S, 4, MR, NV, NV>(simd, c, cols, from > 0, a, panel),
+                        (true, 2) => tile::<S, 4, MR, 2, NV>(simd, c, cols, from > 0, a, panel),
+                        (true, _) => tile::<S, 4, MR, 1, NV>(simd, c, cols, from > 0, a, panel),
+                    }
                 }
-                tiles!(1 2 3 4 5 6 7);
             }
         }
     }
-    PACKED.set(packed);
+    PACKED.set(buffers);
 }
 
-/// b[from + l][first + j] goes to row l of panel j / width, column j % width. What lies beyond `cols` is never used.
+/// Element (l, j), which lies at `l · down + j · along` of `data`, goes to row l of panel j / width, column j % width.
+/// What lies in a panel beyond the last column is never used. `width` is a function to be a constant where it is used.
 #[inline(always)]
-fn pack(packed: &mut [f32], width: usize, depth: usize, cols: usize, from: usize, first: usize, b: Factor<f32>) {
-    if b.col == 1 {
-        for l in 0..depth {
-            let row = &b.data[(from + l) * b.row + first..][..cols];
-            let (whole, rest) = row.split_at(cols / width * width);
-            for (p, part) in whole.chunks_exact(width).enumerate() {
-                packed[(p * depth + l) * width..][..width].copy_from_slice(part);
-            }
-            if !rest.is_empty() {
-                packed[whole.len() * depth + l * width..][..rest.len()].copy_from_slice(rest);
-            }
+fn pack<S: Simd>(
+    simd: S,
+    packed: &mut [f32],
+    width: impl Fn() -> usize,
+    depth: usize,
+    cols: usize,
+    data: &[f32],
+    along: usize,
+    down: usize,
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || match along {
+            1 => pack_rows(packed, width(), depth, cols, data, down),
+            _ => pack_columns(packed, width(), depth, cols, data, along),
+        },
+    )
+}
+
+#[inline(always)]
+fn pack_rows(packed: &mut [f32], width: usize, depth: usize, cols: usize, data: &[f32], down: usize) {
+    for l in 0..depth {
+        let row = &data[l * down..][..cols];
+        let (whole, rest) = row.split_at(cols / width * width);
+        for (p, part) in whole.chunks_exact(width).enumerate() {
+            packed[(p * depth + l) * width..][..width].copy_from_slice(part);
         }
-        return;
+        if !rest.is_empty() {
+            packed[whole.len() * depth + l * width..][..rest.len()].copy_from_slice(rest);
+        }
     }
+}
+
+#[inline(always)]
+fn pack_columns(packed: &mut [f32], width: usize, depth: usize, cols: usize, data: &[f32], along: usize) {
     // Four columns at a time, first side by side: that loop becomes shuffles of vectors.
     let mut quads = [[0.0; 4]; BLOCK];
     let quads = &mut quads[..depth];
     for j in (0..cols).step_by(4) {
-        let [p, q, r, s] = [0, 1, 2, 3].map(|i| &b.data[(first + (j + i).min(cols - 1)) * b.col + from..][..depth]);
+        let [p, q, r, s] = [0, 1, 2, 3].map(|i| &data[(j + i).min(cols - 1) * along..][..depth]);
         for (l, quad) in quads.iter_mut().enumerate() {
             *quad = [p[l], q[l], r[l], s[l]];
         }
@@ -164,71 +194,37 @@ fn pack(packed: &mut [f32], width: usize, depth: usize, cols: usize, from: usize
     }
 }
 
-/// Of a, the rows from `row` on and `depth` columns from `from` on.
-#[derive(Clone, Copy)]
-struct A<'f> {
-    a: Factor<'f, f32>,
-    row: usize,
-    from: usize,
-    depth: usize,
-}
-
-/// `MR` rows of c, `N` vectors of its columns: assigned in the first block of k, added to in the others.
+/// Up to `M` rows of c, `N` vectors of its columns: assigned, or in later blocks of k added to.
 #[inline(always)]
-fn tile<S: Simd, const MR: usize, const N: usize, const NV: usize>(
+fn tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usize>(
     simd: S,
     c: &mut [&mut [f32]],
     cols: Range<usize>,
-    A { a, row, from, depth }: A,
+    more: bool,
+    a: &[f32],
     panel: &[f32],
 ) {
-    let panel = &bytemuck::cast_slice::<f32, S::f32s>(panel).as_chunks::<NV>().0[..depth];
-    let mut sums = [[simd.splat_f32s(0.0); N]; MR];
-    if a.col == 1 {
-        let rows: [&[f32]; MR] = std::array::from_fn(|i| &a.data[(row + i) * a.row + from..][..depth]);
-        for l in 0..depth {
-            let a = |i: usize| rows[i][l];
-            add(simd, &mut sums, a, &panel[l]);
-        }
-    } else {
-        let mut rows = a.data[from * a.col + row..].chunks(a.col).map(|row| &row[..MR]);
-        let (pairs, last) = panel.as_chunks::<2>();
-        for [b, next] in pairs {
-            let (Some(a), Some(a_next)) = (rows.next(), rows.next()) else { break };
-            add(simd, &mut sums, |i| a[i], b);
-            add(simd, &mut sums, |i| a_next[i], next);
-        }
-        if let ([b], Some(a)) = (last, rows.next()) {
-            add(simd, &mut sums, |i| a[i], b);
+    let (panel, _) = bytemuck::cast_slice::<f32, S::f32s>(panel).as_chunks::<NV>();
+    let mut sums = [[simd.splat_f32s(0.0); N]; M];
+    for (a, b) in a.as_chunks::<MR>().0.iter().zip(panel) {
+        for i in 0..M {
+            let a = simd.splat_f32s(a[i]);
+            for v in 0..N {
+                sums[i][v] = simd.mul_add_e_f32s(a, b[v], sums[i][v]);
+            }
         }
     }
     for (c, sums) in c.iter_mut().zip(sums) {
         let c = &mut c[cols.clone()];
         if c.len() == N * S::F32_LANES {
             for (c, sum) in bytemuck::cast_slice_mut::<f32, S::f32s>(c).iter_mut().zip(sums) {
-                *c = if from == 0 { sum } else { simd.add_f32s(*c, sum) };
+                *c = if more { simd.add_f32s(*c, sum) } else { sum };
             }
         } else {
             for (c, sum) in c.chunks_mut(S::F32_LANES).zip(sums) {
-                let before = if from == 0 { simd.splat_f32s(0.0) } else { simd.partial_load_f32s(c) };
+                let before = if more { simd.partial_load_f32s(c) } else { simd.splat_f32s(0.0) };
                 simd.partial_store_f32s(c, simd.add_f32s(before, sum));
             }
-        }
-    }
-}
-
-/// sums += a b
-#[inline(always)]
-fn add<S: Simd, const MR: usize, const N: usize, const NV: usize>(
-    simd: S,
-    sums: &mut [[S::f32s; N]; MR],
-    a: impl Fn(usize) -> f32,
-    b: &[S::f32s; NV],
-) {
-    for i in 0..MR {
-        let a = simd.splat_f32s(a(i));
-        for v in 0..N {
-            sums[i][v] = simd.mul_add_e_f32s(a, b[v], sums[i][v]);
         }
     }
 }
@@ -275,7 +271,7 @@ mod tests {
     #[test]
     fn every_instruction_set_gives_the_product() {
         fn with<S: Simd>(simd: S) -> impl Fn(&mut [f32], usize, usize, Factor<f32>, Factor<f32>) {
-            move |c, n, k, a, b| Columns { c: c.chunks_mut(n).collect(), first: 0, k, a, b }.with_simd(simd)
+            move |c, n, k, a, b| Piece { c: c.chunks_mut(n).collect(), cols: n, k, a, b }.with_simd(simd)
         }
         check("this machine's", fast);
         check("scalar", with(pulp::Scalar::new()));
