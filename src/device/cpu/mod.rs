@@ -115,14 +115,17 @@ fn halves<T: Real, const N: usize>(
 pub(crate) fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
     const LANES: usize = 16;
     let mut lanes = [T::of(0.0); LANES];
-    let whole = n / LANES * LANES;
-    for i in (0..whole).step_by(LANES) {
-        for l in 0..LANES {
-            lanes[l] += f(i + l);
+    let mut terms = [T::of(0.0); 8 * LANES];
+    for start in (0..n).step_by(terms.len()) {
+        let len = terms.len().min(n - start);
+        let terms = &mut terms[..len];
+        // In a loop of its own, which vectorises whatever f is.
+        for i in 0..len {
+            terms[i] = f(start + i);
         }
-    }
-    for i in whole..n {
-        lanes[i - whole] += f(i);
+        for terms in terms.chunks(LANES) {
+            lanes.iter_mut().zip(terms).for_each(|(lane, &term)| *lane += term);
+        }
     }
     let mut width = LANES / 2;
     while width > 0 {
