@@ -95,6 +95,9 @@ const BLOCK: usize = 400;
 /// The most rows of a that are packed at once: 400 KiB.
 const ROWS: usize = 256;
 
+/// The most columns that a panel has.
+const WIDEST: usize = 48;
+
 thread_local! {
     /// Kept from one product to the next.
     static PACKED: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
@@ -194,9 +197,31 @@ fn pack_columns(packed: &mut [f32], width: usize, depth: usize, cols: usize, dat
     }
 }
 
-/// Up to `M` rows of c, `N` vectors of its columns: assigned, or in later blocks of k added to.
+/// Up to `M` rows and `N` vectors of columns of c: assigned, or in later blocks of k added to.
 #[inline(always)]
 fn tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usize>(
+    simd: S,
+    c: &mut [&mut [f32]],
+    cols: Range<usize>,
+    more: bool,
+    a: &[f32],
+    panel: &[f32],
+) {
+    if c.len() == M && cols.len() == N * S::F32_LANES {
+        return whole_tile::<S, M, MR, N, NV>(simd, c, cols, more, a, panel);
+    }
+    // At the edges of c, beside it.
+    let mut beside = [[0.0; WIDEST]; M];
+    let mut rows = beside.each_mut().map(|row| &mut row[..]);
+    whole_tile::<S, M, MR, N, NV>(simd, &mut rows, 0..N * S::F32_LANES, false, a, panel);
+    for (c, row) in c.iter_mut().zip(rows) {
+        c[cols.clone()].iter_mut().zip(row).for_each(|(c, sum)| *c = if more { *c + *sum } else { *sum });
+    }
+}
+
+/// Its loops have known lengths: so the sums stay in their registers.
+#[inline(always)]
+fn whole_tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usize>(
     simd: S,
     c: &mut [&mut [f32]],
     cols: Range<usize>,
@@ -214,17 +239,10 @@ fn tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usiz
             }
         }
     }
-    for (c, sums) in c.iter_mut().zip(sums) {
-        let c = &mut c[cols.clone()];
-        if c.len() == N * S::F32_LANES {
-            for (c, sum) in bytemuck::cast_slice_mut::<f32, S::f32s>(c).iter_mut().zip(sums) {
-                *c = if more { simd.add_f32s(*c, sum) } else { sum };
-            }
-        } else {
-            for (c, sum) in c.chunks_mut(S::F32_LANES).zip(sums) {
-                let before = if more { simd.partial_load_f32s(c) } else { simd.splat_f32s(0.0) };
-                simd.partial_store_f32s(c, simd.add_f32s(before, sum));
-            }
+    for i in 0..M {
+        let c = bytemuck::cast_slice_mut::<f32, S::f32s>(&mut c[i][cols.clone()]);
+        for v in 0..N {
+            c[v] = if more { simd.add_f32s(c[v], sums[i][v]) } else { sums[i][v] };
         }
     }
 }
