@@ -77,6 +77,12 @@ pub trait Real:
     fn reciprocal(self) -> Self {
         Self::of(1.0) / self
     }
+    /// Zero where it is under 1e-30. A running mean of a gradient that has ended, as of a unit that died, would sink into
+    /// the numbers too small for f32's normal range and stay there: a hundred times slower on a CPU.
+    #[inline(always)]
+    fn flushed(self) -> Self {
+        if self.abs() < Self::of(1e-30) { Self::of(0.0) } else { self } // a NaN stays one
+    }
     /// 1 / (1 + exp(−x)), without overflow on either side.
     #[inline(always)]
     fn sigmoid(self) -> Self {

@@ -58,7 +58,10 @@ pub fn forward<T: Real>(
                 // log-sum-exp about the largest, so that nothing overflows; a NaN stays one
                 let top = (0..samples).map(log_weight).fold(f64::NEG_INFINITY, |a, b| if a > b { a } else { b });
                 let total: f64 = (0..samples).map(|s| (log_weight(s) - top).exp()).sum();
-                (0..samples).for_each(|s| set_weight(s, (log_weight(s) - top).exp() / total));
+                // What is 1e-20 of the bound moves no parameter, but would make numbers too small for f32's normal range
+                // of all that is multiplied by it, and those are a hundred times slower on a CPU.
+                let share = |s| Some((log_weight(s) - top).exp() / total).filter(|&w| !(w < 1e-20)).unwrap_or(0.0);
+                (0..samples).for_each(|s| set_weight(s, share(s)));
                 top + (total / k).ln()
             }
         };

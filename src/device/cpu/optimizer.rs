@@ -59,7 +59,7 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
                     }
                     Rule::Momentum => {
                         for i in 0..n {
-                            m[i] = momentum * m[i] + (g[i] * clip + decay * w[i]);
+                            m[i] = (momentum * m[i] + (g[i] * clip + decay * w[i])).flushed();
                             w[i] -= lr * m[i];
                         }
                     }
@@ -77,8 +77,8 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
                         };
                         for i in 0..n {
                             let g = g[i] * clip + decay * w[i];
-                            m[i] = beta1 * m[i] + rest1 * g;
-                            v[i] = beta2 * v[i] + rest2 * g * g;
+                            m[i] = (beta1 * m[i] + rest1 * g).flushed();
+                            v[i] = (beta2 * v[i] + rest2 * g * g).flushed();
                             w[i] = w[i] * shrink - rate * m[i] * (v[i].sqrt() * root + eps).reciprocal();
                         }
                     }
