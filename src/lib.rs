@@ -26,7 +26,7 @@
 //!
 //! - Dependencies point down: `main → cli → trainer, evaluate, infer → checkpoint, data → model → tape →
 //!   device::Backend → arena`. No module above `device` knows whether a GPU exists.
-//! - Only `device/cuda` has `unsafe`. Only `cli` prints. Only `data`, `tensors`, `checkpoint`, `metrics`, `files` and
+//! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`, `metrics`, `files` and
 //!   `plot` touch files.
 //! - The tape never allocates while it runs.
 //! - The padding of every view is zero and stays zero (`tests/mathematics.rs`).

@@ -1,5 +1,5 @@
 //! `vae-gpu bench`
-use super::train::ModelArgs;
+use super::options::ModelArgs;
 use super::{Common, print, thousands};
 use crate::bench::floor::Floor;
 use crate::bench::probe::Probes;

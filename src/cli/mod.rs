@@ -15,6 +15,7 @@ mod encode;
 mod eval;
 mod grad;
 mod info;
+mod options;
 mod progress;
 mod reconstruct;
 mod sample;
@@ -43,7 +44,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Train(Box<train::TrainArgs>),
+    Train(Box<options::TrainArgs>),
     Eval(eval::EvalArgs),
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),

@@ -60,7 +60,10 @@ pub fn forward<T: Real>(
                 let total: f64 = (0..samples).map(|s| (log_weight(s) - top).exp()).sum();
                 // What is 1e-20 of the bound moves no parameter, but would make numbers too small for f32's normal range
                 // of all that is multiplied by it, and those are a hundred times slower on a CPU.
-                let share = |s| Some((log_weight(s) - top).exp() / total).filter(|&w| !(w < 1e-20)).unwrap_or(0.0);
+                let share = |s| match (log_weight(s) - top).exp() / total {
+                    w if w < 1e-20 => 0.0,
+                    w => w, // a NaN too
+                };
                 (0..samples).for_each(|s| set_weight(s, share(s)));
                 top + (total / k).ln()
             }

@@ -1,0 +1,279 @@
+//! The options of `vae-gpu train`, and the configuration that they make.
+use super::Common;
+use crate::checkpoint::Folder;
+use crate::config::{
+    Activation, Binarize, Init, Likelihood, Mean, Model, Objective, Optimizer, Rule, Run, Source, Training, Variance,
+};
+use crate::data::Dataset;
+use crate::schedule::Schedule;
+use crate::trainer::Saving;
+use crate::{Error, Result};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Trains a model and writes it, its checkpoint, metrics and pictures into a run directory
+#[derive(Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  \
+    vae-gpu train                                              the built-in digits, 10 epochs\n  \
+    vae-gpu train --data train-images-idx3-ubyte.gz --binarize dynamic\n  \
+    vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
+    vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
+    vae-gpu train --resume runs/digits                         goes on where it was cut"
+)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(super) data: DataArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    training: TrainingArgs,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Data and files")]
+pub(super) struct DataArgs {
+    /// idx, npy or csv, plain or gzipped, told by content; the built-in digits if not given
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub(super) data: Option<String>,
+    /// Data to validate on after every epoch; the best model is kept
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["valid_fraction", "resume"])]
+    pub(super) valid: Option<String>,
+    /// The part of the data that is held out to validate on, as 0.1
+    #[arg(long, value_name = "F", conflicts_with = "resume")]
+    pub(super) valid_fraction: Option<f64>,
+    /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
+    #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
+    pub(super) binarize: Binarize,
+    /// The run directory; runs/NAME-OF-THE-DATA if not given
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Writes into a run directory that holds a run already
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
+    /// Saves a checkpoint after every N steps, instead of every half minute
+    #[arg(long, value_name = "N")]
+    save_every: Option<u32>,
+    /// Steps between two lines of metrics.jsonl
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
+    log_every: u32,
+    /// Goes on with the run in DIR, exactly as if it had never stopped
+    #[arg(long, value_name = "DIR", conflicts_with = "ModelArgs")]
+    pub(super) resume: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// Widths of the encoder's hidden layers, as 500 or 200,200; none: a linear model. The decoder mirrors them
+    #[arg(long, value_name = "WIDTHS", default_value = "500")]
+    hidden: String,
+    /// Latent dimensions
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    latent: usize,
+    /// tanh, relu, softplus, gelu or sigmoid
+    #[arg(long, value_enum, default_value = "relu", hide_possible_values = true)]
+    activation: Activation,
+    /// p(x|z): bernoulli or gaussian
+    #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true)]
+    likelihood: Likelihood,
+    /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head)
+    #[arg(long, value_enum, default_value = "fixed", hide_possible_values = true)]
+    variance: Variance,
+    /// The standard deviation of a fixed variance
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    sigma: f64,
+    /// Of a gaussian: identity or sigmoid
+    #[arg(long, value_enum, default_value = "identity", hide_possible_values = true)]
+    mean: Mean,
+    /// Initial weights: glorot, torch or normal:SIGMA
+    #[arg(long, default_value = "glorot")]
+    pub(super) init: Init,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Training")]
+struct TrainingArgs {
+    /// elbo (KL in closed form), elbo-mc (KL by Monte Carlo) or iwae
+    #[arg(long, value_enum, default_value = "elbo", hide_possible_values = true, conflicts_with = "resume")]
+    objective: Objective,
+    /// Latent samples for each example
+    #[arg(long, value_name = "K", default_value_t = 1, conflicts_with = "resume")]
+    samples: usize,
+    /// The weight of the KL
+    #[arg(long, value_name = "B", default_value_t = 1.0, conflicts_with = "resume")]
+    beta: f64,
+    /// Steps over which beta rises from 0
+    #[arg(long, value_name = "STEPS", default_value_t = 0, conflicts_with = "resume")]
+    kl_warmup: u32,
+    /// Nats of KL that each latent dimension has for nothing
+    #[arg(long, value_name = "NATS", default_value_t = 0.0, conflicts_with = "resume")]
+    free_bits: f64,
+    /// sgd, momentum, adagrad, adam or adamw
+    #[arg(long, value_enum, default_value = "adam", hide_possible_values = true, conflicts_with = "resume")]
+    optimizer: Rule,
+    /// Learning rate
+    #[arg(long, default_value_t = 1e-3, conflicts_with = "resume")]
+    lr: f64,
+    /// constant, cosine, iwae (of that paper) or step:EPOCHS:FACTOR
+    #[arg(long, default_value = "constant", value_name = "SCHEDULE", conflicts_with = "resume")]
+    lr_schedule: Schedule,
+    /// Steps over which the learning rate rises from 0
+    #[arg(long, value_name = "STEPS", default_value_t = 0, conflicts_with = "resume")]
+    lr_warmup: u32,
+    /// beta1,beta2 of adam and adamw
+    #[arg(long, value_name = "B1,B2", default_value = "0.9,0.999", value_parser = pair, conflicts_with = "resume")]
+    betas: (f64, f64),
+    /// Added to the denominator; 1e-8, for adagrad 1e-10
+    #[arg(long, conflicts_with = "resume")]
+    eps: Option<f64>,
+    /// Of the rule momentum
+    #[arg(long, default_value_t = 0.9, conflicts_with = "resume")]
+    momentum: f64,
+    /// 0, for adamw 0.01
+    #[arg(long, conflicts_with = "resume")]
+    weight_decay: Option<f64>,
+    /// Scales gradients down to this global norm; 0: no limit
+    #[arg(long, value_name = "NORM", default_value_t = 0.0, conflicts_with = "resume")]
+    clip_norm: f64,
+    /// Examples in a step
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
+    batch: usize,
+    /// Passes over the data
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with_all = ["steps", "resume"])]
+    epochs: u32,
+    /// Steps, in place of epochs
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    steps: Option<u32>,
+    /// Ends after N epochs without a better validation
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    patience: u32,
+}
+
+fn pair(s: &str) -> std::result::Result<(f64, f64), String> {
+    let parse = |s: &str| s.trim().parse::<f64>().ok();
+    s.split_once(',')
+        .and_then(|(a, b)| Some((parse(a)?, parse(b)?)))
+        .ok_or_else(|| "must be two numbers, as 0.9,0.999".into())
+}
+
+fn widths(s: &str) -> Result<Vec<usize>> {
+    match s {
+        "none" | "" => Ok(vec![]),
+        _ => s
+            .split(',')
+            .map(|w| {
+                let wrong = || Error::request(format!("hidden {s}: must be widths, as 500 or 200,200, or none"));
+                w.trim().parse().map_err(|_| wrong())
+            })
+            .collect(),
+    }
+}
+
+impl ModelArgs {
+    /// For examples of so many numbers, with the plain elbo and one sample.
+    pub(super) fn model(&self, input: usize) -> Result<Model> {
+        Ok(Model {
+            activation: self.activation,
+            likelihood: self.likelihood,
+            variance: self.variance,
+            sigma: self.sigma,
+            mean: self.mean,
+            ..Model::new(input, &widths(&self.hidden)?, self.latent)
+        })
+    }
+}
+
+impl TrainArgs {
+    /// The configuration for data that was read.
+    pub(super) fn run(&self, data: &Dataset, valid: Option<String>) -> Result<Run> {
+        let (m, t) = (&self.model, &self.training);
+        let model = Model {
+            objective: t.objective,
+            samples: t.samples,
+            beta: t.beta,
+            free_bits: t.free_bits,
+            ..m.model(data.cols)?
+        };
+        let defaults = Optimizer::new(t.optimizer);
+        let optimizer = Optimizer {
+            lr: t.lr,
+            betas: t.betas,
+            eps: t.eps.unwrap_or(defaults.eps),
+            momentum: t.momentum,
+            weight_decay: t.weight_decay.unwrap_or(defaults.weight_decay),
+            clip_norm: t.clip_norm,
+            ..defaults
+        };
+        let steps = match t.steps {
+            Some(steps) => steps,
+            None => {
+                if t.epochs == 0 {
+                    return Err(Error::request("epochs 0: must be at least 1; pass --epochs 10"));
+                }
+                let per_epoch = data.rows().div_ceil(t.batch.clamp(1, data.rows()));
+                u32::try_from(per_epoch as u64 * t.epochs as u64).map_err(|_| {
+                    Error::request(format!("epochs {}: more than 4294967295 steps; pass fewer --epochs", t.epochs))
+                })?
+            }
+        };
+        let training = Training {
+            batch: t.batch,
+            steps,
+            optimizer,
+            lr_schedule: t.lr_schedule,
+            lr_warmup: t.lr_warmup,
+            kl_warmup: t.kl_warmup,
+            init: m.init,
+            seed: self.common.seed,
+            precision: self.common.precision,
+            patience: t.patience,
+            log_every: self.data.log_every,
+        };
+        let source = Source {
+            train: self.data.data.clone().unwrap_or("digits".into()),
+            valid,
+            valid_fraction: self.data.valid_fraction.unwrap_or(0.0),
+            rows: data.rows(),
+            shape: data.shape,
+            binarize: self.data.binarize,
+        };
+        Ok(Run { model, training, data: source })
+    }
+
+    pub(super) fn saving(&self) -> Result<Saving> {
+        match self.data.save_every {
+            Some(0) => Err(Error::request("save-every 0: must be at least 1; pass --save-every 1000")),
+            Some(steps) => Ok(Saving::Steps(steps)),
+            None => Ok(Saving::Every(Duration::from_secs(30))),
+        }
+    }
+
+    /// The run directory: the one that was named, or a new one below `runs`.
+    pub(super) fn folder(&self) -> Result<Folder> {
+        let taken = |path: &Path| Folder(path.into()).config().exists();
+        if let Some(out) = &self.data.out {
+            if taken(out) && !self.data.force {
+                let out = out.display();
+                return Err(Error::request(format!(
+                    "out {out}: holds a run already; pass another --out, --resume {out} to go on with it, or --force"
+                )));
+            }
+            return Ok(Folder(out.clone()));
+        }
+        let name = match &self.data.data {
+            None => "digits".to_string(),
+            Some(path) => {
+                let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+                name.split('.').next().filter(|n| !n.is_empty()).unwrap_or("run").to_string()
+            }
+        };
+        let candidates = (1..).map(|i| if i == 1 { name.clone() } else { format!("{name}-{i}") });
+        let mut candidates = candidates.map(|name| Path::new("runs").join(name));
+        Ok(Folder(candidates.find(|path| self.data.force || !taken(path)).expect("names do not end")))
+    }
+}
