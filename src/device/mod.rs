@@ -15,7 +15,6 @@ pub mod driver;
 mod gpu;
 pub mod kernels;
 mod open;
-mod plan;
 mod real;
 
 pub use cpu::Cpu;

@@ -2,17 +2,22 @@
 //!
 //! Rows beyond `step.rows` are computed along with the others, from zeros; their weight in the loss is zero, and so is
 //! every gradient that starts from it.
-use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
-use super::kernels::{self, In, Out, Out16};
-use super::{Backend, Gauge, Real, Work};
-use crate::arena::{ALIGN, Layout, RING, SCRATCH, View};
+use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS};
+use super::kernels::{self, In, Out};
+use super::{Backend, Gauge, Real};
+use crate::arena::{Layout, RING, SCRATCH, View};
 use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Rule};
 use crate::data::{Dataset, Values};
 use crate::step::Step;
 use crate::tape::{Decoded, Goal, LogVariance, Order, Tape};
 use crate::{Error, Result};
 use std::sync::Arc;
-use std::time::Instant;
+
+mod gauge;
+mod plan;
+mod products;
+
+use products::Finish;
 
 /// A GPU, or whatever runs our kernels, as a [`Backend`].
 pub struct Gpu<D> {
@@ -94,106 +99,9 @@ impl Gaussian {
     }
 }
 
-/// What our own product does with its sums.
-#[derive(Clone, Copy)]
-pub(super) enum Finish {
-    None,
-    /// y = f(sum + bias), and `pre` what went into f.
-    Activation {
-        bias: View,
-        pre: View,
-        f: Option<Activation>,
-    },
-    /// dx f'(x), from x = `out`, the nonlinearity's output; of gelu, its input.
-    Slope {
-        out: View,
-        f: Option<Activation>,
-    },
-}
-
-/// With its padding, which is zero: our products read whole quads.
-pub(super) fn whole(v: View) -> View {
-    debug_assert!(v.offset.is_multiple_of(ALIGN) && v.stride == v.cols.next_multiple_of(ALIGN), "{v:?} is a part");
-    View { cols: v.stride, ..v }
-}
-
 impl<D: Driver> Gpu<D> {
     pub fn new(driver: D, layout: &Layout) -> Self {
         Gpu { driver, scratch: layout.scratch(), data: None, fresh: vec![], step: None }
-    }
-
-    /// Where a kernel leaves a copy of `v` in bf16: nowhere, in the other precisions.
-    pub(super) fn copy16(&self, v: View) -> Out16 {
-        Out16(if self.driver.precision() == Precision::Bf16 { v } else { NONE })
-    }
-    pub(super) fn is_fresh(&self, v: View) -> bool {
-        self.fresh.contains(&v)
-    }
-    /// `v` has new values.
-    pub(super) fn changed(&mut self, v: View) {
-        let v = v.padded();
-        self.fresh.retain(|f| f.padded().end <= v.start || v.end <= f.padded().start);
-    }
-    /// `v` has new values, and a kernel left their copy in bf16.
-    pub(super) fn copied(&mut self, v: View) {
-        self.changed(v);
-        if self.driver.precision() == Precision::Bf16 {
-            self.fresh.push(v);
-        }
-    }
-
-    /// c = epilogue(a b) by the library. False where it does not offer that: then nothing was done.
-    pub(super) fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
-        let product = Product { c, a, b, epilogue };
-        if !self.driver.offers(&product) {
-            return Ok(false);
-        }
-        if self.driver.precision() == Precision::Bf16 {
-            for v in [a.view(), b.view()] {
-                if !self.fresh.contains(&v) {
-                    kernels::cast(&mut self.driver, Grid::quads(v), Out16(v), In(v))?;
-                    self.fresh.push(v);
-                }
-            }
-        }
-        let done = self.driver.product(&product)?;
-        if done {
-            self.changed(c);
-        }
-        Ok(done)
-    }
-
-    /// y = finish(a b), or finish(a bᵀ), by our own kernels.
-    pub(super) fn own_product(&mut self, y: View, a: View, b: Factor, finish: Finish) -> Result<()> {
-        let (bias, pre, out, f) = match finish {
-            Finish::None => (NONE, NONE, NONE, None),
-            Finish::Activation { bias, pre, f } => (bias, if pre == y { NONE } else { pre }, NONE, f),
-            Finish::Slope { out, f } => (NONE, NONE, out, f),
-        };
-        let (tensor, half) = self.tensor();
-        let (grid, wide) = Grid::tiles(y, (32, 16));
-        let kernel = match (b, tensor, wide) {
-            (Factor::T(_), false, false) => kernels::product_nt,
-            (Factor::T(_), false, true) => kernels::product_nt_wide,
-            (Factor::T(_), true, false) => kernels::product_nt_tensor,
-            (Factor::T(_), true, true) => kernels::product_nt_tensor_wide,
-            (Factor::N(_), false, false) => kernels::product_nn,
-            (Factor::N(_), false, true) => kernels::product_nn_wide,
-            (Factor::N(_), true, false) => kernels::product_nn_tensor,
-            (Factor::N(_), true, true) => kernels::product_nn_tensor_wide,
-        };
-        let (y16, d) = (self.copy16(y), &mut self.driver);
-        let (a, b) = (whole(a), whole(b.view()));
-        kernel(d, grid, Out(y), y16, Out(pre), In(a), In(b), In(bias), In(out), activation(f), half)?;
-        self.changed(pre);
-        self.copied(y);
-        Ok(())
-    }
-
-    /// Whether products are for the tensor cores, and whether in bf16.
-    pub(super) fn tensor(&self) -> (bool, i32) {
-        let precision = self.driver.precision();
-        (precision != Precision::Fp32, (precision == Precision::Bf16) as i32)
     }
 
     /// One step as it is captured: the plan moves on, then the tape runs.
@@ -201,25 +109,6 @@ impl<D: Driver> Gpu<D> {
         self.fresh.clear();
         kernels::step_next(&mut self.driver, Grid::line(1, 32))?;
         self.merged_step(tape, optimizer)
-    }
-}
-
-impl<D: Driver> Gpu<D> {
-    /// Microseconds for `work` once: `times` of it are one graph, replayed once to warm up, and once more.
-    fn time_captured(&mut self, times: usize, work: impl Fn(&mut Self) -> Result<()>) -> Result<f64> {
-        self.step = None;
-        self.driver.begin_capture()?;
-        let recorded = (0..times).try_for_each(|_| work(self));
-        let ended = self.driver.end_capture();
-        recorded.and(ended)?;
-        self.driver.replay(1)?;
-        self.driver.download(0..1)?; // waits
-        let clock = Instant::now();
-        self.driver.replay(1)?;
-        self.driver.download(0..1)?;
-        let elapsed = clock.elapsed();
-        self.driver.forget();
-        Ok(elapsed.as_secs_f64() * 1e6 / times as f64)
     }
 }
 
@@ -546,34 +435,5 @@ impl<D: Driver> Backend for Gpu<D> {
 
     fn gauge(&mut self) -> Option<&mut dyn Gauge> {
         Some(self)
-    }
-}
-
-impl<D: Driver> Gauge for Gpu<D> {
-    fn plan(&self) -> &'static str {
-        "graph"
-    }
-
-    fn launches_per_step(&self) -> Result<Option<usize>> {
-        match self.step {
-            Some((_, true)) => self.driver.captured().map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    fn time(&mut self, times: usize, work: &Work) -> Result<f64> {
-        work(self)?; // libraries choose their kernels, and take their memory
-        self.time_captured(times, |gpu| work(gpu))
-    }
-
-    fn copy(&mut self, dst: View, src: View) -> Result<()> {
-        self.changed(dst);
-        self.driver.copy(dst.offset, src.offset, src.padded().len())
-    }
-
-    fn idle_launch(&mut self, launches: usize) -> Result<Option<f64>> {
-        let none = View { cols: 4, stride: 8, ..NONE };
-        let idle = |gpu: &mut Self| kernels::cast(&mut gpu.driver, Grid::line(128, 256), Out16(none), In(none));
-        self.time_captured(launches, idle).map(Some)
     }
 }

@@ -1,12 +1,13 @@
 //! A step of training in fewer launches: the tape's operations, with neighbours merged where one kernel does for both.
 //! What has no such kernel runs as the tape would run it, operation by operation; the numbers mean the same.
-use super::driver::{Driver, Epilogue, Factor, Grid, Product};
-use super::gpu::{Finish, Gpu, NONE};
-use super::kernels::{self, In, Out};
-use super::{Backend, driver::Precision};
+use super::products::{Finish, whole};
+use super::{Gpu, NONE, activation};
 use crate::Result;
 use crate::arena::View;
 use crate::config::{Activation, Likelihood, Objective, Optimizer};
+use crate::device::Backend;
+use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
+use crate::device::kernels::{self, In, Out};
 use crate::tape::{Op, Tape};
 
 /// So many examples at most, one block gives the bound of in passing.
@@ -155,7 +156,7 @@ impl<D: Driver> Gpu<D> {
             let dy16 = if copy { self.copy16(dy) } else { super::kernels::Out16(NONE) };
             let source = In(if f == Some(Activation::Gelu) { a } else { y });
             self.copied(dy);
-            let (grid, f) = (Grid::columns(dy), super::gpu::activation(f));
+            let (grid, f) = (Grid::columns(dy), activation(f));
             kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)?;
         }
         let apart = library || f.is_some();
@@ -172,7 +173,7 @@ impl<D: Driver> Gpu<D> {
         for layers in layers.chunks(4) {
             let blocks: usize = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
             let layer = |i: usize| match layers.get(i) {
-                Some(g) => (Out(g.dw), Out(g.dbias), In(super::gpu::whole(g.dy)), In(super::gpu::whole(g.x))),
+                Some(g) => (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In(whole(g.x))),
                 None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
             };
             let [(w0, b0, y0, x0), (w1, b1, y1, x1), (w2, b2, y2, x2), (w3, b3, y3, x3)] = [0, 1, 2, 3].map(layer);

@@ -1,0 +1,106 @@
+//! Matrix products: the library's where it offers them, else our own; and which operands have a fresh copy in bf16.
+use super::{Gpu, NONE, activation};
+use crate::Result;
+use crate::arena::{ALIGN, View};
+use crate::config::Activation;
+use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
+use crate::device::kernels::{self, In, Out, Out16};
+
+/// What our own product does with its sums.
+#[derive(Clone, Copy)]
+pub(super) enum Finish {
+    None,
+    /// y = f(sum + bias), and `pre` what went into f.
+    Activation {
+        bias: View,
+        pre: View,
+        f: Option<Activation>,
+    },
+    /// dx f'(x), from x = `out`, the nonlinearity's output; of gelu, its input.
+    Slope {
+        out: View,
+        f: Option<Activation>,
+    },
+}
+
+/// With its padding, which is zero: our products read whole quads.
+pub(super) fn whole(v: View) -> View {
+    debug_assert!(v.offset.is_multiple_of(ALIGN) && v.stride == v.cols.next_multiple_of(ALIGN), "{v:?} is a part");
+    View { cols: v.stride, ..v }
+}
+
+impl<D: Driver> Gpu<D> {
+    /// Where a kernel leaves a copy of `v` in bf16: nowhere, in the other precisions.
+    pub(super) fn copy16(&self, v: View) -> Out16 {
+        Out16(if self.driver.precision() == Precision::Bf16 { v } else { NONE })
+    }
+    pub(super) fn is_fresh(&self, v: View) -> bool {
+        self.fresh.contains(&v)
+    }
+    /// `v` has new values.
+    pub(super) fn changed(&mut self, v: View) {
+        let v = v.padded();
+        self.fresh.retain(|f| f.padded().end <= v.start || v.end <= f.padded().start);
+    }
+    /// `v` has new values, and a kernel left their copy in bf16.
+    pub(super) fn copied(&mut self, v: View) {
+        self.changed(v);
+        if self.driver.precision() == Precision::Bf16 {
+            self.fresh.push(v);
+        }
+    }
+
+    /// c = epilogue(a b) by the library. False where it does not offer that: then nothing was done.
+    pub(super) fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
+        let product = Product { c, a, b, epilogue };
+        if !self.driver.offers(&product) {
+            return Ok(false);
+        }
+        if self.driver.precision() == Precision::Bf16 {
+            for v in [a.view(), b.view()] {
+                if !self.fresh.contains(&v) {
+                    kernels::cast(&mut self.driver, Grid::quads(v), Out16(v), In(v))?;
+                    self.fresh.push(v);
+                }
+            }
+        }
+        let done = self.driver.product(&product)?;
+        if done {
+            self.changed(c);
+        }
+        Ok(done)
+    }
+
+    /// y = finish(a b), or finish(a bᵀ), by our own kernels.
+    pub(super) fn own_product(&mut self, y: View, a: View, b: Factor, finish: Finish) -> Result<()> {
+        let (bias, pre, out, f) = match finish {
+            Finish::None => (NONE, NONE, NONE, None),
+            Finish::Activation { bias, pre, f } => (bias, if pre == y { NONE } else { pre }, NONE, f),
+            Finish::Slope { out, f } => (NONE, NONE, out, f),
+        };
+        let (tensor, half) = self.tensor();
+        let (grid, wide) = Grid::tiles(y, (32, 16));
+        let kernel = match (b, tensor, wide) {
+            (Factor::T(_), false, false) => kernels::product_nt,
+            (Factor::T(_), false, true) => kernels::product_nt_wide,
+            (Factor::T(_), true, false) => kernels::product_nt_tensor,
+            (Factor::T(_), true, true) => kernels::product_nt_tensor_wide,
+            (Factor::N(_), false, false) => kernels::product_nn,
+            (Factor::N(_), false, true) => kernels::product_nn_wide,
+            (Factor::N(_), true, false) => kernels::product_nn_tensor,
+            (Factor::N(_), true, true) => kernels::product_nn_tensor_wide,
+        };
+        let (y16, d) = (self.copy16(y), &mut self.driver);
+        let (a, b) = (whole(a), whole(b.view()));
+        kernel(d, grid, Out(y), y16, Out(pre), In(a), In(b), In(bias), In(out), activation(f), half)?;
+        self.changed(pre);
+        self.copied(y);
+        Ok(())
+    }
+
+    /// Whether products are for the tensor cores, and whether in bf16.
+    pub(super) fn tensor(&self) -> (bool, i32) {
+        let precision = self.driver.precision();
+        (precision != Precision::Fp32, (precision == Precision::Bf16) as i32)
+    }
+}
