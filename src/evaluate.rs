@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// A latent is active where the variance over x of E_q[z] is above this (Burda et al. 2016, section 5.2).
+/// A latent is active where the variance over x of `E_q[z]` is above this (Burda et al. 2016, section 5.2).
 pub const ACTIVE: f64 = 0.01;
 
 /// Rows of the decoder in one batch of an evaluation: a few megabytes of activations.
@@ -39,7 +39,7 @@ pub struct Evaluation {
     pub active_units: usize,
     /// The mean KL of each latent dimension.
     pub kl_per_dim: Vec<f64>,
-    /// Var_x E_q[z] of each latent dimension.
+    /// `Var_x E_q[z]` of each latent dimension.
     pub variance_of_mean: Vec<f64>,
 }
 

@@ -18,7 +18,7 @@
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
 //! 6. [`trainer`], [`evaluate`], [`infer`]: what is done with all that. [`checkpoint`], [`metrics`], [`plot`]: what it
 //!    leaves behind. [`data`]: what it is fed.
-//! 7. [`check`]: whether a device is right. [`bench`]: how fast it is, and how near to what it could be.
+//! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
 //!
 //! # What holds
 //!

@@ -55,12 +55,12 @@ pub enum Op {
     /// z = mu + exp(logvar / 2) eps, and log q(z|x) − log p(z) = ½ Σ (z² − logvar − eps²).
     /// head: (rows, 2 latent), z: (rows K, latent), ratio: (rows K, 1), eps: drawn, or given (rows K, latent)
     Reparam { z: View, ratio: View, head: View, eps: Option<View> },
-    /// kl[row] = ½ Σ (mu² + exp(logvar) − 1 − logvar); kl_dim[j] its mean over the batch, by dimension.
+    /// `kl[row] = ½ Σ (mu² + exp(logvar) − 1 − logvar)`; `kl_dim[j]` its mean over the batch, by dimension.
     /// head: (rows, 2 latent), kl: (rows, 1), kl_dim: (1, latent)
     Kl { kl: View, kl_dim: View, head: View },
-    /// nll[row] = −log p(x|z).                 x: (rows, input), nll: (rows K, 1)
+    /// `nll[row] = −log p(x|z)`.                 x: (rows, input), nll: (rows K, 1)
     Nll { nll: View, decoded: Decoded, x: View },
-    /// bound[b] by the objective, without free bits; weight[b K + k] = d loss / d nll of that row; and the metrics.
+    /// `bound[b]` by the objective, without free bits; `weight[b K + k]` = d loss / d nll of that row; and the metrics.
     /// bound: (rows, 1), weight: (rows K, 1)
     Bound { bound: View, weight: View, nll: View, kl: View, kl_dim: View, ratio: View, objective: Goal },
 }

@@ -1,5 +1,5 @@
 //! Where the arithmetic happens. [`Backend`] is the contract: `Cpu` states what each operation means, `Gpu` runs our
-//! kernels through a [`Driver`], which is `Cuda` in the program and the emulator in tests.
+//! kernels through a [`driver::Driver`], which is `Cuda` in the program and the emulator in tests.
 use crate::Result;
 use crate::arena::{Layout, View};
 use crate::config::{Activation, Binarize, Optimizer};
