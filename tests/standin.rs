@@ -471,3 +471,24 @@ fn info_says_what_was_found() {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
+
+#[test]
+fn a_run_on_the_device_that_was_cut_ends_in_the_bytes_of_one_that_was_not() {
+    let home = folder("standin-cut");
+    write_idx(&home.join("x.idx"), 23, 3);
+    let train = "train --data x.idx --batch 10 --hidden 9 --latent 3 --device cuda --quiet --save-every 2";
+    for precision in ["fp32", "bf16"] {
+        let line = format!("{train} --precision {precision} --steps 11 --out");
+        shipped(&home, &format!("{line} whole-{precision}")).succeeded();
+        // Cut hard, at the eighth replay: what it saved last is after an even number of steps.
+        let mut command = command(&home, &format!("{line} cut-{precision}").split_whitespace().collect::<Vec<_>>());
+        command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in"));
+        command.env_remove("VAE_GPU_CUDA_LIBS").env("STAND_IN_FAIL", "cuGraphLaunch:8:719");
+        let cut = Ended::of(command.output().unwrap());
+        assert_eq!(cut.code, Some(1), "{}", cut.stderr);
+        let bytes = |run: &str| std::fs::read(home.join(format!("{run}-{precision}/model.safetensors"))).unwrap();
+        assert_ne!(bytes("whole"), bytes("cut"), "{precision}: the run was not cut");
+        shipped(&home, &format!("train --resume cut-{precision} --device cuda --quiet")).succeeded();
+        assert!(bytes("whole") == bytes("cut"), "{precision}");
+    }
+}

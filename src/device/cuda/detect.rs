@@ -34,9 +34,7 @@ type Init = unsafe extern "C" fn(c_uint) -> c_int;
 pub fn driver() -> Result<i32> {
     // SAFETY: opening a library runs its initialisers; we trust the driver's, as every program with CUDA does.
     if !unsafe { sys::is_culib_present() } {
-        return Err(Error::failed(
-            "no CUDA driver (libcuda.so.1 was not found): install NVIDIA's driver, then nvidia-smi answers",
-        ));
+        return Err(Error::failed("no CUDA driver (libcuda.so.1 was not found): install NVIDIA's driver to use a GPU"));
     }
     // SAFETY: the line above has seen the library, so this opens it and does not panic.
     let library = unsafe { sys::culib() };
