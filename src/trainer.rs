@@ -208,16 +208,14 @@ impl<'a> Trainer<'a> {
             }
         }
         self.save()?;
+        let ending = match stopped {
+            _ if self.position.step == self.plan.total => Ending::Complete,
+            true => Ending::Stopped,
+            false => Ending::Patience,
+        };
         let done = first..self.position.step;
         Ok(Outcome {
-            ending: match () {
-                () if self.position.step == self.plan.total => Ending::Complete,
-                () if self.out_of_patience() => Ending::Patience,
-                () => {
-                    debug_assert!(stopped);
-                    Ending::Stopped
-                }
-            },
+            ending,
             steps: self.position.step,
             best: self.position.best,
             records: std::mem::take(&mut self.records),
