@@ -63,7 +63,7 @@ impl View {
 }
 
 /// Hands out the views: first all parameters, then all activations.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     /// Whether there are gradients and moments.
     training: bool,

@@ -45,7 +45,7 @@ pub enum LogVariance {
 
 /// One fused operation and the views it touches. Gradients are not named: `Layout::d` knows them.
 /// `rows` is the batch, and every example has `samples` rows after `Reparam`: example b, sample k in row b·K + k.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// x = this step's examples, scaled to [0, 1] where they are bytes, binarised; zero beyond `step.rows`.
     Gather { x: View, order: Order, binarize: Binarize },
@@ -73,7 +73,7 @@ pub struct Goal {
 }
 
 /// The operations of one step, forward; backward is the same list from its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tape {
     pub ops: Vec<Op>,
     pub layout: Layout,

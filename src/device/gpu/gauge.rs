@@ -33,7 +33,7 @@ impl<D: Driver> Gauge for Gpu<D> {
 
     fn launches_per_step(&self) -> Result<Option<usize>> {
         match self.step {
-            Some((_, true)) => self.driver.captured().map(Some),
+            Some((_, _, true)) => self.driver.captured().map(Some),
             _ => Ok(None),
         }
     }

@@ -28,7 +28,7 @@ pub struct Gpu<D> {
     /// The views whose copy in bf16 is up to date.
     fresh: Vec<View>,
     /// The step of training that ran last, and whether it is captured.
-    step: Option<(String, bool)>,
+    step: Option<(Tape, Optimizer, bool)>,
 }
 
 /// An operand that a kernel is not given.
@@ -162,9 +162,8 @@ impl<D: Driver> Backend for Gpu<D> {
         self.driver.write_plan(0, &words)?;
 
         // A new step is launched once, so that libraries choose their kernels and take their memory, and captured then.
-        let name = format!("{tape:?} {optimizer:?}");
         let (known, mut captured) = match &self.step {
-            Some((last, captured)) if *last == name => (true, *captured),
+            Some((t, o, captured)) if t == tape && o == optimizer => (true, *captured),
             _ => (false, false),
         };
         let mut left = steps.len();
@@ -181,7 +180,10 @@ impl<D: Driver> Backend for Gpu<D> {
             recorded.and(ended)?;
             captured = true;
         }
-        self.step = Some((name, captured));
+        match &mut self.step {
+            Some((_, _, flag)) => *flag = captured,
+            None => self.step = Some((tape.clone(), *optimizer, captured)),
+        }
         self.fresh.clear();
         if left > 0 { self.driver.replay(left) } else { Ok(()) }
     }
