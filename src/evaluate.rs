@@ -124,7 +124,7 @@ impl Evaluator {
         &self.network
     }
 
-    /// Evaluates the parameters that `b` holds on the data set that is resident there. `watch` hears of every batch:
+    /// Evaluates the parameters that `b` holds on `data`, which the caller loaded there. `watch` hears of every batch:
     /// the part that is done.
     ///
     /// # Errors
@@ -139,7 +139,6 @@ impl Evaluator {
         let (n, rows) = (&self.network, data.rows());
         let (batch, pass, latent) = (n.tape.batch, n.model.samples, n.model.latent);
         let passes = self.samples.div_ceil(pass);
-        b.load(data)?;
         let [mut elbo, mut nll, mut kl, mut iwae] = [Running::default(); 4];
         let mut kl_per_dim = vec![0.0; latent];
         let mut means = vec![Running::default(); latent];

@@ -83,7 +83,6 @@ pub struct Trainer<'a> {
     backend: Box<dyn Backend>,
     plan: Plan,
     valid: Option<Validation<'a>>,
-    data: &'a Arc<Dataset>,
     position: Position,
     log: Log,
     records: Vec<Record>,
@@ -138,19 +137,17 @@ impl<'a> Trainer<'a> {
             Some(data) => {
                 let evaluator = Evaluator::new(&run.model, 1, run.data.binarize);
                 let n = evaluator.network();
-                let backend = device.open(n.layout(), n.tape.batch)?;
+                let mut backend = device.open(n.layout(), n.tape.batch)?;
+                backend.load(data)?; // once: a device keeps it
                 Some(Validation { data, evaluator, backend })
             }
             None => None,
         };
         folder.create(&run)?;
         let (log, records) = Log::open(&folder.metrics(), resume.map(|_| position.step))?;
-        Ok(Trainer { run, folder, saving, network, backend, plan, valid, data, position, log, records })
+        Ok(Trainer { run, folder, saving, network, backend, plan, valid, position, log, records })
     }
 
-    pub fn network(&self) -> &Network {
-        &self.network
-    }
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -368,11 +365,6 @@ impl<'a> Trainer<'a> {
             checkpoint::save_model(&self.folder, &self.run, &self.network, &mut *self.backend)?;
         }
         Ok(())
-    }
-
-    /// What the model was trained on.
-    pub fn data(&self) -> &Arc<Dataset> {
-        self.data
     }
 }
 

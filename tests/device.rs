@@ -168,6 +168,7 @@ fn an_evaluation_on_the_gpu_is_that_of_the_reference() {
     let n = evaluator.network();
     let evaluate = |b: &mut dyn Backend| {
         init::parameters(n, Init::Glorot, 2, b).unwrap();
+        b.load(&data).unwrap();
         evaluator.run(b, &data, 3, &mut |_| Ok(())).unwrap()
     };
     let want = evaluate(&mut Cpu::<f64>::new(n.layout(), n.tape.batch));

@@ -43,6 +43,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let n = evaluator.network();
     let mut backend = device.open(n.layout(), n.tape.batch)?;
     saved.load(n, &mut *backend)?;
+    backend.load(&data)?;
     let e = evaluator.run(&mut *backend, &data, args.common.seed, &mut |_| Ok(()))?;
     if args.common.json {
         return print(e.to_json());
