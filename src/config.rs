@@ -150,6 +150,13 @@ impl Model {
         }
     }
 
+    /// Its widths from data to data, as 784-500-20-500-784.
+    pub fn widths(&self) -> String {
+        let there = [self.input].into_iter().chain(self.hidden.iter().copied()).chain([self.latent]);
+        let back = self.hidden.iter().rev().copied().chain([self.input]);
+        there.chain(back).map(|w| w.to_string()).collect::<Vec<_>>().join("-")
+    }
+
     /// Whether the decoder has a second head, for the variance.
     pub fn has_variance_head(&self) -> bool {
         self.likelihood == Likelihood::Gaussian && self.variance == Variance::Network

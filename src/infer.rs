@@ -2,7 +2,7 @@
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Mean, Model};
 use crate::data::Dataset;
-use crate::device::{Backend, Real};
+use crate::device::{Backend, Device, Real};
 use crate::model::Network;
 use crate::rng::{self, Stream};
 use crate::step::Step;
@@ -13,23 +13,21 @@ use std::sync::Arc;
 const BATCH: usize = 1024;
 
 /// A model on a device, ready to encode and decode.
-pub struct Inference<'a> {
-    network: &'a Network,
-    b: &'a mut dyn Backend,
+pub struct Inference {
+    network: Network,
+    b: Box<dyn Backend>,
 }
 
-/// A model laid out for inference: one sample an example.
-pub fn network(model: &Model, binarize: Binarize) -> Network {
-    Network::inference(&Model { samples: 1, ..model.clone() }, BATCH, binarize)
-}
-
-impl<'a> Inference<'a> {
-    /// `network` is one of [`network`], and `b` was made for its layout.
+impl Inference {
+    /// Lays the model out for one sample an example, and loads its parameters.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn new(network: &'a Network, b: &'a mut dyn Backend, saved: &Saved) -> Result<Self> {
-        saved.load(network, b)?;
+    pub fn open(saved: &Saved, binarize: Binarize, device: &Device) -> Result<Self> {
+        let model = Model { samples: 1, ..saved.run.model.clone() };
+        let network = Network::inference(&model, BATCH, binarize);
+        let mut b = device.open(network.layout(), BATCH)?;
+        saved.load(&network, &mut *b)?;
         Ok(Inference { network, b })
     }
 
@@ -38,14 +36,14 @@ impl<'a> Inference<'a> {
     /// # Errors
     /// Those of the device.
     pub fn encode(&mut self, data: &Arc<Dataset>, seed: u64) -> Result<Vec<f32>> {
-        let (n, rows) = (self.network, data.rows());
+        let (n, rows) = (&self.network, data.rows());
         self.b.load(data)?;
         let mut out = Vec::with_capacity(rows * 2 * n.model.latent);
         for position in (0..rows).step_by(BATCH) {
             let live = BATCH.min(rows - position);
             let at = position as u32;
             self.b.set_step(&Step { position: at, first_row: at, ..Step::batch(seed, live) })?;
-            n.tape.forward(self.b, n.tape.encoder.clone())?;
+            n.tape.forward(&mut *self.b, n.tape.encoder.clone())?;
             let head = self.b.read(n.head.slice(0..live))?;
             out.extend(head.into_iter().map(|x| x as f32));
         }
@@ -58,13 +56,13 @@ impl<'a> Inference<'a> {
     /// # Errors
     /// Those of the device.
     pub fn decode(&mut self, z: &[f32]) -> Result<Vec<f32>> {
-        let (n, m) = (self.network, &self.network.model);
+        let (n, m) = (&self.network, &self.network.model);
         let mut out = Vec::with_capacity(z.len() / m.latent * m.input);
         for z in z.chunks(BATCH * m.latent) {
             let live = z.len() / m.latent;
             self.b.set_step(&Step::batch(0, live))?;
             self.b.write(n.z.slice(0..live), &z.iter().map(|&z| z as f64).collect::<Vec<_>>())?;
-            n.tape.forward(self.b, n.tape.decoder.clone())?;
+            n.tape.forward(&mut *self.b, n.tape.decoder.clone())?;
             let decoded = self.b.read(n.decoded.out.slice(0..live).columns(0..m.input))?;
             let sigmoid = m.likelihood == Likelihood::Bernoulli || m.mean == Mean::Sigmoid;
             out.extend(decoded.into_iter().map(|x| if sigmoid { x.sigmoid() } else { x } as f32));

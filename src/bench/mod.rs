@@ -303,9 +303,7 @@ pub fn name(m: &Model) -> String {
     if let Some(preset) = Preset::value_variants().iter().find(preset) {
         return preset.to_possible_value().expect("no preset is hidden").get_name().into();
     }
-    let there = m.hidden.iter().map(|h| format!("-{h}")).collect::<String>();
-    let back = m.hidden.iter().rev().map(|h| format!("-{h}")).collect::<String>();
-    format!("{}{there}-{}{back}-{}", m.input, m.latent, m.input)
+    m.widths()
 }
 
 #[cfg(test)]

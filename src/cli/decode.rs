@@ -4,7 +4,7 @@ use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
 use crate::data::{Dataset, npy};
 use crate::files::write_atomically;
-use crate::infer::{self, Inference};
+use crate::infer::Inference;
 use crate::plot::grid;
 use crate::{Error, Result};
 use clap::Args;
@@ -43,17 +43,22 @@ impl Target {
     }
 }
 
-/// Pictures show a Gaussian's means on a scale from their smallest to their largest.
+/// A Gaussian's means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are.
+pub(crate) fn on_one_scale<const N: usize>(run: &Run, pictures: [&mut Vec<f32>; N]) {
+    if run.model.likelihood == Likelihood::Gaussian {
+        let (low, high) = grid::range(pictures[0]);
+        pictures.into_iter().for_each(|values| grid::normalise(values, low, high));
+    }
+}
+
+/// Writes them as the name of the file says.
 pub(crate) fn write(path: &Path, target: Target, mut examples: Vec<f32>, run: &Run) -> Result<()> {
     let cols = run.model.input;
     let rows = examples.len() / cols;
     match target {
         Target::Npy => write_atomically(path, |mut file| npy::write(&mut file, rows, cols, &examples)),
         Target::Png => {
-            if run.model.likelihood == Likelihood::Gaussian {
-                let (low, high) = grid::range(&examples);
-                grid::normalise(&mut examples, low, high);
-            }
+            on_one_scale(run, [&mut examples]);
             let shape = grid::shape_for(cols, run.data.shape);
             grid::write_png(path, &examples, shape, grid::columns_for(rows, shape))
         }
@@ -72,8 +77,6 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
         )));
     }
     let device = args.common.device()?;
-    let network = infer::network(&saved.run.model, Binarize::None);
-    let mut backend = device.open(network.layout(), network.tape.batch)?;
-    let decoded = Inference::new(&network, &mut *backend, &saved)?.decode(&z.to_rows())?;
+    let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows())?;
     write(&args.to, target, decoded, &saved.run)
 }

@@ -6,7 +6,7 @@ use crate::config::Binarize;
 use crate::data::npy;
 use crate::evaluate::check_data;
 use crate::files::write_atomically;
-use crate::infer::{self, Inference};
+use crate::infer::Inference;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -37,9 +37,8 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let data = data_for(&saved.run, &args.data)?;
     check_data(&saved, &data, "--data")?;
     let device = args.common.device()?;
-    let network = infer::network(&saved.run.model, args.binarize.unwrap_or(saved.run.data.binarize));
-    let mut backend = device.open(network.layout(), network.tape.batch)?;
-    let head = Inference::new(&network, &mut *backend, &saved)?.encode(&data, args.common.seed)?;
+    let head = Inference::open(&saved, args.binarize.unwrap_or(saved.run.data.binarize), &device)?
+        .encode(&data, args.common.seed)?;
     let latent = saved.run.model.latent;
     let (cols, out) = match args.logvar {
         true => (2 * latent, head),

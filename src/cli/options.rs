@@ -189,8 +189,8 @@ impl ModelArgs {
 }
 
 impl TrainArgs {
-    /// The configuration for data that was read.
-    pub(super) fn run(&self, data: &Dataset, valid: Option<String>) -> Result<Run> {
+    /// The configuration for data that was read from `source`.
+    pub(super) fn run(&self, data: &Dataset, source: Source) -> Result<Run> {
         let (m, t) = (&self.model, &self.training);
         let model = Model {
             objective: t.objective,
@@ -234,14 +234,7 @@ impl TrainArgs {
             patience: t.patience,
             log_every: self.data.log_every,
         };
-        let source = Source {
-            train: self.data.data.clone().unwrap_or("digits".into()),
-            valid,
-            valid_fraction: self.data.valid_fraction.unwrap_or(0.0),
-            rows: data.rows(),
-            shape: data.shape,
-            binarize: self.data.binarize,
-        };
+        let source = Source { rows: data.rows(), shape: data.shape, ..source };
         Ok(Run { model, training, data: source })
     }
 

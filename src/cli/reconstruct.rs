@@ -1,13 +1,12 @@
 //! `vae-gpu reconstruct`
-use super::decode::Target;
+use super::decode::{Target, on_one_scale};
 use super::{Common, data_for};
 use crate::Result;
 use crate::checkpoint::Saved;
-use crate::config::Likelihood;
 use crate::data::npy;
 use crate::evaluate::check_data;
 use crate::files::write_atomically;
-use crate::infer::{self, Inference};
+use crate::infer::Inference;
 use crate::plot::grid;
 use clap::Args;
 use std::path::PathBuf;
@@ -40,18 +39,12 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let count = args.count.unwrap_or(if target == Target::Png { 32 } else { usize::MAX }).min(data.rows());
     let data = Arc::new(data.first(count));
     let device = args.common.device()?;
-    let network = infer::network(&saved.run.model, saved.run.data.binarize);
-    let mut backend = device.open(network.layout(), network.tape.batch)?;
-    let mut out = Inference::new(&network, &mut *backend, &saved)?.reconstruct(&data, args.common.seed)?;
+    let mut out = Inference::open(&saved, saved.run.data.binarize, &device)?.reconstruct(&data, args.common.seed)?;
     match target {
         Target::Npy => write_atomically(&args.to, |mut file| npy::write(&mut file, count, data.cols, &out)),
         Target::Png => {
             let mut originals = data.to_rows();
-            if saved.run.model.likelihood == Likelihood::Gaussian {
-                let (low, high) = grid::range(&originals);
-                grid::normalise(&mut originals, low, high);
-                grid::normalise(&mut out, low, high);
-            }
+            on_one_scale(&saved.run, [&mut originals, &mut out]);
             let shape = grid::shape_for(data.cols, saved.run.data.shape);
             let (tiles, columns) = grid::interleave(&originals, &out, data.cols, grid::columns_for(2 * count, shape));
             grid::write_png(&args.to, &tiles, shape, columns)

@@ -3,7 +3,7 @@ use super::Common;
 use super::decode::{Target, write};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
-use crate::infer::{self, Inference};
+use crate::infer::Inference;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -32,8 +32,6 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let target = Target::of(&args.to)?;
     let saved = Saved::read(&args.model)?;
     let device = args.common.device()?;
-    let network = infer::network(&saved.run.model, Binarize::None);
-    let mut backend = device.open(network.layout(), network.tape.batch)?;
-    let samples = Inference::new(&network, &mut *backend, &saved)?.sample(args.count, args.common.seed)?;
+    let samples = Inference::open(&saved, Binarize::None, &device)?.sample(args.count, args.common.seed)?;
     write(&args.to, target, samples, &saved.run)
 }

@@ -1,12 +1,12 @@
 //! `vae-gpu train`
+use super::decode::on_one_scale;
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{Common, Part, dataset, print, thousands};
-use crate::checkpoint::Folder;
-use crate::checkpoint::Saved;
+use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Likelihood, Run, Source};
 use crate::data::Dataset;
-use crate::infer::{self, Inference};
+use crate::infer::Inference;
 use crate::metrics::{Record, Split};
 use crate::plot::{self, grid};
 use crate::trainer::{Ending, Outcome, Trainer};
@@ -70,17 +70,16 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             let path = args.data.data.clone().unwrap_or("digits".into());
             // The built-in digits bring their own test set.
             let own = (path == "digits" && args.data.valid_fraction.is_none()).then(|| "digits".to_string());
-            let valid = args.data.valid.clone().or(own);
             let source = Source {
                 train: path,
-                valid: valid.clone(),
+                valid: args.data.valid.clone().or(own),
                 valid_fraction: args.data.valid_fraction.unwrap_or(0.0),
                 rows: 0,
                 shape: None,
                 binarize: args.data.binarize,
             };
             let (data, held_out) = load(&source)?;
-            (args.run(&data, valid)?, folder, data, held_out, None)
+            (args.run(&data, source)?, folder, data, held_out, None)
         }
     };
     check(&run, &data, valid.as_deref())?;
@@ -107,15 +106,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
 }
 
 fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {
-    let m = &run.model;
-    let there = m.hidden.iter().map(|h| format!("-{h}")).collect::<String>();
-    let back = m.hidden.iter().rev().map(|h| format!("-{h}")).collect::<String>();
-    let (input, latent, rows, batch) = (m.input, m.latent, data.rows(), run.training.batch.min(data.rows()));
+    let (widths, batch) = (run.model.widths(), run.training.batch.min(data.rows()));
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
     format!(
-        "{}: {} examples; model {input}{there}-{latent}{back}-{input}; {} steps of {batch} ({} epochs) on {device}; writing to {folder}",
+        "{}: {} examples; model {widths}; {} steps of {batch} ({} epochs) on {device}; writing to {folder}",
         data.name,
-        thousands(rows as f64),
+        thousands(data.rows() as f64),
         thousands(run.training.steps as f64),
         if epochs.fract() == 0.0 { format!("{epochs:.0}") } else { format!("{epochs:.2}") },
     )
@@ -139,19 +135,14 @@ fn draw(
     plot::curves::write(&folder.picture("curves.svg"), &title, &plot::curves::TRAINING, &series)?;
 
     let saved = Saved::read(&folder.0)?;
-    let network = infer::network(&run.model, Binarize::None);
-    let mut backend = device.open(network.layout(), network.tape.batch)?;
-    let mut inference = Inference::new(&network, &mut *backend, &saved)?;
+    let mut inference = Inference::open(&saved, Binarize::None, device)?;
     let shape = grid::shape_for(data.cols, run.data.shape);
     let columns = grid::columns_for(64, shape);
     let mut samples = inference.sample(64, run.training.seed)?;
     let few = Arc::new(data.first(32));
     let mut originals = few.to_rows();
     let mut reconstructed = inference.reconstruct(&few, run.training.seed)?;
-    if run.model.likelihood == Likelihood::Gaussian {
-        let (low, high) = grid::range(&originals);
-        [&mut samples, &mut originals, &mut reconstructed].into_iter().for_each(|v| grid::normalise(v, low, high));
-    }
+    on_one_scale(run, [&mut originals, &mut reconstructed, &mut samples]);
     grid::write_png(&folder.picture("samples.png"), &samples, shape, columns)?;
     let (tiles, columns) = grid::interleave(&originals, &reconstructed, data.cols, columns);
     grid::write_png(&folder.picture("reconstructions.png"), &tiles, shape, columns)
