@@ -56,8 +56,8 @@ impl Case {
         b.write(n.x, &file["x"].values)?;
         b.write(n.eps, &file["eps"].values)?;
         b.set_step(&self.step)?;
-        // x is written, so the tape begins behind the gather.
-        n.tape.forward(b, 1..n.tape.ops.len())?;
+        // x is written, so the tape begins at the encoder.
+        n.tape.forward(b, n.tape.encoder.start..n.tape.ops.len())?;
         n.tape.backward(b)?;
 
         let (batch, samples) = (n.tape.batch, n.model.samples);

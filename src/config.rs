@@ -1,5 +1,6 @@
 //! What a user chooses: the model, its objective, and how it is trained. Plain data, checked once; everything below
 //! assumes that it is right. config.json is these structs.
+use crate::error::at_least_one;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -169,9 +170,6 @@ impl Model {
             true => Err(Error::request(sentence())),
             false => Ok(()),
         };
-        let at_least_one = |name: &str, value: usize, example: &str| {
-            request(value == 0, &|| format!("{name} 0: must be at least 1; pass {example}"))
-        };
         at_least_one("input", self.input, "data with at least one column")?;
         at_least_one("latent", self.latent, "--latent 20")?;
         at_least_one("samples", self.samples, "--samples 1")?;
@@ -211,9 +209,7 @@ impl Model {
     /// # Errors
     /// A batch that cannot be.
     pub fn check_batch(&self, batch: usize) -> Result<()> {
-        if batch == 0 {
-            return Err(Error::request("batch 0: must be at least 1; pass --batch 100"));
-        }
+        at_least_one("batch", batch, "--batch 100")?;
         // A row of the decoder is one of the batch's examples times samples; positions in it are 32-bit numbers.
         let widest = self.hidden.iter().copied().chain([2 * self.input, 2 * self.latent]).max();
         let elements = batch.saturating_mul(self.samples).saturating_mul(widest.unwrap_or(1));
@@ -384,10 +380,6 @@ impl Run {
         self.model.check()?;
         let t = &self.training;
         t.optimizer.check()?;
-        let at_least_one = |name: &str, value: usize, example: &str| match value {
-            0 => Err(Error::request(format!("{name} 0: must be at least 1; pass {example}"))),
-            _ => Ok(()),
-        };
         at_least_one("steps", t.steps as usize, "--steps 1000 or --epochs 10")?;
         at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
         self.model.check_batch(t.batch)?;

@@ -31,6 +31,17 @@ impl Error {
     }
 }
 
+/// Checks an option that counts something.
+///
+/// # Errors
+/// It is 0; `example` says what to pass.
+pub fn at_least_one(option: &str, value: usize, example: &str) -> Result<()> {
+    match value {
+        0 => Err(Error::request(format!("{option} 0: must be at least 1; pass {example}"))),
+        _ => Ok(()),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (Error::Request(sentence) | Error::Failed(sentence) | Error::Interrupted(sentence)) = self;

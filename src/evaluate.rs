@@ -3,10 +3,11 @@ use crate::checkpoint::Saved;
 use crate::config::{Binarize, Model, Objective};
 use crate::data::Dataset;
 use crate::device::Backend;
+use crate::estimate::{Estimate, LogLikelihood, LogLikelihoods, Running, Weights};
 use crate::model::Network;
 use crate::step::Step;
 use crate::{Error, Result};
-use serde::Serialize;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A latent is active where the variance over x of `E_q[z]` is above this (Burda et al. 2016, section 5.2).
@@ -16,14 +17,9 @@ pub const ACTIVE: f64 = 0.01;
 const ROWS: usize = 4096;
 
 /// Training counts its steps from 0, an evaluation from here, so that they draw other noise.
-const FIRST_STEP: u32 = 1 << 31;
-
-/// The mean over the data set, and its standard error: the examples' standard deviation over √n.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Estimate {
-    pub mean: f64,
-    pub error: f64,
-}
+pub(crate) const FIRST_STEP: u32 = 1 << 31;
+/// Draws from the prior are counted from here.
+const FIRST_PRIOR_STEP: u32 = 3 << 30;
 
 /// All in nats per example.
 #[derive(Clone, Debug)]
@@ -33,9 +29,8 @@ pub struct Evaluation {
     pub elbo: Estimate,
     pub nll: Estimate,
     pub kl: Estimate,
-    /// The importance-weighted bound on log p(x) with `samples` samples (Burda et al. 2016, equation 8).
-    pub iwae: Estimate,
-    pub samples: usize,
+    /// The importance-weighted bound on log p(x), L_K (Burda et al. 2016, equation 8).
+    pub iwae: LogLikelihood,
     pub active_units: usize,
     /// The mean KL of each latent dimension.
     pub kl_per_dim: Vec<f64>,
@@ -43,66 +38,13 @@ pub struct Evaluation {
     pub variance_of_mean: Vec<f64>,
 }
 
-/// What the evaluation's JSON holds.
-#[derive(Serialize)]
-struct Json<'a> {
-    examples: usize,
-    elbo: f64,
-    elbo_error: f64,
-    nll: f64,
-    nll_error: f64,
-    kl: f64,
-    kl_error: f64,
-    iwae: f64,
-    iwae_error: f64,
-    samples: usize,
-    active_units: usize,
-    kl_per_dim: &'a [f64],
-    variance_of_mean: &'a [f64],
-}
-
-impl Evaluation {
-    pub fn to_json(&self) -> String {
-        let json = Json {
-            examples: self.examples,
-            elbo: self.elbo.mean,
-            elbo_error: self.elbo.error,
-            nll: self.nll.mean,
-            nll_error: self.nll.error,
-            kl: self.kl.mean,
-            kl_error: self.kl.error,
-            iwae: self.iwae.mean,
-            iwae_error: self.iwae.error,
-            samples: self.samples,
-            active_units: self.active_units,
-            kl_per_dim: &self.kl_per_dim,
-            variance_of_mean: &self.variance_of_mean,
-        };
-        serde_json::to_string(&json).expect("an evaluation is JSON")
-    }
-}
-
-/// A running mean and variance (Welford 1962): exact sums would lose the small differences of large numbers.
-#[derive(Clone, Copy, Default)]
-struct Running {
-    n: f64,
-    mean: f64,
-    squares: f64,
-}
-
-impl Running {
-    fn add(&mut self, x: f64) {
-        self.n += 1.0;
-        let d = x - self.mean;
-        self.mean += d / self.n;
-        self.squares += d * (x - self.mean);
-    }
-    fn variance(&self) -> f64 {
-        if self.n > 1.0 { self.squares / (self.n - 1.0) } else { 0.0 }
-    }
-    fn estimate(&self) -> Estimate {
-        Estimate { mean: self.mean, error: (self.variance() / self.n).sqrt() }
-    }
+/// Where z is drawn from, for the estimates of log p(x) by importance weights p(x|z) p(z) / q(z).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proposal {
+    /// q(z|x), given by the encoder.
+    Encoder,
+    /// p(z): the weights are p(x|z), for most z nearly 0.
+    Prior,
 }
 
 /// A model laid out for an evaluation, and a device for it.
@@ -137,86 +79,119 @@ impl Evaluator {
         watch: &mut dyn FnMut(f64) -> Result<()>,
     ) -> Result<Evaluation> {
         let (n, rows) = (&self.network, data.rows());
-        let (batch, pass, latent) = (n.tape.batch, n.model.samples, n.model.latent);
-        let passes = self.samples.div_ceil(pass);
-        let [mut elbo, mut nll, mut kl, mut iwae] = [Running::default(); 4];
+        let (batch, latent) = (n.tape.batch, n.model.latent);
+        let [mut elbo, mut nll, mut kl] = [Running::default(); 3];
+        let mut iwae = LogLikelihoods::default();
         let mut kl_per_dim = vec![0.0; latent];
         let mut means = vec![Running::default(); latent];
         for position in (0..rows).step_by(batch) {
             let live = batch.min(rows - position);
-            // Of each example: the sum of nll, and log Σ exp of its log-weights as (largest, sum).
-            let mut sums = vec![0.0; live];
-            let mut weights = vec![(f64::NEG_INFINITY, 0.0); live];
-            let mut kls = vec![];
-            for p in 0..passes {
-                let step = Step {
-                    index: FIRST_STEP + p as u32,
-                    position: position as u32,
-                    first_row: position as u32,
-                    ..Step::batch(seed, live)
-                };
-                b.set_step(&step)?;
-                n.tape.forward(b, 0..n.tape.ops.len())?;
-                let count = pass.min(self.samples - p * pass);
-                let (nlls, ratios) = (b.read(n.nll)?, b.read(n.ratio)?);
-                for example in 0..live {
-                    for row in example * pass..example * pass + count {
-                        sums[example] += nlls[row];
-                        accumulate(&mut weights[example], -nlls[row] - ratios[row]);
-                    }
-                }
-                if p == 0 {
-                    kls = b.read(n.kl)?;
-                    let dims = b.read(n.tape.kl_dim)?;
-                    kl_per_dim.iter_mut().zip(dims).for_each(|(sum, mean)| *sum += mean * live as f64);
-                    let head = b.read(n.head)?;
-                    for row in head.chunks(2 * latent).take(live) {
-                        means.iter_mut().zip(row).for_each(|(running, &mu)| running.add(mu));
-                    }
-                }
+            let draws = self.draw(b, seed, position..position + live, Proposal::Encoder)?;
+            let kls = b.read(n.kl.slice(0..live))?;
+            let dims = b.read(n.tape.kl_dim)?;
+            kl_per_dim.iter_mut().zip(dims).for_each(|(sum, mean)| *sum += mean * live as f64);
+            for row in b.read(n.head.slice(0..live))?.chunks(2 * latent) {
+                means.iter_mut().zip(row).for_each(|(running, &mu)| running.add(mu));
             }
-            for example in 0..live {
-                let mean_nll = sums[example] / self.samples as f64;
-                let (top, sum) = weights[example];
-                let bound = top + (sum / self.samples as f64).ln();
-                let value = -(mean_nll + kls[example]);
-                if !(value.is_finite() && bound.is_finite()) {
-                    let (i, what) = (position + example, &data.name);
-                    return Err(Error::failed(format!(
-                        "{what}: the bound of example {i} is not finite; the model does not fit this data"
-                    )));
-                }
-                elbo.add(value);
-                nll.add(mean_nll);
-                kl.add(kls[example]);
-                iwae.add(bound);
+            for (example, (draws, kl_of)) in draws.iter().zip(kls).enumerate() {
+                finite(data, position + example, [-draws.nll - kl_of, draws.weights.log_mean()])?;
+                elbo.add(-(draws.nll + kl_of));
+                nll.add(draws.nll);
+                kl.add(kl_of);
+                iwae.add(&draws.weights);
             }
             watch((position + live) as f64 / rows as f64)?;
         }
         kl_per_dim.iter_mut().for_each(|kl| *kl /= rows as f64);
-        // Over the data set as it is, so divided by n.
-        let variance_of_mean: Vec<f64> = means.iter().map(|m| m.squares / m.n).collect();
+        let variance_of_mean: Vec<f64> = means.iter().map(Running::variance_as_it_is).collect();
         Ok(Evaluation {
             examples: rows,
             elbo: elbo.estimate(),
             nll: nll.estimate(),
             kl: kl.estimate(),
-            iwae: iwae.estimate(),
-            samples: self.samples,
+            iwae: iwae.finish(),
             active_units: variance_of_mean.iter().filter(|&&v| v > ACTIVE).count(),
             kl_per_dim,
             variance_of_mean,
         })
     }
+
+    /// The plain Monte Carlo estimate log (1/K) Σ p(x|z), z from the prior: right in the limit, and for any K that one
+    /// can wait for far too low, because hardly a z explains x (Doersch 2016, section 2).
+    ///
+    /// # Errors
+    /// As [`Evaluator::run`].
+    pub fn prior(
+        &self,
+        b: &mut dyn Backend,
+        data: &Arc<Dataset>,
+        seed: u64,
+        watch: &mut dyn FnMut(f64) -> Result<()>,
+    ) -> Result<LogLikelihood> {
+        let (rows, batch) = (data.rows(), self.network.tape.batch);
+        let mut naive = LogLikelihoods::default();
+        for position in (0..rows).step_by(batch) {
+            let end = rows.min(position + batch);
+            for (example, draws) in self.draw(b, seed, position..end, Proposal::Prior)?.iter().enumerate() {
+                finite(data, position + example, [draws.weights.log_mean(), draws.nll])?;
+                naive.add(&draws.weights);
+            }
+            watch(end as f64 / rows as f64)?;
+        }
+        Ok(naive.finish())
+    }
+
+    /// Draws all z of some examples, and weighs them. The examples are gathered and encoded once, so that a dynamic
+    /// binarisation gives one x for all z.
+    fn draw(&self, b: &mut dyn Backend, seed: u64, examples: Range<usize>, from: Proposal) -> Result<Vec<Draws>> {
+        let (n, live) = (&self.network, examples.len());
+        let (tape, pass, first) = (&n.tape, n.model.samples, examples.start as u32);
+        let step = Step { index: FIRST_STEP, position: first, first_row: first, ..Step::batch(seed, live) };
+        b.set_step(&step)?;
+        let noise = match from {
+            Proposal::Encoder => {
+                tape.forward(b, tape.data.start..tape.encoder.end)?;
+                FIRST_STEP
+            }
+            Proposal::Prior => {
+                tape.forward(b, tape.data.clone())?;
+                b.write(n.head, &vec![0.0; n.head.elements()])?; // mu and logvar of the prior
+                FIRST_PRIOR_STEP
+            }
+        };
+        let mut draws = vec![Draws::default(); live];
+        for (p, drawn) in (0..self.samples).step_by(pass).enumerate() {
+            b.set_step(&Step { index: noise + p as u32, ..step })?;
+            tape.forward(b, tape.encoder.end..tape.ops.len())?;
+            let (nlls, ratios) = (b.read(n.nll.slice(0..live * pass))?, b.read(n.ratio.slice(0..live * pass))?);
+            let count = pass.min(self.samples - drawn);
+            for (draws, rows) in draws.iter_mut().zip((0..).step_by(pass)) {
+                for row in rows..rows + count {
+                    draws.nll += nlls[row] / self.samples as f64;
+                    draws.weights.add(-nlls[row] - ratios[row]);
+                }
+            }
+        }
+        Ok(draws)
+    }
 }
 
-/// Adds exp(x) to (top, sum), which stand for sum · exp(top).
-fn accumulate((top, sum): &mut (f64, f64), x: f64) {
-    if x <= *top {
-        *sum += (x - *top).exp();
-    } else {
-        *sum = *sum * (*top - x).exp() + 1.0;
-        *top = x;
+/// What the z of one example gave.
+#[derive(Clone, Copy, Default)]
+struct Draws {
+    /// The mean of −log p(x|z).
+    nll: f64,
+    weights: Weights,
+}
+
+/// The estimates of an example are numbers.
+pub(crate) fn finite<const N: usize>(data: &Dataset, example: usize, values: [f64; N]) -> Result<()> {
+    match values.iter().all(|x| x.is_finite()) {
+        true => Ok(()),
+        false => Err(Error::failed(format!(
+            "{}: the bound of example {example} is not finite; the model does not fit this data",
+            data.name
+        ))),
     }
 }
 

@@ -43,7 +43,7 @@ impl Inference {
             let live = BATCH.min(rows - position);
             let at = position as u32;
             self.b.set_step(&Step { position: at, first_row: at, ..Step::batch(seed, live) })?;
-            n.tape.forward(&mut *self.b, n.tape.encoder.clone())?;
+            n.tape.forward(&mut *self.b, n.tape.data.start..n.tape.encoder.end)?;
             let head = self.b.read(n.head.slice(0..live))?;
             out.extend(head.into_iter().map(|x| x as f32));
         }

@@ -16,7 +16,8 @@
 //!    reference; f32: the fallback), one file a group of operations, its formula above it. On a GPU the same tape is a
 //!    captured graph of launches.
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
-//! 6. [`trainer`], [`evaluate`], [`infer`]: what is done with all that. [`checkpoint`], [`metrics`], [`plot`]: what it
+//! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`]: what is done with all that; [`estimate`] adds up log-likelihoods.
+//!    [`checkpoint`], [`metrics`], [`plot`]: what it
 //!    leaves behind. [`data`]: what it is fed.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
 //!
@@ -45,6 +46,7 @@
 //!   and the last partial batch exist once, in Rust, and a device reads the step it is at from its own memory.
 #![deny(unsafe_code)] // allowed in device/cuda only
 
+pub mod ais;
 pub mod arena;
 pub mod bench;
 pub mod case;
@@ -55,6 +57,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod estimate;
 pub mod evaluate;
 pub mod files;
 pub mod infer;

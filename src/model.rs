@@ -50,6 +50,11 @@ impl Network {
         Builder::new(model, Layout::inference(), batch).build(Order::Sequential, binarize, Noise::Drawn)
     }
 
+    /// With gradients; examples in order.
+    pub fn gradients(model: &Model, batch: usize, binarize: Binarize) -> Network {
+        Builder::new(model, Layout::training(), batch).build(Order::Sequential, binarize, Noise::Drawn)
+    }
+
     /// With gradients, and the noise given.
     pub fn case(model: &Model, batch: usize) -> Network {
         Builder::new(model, Layout::training(), batch).build(Order::Sequential, Binarize::None, Noise::Given)
@@ -172,7 +177,7 @@ impl<'a> Builder<'a> {
         let op = self.linear("[mu | logvar]", last, head_layer, None);
         chain(&mut ops, &mut last, op);
         let head = last;
-        let encoder_ops = 0..ops.len();
+        let encoder_ops = 1..ops.len();
 
         let kl = self.value("kl", rows, 1);
         let kl_dim = self.value("kl by dimension", 1, latent);
@@ -206,6 +211,7 @@ impl<'a> Builder<'a> {
         let tape = Tape {
             ops,
             layout: self.layout,
+            data: 0..1,
             encoder: encoder_ops,
             decoder: decoder_ops,
             objective,

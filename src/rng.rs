@@ -18,6 +18,10 @@ pub enum Stream {
     Init = 3,
     /// Draws from the prior, and of `x` given `z`.
     Sample = 4,
+    /// Annealed importance sampling: where its chains begin, momenta, who is accepted.
+    Anneal = 5,
+    /// The same, of the run that looks for the lengths of its steps.
+    Pilot = 6,
 }
 
 /// Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".

@@ -77,7 +77,9 @@ pub struct Goal {
 pub struct Tape {
     pub ops: Vec<Op>,
     pub layout: Layout,
-    /// From the data to `[mu | logvar]`.
+    /// Fetches x.
+    pub data: Range<usize>,
+    /// From x to `[mu | logvar]`.
     pub encoder: Range<usize>,
     /// From z to the decoder's output.
     pub decoder: Range<usize>,
@@ -99,7 +101,7 @@ impl Tape {
         b.update(&self.layout, optimizer)
     }
 
-    /// Some of the operations: `0..ops.len()`, `encoder` or `decoder`.
+    /// Some of the operations: `0..ops.len()`, or one of the named ranges.
     pub fn forward(&self, b: &mut dyn Backend, ops: Range<usize>) -> Result<()> {
         for &op in &self.ops[ops] {
             match op {

@@ -6,6 +6,7 @@ use crate::bench::probe::Probes;
 use crate::bench::{self, Case, Preset, Protocol, Report, kernels};
 use crate::config::{Model, Numbers, Objective, Optimizer, Rule};
 use crate::device::Device;
+use crate::error::at_least_one;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -149,9 +150,7 @@ impl BenchArgs {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    if args.repeats == 0 {
-        return Err(Error::request("repeats 0: must be at least 1; pass --repeats 7"));
-    }
+    at_least_one("repeats", args.repeats, "--repeats 7")?;
     let seconds = args.seconds;
     if !(seconds > 0.0 && seconds <= 3600.0) {
         return Err(Error::request(format!("seconds {seconds}: must be a positive number; pass --seconds 0.2")));

@@ -1,28 +1,52 @@
 //! `vae-gpu eval`
 use super::{Common, data_for, print, thousands};
+use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
-use crate::evaluate::{Estimate, Evaluator, check_data};
-use crate::{Error, Result};
-use clap::Args;
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::error::{Result, at_least_one};
+use crate::estimate::{Estimate, LogLikelihood};
+use crate::evaluate::{Evaluation, Evaluator, check_data};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Computes the elbo and its parts, the importance bound, active units
+/// Computes the elbo and its parts, estimates of log p(x), active units
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     vae-gpu eval runs/digits\n  \
-    vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 5000 --json\n\n\
-    Every number has its standard error over the examples. A unit is active where the variance over x of E_q[z] is \
-    above 0.01.")]
+    vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 5000 --json\n  \
+    vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 1000 --estimator iwae,naive\n  \
+    vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --count 100 --estimator ais --temperatures 500\n\n\
+    Every number has its standard error over the examples. Of an estimate of log p(x) the part of it that more samples \
+    would take away stands beside it, with the effective number of samples: near 1 the estimate is far too low. A unit \
+    is active where the variance over x of E_q[z] is above 0.01.")]
 pub(crate) struct EvalArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
     /// What to evaluate on; for a model of the built-in digits, their test part if not given
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
+    /// How many examples, the first ones; all if not given
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
     /// Importance samples for each example
     #[arg(long, value_name = "K", default_value_t = 1)]
     samples: usize,
+    /// How log p(x) is estimated: iwae (K draws from q, always there), naive (K from the prior), ais (annealed), or several
+    #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true, default_value = "iwae")]
+    estimator: Vec<Estimator>,
+    /// Of ais: steps from the prior to the posterior
+    #[arg(long, value_name = "T", default_value_t = 500)]
+    temperatures: usize,
+    /// Of ais: chains for each example
+    #[arg(long, value_name = "C", default_value_t = 16)]
+    chains: usize,
+    /// Of ais: gradients at each temperature
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    leapfrogs: usize,
     /// none, threshold or dynamic; as in training if not given
     #[arg(long, value_enum, hide_possible_values = true)]
     binarize: Option<Binarize>,
@@ -30,37 +54,103 @@ pub(crate) struct EvalArgs {
     common: Common,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Estimator {
+    Iwae,
+    Naive,
+    Ais,
+}
+
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    if args.samples == 0 {
-        return Err(Error::request("samples 0: must be at least 1; pass --samples 1"));
-    }
+    at_least_one("samples", args.samples, "--samples 1")?;
+    at_least_one("count", args.count.unwrap_or(1), "--count 100")?;
+    let ais = Ais { temperatures: args.temperatures, chains: args.chains, leapfrogs: args.leapfrogs };
     let saved = Saved::read(&args.model)?;
-    let data = data_for(&saved.run, &args.data)?;
+    let model = &saved.run.model;
+    let mut data = data_for(&saved.run, &args.data)?;
     check_data(&saved, &data, "--data")?;
-    let device = args.common.device()?;
+    if let Some(count) = args.count {
+        data = Arc::new(data.first(count));
+    }
     let binarize = args.binarize.unwrap_or(saved.run.data.binarize);
-    let evaluator = Evaluator::new(&saved.run.model, args.samples, binarize);
+    let annealer = args.estimator.contains(&Estimator::Ais).then(|| Annealer::new(model, ais, binarize)).transpose()?;
+    let device = args.common.device()?;
+
+    let evaluator = Evaluator::new(model, args.samples, binarize);
     let n = evaluator.network();
     let mut backend = device.open(n.layout(), n.tape.batch)?;
     saved.load(n, &mut *backend)?;
     backend.load(&data)?;
-    let e = evaluator.run(&mut *backend, &data, args.common.seed, &mut |_| Ok(()))?;
-    if args.common.json {
-        return print(e.to_json());
+    let seed = args.common.seed;
+    let e = evaluator.run(&mut *backend, &data, seed, &mut |_| Ok(()))?;
+    let mut others = vec![];
+    if args.estimator.contains(&Estimator::Naive) {
+        others.push(("naive", evaluator.prior(&mut *backend, &data, seed, &mut |_| Ok(()))?));
     }
+    drop(backend);
+    if let Some(annealer) = annealer {
+        others.push(("ais", anneal(&annealer, &saved, &data, &device, seed)?));
+    }
+    match args.common.json {
+        true => print(json(&e, &others)),
+        false => print(table(&data, &e, &others)),
+    }
+}
+
+fn anneal(
+    annealer: &Annealer,
+    saved: &Saved,
+    data: &Arc<Dataset>,
+    device: &Device,
+    seed: u64,
+) -> Result<LogLikelihood> {
+    let n = annealer.network();
+    let mut backend = device.open(n.layout(), n.tape.batch)?;
+    saved.load(n, &mut *backend)?;
+    backend.load(data)?;
+    annealer.run(&mut *backend, data, seed, &mut |_| Ok(()))
+}
+
+fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)]) -> String {
     let line = |name: &str, e: Estimate| format!("{name:<12} {:>11.4} ± {:.4}", e.mean, e.error);
+    let of_log_p = |name: String, l: &LogLikelihood| {
+        let (error, effective) = (l.monte_carlo_error, l.effective_samples);
+        let drawn = format!("   of it by sampling {error:.4}; effective samples {effective:.1} of {}", l.samples);
+        format!("{}{}", line(&name, l.bound), if l.samples > 1 { drawn } else { String::new() })
+    };
     let mut kl: Vec<f64> = e.kl_per_dim.clone();
     kl.sort_by(|a, b| b.total_cmp(a));
     let kl = kl.iter().map(|kl| format!("{kl:.2}")).collect::<Vec<_>>().join(" ");
-    print(format!(
-        "{}: {} examples, nats per example ± standard error\n{}\n{}\n{}\n{}\nactive units {:>6} of {}\nkl per dimension, largest first: {kl}",
-        data.name,
-        thousands(e.examples as f64),
+    let mut lines = vec![
+        format!("{}: {} examples, nats per example ± standard error", data.name, thousands(e.examples as f64)),
         line("elbo", e.elbo),
         line("nll", e.nll),
         line("kl", e.kl),
-        line(&format!("L_{}", e.samples), e.iwae),
-        e.active_units,
-        e.kl_per_dim.len(),
-    ))
+        of_log_p(format!("L_{}", e.iwae.samples), &e.iwae),
+    ];
+    lines.extend(others.iter().map(|(name, l)| of_log_p(format!("{name}_{}", l.samples), l)));
+    lines.push(format!("active units {:>6} of {}", e.active_units, e.kl_per_dim.len()));
+    lines.push(format!("kl per dimension, largest first: {kl}"));
+    lines.join("\n")
+}
+
+fn json(e: &Evaluation, others: &[(&str, LogLikelihood)]) -> Value {
+    let mut json = Map::new();
+    let mut put = |name: String, value: Value| json.insert(name, value);
+    put("examples".into(), json!(e.examples));
+    for (name, estimate) in [("elbo", e.elbo), ("nll", e.nll), ("kl", e.kl)] {
+        put(name.into(), json!(estimate.mean));
+        put(format!("{name}_error"), json!(estimate.error));
+    }
+    for (name, l) in [("iwae", &e.iwae)].into_iter().chain(others.iter().map(|(name, l)| (*name, l))) {
+        put(name.into(), json!(l.bound.mean));
+        put(format!("{name}_error"), json!(l.bound.error));
+        put(format!("{name}_monte_carlo_error"), json!(l.monte_carlo_error));
+        put(format!("{name}_effective_samples"), json!(l.effective_samples));
+    }
+    put("samples".into(), json!(e.iwae.samples));
+    put("active_units".into(), json!(e.active_units));
+    put("kl_per_dim".into(), json!(e.kl_per_dim));
+    put("variance_of_mean".into(), json!(e.variance_of_mean));
+    Value::Object(json)
 }

@@ -3,8 +3,8 @@ use super::Common;
 use super::decode::{Target, write};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
+use crate::error::{Result, at_least_one};
 use crate::infer::Inference;
-use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -26,9 +26,7 @@ pub(crate) struct SampleArgs {
 }
 
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
-    if args.count == 0 {
-        return Err(Error::request("count 0: must be at least 1; pass --count 64"));
-    }
+    at_least_one("count", args.count, "--count 64")?;
     let target = Target::of(&args.to)?;
     let saved = Saved::read(&args.model)?;
     let device = args.common.device()?;
