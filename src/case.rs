@@ -40,6 +40,9 @@ impl Case {
             file.get(path, &format!("param.{}", p.name), &p.shape)?;
         }
         file.get(path, "eps", &[batch, model.samples, model.latent])?;
+        if model.condition > 0 {
+            file.get(path, "condition", &[batch, model.condition])?;
+        }
         let step = Step { beta: model.beta, ..Step::batch(0, batch) };
         Ok(Case { network, file, step })
     }
@@ -55,6 +58,12 @@ impl Case {
         }
         b.write(n.x, &file["x"].values)?;
         b.write(n.eps, &file["eps"].values)?;
+        if n.model.condition > 0 {
+            let condition = &file["condition"].values;
+            b.write(n.conditions[0], condition)?;
+            let rows = condition.chunks(n.model.condition);
+            b.write(n.conditions[1], &rows.flat_map(|row| row.repeat(n.model.samples)).collect::<Vec<_>>())?;
+        }
         b.set_step(&self.step)?;
         // x is written, so the tape begins at the encoder.
         n.tape.forward(b, n.tape.encoder.start..n.tape.ops.len())?;

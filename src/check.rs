@@ -100,7 +100,7 @@ pub fn run(device: &Device, subject: &Subject) -> Result<Vec<Line>> {
     let layout = network.layout();
     let mut reference = Cpu::<f64>::new(layout, batch);
     let mut backend = device.open(layout, batch)?;
-    let data = Arc::new(data(2 * batch + 3, model.input));
+    let data = Arc::new(data(2 * batch + 3, model.columns()));
     init::parameters(&network, Init::Torch, 7, &mut reference)?;
     // One example fewer than fits, where there are several: the padding of a last batch is checked too.
     let rows = (batch - batch.min(2) / 2) as u32;
@@ -200,8 +200,8 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
     for (i, &op) in tape.ops.iter().enumerate() {
         let forward = Box::new(move |b: &mut dyn Backend| tape.forward(b, i..i + 1));
         match op {
-            Op::Gather { x, binarize, .. } => {
-                add(format!("gather {} {binarize:?}", size(x)), false, vec![], vec![x], forward)
+            Op::Gather { x, fetch } => {
+                add(format!("gather {} {:?}", size(x), fetch.binarize), false, vec![], vec![x], forward)
             }
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let f = activation.map_or("identity".into(), |f| format!("{f:?}").to_lowercase());

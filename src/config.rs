@@ -79,6 +79,9 @@ pub enum Binarize {
 pub struct Model {
     /// How many numbers an example has.
     pub input: usize,
+    /// How many numbers a condition has, which encoder and decoder see beside x and z. 0: none.
+    #[serde(default, skip_serializing_if = "zero")]
+    pub condition: usize,
     /// The encoder's hidden widths, from the data inward; the decoder mirrors them. Empty: a linear model.
     #[serde(default)]
     pub hidden: Vec<usize>,
@@ -105,6 +108,10 @@ pub struct Model {
     /// λ of the free bits, in nats per latent dimension (Kingma et al. 2016).
     #[serde(default)]
     pub free_bits: f64,
+}
+
+fn zero(n: &usize) -> bool {
+    *n == 0
 }
 
 mod defaults {
@@ -137,6 +144,7 @@ impl Model {
     pub fn new(input: usize, hidden: &[usize], latent: usize) -> Model {
         Model {
             input,
+            condition: 0,
             hidden: hidden.to_vec(),
             latent,
             activation: defaults::activation(),
@@ -151,11 +159,17 @@ impl Model {
         }
     }
 
-    /// Its widths from data to data, as 784-500-20-500-784.
+    /// Its widths from data to data, as 784-500-20-500-784; with a condition of 10, 784+10-500-20+10-500-784.
     pub fn widths(&self) -> String {
-        let there = [self.input].into_iter().chain(self.hidden.iter().copied()).chain([self.latent]);
-        let back = self.hidden.iter().rev().copied().chain([self.input]);
-        there.chain(back).map(|w| w.to_string()).collect::<Vec<_>>().join("-")
+        let beside = if self.condition == 0 { String::new() } else { format!("+{}", self.condition) };
+        let there = [format!("{}{beside}", self.input)].into_iter().chain(self.hidden.iter().map(usize::to_string));
+        let back = self.hidden.iter().rev().chain([&self.input]).map(usize::to_string);
+        there.chain([format!("{}{beside}", self.latent)]).chain(back).collect::<Vec<_>>().join("-")
+    }
+
+    /// The columns of its data: x and the condition.
+    pub fn columns(&self) -> usize {
+        self.input + self.condition
     }
 
     /// Whether the decoder has a second head, for the variance.
@@ -199,7 +213,7 @@ impl Model {
         request(self.objective == Objective::Iwae && self.beta != 1.0, &|| {
             format!("beta {}: the objective iwae has none; pass --beta 1 or --objective elbo-mc", self.beta)
         })?;
-        request(self.latent > 1 << 20 || self.input > 1 << 26 || self.hidden.iter().any(|&h| h > 1 << 20), &|| {
+        request(self.latent > 1 << 20 || self.columns() > 1 << 26 || self.hidden.iter().any(|&h| h > 1 << 20), &|| {
             "a layer is wider than this program can address; pass widths up to 1048576".to_string()
         })
     }
@@ -211,7 +225,7 @@ impl Model {
     pub fn check_batch(&self, batch: usize) -> Result<()> {
         at_least_one("batch", batch, "--batch 100")?;
         // A row of the decoder is one of the batch's examples times samples; positions in it are 32-bit numbers.
-        let widest = self.hidden.iter().copied().chain([2 * self.input, 2 * self.latent]).max();
+        let widest = self.hidden.iter().copied().chain([2 * self.columns(), 2 * self.latent]).max();
         let elements = batch.saturating_mul(self.samples).saturating_mul(widest.unwrap_or(1));
         match elements > 1 << 31 {
             true => Err(Error::request(format!(

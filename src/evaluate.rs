@@ -208,7 +208,7 @@ pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
 }
 
 fn check_columns(model: &Model, data: &Dataset) -> Result<()> {
-    let (got, want) = (data.cols, model.input);
+    let (got, want) = (data.cols, model.columns());
     match got == want {
         true => Ok(()),
         false => Err(Error::failed(format!(

@@ -1,7 +1,7 @@
 //! Config in, layout and tape out. The only file that knows what an encoder is.
 use crate::arena::{Layout, View};
 use crate::config::{Activation, Binarize, Likelihood, Model, Variance};
-use crate::tape::{Decoded, Goal, LogVariance, Op, Order, Tape};
+use crate::tape::{Decoded, Fetch, Goal, LogVariance, Op, Order, Tape};
 
 /// A parameter by its name in files: a view of the arena, of PyTorch's shape.
 #[derive(Clone, Debug)]
@@ -28,14 +28,15 @@ pub struct Network {
     pub parameters: Vec<Parameter>,
     /// Activations by name, in the order of the forward pass: for messages, and to look at.
     pub activations: Vec<(String, View)>,
-    pub x: View,     // (batch, input)
-    pub head: View,  // (batch, 2 latent): [mu | logvar]
-    pub eps: View,   // (batch K, latent), empty unless given
-    pub z: View,     // (batch K, latent)
-    pub ratio: View, // (batch K, 1): log q(z|x) − log p(z)
-    pub kl: View,    // (batch, 1)
-    pub nll: View,   // (batch K, 1)
-    pub bound: View, // (batch, 1)
+    pub x: View,               // (batch, input)
+    pub conditions: [View; 2], // what the encoder and the decoder see: (batch, condition), (batch K, condition)
+    pub head: View,            // (batch, 2 latent): [mu | logvar]
+    pub eps: View,             // (batch K, latent), empty unless given
+    pub z: View,               // (batch K, latent)
+    pub ratio: View,           // (batch K, 1): log q(z|x) − log p(z)
+    pub kl: View,              // (batch, 1)
+    pub nll: View,             // (batch K, 1)
+    pub bound: View,           // (batch, 1)
     pub decoded: Decoded,
 }
 
@@ -135,14 +136,14 @@ impl<'a> Builder<'a> {
         let (rows, samples, latent) = (self.batch, self.batch * m.samples, m.latent);
 
         // Parameters, in the order that data flows.
-        let mut width = m.input;
+        let mut width = m.columns();
         let mut encoder = vec![];
         for (i, &hidden) in m.hidden.iter().enumerate() {
             encoder.push(self.layer(&[&format!("encoder.{i}")], hidden, width));
             width = hidden;
         }
         let head_layer = self.layer(&["encoder.mu", "encoder.logvar"], latent, width);
-        width = latent;
+        width = latent + m.condition;
         let mut decoder = vec![];
         for (i, &hidden) in m.hidden.iter().rev().enumerate() {
             decoder.push(self.layer(&[&format!("decoder.{i}")], hidden, width));
@@ -161,9 +162,22 @@ impl<'a> Builder<'a> {
         };
 
         // Activations and operations.
-        let x = self.value("x", rows, m.input);
-        let mut ops = vec![Op::Gather { x, order, binarize }];
-        let mut last = x;
+        let beside = |name: &str| if m.condition > 0 { format!("[{name} | condition]") } else { name.to_string() };
+        let seen = self.value(&beside("x"), rows, m.columns());
+        let x = seen.columns(0..m.input);
+        let mut ops = vec![Op::Gather { x, fetch: Fetch::new(order, binarize) }];
+        // The condition lies beside what it goes with, x or z, so that one product takes both: strided views of one
+        // matrix. It comes from the data set twice, for each z of an example has a row of its own.
+        let with_z = self.layout.activation(samples, latent + m.condition);
+        let z = with_z.columns(0..latent);
+        let conditions = [seen.columns(m.input..m.columns()), with_z.columns(latent..latent + m.condition)];
+        if m.condition > 0 {
+            let plain = Fetch { from: m.input, ..Fetch::new(order, Binarize::None) };
+            ops.push(Op::Gather { x: conditions[0], fetch: plain });
+            ops.push(Op::Gather { x: conditions[1], fetch: Fetch { samples: m.samples, ..plain } });
+        }
+        let data_ops = 0..ops.len();
+        let mut last = seen;
         let chain = |ops: &mut Vec<Op>, last: &mut View, op: Op| {
             if let Op::Linear { y, .. } = op {
                 *last = y;
@@ -177,7 +191,7 @@ impl<'a> Builder<'a> {
         let op = self.linear("[mu | logvar]", last, head_layer, None);
         chain(&mut ops, &mut last, op);
         let head = last;
-        let encoder_ops = 1..ops.len();
+        let encoder_ops = data_ops.end..ops.len();
 
         let kl = self.value("kl", rows, 1);
         let kl_dim = self.value("kl by dimension", 1, latent);
@@ -186,12 +200,12 @@ impl<'a> Builder<'a> {
             Noise::Given => Some(self.value("eps", samples, latent)),
             Noise::Drawn => None,
         };
-        let z = self.value("z", samples, latent);
+        self.activations.push((beside("z"), with_z));
         let ratio = self.value("log q - log p", samples, 1);
         ops.push(Op::Reparam { z, ratio, head, eps });
 
         let decoder_start = ops.len();
-        last = z;
+        last = with_z;
         for (i, &layer) in decoder.iter().enumerate() {
             let op = self.linear(&format!("decoder.{i}"), last, layer, Some(m.activation));
             chain(&mut ops, &mut last, op);
@@ -211,12 +225,12 @@ impl<'a> Builder<'a> {
         let tape = Tape {
             ops,
             layout: self.layout,
-            data: 0..1,
+            data: data_ops,
             encoder: encoder_ops,
             decoder: decoder_ops,
             objective,
             batch: rows,
-            x,
+            x: seen,
             weight,
             kl_dim,
         };
@@ -226,6 +240,7 @@ impl<'a> Builder<'a> {
             parameters: self.parameters,
             activations: self.activations,
             x,
+            conditions,
             head,
             eps: eps.unwrap_or(View { rows: 0, ..z }),
             z,

@@ -22,6 +22,24 @@ pub enum Order {
     Sequential,
 }
 
+/// What a gather takes from the data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fetch {
+    /// The first column; as many follow as the view has.
+    pub from: usize,
+    /// How many rows of the view each example fills, one after the other.
+    pub samples: usize,
+    pub order: Order,
+    pub binarize: Binarize,
+}
+
+impl Fetch {
+    /// The first columns, a row for each example.
+    pub fn new(order: Order, binarize: Binarize) -> Fetch {
+        Fetch { from: 0, samples: 1, order, binarize }
+    }
+}
+
 /// p(x|z) as the tape needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decoded {
@@ -47,8 +65,9 @@ pub enum LogVariance {
 /// `rows` is the batch, and every example has `samples` rows after `Reparam`: example b, sample k in row b·K + k.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
-    /// x = this step's examples, scaled to [0, 1] where they are bytes, binarised; zero beyond `step.rows`.
-    Gather { x: View, order: Order, binarize: Binarize },
+    /// x = these columns of this step's examples, scaled to [0, 1] where they are bytes, binarised; zero beyond
+    /// `step.rows`. x: (rows samples, some)
+    Gather { x: View, fetch: Fetch },
     /// a = x weightᵀ + bias, y = f(a); y and a are one view where f' is a function of f.
     /// x: (rows, in), weight: (out, in), bias: (1, out), y, a: (rows, out)
     Linear { y: View, a: View, x: View, weight: View, bias: View, activation: Option<Activation> },
@@ -77,7 +96,7 @@ pub struct Goal {
 pub struct Tape {
     pub ops: Vec<Op>,
     pub layout: Layout,
-    /// Fetches x.
+    /// Fetches x, and the condition.
     pub data: Range<usize>,
     /// From x to `[mu | logvar]`.
     pub encoder: Range<usize>,
@@ -86,7 +105,7 @@ pub struct Tape {
     pub objective: Goal,
     /// The examples of a full batch.
     pub batch: usize,
-    /// The data, which needs no gradient.
+    /// What the encoder sees, the data and its condition, which needs no gradient.
     pub x: View,
     /// d loss / d nll.
     pub weight: View,
@@ -105,7 +124,7 @@ impl Tape {
     pub fn forward(&self, b: &mut dyn Backend, ops: Range<usize>) -> Result<()> {
         for &op in &self.ops[ops] {
             match op {
-                Op::Gather { x, order, binarize } => b.gather(x, order, binarize)?,
+                Op::Gather { x, fetch } => b.gather(x, fetch)?,
                 Op::Linear { y, a, x, weight, bias, activation } => {
                     b.linear_forward(y, a, x, weight, bias, activation)?
                 }

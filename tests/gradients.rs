@@ -309,7 +309,7 @@ fn check_step(model: &Model, batch: usize, rows: usize) {
     let gradients = stage.gradients();
     let tape = stage.network.tape.clone();
     let mut loss = |cpu: &mut Cpu<f64>| {
-        tape.forward(cpu, 1..tape.ops.len()).unwrap();
+        tape.forward(cpu, tape.encoder.start..tape.ops.len()).unwrap();
         metrics(tape.layout.metrics(), cpu)[0]
     };
     for (p, (name, analytic)) in stage.network.parameters.iter().zip(gradients) {
@@ -366,6 +366,18 @@ fn a_step_at_the_edges_has_the_gradients_of_its_loss() {
         check_step(&Model { activation: Activation::Tanh, objective, ..network.clone() }, 1, 1);
         check_step(&Model { objective, samples: 2, ..Model::new(9, &[17], 1) }, 2, 1);
         check_step(&Model { objective, ..Model::new(3, &[2, 9, 3], 9) }, 3, 3);
+    }
+}
+
+#[test]
+fn a_conditional_step_has_the_gradients_of_its_loss() {
+    for objective in OBJECTIVES {
+        for (condition, hidden, samples) in [(1, vec![], 1), (3, vec![4], 3), (9, vec![3, 2], 2)] {
+            let plain = Model { objective, condition, samples, ..Model::new(5, &hidden, 2) };
+            check_step(&Model { activation: Activation::Tanh, ..plain.clone() }, 4, 3);
+            let (likelihood, variance) = (Likelihood::Gaussian, Variance::Network);
+            check_step(&Model { likelihood, variance, ..plain }, 4, 3);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use vae_gpu::device::kernels::{self, In, In16, Out, Out16};
 use vae_gpu::device::{Backend, Cpu, Gpu};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::tape::Order;
+use vae_gpu::tape::{Fetch, Order};
 use vae_gpu::tensors::Tensors;
 
 /// Numbers without a pattern, in [-1, 1): the same on every device.
@@ -77,7 +77,7 @@ impl Setting {
         vec![step(7, 0, b as u32, b), step(8, 1, 0, b), step(9, 1, b as u32, rows)]
     }
     fn fill(&self, network: &Network, b: &mut dyn Backend) {
-        b.load(&dataset(3 * self.batch + 2, self.model.input, self.reals)).unwrap();
+        b.load(&dataset(3 * self.batch + 2, self.model.columns(), self.reals)).unwrap();
         for (salt, p) in network.parameters.iter().enumerate() {
             // of the size of a common initialisation
             let scale = if p.shape.len() == 2 { (3.0 / p.shape[1] as f64).sqrt() } else { 0.3 };
@@ -110,7 +110,8 @@ impl Setting {
             }
         }
         let used = |name: &str| {
-            !["x", "kl", "kl by dimension", "log q - log p", "nll", "bound", "sample weights"].contains(&name)
+            !["x", "[x | condition]", "kl", "kl by dimension", "log q - log p", "nll", "bound", "sample weights"]
+                .contains(&name)
         };
         for (name, v) in &network.activations {
             let live = match v.rows {
@@ -299,7 +300,7 @@ fn every_batch_is_gathered_as_by_the_reference() {
                         setting.fill(&network, b);
                         b.write(network.x, &vec![7.0; network.x.elements()]).unwrap();
                         b.set_step(&step).unwrap();
-                        b.gather(network.x, order, binarize).unwrap();
+                        b.gather(network.x, Fetch::new(order, binarize)).unwrap();
                         *gathered = b.read(network.x).unwrap();
                     }
                     let (live, beyond) = gathered[0].split_at(setting.rows * cols);
@@ -307,6 +308,54 @@ fn every_batch_is_gathered_as_by_the_reference() {
                     assert!(beyond.iter().all(|&x| x == 0.0));
                     assert_padding_is_zero(&network, &mut gpu);
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_columns_are_gathered_once_for_each_sample() {
+    for (from, cols, samples) in [(0, 9, 2), (5, 4, 1), (4, 8, 3), (7, 2, 3), (12, 1, 1)] {
+        for reals in [false, true] {
+            for binarize in [Binarize::None, Binarize::Dynamic] {
+                let setting = Setting { reals, binarize, ..Setting::new(Model::new(13, &[], 1)) };
+                let mut layout = Layout::training();
+                let v = layout.activation(setting.batch * samples, cols + 3).columns(1..1 + cols);
+                let mut gpu = Gpu::new(Emulator::new(&layout, false), &layout);
+                let mut cpu = Cpu::<f64>::new(&layout, setting.batch);
+                let fetch = Fetch { from, samples, ..Fetch::new(Order::Shuffled, binarize) };
+                let mut gathered = [vec![], vec![]];
+                for (b, gathered) in [&mut gpu as &mut dyn Backend, &mut cpu].into_iter().zip(&mut gathered) {
+                    b.load(&dataset(17, 13, reals)).unwrap();
+                    b.set_step(&setting.steps()[2]).unwrap();
+                    b.gather(v, fetch).unwrap();
+                    *gathered = b.read(v.slice(0..setting.rows * samples)).unwrap();
+                }
+                assert_eq!(gathered[0], gathered[1], "{fetch:?} {reals}");
+                let data = dataset(17, 13, reals);
+                // Sample k of an example is sample 0, and what it is comes from these columns.
+                for example in gathered[1].chunks(samples * cols) {
+                    assert!(example.chunks(cols).all(|row| row == &example[..cols]));
+                    let mut all = [0f32; 13];
+                    let is = |i| {
+                        data.row(i, &mut all);
+                        (0..cols).all(|c| all[from + c] as f64 == example[c])
+                    };
+                    assert!(binarize == Binarize::Dynamic || (0..17).any(is), "{fetch:?}: {example:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_conditional_step_is_that_of_the_reference() {
+    for (condition, hidden, samples) in [(1, vec![9], 1), (3, vec![17], 3), (10, vec![], 2)] {
+        for objective in [Objective::Elbo, Objective::Iwae] {
+            for library in [Library::Plain, Library::Fused, Library::Missing] {
+                let model = Model { condition, samples, objective, ..Model::new(33, &hidden, 5) };
+                let binarize = Binarize::Dynamic;
+                Setting { library, binarize, ..Setting::new(model) }.check();
             }
         }
     }
@@ -321,7 +370,7 @@ fn every_epoch_is_a_permutation() {
         let values = Values::Bytes((0..n as u8).collect());
         gpu.load(&Arc::new(Dataset { name: "".into(), cols: 1, values, labels: None, shape: None })).unwrap();
         gpu.set_step(&Step { position: 0, ..Step::batch(3, n) }).unwrap();
-        gpu.gather(network.x, Order::Shuffled, Binarize::None).unwrap();
+        gpu.gather(network.x, Fetch::new(Order::Shuffled, Binarize::None)).unwrap();
         let seen: BTreeSet<u64> = gpu.read(network.x).unwrap().iter().map(|x| (x * 255.0).round() as u64).collect();
         assert_eq!(seen, (0..n as u64).collect());
     }
@@ -445,7 +494,8 @@ fn steps_at_once_and_one_by_one_give_the_same_bits() {
 fn a_run_in_bf16_is_near_and_its_copies_are_never_stale() {
     for activation in [Activation::Relu, Activation::Gelu] {
         for library in [Library::Plain, Library::Fused] {
-            let model = Model { activation, samples: 2, ..Model::new(33, &[17], 5) };
+            let condition = if activation == Activation::Gelu { 3 } else { 0 };
+            let model = Model { activation, condition, samples: 2, ..Model::new(33, &[17], 5) };
             let setting = Setting { library, ..Setting::new(model) };
             let network = setting.network();
             let layout = network.layout();

@@ -257,7 +257,7 @@ fn the_importance_bound_rises_with_the_samples_towards_the_likelihood() {
         let mut draws = vec![];
         for index in 0..steps {
             cpu.set_step(&Step { index, ..Step::batch(5, rows) }).unwrap();
-            network.tape.forward(&mut cpu, 1..network.tape.ops.len()).unwrap();
+            network.tape.forward(&mut cpu, network.tape.encoder.start..network.tape.ops.len()).unwrap();
             draws.extend(cpu.read(network.bound).unwrap());
         }
         let (mean, error) = mean_and_error(&draws);
@@ -308,7 +308,7 @@ fn the_monte_carlo_elbo_agrees_with_the_elbo_in_expectation() {
     for index in 0..steps {
         let [elbo, mc] = stages.each_mut().map(|(network, cpu)| {
             cpu.set_step(&Step { index, beta: plain.beta, ..Step::batch(2, rows) }).unwrap();
-            network.tape.forward(cpu, 1..network.tape.ops.len()).unwrap();
+            network.tape.forward(cpu, network.tape.encoder.start..network.tape.ops.len()).unwrap();
             network.tape.backward(cpu).unwrap();
             let mut all = vec![metrics(network.layout().metrics(), cpu)[0]];
             for p in &network.parameters {
@@ -464,8 +464,8 @@ fn a_loss_that_is_not_finite_stops_the_training_where_it_was() {
     let data = Dataset { name: "damaged".into(), cols: 3, values: Values::Reals(values), labels: None, shape: None };
     let mut network = Network::training(&model, 1, Binarize::None);
     // In order, so that the damaged one is the third.
-    if let Op::Gather { order, .. } = &mut network.tape.ops[0] {
-        *order = Order::Sequential;
+    if let Op::Gather { fetch, .. } = &mut network.tape.ops[0] {
+        fetch.order = Order::Sequential;
     }
     let mut cpu = Cpu::<f64>::new(network.layout(), 1);
     numbers::write_parameters(&network, &mut cpu, &mut Numbers::new(3));

@@ -15,9 +15,9 @@ struct Layer {
 /// Encoder, `[mu | logvar]`, decoder, in the order that data flows. The decoder has K rows for each example.
 fn layers(m: &Model, batch: usize) -> Vec<Layer> {
     let heads = if m.has_variance_head() { 2 } else { 1 };
-    let encoder = [&[m.input], &m.hidden[..], &[2 * m.latent]].concat();
+    let encoder = [&[m.columns()], &m.hidden[..], &[2 * m.latent]].concat();
     let back: Vec<usize> = m.hidden.iter().rev().copied().collect();
-    let decoder = [&[m.latent], &back[..], &[heads * m.input]].concat();
+    let decoder = [&[m.latent + m.condition], &back[..], &[heads * m.input]].concat();
     let chain = |widths: &[usize], rows: usize, data: bool| -> Vec<Layer> {
         let layer = |(i, w): (usize, &[usize])| Layer {
             rows: rows as f64,

@@ -213,7 +213,7 @@ impl<'a> Running<'a> {
         let network = case.network();
         let mut backend = case.device.open(network.layout(), case.batch)?;
         let examples = case.examples().max(case.batch);
-        backend.load(&Arc::new(check::data(examples, case.model.input)))?;
+        backend.load(&Arc::new(check::data(examples, case.model.columns())))?;
         init::parameters(&network, init, seed, &mut *backend)?;
         let plan = Plan {
             examples: examples as u32,

@@ -6,7 +6,7 @@ use crate::check;
 use crate::config::Binarize;
 use crate::device::{Backend, Device, Gauge, Work};
 use crate::step::Step;
-use crate::tape::Order;
+use crate::tape::{Fetch, Order};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -110,8 +110,9 @@ fn product(device: &Device, n: usize) -> Result<f64> {
     let mut backend = device.open(&layout, n)?;
     backend.load(&Arc::new(check::data(n, n)))?;
     backend.set_step(&Step::batch(0, n))?;
-    backend.gather(x, Order::Sequential, Binarize::None)?;
-    backend.gather(weight, Order::Sequential, Binarize::None)?;
+    let whole = Fetch::new(Order::Sequential, Binarize::None);
+    backend.gather(x, whole)?;
+    backend.gather(weight, whole)?;
     let times = means(&mut *backend, 3e4, &|b| b.linear_forward(y, y, x, weight, bias, None))?;
     Ok(quantile(&times, 0.0)) // a peak: what disturbs it is not part of it
 }

@@ -2,10 +2,10 @@
 //! kernels through a [`driver::Driver`], which is `Cuda` in the program and the emulator in tests.
 use crate::Result;
 use crate::arena::{Layout, View};
-use crate::config::{Activation, Binarize, Optimizer};
+use crate::config::{Activation, Optimizer};
 use crate::data::Dataset;
 use crate::step::Step;
-use crate::tape::{Decoded, Goal, Order, Tape};
+use crate::tape::{Decoded, Fetch, Goal, Tape};
 use std::sync::Arc;
 
 pub mod cpu;
@@ -37,7 +37,7 @@ pub trait Backend {
     /// nor are those after it.
     fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()>;
 
-    fn gather(&mut self, x: View, order: Order, binarize: Binarize) -> Result<()>;
+    fn gather(&mut self, x: View, fetch: Fetch) -> Result<()>;
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
     /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data.

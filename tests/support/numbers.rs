@@ -69,16 +69,19 @@ impl<T: Real> Stage<T> {
             };
             cpu.write(network.x.slice(b..b + 1), &x).unwrap();
             let samples = b * model.samples..(b + 1) * model.samples;
+            let condition = numbers.uniforms(model.condition, 1.0);
+            cpu.write(network.conditions[0].slice(b..b + 1), &condition).unwrap();
+            cpu.write(network.conditions[1].slice(samples.clone()), &condition.repeat(model.samples)).unwrap();
             cpu.write(network.eps.slice(samples), &numbers.normals(model.samples * model.latent)).unwrap();
         }
         cpu.set_step(&Step { beta: model.beta, ..Step::batch(0, rows) }).unwrap();
         Stage { network, cpu }
     }
 
-    /// Runs the forward pass. x is written, so the tape begins behind the gather.
+    /// Runs the forward pass. x is written, so the tape begins at the encoder.
     pub fn loss(&mut self) -> f64 {
         let tape = &self.network.tape;
-        tape.forward(&mut self.cpu, 1..tape.ops.len()).unwrap();
+        tape.forward(&mut self.cpu, tape.encoder.start..tape.ops.len()).unwrap();
         metrics(tape.layout.metrics(), &mut self.cpu)[0]
     }
 

@@ -5,13 +5,14 @@ use crate::config::Binarize;
 use crate::data::{Dataset, Values};
 use crate::device::Real;
 use crate::rng::{self, Stream};
-use crate::tape::Order;
+use crate::tape::{Fetch, Order};
 
-/// x[b] = example (position + b) of this epoch; bytes stand for byte / 255.
-pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, order: Order, binarize: Binarize, data: &Dataset) {
-    let (step, x) = (cpu.step, cpu.live(x));
-    let (n, cols) = (data.rows() as u32, data.cols);
-    assert!(cols == x.cols && step.position + step.rows <= n, "{x:?} of {n} examples of {cols} columns");
+/// x[b K + k] = columns of example (position + b) of this epoch; bytes stand for byte / 255.
+pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset) {
+    let (step, x, Fetch { from, samples, order, binarize }) = (cpu.step, cpu.live(x), fetch);
+    let (n, cols) = (data.rows() as u32, x.cols);
+    let inside = from + cols <= data.cols && step.position + step.rows <= n && x.rows == step.rows as usize * samples;
+    assert!(inside, "{x:?}, {fetch:?} of {n} examples of {} columns", data.cols);
     let keys = rng::shuffle_keys(step.seed, step.epoch);
     let [out] = cpu.split([x]);
     each_rows(
@@ -21,12 +22,12 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, order: Order, binarize: Binar
         |first: usize, [out]: [&mut [T]; 1]| {
             let mut draws = vec![0f32; if binarize == Binarize::Dynamic { cols } else { 0 }];
             for (i, out) in out.chunks_mut(x.stride).enumerate() {
-                let at = (first + i) as u32;
+                let at = ((first + i) / samples) as u32;
                 let example = match order {
                     Order::Sequential => step.position + at,
                     Order::Shuffled => rng::shuffle(step.position + at, n, &keys),
                 } as usize;
-                let source = example * cols..(example + 1) * cols;
+                let source = example * data.cols + from..example * data.cols + from + cols;
                 match &data.values {
                     // Divided in f32 on every device, so that all see the same x.
                     Values::Bytes(v) => {

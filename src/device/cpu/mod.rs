@@ -5,10 +5,10 @@
 //! bits with one thread and with many. Rows beyond `step.rows` are left alone.
 use super::{Backend, Gauge, Real, Work, vectorise};
 use crate::arena::{Layout, RING, View};
-use crate::config::{Activation, Binarize, Optimizer};
+use crate::config::{Activation, Optimizer};
 use crate::data::Dataset;
 use crate::step::Step;
-use crate::tape::{Decoded, Goal, Order, Tape};
+use crate::tape::{Decoded, Fetch, Goal, Tape};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::time::Instant;
@@ -174,9 +174,9 @@ impl<T: Real> Backend for Cpu<T> {
         })
     }
 
-    fn gather(&mut self, x: View, order: Order, binarize: Binarize) -> Result<()> {
+    fn gather(&mut self, x: View, fetch: Fetch) -> Result<()> {
         let data = self.data.clone().ok_or_else(|| Error::failed("no data set was loaded on the device"))?;
-        gather::forward(self, x, order, binarize, &data);
+        gather::forward(self, x, fetch, &data);
         Ok(())
     }
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::arena::{Layout, RING, SCRATCH, View};
 use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Rule};
 use crate::data::{Dataset, Values};
 use crate::step::Step;
-use crate::tape::{Decoded, Goal, LogVariance, Order, Tape};
+use crate::tape::{Decoded, Fetch, Goal, LogVariance, Order, Tape};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -188,9 +188,10 @@ impl<D: Driver> Backend for Gpu<D> {
         if left > 0 { self.driver.replay(left) } else { Ok(()) }
     }
 
-    fn gather(&mut self, x: View, order: Order, binarize: Binarize) -> Result<()> {
+    fn gather(&mut self, x: View, fetch: Fetch) -> Result<()> {
+        let Fetch { from, samples, order, binarize } = fetch;
         let Some((_, cols)) = self.data else { return Err(Error::failed("no data set was loaded onto the GPU")) };
-        assert_eq!(cols, x.cols, "columns of the data set");
+        assert!(from + x.cols <= cols, "{x:?}, {fetch:?} of {cols} columns");
         let shuffled = (order == Order::Shuffled) as i32;
         let binarize = match binarize {
             Binarize::None => 0,
@@ -199,7 +200,8 @@ impl<D: Driver> Backend for Gpu<D> {
         };
         let x16 = self.copy16(x);
         self.copied(x);
-        kernels::gather(&mut self.driver, Grid::quads(x), Out(x), x16, shuffled, binarize)
+        let (from, samples) = (from as i32, samples as i32);
+        kernels::gather(&mut self.driver, Grid::quads(x), Out(x), x16, shuffled, binarize, from, samples)
     }
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
