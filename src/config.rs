@@ -329,9 +329,36 @@ pub struct Source {
     /// The part of the training data that is held out for validation. 0: none.
     pub valid_fraction: f64,
     pub rows: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
     /// (height, width) where the examples are pictures.
     pub shape: Option<(usize, usize)>,
     pub binarize: Binarize,
+}
+
+/// Where the condition of a model comes from. In memory it stands behind the columns of x.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// The class of each example, as so many columns of which one is 1.
+    Classes {
+        classes: usize,
+        /// idx files of labels for the training and the validation data. None: the labels that the data brings.
+        train: Option<String>,
+        valid: Option<String>,
+    },
+    /// Columns of the data, as from..to. x is what `x` names, or all others.
+    Columns { columns: (usize, usize), x: Option<(usize, usize)> },
+}
+
+impl Condition {
+    /// How many columns it takes.
+    pub fn width(&self) -> usize {
+        match self {
+            Condition::Classes { classes, .. } => *classes,
+            Condition::Columns { columns, .. } => columns.1 - columns.0,
+        }
+    }
 }
 
 /// The arithmetic of a run.

@@ -202,7 +202,7 @@ pub(crate) fn finite<const N: usize>(data: &Dataset, example: usize, values: [f6
 pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
     check_columns(&saved.run.model, data)?;
     if saved.run.model.likelihood == crate::config::Likelihood::Bernoulli {
-        data.check_unit_interval(option)?;
+        data.check_unit_interval(saved.run.model.input, option)?;
     }
     Ok(())
 }

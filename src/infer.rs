@@ -51,17 +51,26 @@ impl Inference {
         Ok(out)
     }
 
-    /// The mean of p(x|z) for every z.               z: (rows, latent), out: (rows, input)
+    /// The mean of p(x|z) for every z, of a conditional model given a row of `condition` for each.
+    /// z: (rows, latent), condition: (rows, condition), out: (rows, input)
     ///
     /// # Errors
     /// Those of the device.
-    pub fn decode(&mut self, z: &[f32]) -> Result<Vec<f32>> {
+    ///
+    /// # Panics
+    /// If there are not as many rows of one as of the other.
+    pub fn decode(&mut self, z: &[f32], condition: &[f32]) -> Result<Vec<f32>> {
         let (n, m) = (&self.network, &self.network.model);
-        let mut out = Vec::with_capacity(z.len() / m.latent * m.input);
-        for z in z.chunks(BATCH * m.latent) {
-            let live = z.len() / m.latent;
+        let rows = z.len() / m.latent;
+        assert_eq!(condition.len(), rows * m.condition, "a row of the condition for each of {rows} z");
+        let mut out = Vec::with_capacity(rows * m.input);
+        let real = |values: &[f32]| values.iter().map(|&v| v as f64).collect::<Vec<_>>();
+        for first in (0..rows).step_by(BATCH) {
+            let live = BATCH.min(rows - first);
             self.b.set_step(&Step::batch(0, live))?;
-            self.b.write(n.z.slice(0..live), &z.iter().map(|&z| z as f64).collect::<Vec<_>>())?;
+            self.b.write(n.z.slice(0..live), &real(&z[first * m.latent..][..live * m.latent]))?;
+            let given = &condition[first * m.condition..][..live * m.condition];
+            self.b.write(n.conditions[1].slice(0..live), &real(given))?;
             n.tape.forward(&mut *self.b, n.tape.decoder.clone())?;
             let decoded = self.b.read(n.decoded.out.slice(0..live).columns(0..m.input))?;
             let sigmoid = m.likelihood == Likelihood::Bernoulli || m.mean == Mean::Sigmoid;
@@ -79,20 +88,23 @@ impl Inference {
         let latent = self.network.model.latent;
         let head = self.encode(data, seed)?;
         let mu: Vec<f32> = head.chunks(2 * latent).flat_map(|row| &row[..latent]).copied().collect();
-        self.decode(&mu)
+        let model = &self.network.model;
+        let given = data.columns(model.input..model.columns());
+        self.decode(&mu, &given)
     }
 
-    /// Means of p(x|z) for z from the prior: draw i depends on the seed and i alone.          (count, input)
+    /// Means of p(x|z) for z from the prior: draw i depends on the seed, i and row i of the condition alone.
+    /// condition: (count, condition), out: (count, input)
     ///
     /// # Errors
     /// Those of the device.
-    pub fn sample(&mut self, count: usize, seed: u64) -> Result<Vec<f32>> {
+    pub fn sample(&mut self, count: usize, condition: &[f32], seed: u64) -> Result<Vec<f32>> {
         let latent = self.network.model.latent;
         let mut z = vec![0f32; count * latent];
         for (row, z) in z.chunks_mut(latent).enumerate() {
             rng::normals(z, seed, Stream::Sample, 0, row as u32);
         }
-        self.decode(&z)
+        self.decode(&z, condition)
     }
 }
 

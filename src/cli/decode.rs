@@ -1,5 +1,5 @@
 //! `vae-gpu decode`, and how decoded examples are written.
-use super::Common;
+use super::{Common, condition};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
 use crate::data::{Dataset, npy};
@@ -19,6 +19,9 @@ pub(crate) struct DecodeArgs {
     /// Latents, (N, Z)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    /// Of a conditional model: classes, as 7 or 0,1,2, that take turns, all if not given; or a FILE with a row for each z
+    #[arg(long, value_name = "WHAT")]
+    condition: Option<String>,
     /// A .png or an .npy
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
@@ -76,7 +79,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
             z.name, z.cols
         )));
     }
+    let given = condition::rows(&saved.run, args.condition.as_deref(), z.rows())?;
     let device = args.common.device()?;
-    let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows())?;
+    let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
     write(&args.to, target, decoded, &saved.run)
 }

@@ -1,5 +1,6 @@
 //! `vae-gpu encode`
-use super::{Common, data_for};
+use super::Common;
+use super::condition::DataFor;
 use crate::Result;
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
@@ -16,9 +17,8 @@ use std::path::PathBuf;
 pub(crate) struct EncodeArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// What to encode; for a model of the built-in digits, their test part if not given
-    #[arg(long, value_name = "FILE")]
-    data: Option<String>,
+    #[command(flatten)]
+    data: DataFor,
     /// Writes [mu | logvar], (N, 2Z)
     #[arg(long)]
     logvar: bool,
@@ -34,7 +34,7 @@ pub(crate) struct EncodeArgs {
 
 pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
-    let data = data_for(&saved.run, &args.data)?;
+    let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
     let device = args.common.device()?;
     let head = Inference::open(&saved, args.binarize.unwrap_or(saved.run.data.binarize), &device)?

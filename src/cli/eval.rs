@@ -1,5 +1,6 @@
 //! `vae-gpu eval`
-use super::{Common, data_for, print, thousands};
+use super::condition::DataFor;
+use super::{Common, print, thousands};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
@@ -26,9 +27,8 @@ use std::sync::Arc;
 pub(crate) struct EvalArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// What to evaluate on; for a model of the built-in digits, their test part if not given
-    #[arg(long, value_name = "FILE")]
-    data: Option<String>,
+    #[command(flatten)]
+    data: DataFor,
     /// How many examples, the first ones; all if not given
     #[arg(long, value_name = "N")]
     count: Option<usize>,
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let ais = Ais { temperatures: args.temperatures, chains: args.chains, leapfrogs: args.leapfrogs };
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;
-    let mut data = data_for(&saved.run, &args.data)?;
+    let mut data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
     if let Some(count) = args.count {
         data = Arc::new(data.first(count));

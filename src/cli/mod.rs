@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 mod bench;
 mod check;
+mod condition;
 mod decode;
 mod encode;
 mod eval;

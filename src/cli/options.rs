@@ -1,8 +1,10 @@
 //! The options of `vae-gpu train`, and the configuration that they make.
 use super::Common;
+use super::condition::range;
 use crate::checkpoint::Folder;
 use crate::config::{
-    Activation, Binarize, Init, Likelihood, Mean, Model, Objective, Optimizer, Rule, Run, Source, Training, Variance,
+    Activation, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, Optimizer, Rule, Run, Source, Training,
+    Variance,
 };
 use crate::data::Dataset;
 use crate::schedule::Schedule;
@@ -21,6 +23,7 @@ use std::time::Duration;
     vae-gpu train --data train-images-idx3-ubyte.gz --binarize dynamic\n  \
     vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
+    vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
     vae-gpu train --resume runs/digits                         goes on where it was cut"
 )]
 pub(crate) struct TrainArgs {
@@ -49,6 +52,18 @@ pub(super) struct DataArgs {
     /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
     #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
     pub(super) binarize: Binarize,
+    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx), or columns as 0..10
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"])]
+    condition: Option<String>,
+    /// The labels of --valid, where --condition is a file of labels
+    #[arg(long, value_name = "LABELS", requires = "condition", conflicts_with = "resume")]
+    valid_condition: Option<String>,
+    /// Columns from..to to predict --future from
+    #[arg(long, value_name = "COLUMNS", value_parser = range, requires = "future", conflicts_with = "resume")]
+    past: Option<(usize, usize)>,
+    /// Columns from..to to predict from --past; all others are left out
+    #[arg(long, value_name = "COLUMNS", value_parser = range, requires = "past", conflicts_with = "resume")]
+    future: Option<(usize, usize)>,
     /// The run directory; runs/NAME-OF-THE-DATA if not given
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
@@ -154,6 +169,23 @@ struct TrainingArgs {
     patience: u32,
 }
 
+impl DataArgs {
+    pub(super) fn condition(&self) -> Option<Condition> {
+        if let Some(columns) = self.past {
+            return Some(Condition::Columns { columns, x: self.future });
+        }
+        let what = self.condition.as_ref()?;
+        Some(match range(what) {
+            Ok(columns) => Condition::Columns { columns, x: None },
+            Err(_) => Condition::Classes {
+                classes: 0, // counted when they are read
+                train: Some(what.clone()).filter(|what| what != "labels"),
+                valid: self.valid_condition.clone(),
+            },
+        })
+    }
+}
+
 fn pair(s: &str) -> std::result::Result<(f64, f64), String> {
     let parse = |s: &str| s.trim().parse::<f64>().ok();
     s.split_once(',')
@@ -192,12 +224,14 @@ impl TrainArgs {
     /// The configuration for data that was read from `source`.
     pub(super) fn run(&self, data: &Dataset, source: Source) -> Result<Run> {
         let (m, t) = (&self.model, &self.training);
+        let condition = source.condition.as_ref().map_or(0, Condition::width);
         let model = Model {
+            condition,
             objective: t.objective,
             samples: t.samples,
             beta: t.beta,
             free_bits: t.free_bits,
-            ..m.model(data.cols)?
+            ..m.model(data.cols - condition)?
         };
         let defaults = Optimizer::new(t.optimizer);
         let optimizer = Optimizer {

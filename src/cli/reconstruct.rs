@@ -1,6 +1,7 @@
 //! `vae-gpu reconstruct`
+use super::Common;
+use super::condition::DataFor;
 use super::decode::{Target, on_one_scale};
-use super::{Common, data_for};
 use crate::Result;
 use crate::checkpoint::Saved;
 use crate::data::npy;
@@ -18,9 +19,8 @@ use std::sync::Arc;
 pub(crate) struct ReconstructArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// What to reconstruct; for a model of the built-in digits, their test part if not given
-    #[arg(long, value_name = "FILE")]
-    data: Option<String>,
+    #[command(flatten)]
+    data: DataFor,
     /// How many examples, the first ones; a picture shows 32 if not given, an npy holds all
     #[arg(long, value_name = "N")]
     count: Option<usize>,
@@ -34,19 +34,20 @@ pub(crate) struct ReconstructArgs {
 pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let target = Target::of(&args.to)?;
     let saved = Saved::read(&args.model)?;
-    let data = data_for(&saved.run, &args.data)?;
+    let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 32 } else { usize::MAX }).min(data.rows());
     let data = Arc::new(data.first(count));
     let device = args.common.device()?;
     let mut out = Inference::open(&saved, saved.run.data.binarize, &device)?.reconstruct(&data, args.common.seed)?;
     match target {
-        Target::Npy => write_atomically(&args.to, |mut file| npy::write(&mut file, count, data.cols, &out)),
+        Target::Npy => write_atomically(&args.to, |mut file| npy::write(&mut file, count, saved.run.model.input, &out)),
         Target::Png => {
-            let mut originals = data.to_rows();
+            let cols = saved.run.model.input;
+            let mut originals = data.columns(0..cols);
             on_one_scale(&saved.run, [&mut originals, &mut out]);
-            let shape = grid::shape_for(data.cols, saved.run.data.shape);
-            let (tiles, columns) = grid::interleave(&originals, &out, data.cols, grid::columns_for(2 * count, shape));
+            let shape = grid::shape_for(cols, saved.run.data.shape);
+            let (tiles, columns) = grid::interleave(&originals, &out, cols, grid::columns_for(2 * count, shape));
             grid::write_png(&args.to, &tiles, shape, columns)
         }
     }

@@ -2,45 +2,60 @@
 use super::decode::on_one_scale;
 use super::options::TrainArgs;
 use super::progress::Follow;
-use super::{Common, Part, dataset, print, thousands};
+use super::{Common, Part, condition, dataset, print, thousands};
 use crate::checkpoint::{Folder, Saved};
-use crate::config::{Binarize, Likelihood, Run, Source};
+use crate::config::{Binarize, Condition, Likelihood, Run, Source};
 use crate::data::Dataset;
 use crate::infer::Inference;
 use crate::metrics::{Record, Split};
 use crate::plot::{self, grid};
 use crate::trainer::{Ending, Outcome, Trainer};
 use crate::{Error, Result};
+use std::path::Path;
 use std::sync::Arc;
 
-/// The data of a run: to train on, and to validate on.
-fn load(source: &Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
-    let data = dataset(&source.train, Part::Train)?;
-    if source.valid_fraction > 0.0 {
-        let data = Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
-        let (train, held_out) = data.split(source.valid_fraction)?;
-        return Ok((Arc::new(train), Some(Arc::new(held_out))));
+/// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
+/// classes in `source` are counted.
+fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let owned = |data: Arc<Dataset>| Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
+    let mut data = owned(dataset(&source.train, Part::Train)?);
+    let mut valid = source.valid.as_ref().map(|path| dataset(path, Part::Test)).transpose()?.map(owned);
+    if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
+        for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
+            if let (Some(data), Some(file)) = (data, file) {
+                data.labels = Some(Dataset::read_labels(Path::new(file))?);
+            }
+        }
+        if valid.as_ref().is_some_and(|valid| valid.labels.is_none()) {
+            return Err(Error::request(
+                "valid-condition: not given, and --valid has no labels of its own; pass a FILE",
+            ));
+        }
+        if *classes == 0 {
+            *classes = condition::classes(&data);
+        }
     }
-    let valid = match &source.valid {
-        Some(path) => Some(dataset(path, Part::Test)?),
-        None => None,
-    };
-    Ok((data, valid))
+    if source.valid_fraction > 0.0 {
+        let (train, held_out) = data.split(source.valid_fraction)?;
+        (data, valid) = (train, Some(held_out));
+    }
+    let arrange = |data| condition::arrange(Arc::new(data), &source.condition, None);
+    Ok((arrange(data)?, valid.map(arrange).transpose()?))
 }
 
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
     for (set, option) in [(Some(data), "--data"), (valid, "--valid")] {
         let Some(set) = set else { continue };
-        if set.cols != run.model.input {
-            let (got, want) = (set.cols, run.model.input);
+        if set.cols != run.model.columns() {
+            let (got, want) = (set.cols, run.model.columns());
             return Err(Error::failed(format!(
                 "{}: an example has {got} numbers; must be {want} as in --data",
                 set.name
             )));
         }
         if run.model.likelihood == Likelihood::Bernoulli {
-            set.check_unit_interval(option)?;
+            set.check_unit_interval(run.model.input, option)?;
         }
     }
     Ok(())
@@ -56,7 +71,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
                 return Err(Error::failed(format!("resume: there is no {}; nothing to go on with", path.display())));
             }
             let saved = Saved::read(&folder.checkpoint())?;
-            let (data, valid) = load(&saved.run.data)?;
+            let (data, valid) = load(&mut saved.run.data.clone())?;
             if data.rows() != saved.run.data.rows {
                 let (name, got, want) = (&data.name, data.rows(), saved.run.data.rows);
                 return Err(Error::failed(format!(
@@ -70,15 +85,16 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             let path = args.data.data.clone().unwrap_or("digits".into());
             // The built-in digits bring their own test set.
             let own = (path == "digits" && args.data.valid_fraction.is_none()).then(|| "digits".to_string());
-            let source = Source {
+            let mut source = Source {
                 train: path,
                 valid: args.data.valid.clone().or(own),
                 valid_fraction: args.data.valid_fraction.unwrap_or(0.0),
                 rows: 0,
+                condition: args.data.condition(),
                 shape: None,
                 binarize: args.data.binarize,
             };
-            let (data, held_out) = load(&source)?;
+            let (data, held_out) = load(&mut source)?;
             (args.run(&data, source)?, folder, data, held_out, None)
         }
     };
@@ -136,15 +152,19 @@ fn draw(
 
     let saved = Saved::read(&folder.0)?;
     let mut inference = Inference::open(&saved, Binarize::None, device)?;
-    let shape = grid::shape_for(data.cols, run.data.shape);
+    let shape = grid::shape_for(run.model.input, run.data.shape);
     let columns = grid::columns_for(64, shape);
-    let mut samples = inference.sample(64, run.training.seed)?;
-    let few = Arc::new(data.first(32));
-    let mut originals = few.to_rows();
+    let few = Arc::new(data.first(64));
+    // What a conditional model draws is drawn for the conditions of these examples.
+    let given = few.columns(data.cols - run.model.condition..data.cols);
+    let given: Vec<f32> = given.iter().copied().cycle().take(64 * run.model.condition).collect();
+    let mut samples = inference.sample(64, &given, run.training.seed)?;
+    let few = Arc::new(few.first(32));
+    let mut originals = few.columns(0..run.model.input);
     let mut reconstructed = inference.reconstruct(&few, run.training.seed)?;
     on_one_scale(run, [&mut originals, &mut reconstructed, &mut samples]);
     grid::write_png(&folder.picture("samples.png"), &samples, shape, columns)?;
-    let (tiles, columns) = grid::interleave(&originals, &reconstructed, data.cols, columns);
+    let (tiles, columns) = grid::interleave(&originals, &reconstructed, run.model.input, columns);
     grid::write_png(&folder.picture("reconstructions.png"), &tiles, shape, columns)
 }
 

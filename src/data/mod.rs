@@ -1,5 +1,6 @@
 //! What a model is fitted to: a matrix of examples, from a file or built in.
 //! A file's format is told by its content, never by its name. Nothing here knows about models or devices.
+mod condition;
 mod csv;
 pub mod digits;
 mod gzip;
@@ -50,7 +51,11 @@ impl Dataset {
         } else {
             csv::read(source)?
         };
-        data.check(|v| v.is_finite(), "must be a finite number below 3.4e38; repair it or leave the example out")?;
+        data.check(
+            data.cols,
+            |v| v.is_finite(),
+            "must be a finite number below 3.4e38; repair it or leave the example out",
+        )?;
         Ok(data)
     }
 
@@ -84,13 +89,14 @@ impl Dataset {
         }
     }
 
-    /// Checks that every number is in [0, 1], as a Bernoulli likelihood needs. `what` is the option that named
-    /// the data, such as `--data`.
+    /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs. `what` is the
+    /// option that named the data, such as `--data`.
     ///
     /// # Errors
     /// The first number that is not, by row and column, counted from 0.
-    pub fn check_unit_interval(&self, what: &str) -> Result<()> {
+    pub fn check_unit_interval(&self, cols: usize, what: &str) -> Result<()> {
         self.check(
+            cols,
             |v| (0.0..=1.0).contains(&v),
             &format!(
                 "must be in [0, 1] for the Bernoulli likelihood; pass --likelihood gaussian or scale the data of {what}"
@@ -99,9 +105,9 @@ impl Dataset {
     }
 
     /// The first number for which `holds` is false becomes a sentence that ends in `must`.
-    fn check(&self, holds: impl Fn(f32) -> bool, must: &str) -> Result<()> {
+    fn check(&self, cols: usize, holds: impl Fn(f32) -> bool, must: &str) -> Result<()> {
         let Values::Reals(values) = &self.values else { return Ok(()) };
-        match values.iter().position(|&v| !holds(v)) {
+        match values.iter().enumerate().position(|(i, &v)| i % self.cols < cols && !holds(v)) {
             None => Ok(()),
             Some(i) => Err(Error::failed(format!(
                 "row {}, column {} (counted from 0) of {} is {}: {must}",

@@ -1,0 +1,102 @@
+//! What a conditional model is given: `--condition`, `--past` and `--future`.
+use super::{Part, data_for};
+use crate::config::{Condition, Run};
+use crate::data::Dataset;
+use crate::{Error, Result};
+use clap::Args;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Data for a trained model, and the labels that go with it.
+#[derive(Args, Clone)]
+pub(crate) struct DataFor {
+    /// Examples like those of the training; for a model of built-in data, their test part if not given
+    #[arg(long, value_name = "FILE")]
+    pub(super) data: Option<String>,
+    /// Of a model with classes: the labels of --data, as idx
+    #[arg(long = "condition", value_name = "LABELS")]
+    labels: Option<String>,
+}
+
+impl DataFor {
+    /// The data, with the model's condition behind its columns.
+    pub(super) fn load(&self, run: &Run) -> Result<Arc<Dataset>> {
+        let data = data_for(run, &self.data)?;
+        if let (Some(labels), false) = (&self.labels, matches!(run.data.condition, Some(Condition::Classes { .. }))) {
+            return Err(Error::request(format!(
+                "condition {labels}: the model was not trained on classes; leave it out"
+            )));
+        }
+        arrange(data, &run.data.condition, self.labels.as_deref())
+    }
+}
+
+/// `data` with its condition behind its columns. `labels`: a file that has them.
+pub(super) fn arrange(data: Arc<Dataset>, condition: &Option<Condition>, labels: Option<&str>) -> Result<Arc<Dataset>> {
+    let owned = |data: Arc<Dataset>| Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
+    match condition {
+        None => Ok(data),
+        Some(Condition::Classes { classes, .. }) => {
+            let mut data = owned(data);
+            if let Some(labels) = labels {
+                data.labels = Some(Dataset::read_labels(Path::new(labels))?);
+            }
+            Ok(Arc::new(data.with_classes(*classes)?))
+        }
+        Some(Condition::Columns { columns, x }) => {
+            Ok(Arc::new(owned(data).arranged(x.map(|x| x.0..x.1), columns.0..columns.1)?))
+        }
+    }
+}
+
+/// From..to, both columns counted from 0, the latter not included.
+pub(super) fn range(s: &str) -> std::result::Result<(usize, usize), String> {
+    s.split_once("..")
+        .and_then(|(from, to)| Some((from.trim().parse().ok()?, to.trim().parse().ok()?)))
+        .ok_or_else(|| "must be columns from..to, counted from 0, as 0..784".into())
+}
+
+/// How many classes these labels have.
+pub(super) fn classes(data: &Dataset) -> usize {
+    data.labels.iter().flatten().max().map_or(1, |&last| last as usize + 1)
+}
+
+/// The rows of a condition for `count` draws: classes by their numbers, as 7 or 0,1,2, which take turns; or the rows of
+/// a file, of the condition's columns or of whole examples. All classes if not given.          (count, condition)
+pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f32>> {
+    let width = run.model.condition;
+    let (condition, what) = match (&run.data.condition, what) {
+        (None, None) => return Ok(vec![]),
+        (None, Some(what)) => {
+            return Err(Error::request(format!("condition {what}: the model has none; leave it out")));
+        }
+        (Some(condition), what) => (condition, what),
+    };
+    let rows: Vec<Vec<f32>> = match (condition, what) {
+        (Condition::Classes { classes, .. }, what) => {
+            let all = (0..*classes).map(|class| class.to_string()).collect::<Vec<_>>().join(",");
+            let class = |name: &str| match name.trim().parse::<usize>() {
+                Ok(class) if class < *classes => {
+                    Ok((0..width).map(|i| if i == class { 1.0 } else { 0.0 }).collect::<Vec<f32>>())
+                }
+                _ => Err(Error::request(format!("condition {name}: must be a class from 0 to {}", classes - 1))),
+            };
+            what.unwrap_or(&all).split(',').map(class).collect::<Result<_>>()?
+        }
+        (Condition::Columns { .. }, None) => {
+            return Err(Error::request(
+                "condition: not given; the model needs it: pass --condition FILE, with a row for each draw",
+            ));
+        }
+        (Condition::Columns { .. }, Some(file)) => {
+            let data = super::dataset(file, Part::Test)?;
+            let data = if data.cols == width { data } else { arrange(data, &run.data.condition, None)? };
+            if data.cols != width && data.cols != run.model.columns() {
+                let (name, got) = (&data.name, data.cols);
+                return Err(Error::failed(format!("{name}: a row has {got} numbers; the condition takes {width}")));
+            }
+            data.columns(data.cols - width..data.cols).chunks(width).map(<[f32]>::to_vec).collect()
+        }
+    };
+    Ok(rows.iter().cycle().take(count).flatten().copied().collect())
+}

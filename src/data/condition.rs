@@ -1,0 +1,92 @@
+//! What a conditional model is given beside x, as columns behind those of x: classes, each a column of which one is 1, or
+//! columns that the data had already.
+use super::{Dataset, Values};
+use crate::{Error, Result};
+use std::ops::Range;
+
+impl Dataset {
+    /// With the class of each example in `labels` as so many more columns, of which that one is 1.
+    ///
+    /// # Errors
+    /// No labels, another number of them than of examples, or one beyond the classes.
+    pub fn with_classes(self, classes: usize) -> Result<Dataset> {
+        let name = &self.name;
+        let Some(labels) = &self.labels else {
+            return Err(Error::request(format!(
+                "{name} has no labels of its own: pass the file that has them, as --condition labels-idx1-ubyte.gz"
+            )));
+        };
+        let (rows, count) = (self.rows(), labels.len());
+        if rows != count {
+            return Err(Error::failed(format!(
+                "{name}: has {rows} examples, but there are {count} labels; give its own"
+            )));
+        }
+        if let Some(i) = labels.iter().position(|&l| l as usize >= classes) {
+            let (label, last) = (labels[i], classes - 1);
+            return Err(Error::failed(format!("{name}: example {i} is of class {label}; the model knows 0 to {last}")));
+        }
+        let values = match &self.values {
+            Values::Bytes(v) => Values::Bytes(beside(v, self.cols, labels, classes, 255)),
+            Values::Reals(v) => Values::Reals(beside(v, self.cols, labels, classes, 1.0)),
+        };
+        Ok(Dataset { cols: self.cols + classes, values, ..self })
+    }
+
+    /// The columns `x`, or all but those of the condition, and behind them the condition.
+    ///
+    /// # Errors
+    /// Columns that are not there, none left for x, or x and the condition sharing some.
+    pub fn arranged(self, x: Option<Range<usize>>, condition: Range<usize>) -> Result<Dataset> {
+        let (name, cols) = (&self.name, self.cols);
+        for range in x.iter().chain([&condition]) {
+            if range.is_empty() || range.end > cols {
+                let Range { start, end } = range;
+                return Err(Error::request(format!(
+                    "columns {start}..{end} of {name}: must be from..to, with to at most {cols} and beyond from; they \
+                     count from 0"
+                )));
+            }
+        }
+        let parts = match x {
+            Some(x) if x.start < condition.end && condition.start < x.end => {
+                return Err(Error::request(format!(
+                    "columns {x:?} and {condition:?}: one shall be predicted from the other, and they share some"
+                )));
+            }
+            Some(x) => vec![x, condition],
+            None if condition.len() == cols => {
+                return Err(Error::request(format!("columns {condition:?} of {name}: none are left to be learned")));
+            }
+            None => vec![0..condition.start, condition.end..cols, condition],
+        };
+        let values = match &self.values {
+            Values::Bytes(v) => Values::Bytes(pick(v, cols, &parts)),
+            Values::Reals(v) => Values::Reals(pick(v, cols, &parts)),
+        };
+        Ok(Dataset { cols: parts.iter().map(Range::len).sum(), values, ..self })
+    }
+
+    /// Some columns of all examples, bytes scaled to [0, 1].            (rows, range)
+    pub fn columns(&self, range: Range<usize>) -> Vec<f32> {
+        pick(&self.to_rows(), self.cols, &[range])
+    }
+}
+
+fn beside<T: Copy + Default>(values: &[T], cols: usize, labels: &[u8], classes: usize, one: T) -> Vec<T> {
+    let mut out = Vec::with_capacity(values.len() + labels.len() * classes);
+    for (row, &label) in values.chunks_exact(cols).zip(labels) {
+        out.extend_from_slice(row);
+        out.extend((0..classes).map(|class| if class == label as usize { one } else { T::default() }));
+    }
+    out
+}
+
+fn pick<T: Copy>(values: &[T], cols: usize, parts: &[Range<usize>]) -> Vec<T> {
+    let width: usize = parts.iter().map(Range::len).sum();
+    let mut out = Vec::with_capacity(values.len() / cols * width);
+    for row in values.chunks_exact(cols) {
+        parts.iter().for_each(|part| out.extend_from_slice(&row[part.clone()]));
+    }
+    out
+}
