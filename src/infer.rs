@@ -1,16 +1,23 @@
-//! What a trained model gives: latents of examples, examples of latents, draws from the prior.
+//! What a trained model gives: latents of examples, examples of latents, draws from the prior and around an example.
+//! Where in latent space: [`crate::latents`].
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Likelihood, Mean, Model};
+use crate::config::{Binarize, Model};
 use crate::data::Dataset;
-use crate::device::{Backend, Device, Real};
+use crate::decoding::Decoding;
+use crate::device::{Backend, Device};
+use crate::latents;
 use crate::model::Network;
-use crate::rng::{self, Stream};
+use crate::rng::Stream;
 use crate::step::Step;
 use crate::{Error, Result};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Examples in one batch.
 const BATCH: usize = 1024;
+
+/// The place of the step in the counter of [`Stream::Sample`], where x is drawn. [`crate::latents`] has others.
+const DRAW: u32 = 2;
 
 /// A model on a device, ready to encode and decode.
 pub struct Inference {
@@ -56,19 +63,45 @@ impl Inference {
     /// # Errors
     /// Those of the device.
     pub fn decode(&mut self, z: &[f32]) -> Result<Vec<f32>> {
-        let (n, m) = (&self.network, &self.network.model);
-        let mut out = Vec::with_capacity(z.len() / m.latent * m.input);
-        for z in z.chunks(BATCH * m.latent) {
-            let live = z.len() / m.latent;
+        self.each_decoded(z, |decoding, out, _, x| {
+            x.iter_mut().zip(decoding.columns(out)).for_each(|(x, column)| *x = column.mean() as f32);
+        })
+    }
+
+    /// x ~ p(x|z) for every z: row i depends on its z, the seed and i alone.                  (rows, input)
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn draw(&mut self, z: &[f32], seed: u64) -> Result<Vec<f32>> {
+        self.each_decoded(z, |decoding, out, row, x| {
+            let noise = decoding.noise(seed, Stream::Sample, DRAW, row as u32);
+            let columns = decoding.columns(out).zip(noise);
+            x.iter_mut().zip(columns).for_each(|(x, (column, noise))| *x = column.draw(noise) as f32);
+        })
+    }
+
+    /// `fill(decoding, out, row, x)` makes x of every row of the decoder's output.
+    fn each_decoded(
+        &mut self,
+        z: &[f32],
+        fill: impl Fn(&Decoding, &[f64], usize, &mut [f32]) + Sync,
+    ) -> Result<Vec<f32>> {
+        let n = &self.network;
+        let (latent, input, width) = (n.model.latent, n.model.input, n.decoded.out.cols);
+        let decoding = Decoding::of(n, &mut *self.b)?;
+        let mut x = vec![0f32; z.len() / latent * input];
+        for (batch, (z, x)) in z.chunks(BATCH * latent).zip(x.chunks_mut(BATCH * input)).enumerate() {
+            let live = z.len() / latent;
             self.b.set_step(&Step::batch(0, live))?;
             self.b.write(n.z.slice(0..live), &z.iter().map(|&z| z as f64).collect::<Vec<_>>())?;
             n.tape.forward(&mut *self.b, n.tape.decoder.clone())?;
-            let decoded = self.b.read(n.decoded.out.slice(0..live).columns(0..m.input))?;
-            let sigmoid = m.likelihood == Likelihood::Bernoulli || m.mean == Mean::Sigmoid;
-            out.extend(decoded.into_iter().map(|x| if sigmoid { x.sigmoid() } else { x } as f32));
+            let out = self.b.read(n.decoded.out.slice(0..live))?;
+            x.par_chunks_mut(input).zip(out.par_chunks(width)).enumerate().for_each(|(row, (x, out))| {
+                fill(&decoding, out, batch * BATCH + row, x);
+            });
         }
-        finite(&out, m.input, "the decoder's output")?;
-        Ok(out)
+        finite(&x, input, "the decoder's output")?;
+        Ok(x)
     }
 
     /// Every example through mu and back.                              (rows, input)
@@ -76,10 +109,8 @@ impl Inference {
     /// # Errors
     /// Those of the device.
     pub fn reconstruct(&mut self, data: &Arc<Dataset>, seed: u64) -> Result<Vec<f32>> {
-        let latent = self.network.model.latent;
         let head = self.encode(data, seed)?;
-        let mu: Vec<f32> = head.chunks(2 * latent).flat_map(|row| &row[..latent]).copied().collect();
-        self.decode(&mu)
+        self.decode(&latents::means(&head, self.latent()))
     }
 
     /// Means of p(x|z) for z from the prior: draw i depends on the seed and i alone.          (count, input)
@@ -87,12 +118,22 @@ impl Inference {
     /// # Errors
     /// Those of the device.
     pub fn sample(&mut self, count: usize, seed: u64) -> Result<Vec<f32>> {
-        let latent = self.network.model.latent;
-        let mut z = vec![0f32; count * latent];
-        for (row, z) in z.chunks_mut(latent).enumerate() {
-            rng::normals(z, seed, Stream::Sample, 0, row as u32);
-        }
-        self.decode(&z)
+        self.decode(&latents::prior(count, self.latent(), 1.0, seed))
+    }
+
+    /// z ~ q(z|x) with `temperature` times its standard deviation, `each` for every example.
+    ///                                                                         (rows · each, latent)
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn near(&mut self, data: &Arc<Dataset>, each: usize, temperature: f64, seed: u64) -> Result<Vec<f32>> {
+        let head = self.encode(data, seed)?;
+        Ok(latents::near(&head, self.latent(), each, temperature, seed))
+    }
+
+    /// How many latent dimensions there are.
+    pub fn latent(&self) -> usize {
+        self.network.model.latent
     }
 }
 

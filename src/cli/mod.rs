@@ -15,11 +15,14 @@ mod encode;
 mod eval;
 mod grad;
 mod info;
+mod interpolate;
+mod manifold;
 mod options;
 mod progress;
 mod reconstruct;
 mod sample;
 mod train;
+mod traverse;
 
 #[derive(Parser)]
 #[command(
@@ -48,6 +51,9 @@ enum Command {
     Eval(eval::EvalArgs),
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),
+    Interpolate(interpolate::InterpolateArgs),
+    Manifold(manifold::ManifoldArgs),
+    Traverse(traverse::TraverseArgs),
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
     Grad(grad::GradArgs),
@@ -169,6 +175,9 @@ pub fn main() -> u8 {
         Command::Eval(args) => eval::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Interpolate(args) => interpolate::run(&args),
+        Command::Manifold(args) => manifold::run(&args),
+        Command::Traverse(args) => traverse::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Grad(args) => grad::run(&args),

@@ -128,6 +128,23 @@ impl Dataset {
         }
     }
 
+    /// The examples with these numbers, counted from 0, in this order; one may come twice.
+    pub fn pick(&self, rows: &[usize]) -> Self {
+        fn gather<T: Copy>(values: &[T], cols: usize, rows: &[usize]) -> Vec<T> {
+            rows.iter().flat_map(|&i| &values[i * cols..(i + 1) * cols]).copied().collect()
+        }
+        Dataset {
+            values: match &self.values {
+                Values::Bytes(v) => Values::Bytes(gather(v, self.cols, rows)),
+                Values::Reals(v) => Values::Reals(gather(v, self.cols, rows)),
+            },
+            labels: self.labels.as_ref().map(|labels| gather(labels, 1, rows)),
+            name: self.name.clone(),
+            cols: self.cols,
+            shape: self.shape,
+        }
+    }
+
     /// All examples, one after the other.                              (rows, cols)
     pub fn to_rows(&self) -> Vec<f32> {
         let mut all = vec![0.0; self.rows() * self.cols];
