@@ -416,3 +416,17 @@ fn wrong_requests_get_one_sentence() {
         assert_eq!(run(home(), line).code, Some(2), "{line}");
     }
 }
+
+#[test]
+fn the_moving_digits_are_a_data_set_by_name() {
+    let train = "train --data moving --steps 3 --hidden 5 --latent 2 --device cpu --quiet";
+    run(home(), train).succeeded();
+    let outcome = run(home(), "eval runs/moving --json --device cpu").succeeded();
+    let eval: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(eval["examples"], 2_000, "its test part, by itself");
+    let config = std::fs::read_to_string(home().join("runs/moving/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["data"]["valid"], "moving");
+    run(home(), "sample runs/moving --near moving --count 1 --per-example 1 --to f.png --device cpu").succeeded();
+    assert_eq!(size("f.png"), (2 * 30 + 2, 58 + 2), "frames above one another");
+}

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub(crate) struct EncodeArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// What to encode; for a model of the built-in digits, their test part if not given
+    /// What to encode; for a model of built-in data, their test part if not given
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Writes [mu | logvar], (N, 2Z)

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(crate) struct ReconstructArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// What to reconstruct; for a model of the built-in digits, their test part if not given
+    /// What to reconstruct; for a model of built-in data, their test part if not given
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// How many examples, the first ones; a picture shows 32 if not given, an npy holds all

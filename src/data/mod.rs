@@ -4,6 +4,7 @@ mod csv;
 pub mod digits;
 mod gzip;
 mod idx;
+pub mod moving;
 pub mod npy;
 mod source;
 
