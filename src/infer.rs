@@ -1,16 +1,23 @@
-//! What a trained model gives: latents of examples, examples of latents, draws from the prior.
+//! What a trained model gives: latents of examples, examples of latents, draws from the prior and around an example.
+//! Where in latent space: [`crate::latents`].
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Likelihood, Mean, Model};
+use crate::config::{Binarize, Model};
 use crate::data::Dataset;
-use crate::device::{Backend, Device, Real};
+use crate::decoding::Decoding;
+use crate::device::{Backend, Device};
+use crate::latents;
 use crate::model::Network;
-use crate::rng::{self, Stream};
+use crate::rng::Stream;
 use crate::step::Step;
 use crate::{Error, Result};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Examples in one batch.
 const BATCH: usize = 1024;
+
+/// The place of the step in the counter of [`Stream::Sample`], where x is drawn. [`crate::latents`] has others.
+const DRAW: u32 = 2;
 
 /// A model on a device, ready to encode and decode.
 pub struct Inference {
@@ -51,7 +58,7 @@ impl Inference {
         Ok(out)
     }
 
-    /// The mean of p(x|z) for every z, of a conditional model given a row of `condition` for each.
+    /// The mean of p(x|z) for every z; of a conditional model, given a row of `condition` for each.
     /// z: (rows, latent), condition: (rows, condition), out: (rows, input)
     ///
     /// # Errors
@@ -60,24 +67,58 @@ impl Inference {
     /// # Panics
     /// If there are not as many rows of one as of the other.
     pub fn decode(&mut self, z: &[f32], condition: &[f32]) -> Result<Vec<f32>> {
-        let (n, m) = (&self.network, &self.network.model);
-        let rows = z.len() / m.latent;
-        assert_eq!(condition.len(), rows * m.condition, "a row of the condition for each of {rows} z");
-        let mut out = Vec::with_capacity(rows * m.input);
+        self.each_decoded(z, condition, |decoding, out, _, x| {
+            x.iter_mut().zip(decoding.columns(out)).for_each(|(x, column)| *x = column.mean() as f32);
+        })
+    }
+
+    /// x ~ p(x|z) for every z: row i depends on its z, its condition, the seed and i alone.   (rows, input)
+    ///
+    /// # Errors
+    /// Those of the device.
+    ///
+    /// # Panics
+    /// As [`Inference::decode`].
+    pub fn draw(&mut self, z: &[f32], condition: &[f32], seed: u64) -> Result<Vec<f32>> {
+        self.each_decoded(z, condition, |decoding, out, row, x| {
+            let noise = decoding.noise(seed, Stream::Sample, DRAW, row as u32);
+            let columns = decoding.columns(out).zip(noise);
+            x.iter_mut().zip(columns).for_each(|(x, (column, noise))| *x = column.draw(noise) as f32);
+        })
+    }
+
+    /// `fill(decoding, out, row, x)` makes x of every row of the decoder's output.
+    fn each_decoded(
+        &mut self,
+        z: &[f32],
+        condition: &[f32],
+        fill: impl Fn(&Decoding, &[f64], usize, &mut [f32]) + Sync,
+    ) -> Result<Vec<f32>> {
+        let n = &self.network;
+        let (latent, input, given, width) = (n.model.latent, n.model.input, n.model.condition, n.decoded.out.cols);
+        let rows = z.len() / latent;
+        assert_eq!(condition.len(), rows * given, "a row of the condition for each of {rows} z");
+        let decoding = Decoding::of(n, &mut *self.b)?;
         let real = |values: &[f32]| values.iter().map(|&v| v as f64).collect::<Vec<_>>();
-        for first in (0..rows).step_by(BATCH) {
-            let live = BATCH.min(rows - first);
+        let mut x = vec![0f32; rows * input];
+        for (batch, x) in x.chunks_mut(BATCH * input).enumerate() {
+            let (first, live) = (batch * BATCH, x.len() / input);
             self.b.set_step(&Step::batch(0, live))?;
-            self.b.write(n.z.slice(0..live), &real(&z[first * m.latent..][..live * m.latent]))?;
-            let given = &condition[first * m.condition..][..live * m.condition];
-            self.b.write(n.conditions[1].slice(0..live), &real(given))?;
+            self.b.write(n.z.slice(0..live), &real(&z[first * latent..][..live * latent]))?;
+            self.b.write(n.conditions[1].slice(0..live), &real(&condition[first * given..][..live * given]))?;
             n.tape.forward(&mut *self.b, n.tape.decoder.clone())?;
-            let decoded = self.b.read(n.decoded.out.slice(0..live).columns(0..m.input))?;
-            let sigmoid = m.likelihood == Likelihood::Bernoulli || m.mean == Mean::Sigmoid;
-            out.extend(decoded.into_iter().map(|x| if sigmoid { x.sigmoid() } else { x } as f32));
+            let out = self.b.read(n.decoded.out.slice(0..live))?;
+            x.par_chunks_mut(input).zip(out.par_chunks(width)).enumerate().for_each(|(row, (x, out))| {
+                fill(&decoding, out, first + row, x);
+            });
         }
-        finite(&out, m.input, "the decoder's output")?;
-        Ok(out)
+        finite(&x, input, "the decoder's output")?;
+        Ok(x)
+    }
+
+    /// What the model is told beside x.                                        (rows, condition)
+    pub fn condition_of(&self, data: &Dataset) -> Vec<f32> {
+        data.columns(self.network.model.input..self.network.model.columns())
     }
 
     /// Every example through mu and back.                              (rows, input)
@@ -85,12 +126,9 @@ impl Inference {
     /// # Errors
     /// Those of the device.
     pub fn reconstruct(&mut self, data: &Arc<Dataset>, seed: u64) -> Result<Vec<f32>> {
-        let latent = self.network.model.latent;
         let head = self.encode(data, seed)?;
-        let mu: Vec<f32> = head.chunks(2 * latent).flat_map(|row| &row[..latent]).copied().collect();
-        let model = &self.network.model;
-        let given = data.columns(model.input..model.columns());
-        self.decode(&mu, &given)
+        let condition = self.condition_of(data);
+        self.decode(&latents::means(&head, self.latent()), &condition)
     }
 
     /// Means of p(x|z) for z from the prior: draw i depends on the seed, i and row i of the condition alone.
@@ -99,12 +137,22 @@ impl Inference {
     /// # Errors
     /// Those of the device.
     pub fn sample(&mut self, count: usize, condition: &[f32], seed: u64) -> Result<Vec<f32>> {
-        let latent = self.network.model.latent;
-        let mut z = vec![0f32; count * latent];
-        for (row, z) in z.chunks_mut(latent).enumerate() {
-            rng::normals(z, seed, Stream::Sample, 0, row as u32);
-        }
-        self.decode(&z, condition)
+        self.decode(&latents::prior(count, self.latent(), 1.0, seed), condition)
+    }
+
+    /// z ~ q(z|x) with `temperature` times its standard deviation, `each` for every example.
+    ///                                                                         (rows · each, latent)
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn near(&mut self, data: &Arc<Dataset>, each: usize, temperature: f64, seed: u64) -> Result<Vec<f32>> {
+        let head = self.encode(data, seed)?;
+        Ok(latents::near(&head, self.latent(), each, temperature, seed))
+    }
+
+    /// How many latent dimensions there are.
+    pub fn latent(&self) -> usize {
+        self.network.model.latent
     }
 }
 

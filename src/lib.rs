@@ -17,8 +17,8 @@
 //!    captured graph of launches.
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
 //! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`]: what is done with all that; [`estimate`] adds up log-likelihoods.
-//!    [`checkpoint`], [`metrics`], [`plot`]: what it
-//!    leaves behind. [`data`]: what it is fed.
+//!    [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`checkpoint`],
+//!    [`metrics`], [`plot`]: what it leaves behind. [`data`]: what it is fed.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
 //!
 //! # What holds
@@ -55,6 +55,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod decoding;
 pub mod device;
 pub mod error;
 pub mod estimate;
@@ -62,6 +63,7 @@ pub mod evaluate;
 pub mod files;
 pub mod infer;
 pub mod init;
+pub mod latents;
 pub mod metrics;
 pub mod model;
 pub mod plot;

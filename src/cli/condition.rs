@@ -15,7 +15,7 @@ pub(crate) struct DataFor {
     pub(super) data: Option<String>,
     /// Of a model with classes: the labels of --data, as idx
     #[arg(long = "condition", value_name = "LABELS")]
-    labels: Option<String>,
+    pub(super) labels: Option<String>,
 }
 
 impl DataFor {

@@ -55,17 +55,29 @@ pub(crate) fn on_one_scale<const N: usize>(run: &Run, pictures: [&mut Vec<f32>; 
 }
 
 /// Writes them as the name of the file says.
-pub(crate) fn write(path: &Path, target: Target, mut examples: Vec<f32>, run: &Run) -> Result<()> {
+pub(crate) fn write(path: &Path, target: Target, examples: Vec<f32>, run: &Run) -> Result<()> {
     let cols = run.model.input;
-    let rows = examples.len() / cols;
     match target {
-        Target::Npy => write_atomically(path, |mut file| npy::write(&mut file, rows, cols, &examples)),
+        Target::Npy => write_npy(path, &examples, cols),
         Target::Png => {
-            on_one_scale(run, [&mut examples]);
             let shape = grid::shape_for(cols, run.data.shape);
-            grid::write_png(path, &examples, shape, grid::columns_for(rows, shape))
+            let columns = grid::columns_for(examples.len() / cols, shape);
+            draw_rows(path, examples, columns, run)
         }
     }
+}
+
+/// Writes rows of `cols` numbers.
+pub(crate) fn write_npy(path: &Path, values: &[f32], cols: usize) -> Result<()> {
+    write_atomically(path, |mut file| npy::write(&mut file, values.len() / cols, cols, values))
+}
+
+/// Draws rows of `columns` examples; those of a table stand under each other.
+pub(crate) fn draw_rows(path: &Path, mut examples: Vec<f32>, columns: usize, run: &Run) -> Result<()> {
+    on_one_scale(run, [&mut examples]);
+    let shape = grid::shape_for(run.model.input, run.data.shape);
+    let columns = if grid::is_strip(shape) { 1 } else { columns };
+    grid::write_png(path, &examples, shape, columns)
 }
 
 pub(crate) fn run(args: &DecodeArgs) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The command line. One file per command; this one parses and reports. The only room that prints.
 use crate::config::Numbers;
-use crate::data::{Dataset, digits};
+use crate::data::{Dataset, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
 use clap::{Args, Parser, Subcommand};
@@ -16,11 +16,14 @@ mod encode;
 mod eval;
 mod grad;
 mod info;
+mod interpolate;
+mod manifold;
 mod options;
 mod progress;
 mod reconstruct;
 mod sample;
 mod train;
+mod traverse;
 
 #[derive(Parser)]
 #[command(
@@ -32,6 +35,7 @@ mod train;
                   active units, samples, reconstructions, latents.",
     after_help = "Examples:\n  \
                   vae-gpu train                                          on built-in digits: nothing to download\n  \
+                  vae-gpu train --data moving                            on two frames of a moving digit, built in as well\n  \
                   vae-gpu train --data train-images-idx3-ubyte.gz        on MNIST\n  \
                   vae-gpu train --data table.csv --likelihood gaussian --variance shared\n  \
                   vae-gpu eval runs/digits --samples 500                 the elbo, its parts, and L_500\n  \
@@ -49,6 +53,9 @@ enum Command {
     Eval(eval::EvalArgs),
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),
+    Interpolate(interpolate::InterpolateArgs),
+    Manifold(manifold::ManifoldArgs),
+    Traverse(traverse::TraverseArgs),
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
     Grad(grad::GradArgs),
@@ -115,16 +122,21 @@ pub(crate) fn print(text: impl std::fmt::Display) -> Result<()> {
     }
 }
 
-/// A data set by its path, or the built-in digits by their name.
+/// The data sets that the program makes itself, by the names that stand for paths.
+pub(crate) const BUILT_IN: [&str; 2] = ["digits", "moving"];
+
+/// A data set by its path, or a built-in one by its name.
 pub(crate) fn dataset(path: &str, part: Part) -> Result<Arc<Dataset>> {
     Ok(Arc::new(match (path, part) {
         ("digits", Part::Train) => digits::train(),
         ("digits", Part::Test) => digits::test(),
+        ("moving", Part::Train) => moving::train(),
+        ("moving", Part::Test) => moving::test(),
         _ => Dataset::read(Path::new(path))?,
     }))
 }
 
-/// Which part of the built-in digits.
+/// Which part of a built-in data set.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Part {
     Train,
@@ -135,7 +147,7 @@ pub(crate) enum Part {
 pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Result<Arc<Dataset>> {
     match (data, model.data.train.as_str()) {
         (Some(path), _) => dataset(path, Part::Test),
-        (None, "digits") => dataset("digits", Part::Test),
+        (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test),
         (None, trained) => {
             Err(Error::request(format!("data: not given, and the model was trained on {trained}; pass --data FILE")))
         }
@@ -170,6 +182,9 @@ pub fn main() -> u8 {
         Command::Eval(args) => eval::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Interpolate(args) => interpolate::run(&args),
+        Command::Manifold(args) => manifold::run(&args),
+        Command::Traverse(args) => traverse::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Grad(args) => grad::run(&args),

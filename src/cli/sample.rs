@@ -1,27 +1,49 @@
 //! `vae-gpu sample`
-use super::decode::{Target, write};
-use super::{Common, condition};
+use super::Common;
+use super::condition::{self, DataFor};
+use super::decode::{Target, draw_rows, write, write_npy};
 use crate::checkpoint::Saved;
-use crate::config::Binarize;
-use crate::error::{Result, at_least_one};
+use crate::error::{Error, Result, at_least_one};
+use crate::evaluate::check_data;
 use crate::infer::Inference;
+use crate::latents;
 use clap::Args;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Draws from the prior: z ~ N(0, I), then the mean of p(x|z)
+/// Draws from the prior, z ~ N(0, T² I), or around examples, z ~ N(mu(x), T² diag(exp(logvar(x)))); then the mean of p(x|z)
 #[derive(Args)]
-#[command(after_help = "Examples:\n  vae-gpu sample runs/digits --to samples.png\n  \
-    vae-gpu sample runs/digits --condition 7 --to sevens.png        where the model was trained with --condition labels\n  \
-    vae-gpu sample runs/digits --count 10000 --seed 1 --to samples.npy")]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  vae-gpu sample runs/digits --to samples.png\n  \
+    vae-gpu sample runs/digits --condition 7 --to sevens.png         of a model trained with --condition labels\n  \
+    vae-gpu sample runs/digits --count 10000 --seed 1 --draw --to samples.npy\n  \
+    vae-gpu sample runs/digits --near digits --temperature 1.5 --to more.png    more like these\n\n\
+    With --near, a picture has a row for each example: the example, then its variations. An npy holds the variations \
+    alone, (N · M, D): those of an example stand together."
+)]
 pub(crate) struct SampleArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// How many
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    count: usize,
-    /// Of a conditional model: classes, as 7 or 0,1,2, that take turns, all if not given; or a FILE with a row for each draw
+    /// How many: 64 draws; with --near the first examples, 8 in a picture and all in an npy
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Draws around the examples in FILE, rather than from the prior
+    #[arg(long, value_name = "FILE")]
+    near: Option<String>,
+    /// Variations of each example of --near
+    #[arg(long, value_name = "M", default_value_t = 8, requires = "near")]
+    per_example: usize,
+    /// The standard deviation of z is T times as large; 0: its mean
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    temperature: f64,
+    /// Of a conditional model: classes, as 7 or 0,1,2, that take turns, all if not given; or a FILE with a row for each
+    /// draw. With --near, the labels of its examples
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
+    /// Draws x ~ p(x|z), in place of its mean
+    #[arg(long)]
+    draw: bool,
     /// A .png or an .npy
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
@@ -29,12 +51,60 @@ pub(crate) struct SampleArgs {
     common: Common,
 }
 
+impl SampleArgs {
+    fn check(&self) -> Result<()> {
+        at_least_one("count", self.count.unwrap_or(1), "--count 64")?;
+        at_least_one("per-example", self.per_example, "--per-example 8")?;
+        let t = self.temperature;
+        match t.is_finite() && t >= 0.0 {
+            true => Ok(()),
+            false => Err(Error::request(format!(
+                "temperature {t}: must be a number that is not negative; pass --temperature 1"
+            ))),
+        }
+    }
+
+    /// The mean of p(x|z), or a draw.
+    fn decode(&self, inference: &mut Inference, z: &[f32], condition: &[f32]) -> Result<Vec<f32>> {
+        match self.draw {
+            true => inference.draw(z, condition, self.common.seed),
+            false => inference.decode(z, condition),
+        }
+    }
+}
+
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
-    at_least_one("count", args.count, "--count 64")?;
+    args.check()?;
     let target = Target::of(&args.to)?;
     let saved = Saved::read(&args.model)?;
-    let given = condition::rows(&saved.run, args.condition.as_deref(), args.count)?;
+    let Some(near) = &args.near else {
+        let count = args.count.unwrap_or(64);
+        let given = condition::rows(&saved.run, args.condition.as_deref(), count)?;
+        let device = args.common.device()?;
+        let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+        let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
+        return write(&args.to, target, args.decode(&mut inference, &z, &given)?, &saved.run);
+    };
+
+    let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run)?;
+    check_data(&saved, &data, "--near")?;
+    let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
+    let data = Arc::new(data.first(count));
     let device = args.common.device()?;
-    let samples = Inference::open(&saved, Binarize::None, &device)?.sample(args.count, &given, args.common.seed)?;
-    write(&args.to, target, samples, &saved.run)
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+    let z = inference.near(&data, args.per_example, args.temperature, args.common.seed)?;
+    let width = saved.run.model.condition.max(1);
+    let given = inference.condition_of(&data);
+    let given: Vec<f32> = given.chunks(width).flat_map(|row| row.repeat(args.per_example)).collect();
+    let variations = args.decode(&mut inference, &z, &given)?;
+    let cols = saved.run.model.input;
+    match target {
+        Target::Npy => write_npy(&args.to, &variations, cols),
+        Target::Png => {
+            let rows = data.columns(0..cols);
+            let of_example = rows.chunks(cols).zip(variations.chunks(cols * args.per_example));
+            let tiles = of_example.flat_map(|(example, others)| [example, others].concat()).collect();
+            draw_rows(&args.to, tiles, 1 + args.per_example, &saved.run)
+        }
+    }
 }

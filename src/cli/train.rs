@@ -2,7 +2,7 @@
 use super::decode::on_one_scale;
 use super::options::TrainArgs;
 use super::progress::Follow;
-use super::{Common, Part, condition, dataset, print, thousands};
+use super::{BUILT_IN, Common, Part, condition, dataset, print, thousands};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source};
 use crate::data::Dataset;
@@ -83,8 +83,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         None => {
             let folder = args.folder()?;
             let path = args.data.data.clone().unwrap_or("digits".into());
-            // The built-in digits bring their own test set.
-            let own = (path == "digits" && args.data.valid_fraction.is_none()).then(|| "digits".to_string());
+            // Built-in data bring their own test set.
+            let own = (BUILT_IN.contains(&path.as_str()) && args.data.valid_fraction.is_none()).then(|| path.clone());
             let mut source = Source {
                 train: path,
                 valid: args.data.valid.clone().or(own),

@@ -5,6 +5,7 @@ mod csv;
 pub mod digits;
 mod gzip;
 mod idx;
+pub mod moving;
 pub mod npy;
 mod source;
 
@@ -128,6 +129,23 @@ impl Dataset {
                 Values::Reals(v) => Values::Reals(v[..n * self.cols].to_vec()),
             },
             labels: self.labels.as_ref().map(|labels| labels[..n].to_vec()),
+            name: self.name.clone(),
+            cols: self.cols,
+            shape: self.shape,
+        }
+    }
+
+    /// The examples with these numbers, counted from 0, in this order; one may come twice.
+    pub fn pick(&self, rows: &[usize]) -> Self {
+        fn gather<T: Copy>(values: &[T], cols: usize, rows: &[usize]) -> Vec<T> {
+            rows.iter().flat_map(|&i| &values[i * cols..(i + 1) * cols]).copied().collect()
+        }
+        Dataset {
+            values: match &self.values {
+                Values::Bytes(v) => Values::Bytes(gather(v, self.cols, rows)),
+                Values::Reals(v) => Values::Reals(gather(v, self.cols, rows)),
+            },
+            labels: self.labels.as_ref().map(|labels| gather(labels, 1, rows)),
             name: self.name.clone(),
             cols: self.cols,
             shape: self.shape,

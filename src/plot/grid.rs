@@ -81,7 +81,7 @@ pub fn write_png(path: &Path, tiles: &[f32], shape: (usize, usize), columns: usi
 
 /// How many pixels high and wide one value is drawn.
 fn scale((height, width): (usize, usize), columns: usize) -> (usize, usize) {
-    if height == 1 && width > 1 {
+    if is_strip((height, width)) {
         let across = (STRIP_WIDTH / width).clamp(1, STRIP_CELL);
         return (across.max(STRIP_CELL / 2), across);
     }
@@ -103,10 +103,15 @@ pub fn shape_for(cols: usize, known: Option<(usize, usize)>) -> (usize, usize) {
     }
 }
 
+/// Whether examples of this shape are no pictures, but rows of a table.
+pub fn is_strip((height, width): (usize, usize)) -> bool {
+    height == 1 && width > 1
+}
+
 /// How many tiles of this shape to put in a row: 1 for strips; else the picture is about square, somewhat wide rather
 /// than high, with as few empty places as that allows (64 in 8 columns, 10 in 5).
 pub fn columns_for(count: usize, (height, width): (usize, usize)) -> usize {
-    if (height == 1 && width > 1) || count == 0 {
+    if is_strip((height, width)) || count == 0 {
         return 1;
     }
     let square = (count as f64 * height as f64 / width as f64).sqrt().ceil() as usize;

@@ -1,6 +1,7 @@
-//! Files as their owners write them; `broken` has them as the world breaks them, `digits` the built-in ones.
+//! Files as their owners write them; `broken` has them as the world breaks them, `digits` and `moving` the built-in ones.
 mod broken;
 mod digits;
+mod moving;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use self::strokes::{HANDS, Hand};
 use super::{Dataset, Values, hash};
 
 /// Pixels along each side.
-const SIDE: usize = 28;
+pub(super) const SIDE: usize = 28;
 /// Line segments between two points of a stroke.
 const STEPS: usize = 5;
 
@@ -28,7 +28,7 @@ fn draw_all(name: &str, n: usize, stream: u64) -> Dataset {
     let mut values = vec![0u8; n * SIDE * SIDE];
     let mut labels = vec![0u8; n];
     values.par_chunks_exact_mut(SIDE * SIDE).zip(&mut labels).enumerate().for_each(|(i, (picture, label))| {
-        *label = draw(picture, &mut Rng { key: hash(stream << 32 | i as u64), k: 0 });
+        *label = draw(picture, &mut Rng::new(hash(stream << 32 | i as u64)));
     });
     Dataset {
         name: name.into(),
@@ -40,13 +40,16 @@ fn draw_all(name: &str, n: usize, stream: u64) -> Dataset {
 }
 
 /// The k-th number is a hash of (key, k).
-struct Rng {
+pub(super) struct Rng {
     key: u64,
     k: u64,
 }
 
 impl Rng {
-    fn bits(&mut self) -> u64 {
+    pub(super) fn new(key: u64) -> Rng {
+        Rng { key, k: 0 }
+    }
+    pub(super) fn bits(&mut self) -> u64 {
         self.k += 1;
         hash(self.key ^ hash(self.k))
     }
@@ -69,7 +72,7 @@ struct Segment {
 }
 
 /// Draws one digit and returns which.
-fn draw(picture: &mut [u8], rng: &mut Rng) -> u8 {
+pub(super) fn draw(picture: &mut [u8], rng: &mut Rng) -> u8 {
     let digit = (rng.bits() % 10) as usize;
     let hand = choose(HANDS[digit], rng.uniform());
     let points = move_points(hand, digit, rng);

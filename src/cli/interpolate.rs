@@ -1,0 +1,103 @@
+//! `vae-gpu interpolate`
+use super::Common;
+use super::condition::DataFor;
+use super::decode::{Target, draw_rows, write_npy};
+use crate::checkpoint::Saved;
+use crate::evaluate::check_data;
+use crate::infer::Inference;
+use crate::latents::{self, Path};
+use crate::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Goes from one example to another in latent space: z from mu(a) to mu(b), then the mean of p(x|z)
+#[derive(Args)]
+#[command(after_help = "Examples:\n  vae-gpu interpolate runs/digits --to between.png\n  \
+    vae-gpu interpolate runs/digits --data digits --pair 3,7 --pair 0,12 --steps 11 --spherical --to between.png\n\n\
+    A picture has a row for each pair: the first example, the way from its reconstruction to that of the second, the \
+    second example. An npy holds the ways alone, (pairs · steps, D).")]
+pub(crate) struct InterpolateArgs {
+    /// A run directory, or a model.safetensors
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataFor,
+    /// From example I to example J, counted from 0; may be given more than once. 0,1 2,3 4,5 6,7 if not given
+    #[arg(long, value_name = "I,J", value_parser = pair)]
+    pair: Vec<(usize, usize)>,
+    /// Points on a way, its ends included
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    steps: usize,
+    /// Along the great circle from mu to mu, in place of the straight line
+    #[arg(long)]
+    spherical: bool,
+    /// A .png or an .npy
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// I,J
+pub(super) fn pair(s: &str) -> std::result::Result<(usize, usize), String> {
+    let number = |s: &str| s.trim().parse().ok();
+    let both = s.split_once(',').and_then(|(i, j)| Some((number(i)?, number(j)?)));
+    both.ok_or_else(|| "must be two numbers counted from 0, as 0,1".into())
+}
+
+pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
+    if args.steps < 2 {
+        return Err(Error::request(format!("steps {}: must be at least 2, the ends; pass --steps 9", args.steps)));
+    }
+    let target = Target::of(&args.to)?;
+    let saved = Saved::read(&args.model)?;
+    let data = args.data.load(&saved.run)?;
+    check_data(&saved, &data, "--data")?;
+    let rows = data.rows();
+    if rows < 2 && args.pair.is_empty() {
+        return Err(Error::failed(format!(
+            "{}: has one example; a way needs two: pass --pair 0,0 or more data",
+            data.name
+        )));
+    }
+    let pairs: Vec<(usize, usize)> = match args.pair.is_empty() {
+        true => (0..rows.min(8) / 2).map(|i| (2 * i, 2 * i + 1)).collect(),
+        false => args.pair.clone(),
+    };
+    if let Some(&(i, j)) = pairs.iter().find(|&&(i, j)| i >= rows || j >= rows) {
+        return Err(Error::request(format!(
+            "pair {i},{j}: {} has {rows} examples; pass numbers from 0 to {}",
+            data.name,
+            rows - 1
+        )));
+    }
+
+    let ends: Vec<usize> = pairs.iter().flat_map(|&(i, j)| [i, j]).collect();
+    let ends = Arc::new(data.pick(&ends));
+    let device = args.common.device()?;
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+    let latent = inference.latent();
+    let mu = latents::means(&inference.encode(&ends, args.common.seed)?, latent);
+    let path = if args.spherical { Path::Arc } else { Path::Line };
+    let ways = mu.chunks(2 * latent).map(|ends| path.between(&ends[..latent], &ends[latent..], args.steps));
+    let ways: Vec<f32> = ways.flatten().collect();
+    // A condition goes the same way, in a straight line.
+    let width = saved.run.model.condition;
+    let given = inference.condition_of(&ends);
+    let given =
+        given.chunks((2 * width).max(1)).map(|ends| Path::Line.between(&ends[..width], &ends[width..], args.steps));
+    let decoded = inference.decode(&ways, &given.flatten().collect::<Vec<_>>())?;
+    let cols = saved.run.model.input;
+    match target {
+        Target::Npy => write_npy(&args.to, &decoded, cols),
+        Target::Png => {
+            let originals = ends.columns(0..cols);
+            let ways = originals.chunks(2 * cols).zip(decoded.chunks(args.steps * cols));
+            let tiles = ways.flat_map(|(ends, way)| {
+                let (from, to) = ends.split_at(cols);
+                [from, way, to].concat()
+            });
+            draw_rows(&args.to, tiles.collect(), args.steps + 2, &saved.run)
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `vae-gpu manifold`
+use super::decode::{Target, draw_rows, write_npy};
+use super::interpolate::pair;
+use super::{Common, condition};
+use crate::checkpoint::Saved;
+use crate::config::Binarize;
+use crate::infer::Inference;
+use crate::latents;
+use crate::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+
+/// The plane of two latents: z on a grid of equal masses of the prior, then the mean of p(x|z)
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  vae-gpu train --latent 2 --out runs/plane && vae-gpu manifold runs/plane --to plane.png\n  \
+    vae-gpu manifold runs/digits --dims 3,11 --side 15 --to plane.png\n\n\
+    The unit square through the inverse of the normal distribution: Kingma & Welling 2014, figure 4. The first latent \
+    rises to the right, the second upwards. An npy holds the pictures row by row, (side², D)."
+)]
+pub(crate) struct ManifoldArgs {
+    /// A run directory, or a model.safetensors
+    model: PathBuf,
+    /// Pictures along each side
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    side: usize,
+    /// Which two latents, counted from 0; the others are 0. Needed where there are not two
+    #[arg(long, value_name = "I,J", value_parser = pair)]
+    dims: Option<(usize, usize)>,
+    /// Of a conditional model: a class, 0 if not given; or a FILE, of which the first row counts
+    #[arg(long, value_name = "WHAT")]
+    condition: Option<String>,
+    /// A .png or an .npy
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
+    if !(1..=1000).contains(&args.side) {
+        return Err(Error::request(format!("side {}: must be from 1 to 1000; pass --side 20", args.side)));
+    }
+    let target = Target::of(&args.to)?;
+    let saved = Saved::read(&args.model)?;
+    let latent = saved.run.model.latent;
+    let dims = match args.dims {
+        _ if latent == 1 => {
+            return Err(Error::failed("the model has one latent, and a plane needs two; use vae-gpu traverse"));
+        }
+        None if latent != 2 => {
+            return Err(Error::request(format!(
+                "dims: not given, and the model has {latent} latents; pass --dims 0,1 for a plane of two of them"
+            )));
+        }
+        None => (0, 1),
+        Some((i, j)) if i == j || i.max(j) >= latent => {
+            return Err(Error::request(format!(
+                "dims {i},{j}: must be two different latents from 0 to {}; pass --dims 0,1",
+                latent - 1
+            )));
+        }
+        Some(dims) => dims,
+    };
+    let given = condition::rows(&saved.run, args.condition.as_deref(), 1)?.repeat(args.side * args.side);
+    let device = args.common.device()?;
+    let z = latents::manifold(args.side, dims, latent);
+    let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;
+    match target {
+        Target::Npy => write_npy(&args.to, &decoded, saved.run.model.input),
+        Target::Png => draw_rows(&args.to, decoded, args.side, &saved.run),
+    }
+}

@@ -1,0 +1,102 @@
+//! `vae-gpu traverse`
+use super::condition::DataFor;
+use super::decode::{Target, draw_rows, write_npy};
+use super::{Common, print};
+use crate::checkpoint::Saved;
+use crate::evaluate::check_data;
+use crate::infer::Inference;
+use crate::latents;
+use crate::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Moves one latent at a time through the prior, then the mean of p(x|z): what each latent means
+#[derive(Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  vae-gpu traverse runs/digits --to latents.png\n  \
+    vae-gpu traverse runs/digits --around 3 --rows 10 --extent 2 --to latents.png\n\n\
+    A row for each latent, by its mean KL over --data, the largest first: the first rows mean most, and a latent without \
+    KL means nothing. An npy holds (rows · steps, D). --json says which latents they are."
+)]
+pub(crate) struct TraverseArgs {
+    /// A run directory, or a model.safetensors
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataFor,
+    /// Around mu of this example of the data, counted from 0, in place of z = 0
+    #[arg(long, value_name = "I")]
+    around: Option<usize>,
+    /// From −E to E
+    #[arg(long, value_name = "E", default_value_t = 3.0)]
+    extent: f64,
+    /// Points from one end to the other
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    steps: usize,
+    /// The first rows only; all if not given
+    #[arg(long, value_name = "N")]
+    rows: Option<usize>,
+    /// A .png or an .npy
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl TraverseArgs {
+    fn check(&self) -> Result<()> {
+        if self.steps < 2 {
+            return Err(Error::request(format!("steps {}: must be at least 2, the ends; pass --steps 9", self.steps)));
+        }
+        if self.rows == Some(0) {
+            return Err(Error::request("rows 0: must be at least 1; pass --rows 10"));
+        }
+        match self.extent.is_finite() && self.extent > 0.0 {
+            true => Ok(()),
+            false => Err(Error::request(format!("extent {}: must be a positive number; pass --extent 3", self.extent))),
+        }
+    }
+}
+
+pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
+    args.check()?;
+    let target = Target::of(&args.to)?;
+    let saved = Saved::read(&args.model)?;
+    let data = args.data.load(&saved.run)?;
+    check_data(&saved, &data, "--data")?;
+    if let Some(i) = args.around.filter(|&i| i >= data.rows()) {
+        let (name, rows) = (&data.name, data.rows());
+        return Err(Error::request(format!(
+            "around {i}: {name} has {rows} examples; pass a number from 0 to {}",
+            rows - 1
+        )));
+    }
+
+    let device = args.common.device()?;
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+    let latent = inference.latent();
+    let head = inference.encode(&data, args.common.seed)?;
+    let kl = latents::kl_per_dim(&head, latent);
+    let mut dims: Vec<usize> = (0..latent).collect();
+    dims.sort_by(|&i, &j| kl[j].total_cmp(&kl[i])); // stable: equals stay in their order
+    dims.truncate(args.rows.unwrap_or(latent));
+    let around = match args.around {
+        None => vec![0.0; latent],
+        Some(i) => latents::means(&inference.encode(&Arc::new(data.pick(&[i])), args.common.seed)?, latent),
+    };
+    // Of a conditional model: the condition of the example that is gone around, or of the first.
+    let given = inference.condition_of(&data.pick(&[args.around.unwrap_or(0)])).repeat(dims.len() * args.steps);
+    let decoded = inference.decode(&latents::traverse(&around, &dims, args.extent, args.steps), &given)?;
+    match target {
+        Target::Npy => write_npy(&args.to, &decoded, saved.run.model.input)?,
+        Target::Png => draw_rows(&args.to, decoded, args.steps, &saved.run)?,
+    }
+    let kl: Vec<f64> = dims.iter().map(|&j| kl[j]).collect();
+    if args.common.json {
+        return print(serde_json::json!({ "dims": dims, "kl": kl }));
+    }
+    let rows = dims.iter().zip(&kl).map(|(j, kl)| format!("{j} ({kl:.2})")).collect::<Vec<_>>().join(" ");
+    args.common.say(format!("latents from the first row, with their mean kl in nats: {rows}"));
+    Ok(())
+}
