@@ -58,15 +58,17 @@ enum Sizes<'a> {
 }
 
 impl Annealer {
+    /// For so many examples.
+    ///
     /// # Errors
     /// An option that cannot be.
-    pub fn new(model: &Model, ais: Ais, binarize: Binarize) -> Result<Annealer> {
+    pub fn new(model: &Model, ais: Ais, binarize: Binarize, examples: usize) -> Result<Annealer> {
         at_least_one("temperatures", ais.temperatures, "--temperatures 500")?;
         at_least_one("chains", ais.chains, "--chains 16")?;
         at_least_one("leapfrogs", ais.leapfrogs, "--leapfrogs 10")?;
         let model =
             Model { samples: ais.chains, objective: Objective::Elbo, free_bits: 0.0, beta: 1.0, ..model.clone() };
-        let batch = (ROWS / ais.chains).max(1);
+        let batch = (ROWS / ais.chains).clamp(1, examples.max(1));
         model.check_batch(batch)?;
         Ok(Annealer { network: Network::gradients(&model, batch, binarize), ais })
     }

@@ -54,12 +54,12 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// `samples` z are drawn for each example, in several passes if they are many.
-    pub fn new(model: &Model, samples: usize, binarize: Binarize) -> Evaluator {
+    /// For so many examples; `samples` z are drawn for each, in several passes if they are many.
+    pub fn new(model: &Model, samples: usize, binarize: Binarize, examples: usize) -> Evaluator {
         let pass = samples.min(64);
         // The importance weights are the same whatever the model was trained on; the tape's own bound is not used.
         let model = Model { samples: pass, objective: Objective::Elbo, free_bits: 0.0, beta: 1.0, ..model.clone() };
-        let batch = (ROWS / pass).max(1);
+        let batch = (ROWS / pass).clamp(1, examples.max(1));
         Evaluator { network: Network::inference(&model, batch, binarize), samples }
     }
     pub fn network(&self) -> &Network {

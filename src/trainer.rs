@@ -135,7 +135,7 @@ impl<'a> Trainer<'a> {
         };
         let valid = match valid {
             Some(data) => {
-                let evaluator = Evaluator::new(&run.model, 1, run.data.binarize);
+                let evaluator = Evaluator::new(&run.model, 1, run.data.binarize, data.rows());
                 let n = evaluator.network();
                 let mut backend = device.open(n.layout(), n.tape.batch)?;
                 backend.load(data)?; // once: a device keeps it

@@ -134,6 +134,7 @@ fn a_run_on_the_gpu_is_repeated_and_resumed_to_the_byte() {
                 valid: None,
                 valid_fraction: 0.1,
                 rows: 1003,
+                condition: None,
                 shape: None,
                 binarize: Binarize::Dynamic,
             },
@@ -164,7 +165,7 @@ fn an_evaluation_on_the_gpu_is_that_of_the_reference() {
     let Some(device) = gpu(Numbers::Fp32) else { return };
     let data = Arc::new(digits::test().first(300));
     let model = Model::new(784, &[100], 10);
-    let evaluator = Evaluator::new(&model, 70, Binarize::None);
+    let evaluator = Evaluator::new(&model, 70, Binarize::None, data.rows());
     let n = evaluator.network();
     let evaluate = |b: &mut dyn Backend| {
         init::parameters(n, Init::Glorot, 2, b).unwrap();

@@ -45,7 +45,7 @@ fn drawn(
     shift: f64,
     wider: f64,
 ) -> (LogLikelihood, LogLikelihood) {
-    let evaluator = Evaluator::new(&linear.model(Objective::Elbo, 1), samples, Binarize::None);
+    let evaluator = Evaluator::new(&linear.model(Objective::Elbo, 1), samples, Binarize::None, data.rows());
     let n = evaluator.network();
     let mut cpu = Cpu::<f64>::new(n.layout(), n.tape.batch);
     linear.write(n, &mut cpu, shift, wider);
@@ -55,7 +55,7 @@ fn drawn(
 }
 
 fn annealed(linear: &LinearGaussian, data: &Arc<Dataset>, ais: Ais) -> LogLikelihood {
-    let annealer = Annealer::new(&linear.model(Objective::Elbo, 1), ais, Binarize::None).unwrap();
+    let annealer = Annealer::new(&linear.model(Objective::Elbo, 1), ais, Binarize::None, data.rows()).unwrap();
     let n = annealer.network();
     let mut cpu = Cpu::<f64>::new(n.layout(), n.tape.batch);
     linear.write(n, &mut cpu, 9.0, 0.0); // the encoder plays no part
@@ -108,7 +108,7 @@ fn one_temperature_is_the_naive_estimate() {
 fn the_error_by_sampling_is_the_spread_between_seeds() {
     let linear = LinearGaussian::new(6, 3, 3);
     let (data, _) = examples(&linear, 51);
-    let evaluator = Evaluator::new(&linear.model(Objective::Elbo, 1), 70, Binarize::None);
+    let evaluator = Evaluator::new(&linear.model(Objective::Elbo, 1), 70, Binarize::None, data.rows());
     let n = evaluator.network();
     let mut cpu = Cpu::<f64>::new(n.layout(), n.tape.batch);
     linear.write(n, &mut cpu, 0.3, 0.4);
@@ -129,7 +129,7 @@ fn all_samples_of_an_example_see_the_same_drawn_x() {
     let rows = 33;
     let grey: Vec<u8> = Numbers::new(3).units(rows * 65).iter().map(|u| (u * 255.0) as u8).collect();
     let evaluate = |data: &Arc<Dataset>, binarize| {
-        let evaluator = Evaluator::new(&model, 200, binarize); // four passes
+        let evaluator = Evaluator::new(&model, 200, binarize, data.rows()); // four passes
         let n = evaluator.network();
         let mut cpu = Cpu::<f64>::new(n.layout(), n.tape.batch);
         init::parameters(n, Init::Glorot, 1, &mut cpu).unwrap();
@@ -159,7 +159,7 @@ fn wrong_requests_are_told_so() {
         (Ais { temperatures: 1, chains: 0, leapfrogs: 1 }, "chains 0"),
         (Ais { temperatures: 1, chains: 1, leapfrogs: 0 }, "leapfrogs 0"),
     ] {
-        let error = Annealer::new(&Model::new(3, &[], 2), ais, Binarize::None).err().unwrap();
+        let error = Annealer::new(&Model::new(3, &[], 2), ais, Binarize::None, 5).err().unwrap();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().starts_with(option), "{error}");
     }

@@ -444,21 +444,25 @@ fn shipped(cwd: &std::path::Path, line: &str) -> Ended {
 fn the_shipped_program_trains_and_evaluates_as_on_the_cpu() {
     let home = folder("standin");
     write_idx(&home.join("x.idx"), 23, 3);
-    let train = "train --data x.idx --epochs 2 --batch 10 --hidden 9 --latent 3 --quiet --out";
-    shipped(&home, &format!("{train} gpu --device cuda")).succeeded();
-    run(&home, &format!("{train} cpu --device cpu")).succeeded();
-    let eval = |model: &str, device: &str| -> serde_json::Value {
-        let line = format!("eval {model} --data x.idx --samples 3 --json --device {device}");
-        let ended = if device == "cpu" { run(&home, &line) } else { shipped(&home, &line) };
-        serde_json::from_str(&ended.succeeded().stdout).unwrap()
-    };
-    let want = eval("cpu", "cpu");
-    for (model, device) in [("gpu", "cpu"), ("cpu", "cuda"), ("gpu", "cuda:0")] {
-        let got = eval(model, device);
-        for key in ["elbo", "iwae", "nll", "kl"] {
-            let [g, w] = [&got, &want].map(|e| e[key].as_f64().unwrap());
-            // f32, after six steps
-            assert!((g - w).abs() <= 1e-5 * w.abs().max(1.0), "{key} of {model} on {device}: got {g}, want {w}");
+    for condition in ["", "--past 0..4 --future 4..9 --samples 2"] {
+        let train =
+            format!("train --data x.idx --epochs 2 --batch 10 --hidden 9 --latent 3 --quiet --force {condition}");
+        shipped(&home, &format!("{train} --out gpu --device cuda")).succeeded();
+        run(&home, &format!("{train} --out cpu --device cpu")).succeeded();
+        let eval = |model: &str, device: &str| -> serde_json::Value {
+            let all = "--estimator naive,ais --temperatures 5 --chains 2 --leapfrogs 2";
+            let line = format!("eval {model} --data x.idx --samples 3 {all} --json --device {device}");
+            let ended = if device == "cpu" { run(&home, &line) } else { shipped(&home, &line) };
+            serde_json::from_str(&ended.succeeded().stdout).unwrap()
+        };
+        let want = eval("cpu", "cpu");
+        for (model, device) in [("gpu", "cpu"), ("cpu", "cuda"), ("gpu", "cuda:0")] {
+            let got = eval(model, device);
+            for key in ["elbo", "iwae", "nll", "kl", "naive", "ais"] {
+                let [g, w] = [&got, &want].map(|e| e[key].as_f64().unwrap());
+                // f32, after six steps
+                assert!((g - w).abs() <= 1e-5 * w.abs().max(1.0), "{key} of {model} on {device}: got {g}, want {w}");
+            }
         }
     }
 }

@@ -143,6 +143,7 @@ fn a_run_that_was_cut_anywhere_ends_in_the_bytes_of_one_that_was_not() {
                 valid: None,
                 valid_fraction: 0.2,
                 rows: data.rows(),
+                condition: None,
                 shape: None,
                 binarize: Binarize::None,
             },

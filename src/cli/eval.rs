@@ -73,10 +73,14 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         data = Arc::new(data.first(count));
     }
     let binarize = args.binarize.unwrap_or(saved.run.data.binarize);
-    let annealer = args.estimator.contains(&Estimator::Ais).then(|| Annealer::new(model, ais, binarize)).transpose()?;
+    let annealer = args
+        .estimator
+        .contains(&Estimator::Ais)
+        .then(|| Annealer::new(model, ais, binarize, data.rows()))
+        .transpose()?;
     let device = args.common.device()?;
 
-    let evaluator = Evaluator::new(model, args.samples, binarize);
+    let evaluator = Evaluator::new(model, args.samples, binarize, data.rows());
     let n = evaluator.network();
     let mut backend = device.open(n.layout(), n.tape.batch)?;
     saved.load(n, &mut *backend)?;

@@ -14,6 +14,7 @@ mod condition;
 mod decode;
 mod encode;
 mod eval;
+mod forecast;
 mod grad;
 mod info;
 mod interpolate;
@@ -56,6 +57,7 @@ enum Command {
     Interpolate(interpolate::InterpolateArgs),
     Manifold(manifold::ManifoldArgs),
     Traverse(traverse::TraverseArgs),
+    Forecast(forecast::ForecastArgs),
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
     Grad(grad::GradArgs),
@@ -185,6 +187,7 @@ pub fn main() -> u8 {
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Manifold(args) => manifold::run(&args),
         Command::Traverse(args) => traverse::run(&args),
+        Command::Forecast(args) => forecast::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Grad(args) => grad::run(&args),

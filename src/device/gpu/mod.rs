@@ -115,6 +115,9 @@ impl<D: Driver> Gpu<D> {
 impl<D: Driver> Backend for Gpu<D> {
     fn write(&mut self, dst: View, src: &[f64]) -> Result<()> {
         assert_eq!(src.len(), dst.elements(), "{} numbers for {dst:?}", src.len());
+        if src.is_empty() {
+            return Ok(());
+        }
         self.changed(dst);
         if dst.rows <= 1 || dst.cols == dst.stride {
             return self.driver.upload(dst.offset, &src.iter().map(|&x| f32::of(x)).collect::<Vec<_>>());

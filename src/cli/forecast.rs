@@ -1,0 +1,80 @@
+//! `vae-gpu forecast`
+use super::Common;
+use super::condition::DataFor;
+use super::decode::{Target, draw_rows, write_npy};
+use crate::checkpoint::Saved;
+use crate::config::Condition;
+use crate::error::{Error, Result, at_least_one};
+use crate::evaluate::check_data;
+use crate::infer::Inference;
+use crate::latents;
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Draws futures of examples, p(future | past): z from the prior, then the mean of p(future | z, past)
+#[derive(Args)]
+#[command(after_help = "Example:\n  \
+    vae-gpu train --data moving --past 0..784 --future 784..1568 --out runs/moving\n  \
+    vae-gpu forecast runs/moving --to futures.png\n\n\
+    A picture has a row for each example: its past, its true future, and futures as the model draws them. An npy holds \
+    the drawn futures alone, (N · draws, D): those of an example stand together.")]
+pub(crate) struct ForecastArgs {
+    /// A run directory, or a model.safetensors, that was trained with --past and --future, or --condition FROM..TO
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataFor,
+    /// The first examples: 8 in a picture and all in an npy, if not given
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Futures of each example
+    #[arg(long, value_name = "M", default_value_t = 6)]
+    draws: usize,
+    /// Draws from p(future | z, past), in place of its mean
+    #[arg(long)]
+    draw: bool,
+    /// A .png or an .npy
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
+    at_least_one("count", args.count.unwrap_or(1), "--count 8")?;
+    at_least_one("draws", args.draws, "--draws 6")?;
+    let target = Target::of(&args.to)?;
+    let saved = Saved::read(&args.model)?;
+    if !matches!(saved.run.data.condition, Some(Condition::Columns { .. })) {
+        let path = args.model.display();
+        return Err(Error::request(format!(
+            "{path}: predicts nothing from columns; train it with --past and --future"
+        )));
+    }
+    let data = args.data.load(&saved.run)?;
+    check_data(&saved, &data, "--data")?;
+    let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
+    let data = Arc::new(data.first(count));
+
+    let device = args.common.device()?;
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+    let (future, past) = (saved.run.model.input, saved.run.model.condition);
+    let given = inference.condition_of(&data);
+    let repeated: Vec<f32> = given.chunks(past).flat_map(|row| row.repeat(args.draws)).collect();
+    let z = latents::prior(data.rows() * args.draws, inference.latent(), 1.0, args.common.seed);
+    let drawn = match args.draw {
+        true => inference.draw(&z, &repeated, args.common.seed)?,
+        false => inference.decode(&z, &repeated)?,
+    };
+    match target {
+        Target::Npy => write_npy(&args.to, &drawn, future),
+        Target::Png => {
+            let truth = data.columns(0..future);
+            // A past of another size is no tile of this picture.
+            let shown = past == future;
+            let rows = given.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(args.draws * future));
+            let tiles = rows.flat_map(|((past, truth), drawn)| [if shown { past } else { &[] }, truth, drawn].concat());
+            draw_rows(&args.to, tiles.collect(), args.draws + 1 + shown as usize, &saved.run)
+        }
+    }
+}

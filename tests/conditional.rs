@@ -1,0 +1,253 @@
+//! Models that are told something beside x: what the columns become, and the commands as a user runs them.
+#[path = "support/numbers.rs"]
+mod numbers;
+#[path = "support/program.rs"]
+mod program;
+use numbers::Numbers;
+use program::{command, folder, run};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use vae_gpu::data::{Dataset, Values};
+
+fn reals(cols: usize, values: &[f32]) -> Dataset {
+    Dataset { name: "a table".into(), cols, values: Values::Reals(values.to_vec()), labels: None, shape: None }
+}
+
+#[test]
+fn classes_become_columns_of_which_one_is_1() {
+    let labels = Some(vec![2, 0]);
+    let table = Dataset { labels: labels.clone(), ..reals(2, &[1.0, 2.0, 3.0, 4.0]) };
+    let got = table.clone().with_classes(3).unwrap();
+    assert_eq!((got.cols, got.to_rows()), (5, vec![1.0, 2.0, 0.0, 0.0, 1.0, 3.0, 4.0, 1.0, 0.0, 0.0]));
+    let bytes = Dataset { values: Values::Bytes(vec![0, 255, 51, 0]), ..table.clone() };
+    assert_eq!(bytes.with_classes(3).unwrap().to_rows(), [0.0, 1.0, 0.0, 0.0, 1.0, 0.2, 0.0, 1.0, 0.0, 0.0]);
+
+    let said = |data: Dataset, classes| data.with_classes(classes).unwrap_err().to_string();
+    assert_eq!(said(table.clone(), 2), "a table: example 0 is of class 2; the model knows 0 to 1");
+    let short = Dataset { labels: Some(vec![0]), ..table.clone() };
+    assert_eq!(said(short, 3), "a table: has 2 examples, but there are 1 labels; give its own");
+    let none = Dataset { labels: None, ..table };
+    let want = "a table has no labels of its own: pass the file that has them, as --condition labels-idx1-ubyte.gz";
+    assert_eq!(said(none, 3), want);
+}
+
+#[test]
+fn columns_move_behind_those_of_x() {
+    let table = reals(4, &[0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0]);
+    let arranged = |x, condition| table.clone().arranged(x, condition).map(|t| (t.cols, t.to_rows()));
+    let rest = arranged(None, 1..3).unwrap();
+    assert_eq!(rest, (4, vec![0.0, 3.0, 1.0, 2.0, 10.0, 13.0, 11.0, 12.0]));
+    assert_eq!(arranged(Some(3..4), 0..2).unwrap(), (3, vec![3.0, 0.0, 1.0, 13.0, 10.0, 11.0]));
+    assert_eq!(table.columns(1..2), [1.0, 11.0]);
+
+    let said = |x, condition| arranged(x, condition).unwrap_err().to_string();
+    let range = "must be from..to, with to at most 4 and beyond from; they count from 0";
+    assert_eq!(said(None, 2..5), format!("columns 2..5 of a table: {range}"));
+    assert_eq!(said(Some(1..1), 2..3), format!("columns 1..1 of a table: {range}"));
+    assert_eq!(said(None, 0..4), "columns 0..4 of a table: none are left to be learned");
+    let shared = "columns 0..3 and 2..4: one shall be predicted from the other, and they share some";
+    assert_eq!(said(Some(0..3), 2..4), shared);
+}
+
+fn write_idx(path: &Path, dims: &[u32], bytes: &[u8]) {
+    let mut out = vec![0, 0, 8, dims.len() as u8];
+    dims.iter().for_each(|n| out.extend(n.to_be_bytes()));
+    out.extend(bytes);
+    std::fs::write(path, out).unwrap();
+}
+
+/// A folder with pictures of 4 × 4 in which one of four corners is bright, by the class; and a model of them.
+fn corners() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| {
+        let home = folder("conditional");
+        let mut numbers = Numbers::new(1);
+        for (name, rows) in [("x", 600), ("y", 90)] {
+            let (mut pixels, mut labels) = (vec![], vec![]);
+            for _ in 0..rows {
+                let (label, level) = ((numbers.unit() * 4.0) as usize, 0.4 * numbers.unit());
+                for j in 0..16 {
+                    let bright = label == j / 4 / 2 * 2 + j % 4 / 2;
+                    // How bright is left for z to tell.
+                    pixels.push(((if bright { 0.6 + level } else { 0.25 * level }) * 255.0) as u8);
+                }
+                labels.push(label as u8);
+            }
+            write_idx(&home.join(format!("{name}.idx")), &[rows, 4, 4], &pixels);
+            write_idx(&home.join(format!("{name}-labels.idx")), &[rows], &labels);
+        }
+        run(
+            &home,
+            "train --data x.idx --condition x-labels.idx --valid y.idx --valid-condition y-labels.idx --likelihood gaussian --sigma 0.1 --hidden 32 \
+                    --latent 2 --epochs 40 --batch 50 --lr 0.005 --out run --device cpu --quiet",
+        )
+        .succeeded();
+        home
+    })
+}
+
+fn rows(path: &Path) -> Vec<Vec<f32>> {
+    let data = Dataset::read(path).unwrap();
+    data.to_rows().chunks(data.cols).map(<[f32]>::to_vec).collect()
+}
+
+/// The mean of each corner.
+fn brightness(picture: &[f32]) -> [f32; 4] {
+    let mut sums = [0.0; 4];
+    picture.iter().enumerate().for_each(|(j, x)| sums[j / 4 / 2 * 2 + j % 4 / 2] += x / 4.0);
+    sums
+}
+
+fn brightest(picture: &[f32]) -> usize {
+    let corners = brightness(picture);
+    (0..4).max_by(|&a, &b| corners[a].total_cmp(&corners[b])).unwrap()
+}
+
+fn correlation(pairs: &[(f64, f64)]) -> f64 {
+    let n = pairs.len() as f64;
+    let mean = pairs.iter().fold((0.0, 0.0), |m, p| (m.0 + p.0 / n, m.1 + p.1 / n));
+    let sum = |f: &dyn Fn(f64, f64) -> f64| pairs.iter().map(|p| f(p.0 - mean.0, p.1 - mean.1)).sum::<f64>();
+    sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+}
+
+#[test]
+fn a_sample_is_of_the_class_that_was_asked_for() {
+    for (ask, want) in
+        [("--condition 2", vec![2; 40]), ("--condition 3,0", [3, 0].repeat(20)), ("", [0, 1, 2, 3].repeat(10))]
+    {
+        run(corners(), &format!("sample run {ask} --count 40 --to s.npy --device cpu")).succeeded();
+        let got: Vec<usize> = rows(&corners().join("s.npy")).iter().map(|s| brightest(s)).collect();
+        assert_eq!(got, want, "{ask}");
+    }
+}
+
+/// The class is told, so z need not hold it; with another class, the same z is a picture of that one.
+#[test]
+fn the_class_decides_and_z_holds_the_rest() {
+    let home = corners();
+    run(home, "encode run --data y.idx --condition y-labels.idx --to z.npy --device cpu").succeeded();
+    run(home, "decode run --data z.npy --condition 1 --to as-1.npy --device cpu").succeeded();
+    run(home, "reconstruct run --data y.idx --condition y-labels.idx --to r.npy --device cpu").succeeded();
+    let labels = Dataset::read_labels(&home.join("y-labels.idx")).unwrap();
+    let (as_one, own) = (rows(&home.join("as-1.npy")), rows(&home.join("r.npy")));
+    let mut levels = vec![];
+    for ((other, own), label) in as_one.iter().zip(&own).zip(labels) {
+        assert_eq!((brightest(other), brightest(own)), (1, label as usize));
+        levels.push((brightness(other)[1] as f64, brightness(own)[label as usize] as f64));
+    }
+    // How bright it is comes from z.
+    let correlation = correlation(&levels);
+    assert!(correlation > 0.8, "of the brightness as class 1 with that as its own: {correlation}");
+    run(home, "interpolate run --data y.idx --condition y-labels.idx --to i.png --device cpu").succeeded();
+    run(home, "traverse run --data y.idx --condition y-labels.idx --to t.png --device cpu").succeeded();
+    run(home, "manifold run --condition 3 --side 5 --to m.npy --device cpu").succeeded();
+    assert!(rows(&home.join("m.npy")).iter().all(|picture| brightest(picture) == 3));
+    run(home, "sample run --near y.idx --condition y-labels.idx --count 2 --to n.png --device cpu").succeeded();
+}
+
+#[test]
+fn a_conditional_run_that_was_cut_ends_in_the_bytes_of_one_that_was_not() {
+    let home = corners();
+    let train = "train --data x.idx --condition x-labels.idx --valid-fraction 0.2 --binarize dynamic --hidden 8 --samples 2 \
+                 --objective iwae --batch 20 --steps 6000 --save-every 50 --quiet --device cpu --out";
+    run(home, &format!("{train} whole")).succeeded();
+    let line = format!("{train} cut --threads 1");
+    let mut child = command(home, &line.split_whitespace().collect::<Vec<_>>()).spawn().unwrap();
+    while !home.join("cut/checkpoint.safetensors").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let read = |name: &str| std::fs::read(home.join(name)).unwrap();
+    assert_ne!(read("whole/model.safetensors").len(), 0);
+    run(home, "train --resume cut --device cpu --quiet").succeeded();
+    assert_eq!(read("whole/model.safetensors"), read("cut/model.safetensors"));
+}
+
+/// y = A past + b + noise: a linear model without hidden layers can be exact, and then its elbo is the negative entropy
+/// of the noise, and the mean of its futures the regression.
+#[test]
+fn a_forecast_of_a_linear_table_is_its_regression() {
+    let home = folder("forecast");
+    let (mut table, mut truths) = (String::from("a,unused,b,c,d\n"), vec![]);
+    let mut numbers = Numbers::new(2);
+    let noise = 0.3;
+    for _ in 0..4000 {
+        let [a, b, e, f, unused] = [(); 5].map(|()| numbers.normal());
+        let mean = [0.8 * a - 0.5 * b + 0.2, 0.6 * b - 0.1];
+        writeln!(table, "{a},{unused},{b},{},{}", mean[0] + noise * e, mean[1] + noise * f).unwrap();
+        truths.push(mean);
+    }
+    std::fs::write(home.join("t.csv"), table).unwrap();
+    run(
+        &home,
+        "train --data t.csv --past 0..3 --future 3..5 --hidden none --latent 1 --likelihood gaussian --variance \
+                shared --batch 100 --epochs 60 --lr 0.01 --lr-schedule cosine --out run --device cpu --quiet",
+    )
+    .succeeded();
+    let eval = run(&home, "eval run --data t.csv --json --device cpu").succeeded();
+    let eval: serde_json::Value = serde_json::from_str(&eval.stdout).unwrap();
+    let (elbo, error) = (eval["elbo"].as_f64().unwrap(), eval["elbo_error"].as_f64().unwrap());
+    let entropy = (std::f64::consts::TAU * noise * noise).ln() + 1.0; // of two columns: log 2πe σ²
+    // Four standard errors of 4,000 examples, and 0.02 nat that the training may leave.
+    assert!((elbo + entropy).abs() < 4.0 * error + 0.02, "elbo {elbo} ± {error}, at best {}", -entropy);
+
+    run(&home, "forecast run --data t.csv --draws 4 --count 500 --to f.npy --device cpu").succeeded();
+    let futures = rows(&home.join("f.npy"));
+    assert_eq!(futures.len(), 2000);
+    let mut off = 0.0f64;
+    for (drawn, truth) in futures.chunks(4).zip(&truths) {
+        for k in 0..2 {
+            let mean = drawn.iter().map(|f| f[k] as f64).sum::<f64>() / 4.0;
+            off = off.max((mean - truth[k]).abs());
+        }
+    }
+    assert!(off < 0.15, "a forecast is off by {off}, half of the noise's {noise}");
+    // Drawn with its variance, a future has the noise.
+    run(&home, "forecast run --data t.csv --draws 4 --count 500 --draw --to d.npy --device cpu").succeeded();
+    let squares: Vec<f64> = rows(&home.join("d.npy"))
+        .chunks(4)
+        .zip(&truths)
+        .flat_map(|(drawn, truth)| drawn.iter().map(|f| (f[0] as f64 - truth[0]).powi(2)).collect::<Vec<_>>())
+        .collect();
+    let variance = squares.iter().sum::<f64>() / squares.len() as f64;
+    // 2,000 squares of normals: their mean is known to √(2 / 2000) = 3 %; four times that, and what training left.
+    assert!((variance / (noise * noise) - 1.0).abs() < 0.2, "variance {variance}, want {}", noise * noise);
+    run(&home, "forecast run --data t.csv --to f.png --device cpu").succeeded();
+}
+
+#[test]
+fn wrong_conditions_are_told_so() {
+    let home = corners();
+    let refused =
+        |line: &str, code: i32, sentence: &str| run(home, &format!("{line} --device cpu")).refused(code, sentence);
+    refused("sample run --condition 4 --to s.png", 2, "condition 4: must be a class from 0 to 3");
+    refused("sample run --condition x --to s.png", 2, "condition x: must be a class from 0 to 3");
+    let labels = "y.idx has no labels of its own: pass the file that has them, as --condition labels-idx1-ubyte.gz";
+    refused("eval run --data y.idx", 2, labels);
+    refused(
+        "eval run --data y.idx --condition x-labels.idx",
+        1,
+        "y.idx: has 90 examples, but there are 600 labels; give its own",
+    );
+    refused(
+        "train --data x.idx --condition x-labels.idx --valid y.idx --out a",
+        2,
+        "valid-condition: not given, and --valid has no labels of its own; pass a FILE",
+    );
+    refused("forecast run --to f.png", 2, "run: predicts nothing from columns; train it with --past and --future");
+    let range = "must be from..to, with to at most 16 and beyond from; they count from 0";
+    refused("train --data x.idx --condition 10..17 --out a", 2, &format!("columns 10..17 of x.idx: {range}"));
+    refused("train --data x.idx --condition 3..3 --out a", 2, &format!("columns 3..3 of x.idx: {range}"));
+    let shared = "columns 4..9 and 0..5: one shall be predicted from the other, and they share some";
+    refused("train --data x.idx --past 0..5 --future 4..9 --out a", 2, shared);
+    assert!(!home.join("a").exists(), "nothing was begun");
+    run(home, "train --data x.idx --hidden 4 --steps 3 --out plain --device cpu --quiet").succeeded();
+    refused(
+        "eval plain --data x.idx --condition x-labels.idx",
+        2,
+        "condition x-labels.idx: the model was not trained on classes; leave it out",
+    );
+    refused("sample plain --condition 1 --to s.png", 2, "condition 1: the model has none; leave it out");
+}
