@@ -19,8 +19,8 @@
 //! 6. [`trainer`], [`evaluate`], [`infer`]: what is done with all that. [`checkpoint`], [`metrics`], [`plot`]: what it
 //!    leaves behind. [`data`]: what it is fed.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
-//! 8. [`gaussian`]: what is exact of Gaussians with a full covariance, the divergence of any two among it. Apart from
-//!    the devices, in f64.
+//! 8. [`mixture`]: the shallow latent variable model, fitted by expectation maximisation. [`gaussian`]: what is exact
+//!    of Gaussians with a full covariance, the divergence of any two among it. Both apart from the devices, in f64.
 //!
 //! # What holds
 //!
@@ -38,6 +38,8 @@
 //! - log p(x) − KL(q(z|x) ‖ p(z|x)) is the elbo, to rounding, of a linear model, where each of them is known; and the
 //!   gradient through the reparameterised z is unbiased as the score function's is, and varies far less
 //!   (`tests/identities.rs`).
+//! - Expectation maximisation never lowers the likelihood, and agrees with an independent implementation
+//!   (`tests/mixture.rs`).
 //!
 //! # Where the code left its plan
 //!
@@ -66,6 +68,7 @@ pub mod gaussian;
 pub mod infer;
 pub mod init;
 pub mod metrics;
+pub mod mixture;
 pub mod model;
 pub mod plot;
 pub mod rng;
