@@ -76,7 +76,9 @@ fn grad_writes_what_the_case_expects() {
 fn help_teaches_and_asks_for_nothing() {
     let help = run(home(), "--help").succeeded();
     assert!(help.stdout.contains("Examples:") && help.stderr.is_empty());
-    for command in ["train", "eval", "sample", "reconstruct", "encode", "decode", "grad", "check", "bench", "info"] {
+    for command in
+        ["train", "eval", "sample", "reconstruct", "encode", "decode", "mixture", "grad", "check", "bench", "info"]
+    {
         assert!(help.stdout.contains(command));
         assert!(run(home(), &format!("help {command}")).succeeded().stdout.contains("Usage:"), "{command}");
     }

@@ -15,6 +15,7 @@ mod encode;
 mod eval;
 mod grad;
 mod info;
+mod mixture;
 mod options;
 mod progress;
 mod reconstruct;
@@ -50,6 +51,7 @@ enum Command {
     Reconstruct(reconstruct::ReconstructArgs),
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
+    Mixture(mixture::MixtureArgs),
     Grad(grad::GradArgs),
     Check(check::CheckArgs),
     Bench(bench::BenchArgs),
@@ -171,6 +173,7 @@ pub fn main() -> u8 {
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Decode(args) => decode::run(&args),
+        Command::Mixture(args) => mixture::run(&args),
         Command::Grad(args) => grad::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),

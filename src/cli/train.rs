@@ -14,7 +14,7 @@ use crate::{Error, Result};
 use std::sync::Arc;
 
 /// The data of a run: to train on, and to validate on.
-fn load(source: &Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+pub(super) fn load(source: &Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
     let data = dataset(&source.train, Part::Train)?;
     if source.valid_fraction > 0.0 {
         let data = Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
