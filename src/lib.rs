@@ -38,7 +38,7 @@
 //! - log p(x) − KL(q(z|x) ‖ p(z|x)) is the elbo, to rounding, of a linear model, where each of them is known; and the
 //!   gradient through the reparameterised z is unbiased as the score function's is, and varies far less
 //!   (`tests/identities.rs`).
-//! - Expectation maximisation never lowers the likelihood, and agrees with an independent implementation
+//! - Expectation maximisation without a floor never lowers the likelihood, and agrees with an independent implementation
 //!   (`tests/mixture.rs`).
 //!
 //! # Where the code left its plan
