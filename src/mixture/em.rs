@@ -10,11 +10,12 @@ use crate::device::vectorise;
 use crate::{Error, Result};
 use rayon::prelude::*;
 
-/// What a component has of an example counts from here on: less is lost in the rounding of its sums.
-const NEGLIGIBLE: f64 = 1e-30;
+/// What a component has of an example counts from here on.
+const NEGLIGIBLE: f64 = 1e-100;
 /// A component that has fewer examples in all is empty: it keeps its place and its spread, with weight 0. To move it
-/// elsewhere would lower the likelihood, and end the promise that it never falls; restarts find the better places.
-const EMPTY: f64 = 1e-8;
+/// elsewhere would lower the likelihood, and end the promise that it never falls; restarts find the better places. One
+/// that has more finds its way back. So far above [`NEGLIGIBLE`] that what is left out is lost in rounding.
+const EMPTY: f64 = 1e-75;
 /// Columns whose sums a thread keeps: a cache line of x eight times.
 const STRIP: usize = 64;
 
