@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use vae_gpu::data::Dataset;
 use vae_gpu::gaussian::Gaussian;
 use vae_gpu::mixture::em::{self, Fit, Settings};
-use vae_gpu::mixture::{Covariance, Mixture};
+use vae_gpu::mixture::{Config, Covariance, Mixture};
 use vae_gpu::tensors::Tensors;
 
 const BOTH: [Covariance; 2] = [Covariance::Diag, Covariance::Full];
@@ -366,6 +366,31 @@ fn without_a_floor_what_has_no_bound_is_an_error_that_names_it() {
         sentence.starts_with("component 0 (counted from 0): covariance: not positive definite, at row 1 (counted"),
         "{sentence}"
     );
+}
+
+#[test]
+fn an_example_out_of_range_is_named() {
+    let m = with_one_at(1.0, Covariance::Diag);
+    for wrong in [1e200, f64::NAN, f64::INFINITY] {
+        let sentence = m.log_likelihoods(&[0.0, 0.0, 0.0, wrong]).unwrap_err().to_string();
+        assert!(sentence.starts_with("mixture: log p(x) of example 1 (counted from 0) is "), "{sentence}");
+    }
+}
+
+#[test]
+fn a_file_whose_weights_are_no_probabilities_is_refused() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mixture-weights.safetensors");
+    let mut m = with_one_at(1.0, Covariance::Full);
+    let (input, data) = (2, "normals".to_string());
+    let config = Config { components: 2, covariance: m.covariance, input, shape: None, data, floor: 0.0, seed: 0 };
+    m.write(&path, &config).unwrap();
+    assert_eq!(Mixture::read(&path).unwrap(), (m.clone(), config.clone()));
+    for weights in [[0.5, 0.6], [1.5, -0.5], [f64::NAN, 1.0]] {
+        m.weights = weights.to_vec();
+        m.write(&path, &config).unwrap();
+        let sentence = Mixture::read(&path).unwrap_err().to_string();
+        assert!(sentence.ends_with("; must be probabilities"), "{sentence}");
+    }
 }
 
 // ------------------------------------------------------------------------------------------------- real data
