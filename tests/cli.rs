@@ -84,6 +84,8 @@ fn help_teaches_and_asks_for_nothing() {
         "interpolate",
         "manifold",
         "traverse",
+        "forecast",
+        "mixture",
         "encode",
         "decode",
         "grad",

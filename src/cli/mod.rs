@@ -19,6 +19,7 @@ mod grad;
 mod info;
 mod interpolate;
 mod manifold;
+mod mixture;
 mod options;
 mod progress;
 mod reconstruct;
@@ -60,6 +61,7 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
+    Mixture(mixture::MixtureArgs),
     Grad(grad::GradArgs),
     Check(check::CheckArgs),
     Bench(bench::BenchArgs),
@@ -138,6 +140,11 @@ pub(crate) fn dataset(path: &str, part: Part) -> Result<Arc<Dataset>> {
     }))
 }
 
+/// Built-in data bring their own test set, to validate on unless a part is held out.
+pub(crate) fn own_test(path: &str, valid_fraction: Option<f64>) -> Option<String> {
+    (BUILT_IN.contains(&path) && valid_fraction.is_none()).then(|| path.to_string())
+}
+
 /// Which part of a built-in data set.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Part {
@@ -190,6 +197,7 @@ pub fn main() -> u8 {
         Command::Forecast(args) => forecast::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Decode(args) => decode::run(&args),
+        Command::Mixture(args) => mixture::run(&args),
         Command::Grad(args) => grad::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -2,7 +2,7 @@
 use super::decode::on_one_scale;
 use super::options::TrainArgs;
 use super::progress::Follow;
-use super::{BUILT_IN, Common, Part, condition, dataset, print, thousands};
+use super::{Common, Part, condition, dataset, own_test, print, thousands};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source};
 use crate::data::Dataset;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
 /// classes in `source` are counted.
-fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
     let owned = |data: Arc<Dataset>| Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
     let mut data = owned(dataset(&source.train, Part::Train)?);
     let mut valid = source.valid.as_ref().map(|path| dataset(path, Part::Test)).transpose()?.map(owned);
@@ -83,11 +83,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         None => {
             let folder = args.folder()?;
             let path = args.data.data.clone().unwrap_or("digits".into());
-            // Built-in data bring their own test set.
-            let own = (BUILT_IN.contains(&path.as_str()) && args.data.valid_fraction.is_none()).then(|| path.clone());
             let mut source = Source {
+                valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
                 train: path,
-                valid: args.data.valid.clone().or(own),
                 valid_fraction: args.data.valid_fraction.unwrap_or(0.0),
                 rows: 0,
                 condition: args.data.condition(),

@@ -1,0 +1,280 @@
+//! `vae-gpu mixture`
+use super::{Common, own_test, print, thousands, train};
+use crate::config::{Binarize, Source};
+use crate::data::Dataset;
+use crate::mixture::em::{self, Fit, Settings};
+use crate::mixture::{Config, Covariance, Mixture};
+use crate::plot::grid;
+use crate::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Lines of a long fit appear no oftener than this.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Draws in samples.png.
+const SAMPLES: usize = 64;
+
+/// Fits a mixture of Gaussians by expectation maximisation, on the CPU in f64
+#[derive(Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  \
+    vae-gpu mixture                                            the built-in digits, 10 components\n  \
+    vae-gpu mixture --data table.csv --components 5 --covariance full --valid-fraction 0.1\n  \
+    vae-gpu mixture --data faces.idx.gz --components 1 --covariance full --out runs/faces\n  \
+    vae-gpu mixture --start runs/faces/mixture.safetensors --data other.idx.gz --iterations 0 --out runs/other\n\n\
+    Writes mixture.safetensors (weights, means, variances or covariances), means.png (the largest weight first) and \
+    samples.png. The log-likelihood is that of a density, in nats per example with its standard error: it depends on \
+    the scale of the data. Bytes count as byte / 255."
+)]
+pub(crate) struct MixtureArgs {
+    /// idx, npy or csv, plain or gzipped, told by content; the built-in digits if not given
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+    /// Data to hold the fit against
+    #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
+    valid: Option<String>,
+    /// The part of the data that is held out to hold the fit against, as 0.1
+    #[arg(long, value_name = "F")]
+    valid_fraction: Option<f64>,
+    /// Where mixture.safetensors and the pictures go
+    #[arg(long, value_name = "DIR", default_value = "runs/mixture")]
+    out: PathBuf,
+    /// Writes into a directory that holds a mixture already
+    #[arg(long)]
+    force: bool,
+    /// How many Gaussians
+    #[arg(long, value_name = "K", default_value_t = 10)]
+    components: usize,
+    /// diag (a variance for each column) or full
+    #[arg(long, value_enum, default_value = "diag", hide_possible_values = true)]
+    covariance: Covariance,
+    /// Rounds of expectation maximisation at most
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    iterations: usize,
+    /// Ends where the mean log-likelihood changes by less, in nats per example (scikit-learn's tol)
+    #[arg(long, value_name = "NATS", default_value_t = 1e-3)]
+    tolerance: f64,
+    /// Starts by k-means++, of which the most likely fit is kept
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    restarts: usize,
+    /// Added to every variance (scikit-learn's reg_covar); 0.001 of the data's mean variance if not given
+    #[arg(long, value_name = "VARIANCE")]
+    floor: Option<f64>,
+    /// Goes on from a mixture.safetensors in place of k-means++
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["components", "covariance", "restarts"])]
+    start: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl MixtureArgs {
+    fn settings(&self) -> Settings {
+        Settings {
+            components: self.components,
+            covariance: self.covariance,
+            iterations: self.iterations,
+            tolerance: self.tolerance,
+            restarts: self.restarts,
+            floor: self.floor,
+            seed: self.common.seed,
+        }
+    }
+
+    fn source(&self) -> Source {
+        let train = self.data.clone().unwrap_or("digits".into());
+        Source {
+            valid: self.valid.clone().or(own_test(&train, self.valid_fraction)),
+            train,
+            valid_fraction: self.valid_fraction.unwrap_or(0.0),
+            rows: 0,
+            condition: None,
+            shape: None,
+            binarize: Binarize::None,
+        }
+    }
+
+    /// The threads, and nothing else of a device: it is always the CPU.
+    fn open(&self) -> Result<()> {
+        let device = &self.common.device;
+        if device.starts_with("cuda") {
+            return Err(Error::request(format!(
+                "device {device}: a mixture is fitted on the CPU; pass --device cpu, or leave it out"
+            )));
+        }
+        let device = if device == "auto" { "cpu".into() } else { device.clone() };
+        Common { device, ..self.common.clone() }.device().map(|_| ())
+    }
+}
+
+pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
+    let (file, out) = (args.out.join("mixture.safetensors"), args.out.display().to_string());
+    if file.exists() && !args.force {
+        return Err(Error::request(format!("out {out}: holds a mixture already; pass another --out, or --force")));
+    }
+    args.open()?;
+    let mut source = args.source();
+    let (data, valid) = train::load(&mut source)?;
+    if let Some(valid) = &valid {
+        same_columns(valid, data.cols, "as in --data")?;
+    }
+    let start = match &args.start {
+        Some(path) => Some(Mixture::read(path)?.0),
+        None => None,
+    };
+    let mut settings = args.settings();
+    if let Some(start) = &start {
+        same_columns(&data, start.cols(), "as in --start")?;
+        settings = Settings { components: start.components(), covariance: start.covariance, ..settings };
+    }
+    settings.check(data.rows())?;
+    let x = rows(&data);
+    settings.floor = Some(settings.floor_for(&x, data.cols));
+
+    args.common.say(format!(
+        "{}: {} examples of {}; {} components, {:?} covariance; writing to {out}",
+        data.name,
+        thousands(data.rows() as f64),
+        data.cols,
+        settings.components,
+        settings.covariance,
+    ));
+    let clock = Instant::now();
+    let fit = follow(args, &x, data.cols, start, &settings)?;
+    let seconds = clock.elapsed().as_secs_f64();
+
+    std::fs::create_dir_all(&args.out)
+        .map_err(|e| Error::failed(format!("cannot make the directory {out}: {e}; pass another --out")))?;
+    let config = Config {
+        components: settings.components,
+        covariance: settings.covariance,
+        input: data.cols,
+        shape: data.shape,
+        data: source.train,
+        floor: settings.floor.unwrap_or(0.0),
+        seed: settings.seed,
+    };
+    fit.mixture.write(&file, &config)?;
+    draw(args, &fit.mixture, &data)?;
+    let on_valid = match &valid {
+        Some(valid) => Some(Likelihood::of(&fit.mixture.log_likelihoods(&rows(valid))?)),
+        None => None,
+    };
+    report(args, &fit, &config, seconds, on_valid)
+}
+
+fn same_columns(data: &Dataset, want: usize, as_in: &str) -> Result<()> {
+    let (name, got) = (&data.name, data.cols);
+    match got == want {
+        true => Ok(()),
+        false => Err(Error::failed(format!("{name}: an example has {got} numbers; must be {want} {as_in}"))),
+    }
+}
+
+fn rows(data: &Dataset) -> Vec<f64> {
+    data.to_rows().into_iter().map(f64::from).collect()
+}
+
+/// Fits, and says how it goes: a line at the end of every restart, and now and then in between.
+fn follow(args: &MixtureArgs, x: &[f64], cols: usize, start: Option<Mixture>, settings: &Settings) -> Result<Fit> {
+    let mut said = Instant::now();
+    let mut last: Option<String> = None;
+    let mut watch = |restart: usize, iteration: usize, mean: f64| {
+        if iteration == 0
+            && let Some(line) = last.take()
+        {
+            args.common.say(line);
+        }
+        let line = format!("start {}, iteration {iteration:>4}: {mean:.4} nats per example", restart + 1);
+        if said.elapsed() > PAUSE {
+            said = Instant::now();
+            args.common.say(&line);
+            last = None;
+        } else {
+            last = Some(line);
+        }
+    };
+    let fit = match start {
+        Some(start) => em::fit_from(x, start, settings, &mut watch)?,
+        None => em::fit(x, cols, settings, &mut watch)?,
+    };
+    if let Some(line) = last {
+        args.common.say(line);
+    }
+    Ok(fit)
+}
+
+/// Both pictures on the scale of the data.
+fn draw(args: &MixtureArgs, mixture: &Mixture, data: &Dataset) -> Result<()> {
+    let shape = grid::shape_for(data.cols, data.shape);
+    let (low, high) = grid::range(&data.first(1000).to_rows());
+    let picture = |name: &str, values: Vec<f64>| {
+        let mut tiles: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
+        grid::normalise(&mut tiles, low, high);
+        let count = tiles.len() / data.cols;
+        grid::write_png(&args.out.join(name), &tiles, shape, grid::columns_for(count, shape))
+    };
+    picture("means.png", mixture.by_weight().into_iter().flat_map(|k| mixture.mean(k)).copied().collect())?;
+    picture("samples.png", mixture.sample(SAMPLES, args.common.seed)?.0)
+}
+
+/// log p(x) over a data set, in nats per example: the mean, and its standard error.
+struct Likelihood {
+    examples: usize,
+    mean: f64,
+    error: f64,
+}
+
+impl Likelihood {
+    fn of(log_p: &[f64]) -> Likelihood {
+        let n = log_p.len() as f64;
+        let mean = log_p.iter().sum::<f64>() / n;
+        let squares: f64 = log_p.iter().map(|p| (p - mean).powi(2)).sum();
+        Likelihood { examples: log_p.len(), mean, error: (squares / (n - 1.0).max(1.0) / n).sqrt() }
+    }
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "examples": self.examples,
+            "log_likelihood": self.mean,
+            "log_likelihood_error": self.error,
+        })
+    }
+    fn line(&self, part: &str) -> String {
+        let examples = thousands(self.examples as f64);
+        format!("{part:<6} log p(x) {:>12.4} ± {:.4}   {examples} examples", self.mean, self.error)
+    }
+}
+
+fn report(args: &MixtureArgs, fit: &Fit, config: &Config, seconds: f64, valid: Option<Likelihood>) -> Result<()> {
+    let train = Likelihood::of(&fit.log_likelihoods);
+    let (iterations, empty) = (fit.trace.len() - 1, fit.mixture.empty());
+    if args.common.json {
+        return print(serde_json::json!({
+            "out": args.out.display().to_string(),
+            "config": config,
+            "iterations": iterations,
+            "converged": fit.converged,
+            "restart": fit.restart,
+            "seconds": seconds,
+            "empty": empty,
+            "weights": fit.mixture.weights,
+            "trace": fit.trace,
+            "train": train.json(),
+            "valid": valid.as_ref().map(Likelihood::json),
+        }));
+    }
+    let ending = if fit.converged { "converged" } else { "not yet converged, --iterations was reached" };
+    let empty = match empty {
+        0 => String::new(),
+        1 => "; 1 component is empty".into(),
+        n => format!("; {n} components are empty"),
+    };
+    args.common
+        .say(format!("start {}: {iterations} iterations, {ending}{empty}; {seconds:.1} s in all", fit.restart + 1));
+    print(format!("nats per example ± standard error\n{}", train.line("train")))?;
+    match valid {
+        Some(valid) => print(valid.line("valid")),
+        None => Ok(()),
+    }
+}
