@@ -312,6 +312,8 @@ pub struct Training {
     pub lr_warmup: u32,
     pub kl_warmup: u32,
     pub init: Init,
+    #[serde(default, skip_serializing_if = "OutputBias::is_init")]
+    pub init_output_bias: OutputBias,
     pub seed: u64,
     pub precision: Numbers,
     /// Epochs without a better validation before the training ends. 0: never.
@@ -381,6 +383,23 @@ pub enum Init {
     Torch,
     /// Normal with this standard deviation.
     Normal(f64),
+}
+
+/// How the bias of the decoder's mean begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputBias {
+    /// As every bias.
+    #[default]
+    Init,
+    /// So that with all else at zero the mean of p(x|z) is that of the data: as in the code of Burda et al. 2016.
+    Data,
+}
+
+impl OutputBias {
+    fn is_init(&self) -> bool {
+        *self == OutputBias::Init
+    }
 }
 
 impl FromStr for Init {

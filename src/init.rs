@@ -1,5 +1,6 @@
-//! Initial weights: a function of the seed, the parameter and the row.
-use crate::config::Init;
+//! Initial weights: a function of the seed, the parameter and the row. And the one bias that may begin with the data.
+use crate::config::{Binarize, Init, Likelihood, Mean};
+use crate::data::Dataset;
 use crate::device::Backend;
 use crate::model::Network;
 use crate::rng::{Stream, Words};
@@ -43,4 +44,31 @@ pub fn parameters(network: &Network, init: Init, seed: u64, b: &mut dyn Backend)
         b.write(p.view, &values)?;
     }
     Ok(())
+}
+
+/// How far from 0 and 1 a mean is kept where its logit is taken: as in the code of Burda et al. 2016.
+const CLIP: f64 = 0.001;
+
+/// Writes the bias of the decoder's output so that its mean is that of the data.
+///
+/// # Errors
+/// Those of the device.
+pub fn output_bias(network: &Network, data: &Dataset, binarize: Binarize, b: &mut dyn Backend) -> Result<()> {
+    let (input, model) = (network.model.input, &network.model);
+    let (mut means, mut row) = (vec![0.0; input], vec![0f32; data.cols]);
+    for i in 0..data.rows() {
+        data.row(i, &mut row);
+        for (mean, &x) in means.iter_mut().zip(&row) {
+            let x = if binarize == Binarize::Threshold { (x >= 0.5) as u8 as f64 } else { x as f64 };
+            *mean += x / data.rows() as f64;
+        }
+    }
+    if model.likelihood == Likelihood::Bernoulli || model.mean == Mean::Sigmoid {
+        for mean in &mut means {
+            let p = mean.clamp(CLIP, 1.0 - CLIP);
+            *mean = (p / (1.0 - p)).ln();
+        }
+    }
+    let bias = network.parameter("decoder.out.bias").expect("every model has it");
+    b.write(bias.view, &means)
 }

@@ -5,7 +5,7 @@
 //! a run was cut, and how often it was saved leave no trace in it.
 use crate::arena::RING;
 use crate::checkpoint::{self, Best, Folder, Position, Saved};
-use crate::config::Run;
+use crate::config::{OutputBias, Run};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
 use crate::evaluate::Evaluator;
@@ -119,6 +119,9 @@ impl<'a> Trainer<'a> {
             Some(saved) => saved.resume(&network, &mut *backend)?,
             None => {
                 init::parameters(&network, t.init, t.seed, &mut *backend)?;
+                if t.init_output_bias == OutputBias::Data {
+                    init::output_bias(&network, data, run.data.binarize, &mut *backend)?;
+                }
                 Position::default()
             }
         };

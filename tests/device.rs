@@ -124,6 +124,7 @@ fn a_run_on_the_gpu_is_repeated_and_resumed_to_the_byte() {
                 lr_warmup: 7,
                 kl_warmup: 30,
                 init: Init::Glorot,
+                init_output_bias: OutputBias::Init,
                 seed: 4,
                 precision: numbers,
                 patience: 0,

@@ -133,6 +133,7 @@ fn a_run_that_was_cut_anywhere_ends_in_the_bytes_of_one_that_was_not() {
                 lr_warmup: 0,
                 kl_warmup: 0,
                 init: Init::Glorot,
+                init_output_bias: OutputBias::Init,
                 seed: 3,
                 precision: Numbers::Fp32,
                 patience: 0,
@@ -231,4 +232,32 @@ fn a_loss_that_is_not_finite_stops_the_training_and_keeps_the_checkpoint() {
     assert!(last.contains("the last checkpoint in run is kept"), "{last}");
     run(&home, "eval run/checkpoint.safetensors --data x.idx --device cpu");
     assert!(vae_gpu::tensors::Tensors::read(&home.join("run/checkpoint.safetensors")).is_ok());
+}
+
+/// With weights of zero the decoder gives its bias, whatever z is.
+#[test]
+fn the_output_bias_may_begin_with_the_data() {
+    let home = folder("bias");
+    write_idx(&home.join("x.idx"), 103, 6);
+    let data = Dataset::read(&home.join("x.idx")).unwrap().to_rows();
+    let column = |j: usize, f: &dyn Fn(f32) -> f64| data.iter().skip(j).step_by(36).map(|&x| f(x)).sum::<f64>() / 103.0;
+    let grey = |x: f32| x as f64;
+    let bright = |x: f32| (x >= 0.5) as u8 as f64;
+    let models: [(&str, &dyn Fn(f32) -> f64); 4] = [
+        ("", &grey),
+        ("--binarize threshold", &bright),
+        ("--likelihood gaussian", &grey),
+        ("--likelihood gaussian --mean sigmoid --binarize dynamic", &grey),
+    ];
+    for (model, of) in models {
+        let train =
+            "train --data x.idx --init normal:0 --init-output-bias data --lr 1e-30 --steps 1 --out run --force --quiet";
+        run(&home, &format!("{train} --hidden 9 --device cpu {model}")).succeeded();
+        run(&home, "sample run --count 2 --to s.npy --device cpu --quiet").succeeded();
+        let drawn = Dataset::read(&home.join("s.npy")).unwrap().to_rows();
+        for (j, got) in drawn.iter().enumerate() {
+            let want = column(j % 36, of);
+            assert!((*got as f64 - want).abs() < 1e-6, "{model}: column {}: got {got}, want {want}", j % 36); // f32
+        }
+    }
 }

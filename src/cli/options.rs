@@ -3,8 +3,8 @@ use super::Common;
 use super::condition::range;
 use crate::checkpoint::Folder;
 use crate::config::{
-    Activation, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, Optimizer, Rule, Run, Source, Training,
-    Variance,
+    Activation, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, Optimizer, OutputBias, Rule, Run,
+    Source, Training, Variance,
 };
 use crate::data::Dataset;
 use crate::schedule::Schedule;
@@ -108,6 +108,9 @@ pub(crate) struct ModelArgs {
     /// Initial weights: glorot, torch or normal:SIGMA
     #[arg(long, default_value = "glorot")]
     pub(super) init: Init,
+    /// The decoder's output bias begins as init says, or so that its mean is that of the data: init or data
+    #[arg(long, value_enum, default_value = "init", hide_possible_values = true, value_name = "WHAT")]
+    init_output_bias: OutputBias,
 }
 
 #[derive(Args)]
@@ -263,6 +266,7 @@ impl TrainArgs {
             lr_warmup: t.lr_warmup,
             kl_warmup: t.kl_warmup,
             init: m.init,
+            init_output_bias: m.init_output_bias,
             seed: self.common.seed,
             precision: self.common.precision,
             patience: t.patience,
