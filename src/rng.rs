@@ -18,6 +18,8 @@ pub enum Stream {
     Init = 3,
     /// Draws from the prior, and of `x` given `z`.
     Sample = 4,
+    /// Chains that fill in what is missing.
+    Impute = 5,
 }
 
 /// Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".

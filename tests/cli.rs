@@ -84,6 +84,7 @@ fn help_teaches_and_asks_for_nothing() {
         "interpolate",
         "manifold",
         "traverse",
+        "impute",
         "encode",
         "decode",
         "grad",

@@ -14,6 +14,7 @@ mod decode;
 mod encode;
 mod eval;
 mod grad;
+mod impute;
 mod info;
 mod interpolate;
 mod manifold;
@@ -55,6 +56,7 @@ enum Command {
     Interpolate(interpolate::InterpolateArgs),
     Manifold(manifold::ManifoldArgs),
     Traverse(traverse::TraverseArgs),
+    Impute(impute::ImputeArgs),
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
     Grad(grad::GradArgs),
@@ -184,6 +186,7 @@ pub fn main() -> u8 {
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Manifold(args) => manifold::run(&args),
         Command::Traverse(args) => traverse::run(&args),
+        Command::Impute(args) => impute::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Grad(args) => grad::run(&args),
