@@ -21,6 +21,7 @@ use std::sync::Arc;
     vae-gpu impute runs/mnist --data t10k-images-idx3-ubyte.gz --mask upper.npy --to filled.png\n  \
     vae-gpu impute runs/mnist --data digits --mask upper.npy --draws 5 --to several.png\n  \
     vae-gpu impute runs/mnist --data digits --mask upper.npy --score   how probable the hidden part was\n  \
+    vae-gpu impute runs/moving --mask past.npy --draws 5 --to futures.png   the second frame from the first\n  \
     vae-gpu impute runs/frey --data noisy.npy --noise 0.1 --to clean.png\n\n\
     A mask has 1 where a value is observed and 0 where it is missing, in the shape of the data or as one row for all \
     examples. In Python, for 28 x 28: m = np.zeros((28, 28)), then m[:14] = 1 for the upper half, or m[::2, ::2] = 1 for \
@@ -180,7 +181,12 @@ fn draw(path: &Path, given: &Given, filled: &[f32], run: &Run) -> Result<()> {
     if (0..given.values.len()).any(|i| given.is_hidden(i)) {
         parts.push(given.values.clone());
     }
-    let columns = grid::columns_for(parts.len() * given.rows(), grid::shape_for(cols, run.data.shape));
+    let shape = grid::shape_for(cols, run.data.shape);
+    // An example and its fillings are one tile, so that no row of them is cut short where it need not be.
+    let columns = match grid::is_strip(shape) {
+        true => 1,
+        false => grid::columns_for(given.rows(), (parts.len() * shape.0, shape.1)),
+    };
     let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
     let (tiles, columns) = grid::stack(&parts, cols, columns);
     draw_rows(path, tiles, columns, run)
