@@ -207,7 +207,7 @@ pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_columns(model: &Model, data: &Dataset) -> Result<()> {
+pub(crate) fn check_columns(model: &Model, data: &Dataset) -> Result<()> {
     let (got, want) = (data.cols, model.columns());
     match got == want {
         true => Ok(()),

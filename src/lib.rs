@@ -16,7 +16,7 @@
 //!    reference; f32: the fallback), one file a group of operations, its formula above it. On a GPU the same tape is a
 //!    captured graph of launches.
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
-//! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`]: what is done with all that; [`estimate`] adds up log-likelihoods.
+//! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`], [`impute`]: what is done with all that; [`estimate`] adds up log-likelihoods.
 //!    [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`checkpoint`],
 //!    [`metrics`], [`plot`]: what it leaves behind. [`data`]: what it is fed.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
@@ -27,7 +27,7 @@
 //!
 //! Each sentence is a test, in `tests/invariants.rs` or where it says.
 //!
-//! - Dependencies point down: `main → cli → trainer, evaluate, infer → checkpoint, data → model → tape →
+//! - Dependencies point down: `main → cli → trainer, evaluate, infer, impute → checkpoint, data → model → tape →
 //!   device::Backend → arena`. No module above `device` knows whether a GPU exists.
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`, `metrics`, `files` and
 //!   `plot` touch files.
@@ -69,6 +69,7 @@ pub mod estimate;
 pub mod evaluate;
 pub mod files;
 pub mod gaussian;
+pub mod impute;
 pub mod infer;
 pub mod init;
 pub mod latents;

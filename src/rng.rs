@@ -22,6 +22,8 @@ pub enum Stream {
     Anneal = 5,
     /// The same, of the run that looks for the lengths of its steps.
     Pilot = 6,
+    /// Chains that fill in what is missing.
+    Impute = 7,
 }
 
 /// Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".

@@ -86,6 +86,7 @@ fn help_teaches_and_asks_for_nothing() {
         "traverse",
         "forecast",
         "mixture",
+        "impute",
         "encode",
         "decode",
         "grad",

@@ -15,6 +15,7 @@ use vae_gpu::latents::{self, Path as Way};
 use vae_gpu::rng::{self, Stream};
 
 #[test]
+#[allow(clippy::excessive_precision)] // as printed
 fn the_normal_quantile_has_the_known_values_in_every_branch() {
     // mpmath with 60 digits, of the double that stands on the left.
     let known = [

@@ -116,6 +116,14 @@ fn one_original_in_a_grid_of_eight_columns_still_has_its_reconstruction_below() 
 }
 
 #[test]
+fn any_number_of_parts_can_stand_under_each_other() {
+    let (tiles, columns) = grid::stack(&[&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0], &[7.0, 8.0, 9.0]], 1, 2);
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let want = [1.0, 2.0, 4.0, 5.0, 7.0, 8.0, 3.0, f32::NAN, 6.0, f32::NAN, 9.0, f32::NAN];
+    assert_eq!((bits(&tiles), columns), (bits(&want), 2));
+}
+
+#[test]
 fn normalising_maps_the_range_to_grey_and_keeps_nan() {
     let mut values = [-2.0, 0.0, 2.0, f32::NAN];
     grid::normalise(&mut values, -2.0, 2.0);

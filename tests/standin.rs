@@ -467,6 +467,32 @@ fn the_shipped_program_trains_and_evaluates_as_on_the_cpu() {
     }
 }
 
+/// The paths that write rows of x and of z, rather than gather them: in fp32, and where a device keeps copies in bf16.
+#[test]
+fn the_shipped_program_generates_and_fills_in_as_on_the_cpu() {
+    let home = folder("standin-generate");
+    write_idx(&home.join("x.idx"), 23, 3);
+    run(&home, "train --data x.idx --epochs 2 --batch 10 --hidden 9 --latent 3 --quiet --out run --device cpu")
+        .succeeded();
+    std::fs::write(home.join("mask.csv"), "1,1,1,1,0,0,0,0,0\n").unwrap();
+    for (line, precision, tolerance) in [
+        ("sample run --near x.idx --per-example 2", "fp32", 1e-6),
+        ("interpolate run --data x.idx --spherical", "fp32", 1e-6),
+        ("impute run --data x.idx --mask mask.csv --samples 5 --sweeps 2", "fp32", 1e-6),
+        // Eight bits of mantissa: what a proposal is worth changes by so much, and which one is taken with it.
+        ("impute run --data x.idx --mask mask.csv --samples 5 --sweeps 2", "bf16", 0.1),
+    ] {
+        let rows = |ended: Ended, file: &str| {
+            ended.succeeded();
+            vae_gpu::data::Dataset::read(&home.join(file)).unwrap().to_rows()
+        };
+        let want = rows(run(&home, &format!("{line} --to c.npy --device cpu")), "c.npy");
+        let got = rows(shipped(&home, &format!("{line} --to g.npy --device cuda --precision {precision}")), "g.npy");
+        let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+        assert!(got.len() == want.len() && worst <= tolerance, "{line} in {precision}: {worst:e}");
+    }
+}
+
 #[test]
 fn info_says_what_was_found() {
     let home = folder("standin-info");

@@ -16,6 +16,7 @@ mod encode;
 mod eval;
 mod forecast;
 mod grad;
+mod impute;
 mod info;
 mod interpolate;
 mod manifold;
@@ -59,6 +60,7 @@ enum Command {
     Manifold(manifold::ManifoldArgs),
     Traverse(traverse::TraverseArgs),
     Forecast(forecast::ForecastArgs),
+    Impute(impute::ImputeArgs),
     Encode(encode::EncodeArgs),
     Decode(decode::DecodeArgs),
     Mixture(mixture::MixtureArgs),
@@ -195,6 +197,7 @@ pub fn main() -> u8 {
         Command::Manifold(args) => manifold::run(&args),
         Command::Traverse(args) => traverse::run(&args),
         Command::Forecast(args) => forecast::run(&args),
+        Command::Impute(args) => impute::run(&args),
         Command::Encode(args) => encode::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Mixture(args) => mixture::run(&args),

@@ -1,11 +1,11 @@
 //! Numeric tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped.
-//! Every other cell must be a finite number; missing values are refused, not guessed.
+//! Every other cell must be a finite number; missing values are refused, or kept as NaN for who asks for them.
 use std::io::{self, Read};
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::source::Source;
-use super::{Dataset, Values};
+use super::{Dataset, Missing, Values};
 use crate::{Error, Result};
 
 /// How much of a cell a message shows, in characters.
@@ -30,7 +30,7 @@ fn cell(bytes: &[u8]) -> Cell {
 }
 
 /// One example per line.
-pub(super) fn read(source: Source) -> Result<Dataset> {
+pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
     let name = source.name.clone();
     if source.head.starts_with(b"PK\x03\x04") {
         return Err(Error::failed(format!("{name} is a zip archive, such as .npz: save its one array with np.save")));
@@ -80,6 +80,7 @@ pub(super) fn read(source: Source) -> Result<Dataset> {
         for (i, bytes) in row.cells.iter().enumerate().skip(skip) {
             match cell(bytes) {
                 Cell::Number(v) if v.is_finite() => values.push(v),
+                Cell::Missing if missing == Missing::Kept => values.push(f32::NAN),
                 _ => return Err(bad_cell(&name, row.line, i + 1, bytes)),
             }
         }

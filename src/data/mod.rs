@@ -35,6 +35,14 @@ pub enum Values {
     Reals(Vec<f32>),
 }
 
+/// What becomes of missing values.
+#[derive(Clone, Copy, PartialEq)]
+enum Missing {
+    Refused,
+    /// As NaN.
+    Kept,
+}
+
 impl Dataset {
     /// Reads idx, `.npy` or numeric `.csv`, each plain or packed by gzip.
     ///
@@ -44,20 +52,39 @@ impl Dataset {
     /// # Errors
     /// Where the file cannot be read, is damaged, holds no example, or holds a number that is missing or not finite.
     pub fn read(path: &Path) -> Result<Self> {
-        let source = source::Source::open(path)?;
-        let data = if npy::is_npy(&source.head) {
-            npy::read(source)?
-        } else if idx::is_idx(&source.head) {
-            idx::read(source)?
-        } else {
-            csv::read(source)?
-        };
+        let data = Self::open(path, Missing::Refused)?;
         data.check(
             data.cols,
             |v| v.is_finite(),
             "must be a finite number below 3.4e38; repair it or leave the example out",
         )?;
         Ok(data)
+    }
+
+    /// The same for data of which some values are missing: NaN, and in text an empty cell or a word such as NA, become
+    /// NaN.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::read`], but for missing values.
+    pub fn read_with_gaps(path: &Path) -> Result<Self> {
+        let data = Self::open(path, Missing::Kept)?;
+        data.check(
+            data.cols,
+            |v| v.is_finite() || v.is_nan(),
+            "must be a finite number below 3.4e38, or NaN where it is missing",
+        )?;
+        Ok(data)
+    }
+
+    fn open(path: &Path, missing: Missing) -> Result<Self> {
+        let source = source::Source::open(path)?;
+        if npy::is_npy(&source.head) {
+            npy::read(source)
+        } else if idx::is_idx(&source.head) {
+            idx::read(source)
+        } else {
+            csv::read(source, missing)
+        }
     }
 
     /// Reads one class per example from idx with one dimension of bytes, plain or packed by gzip.

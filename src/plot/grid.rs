@@ -120,23 +120,33 @@ pub fn columns_for(count: usize, (height, width): (usize, usize)) -> usize {
     (least..=(least * 3 / 2).min(count)).min_by_key(|c| c * count.div_ceil(*c) - count).unwrap_or(least)
 }
 
-/// Rows of originals, under each the row of their reconstructions; both are (count, cols). Gives the tiles and the
-/// number of columns to draw them with: `columns`, or as many as there are originals if those are fewer.
-///
-/// `columns_for(2 * count, shape)` makes the whole about square. A short last row of originals is filled up with NaN,
-/// that is, with background.
+/// Rows of originals, under each the row of their reconstructions: [`stack`] of two.
 ///
 /// # Panics
 /// If the two differ in length or are not whole examples.
 pub fn interleave(originals: &[f32], reconstructions: &[f32], cols: usize, columns: usize) -> (Vec<f32>, usize) {
-    assert_eq!(originals.len(), reconstructions.len(), "one reconstruction for each original");
-    assert_eq!(originals.len() % cols, 0, "{} values are no whole examples of {cols}", originals.len());
-    let columns = columns.min(originals.len() / cols).max(1);
+    stack(&[originals, reconstructions], cols, columns)
+}
+
+/// A row of the first part, under it the same examples of the second, and so on; then the next row of the first. Each
+/// part is (count, cols). Gives the tiles and the number of columns to draw them with: `columns`, or as many as there
+/// are examples if those are fewer.
+///
+/// `columns_for(parts * count, shape)` makes the whole about square. A short last row is filled up with NaN, that is,
+/// with background.
+///
+/// # Panics
+/// If there is no part, or they differ in length or are not whole examples.
+pub fn stack(parts: &[&[f32]], cols: usize, columns: usize) -> (Vec<f32>, usize) {
+    let length = parts[0].len();
+    assert!(parts.iter().all(|part| part.len() == length), "one example of each part for each of the first");
+    assert_eq!(length % cols, 0, "{length} values are no whole examples of {cols}");
+    let columns = columns.min(length / cols).max(1);
     let row = columns * cols;
-    let mut tiles = Vec::with_capacity(2 * originals.len().next_multiple_of(row));
-    for (above, below) in originals.chunks(row).zip(reconstructions.chunks(row)) {
-        for part in [above, below] {
-            tiles.extend_from_slice(part);
+    let mut tiles = Vec::with_capacity(parts.len() * length.next_multiple_of(row));
+    for start in (0..length).step_by(row) {
+        for part in parts {
+            tiles.extend_from_slice(&part[start..length.min(start + row)]);
             tiles.resize(tiles.len().next_multiple_of(row), f32::NAN);
         }
     }

@@ -1,0 +1,218 @@
+//! `vae-gpu impute`
+use super::decode::{Target, draw_rows, write_npy};
+use super::{BUILT_IN, Common, data_for, print, thousands};
+use crate::checkpoint::Saved;
+use crate::config::{Binarize, Likelihood, Run};
+use crate::data::Dataset;
+use crate::estimate::Estimate;
+use crate::evaluate::check_columns;
+use crate::impute::{Filled, Given, Imputer, Score, Settings};
+use crate::plot::grid;
+use crate::{Error, Result};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Fills in what is missing, given what is observed: inpainting, super-resolution, gaps in tables, denoising
+#[derive(Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  \
+    vae-gpu impute runs/table --data gaps.csv --to filled.npy          empty cells, NA and NaN are missing\n  \
+    vae-gpu impute runs/mnist --data t10k-images-idx3-ubyte.gz --mask upper.npy --to filled.png\n  \
+    vae-gpu impute runs/mnist --data digits --mask upper.npy --draws 5 --to several.png\n  \
+    vae-gpu impute runs/mnist --data digits --mask upper.npy --score   how probable the hidden part was\n  \
+    vae-gpu impute runs/moving --mask past.npy --draws 5 --to futures.png   the second frame from the first\n  \
+    vae-gpu impute runs/frey --data noisy.npy --noise 0.1 --to clean.png\n\n\
+    A mask has 1 where a value is observed and 0 where it is missing, in the shape of the data or as one row for all \
+    examples. In Python, for 28 x 28: m = np.zeros((28, 28)), then m[:14] = 1 for the upper half, or m[::2, ::2] = 1 for \
+    super-resolution from every second pixel, then np.save('mask.npy', m.ravel()).\n\n\
+    Chains over z and the missing part: importance resampling, then Gibbs sweeps with Metropolis steps (Rezende et al. 2014; \
+    Mattei & Frellsen 2018), exact in the limit whatever the encoder is. The default is the mean of the missing part, over 10 \
+    chains; --draws M writes M draws of each example instead, (N · M, D). A picture has rows of what is observed, of each \
+    filling, and, where only a mask hides it, of the truth. Time goes with examples · chains · 2 (K + sweeps).\n\n\
+    --noise S: what is observed is y = x + S · normal noise, and is filled in from p(x | z, y) too. Of a Gaussian x, y has \
+    the variance S² more; of a Bernoulli x, y is a mixture of N(0, S²) and N(1, S²).\n\n\
+    --score: log p(hidden | observed) = log p(known) − log p(observed), each with K importance samples, beside independent \
+    columns fitted to all known values. Both estimates are low by Jensen's inequality, the second by more: the difference \
+    tends to be too high where K is small, so compare two K."
+)]
+pub(crate) struct ImputeArgs {
+    /// A run directory, or a model.safetensors
+    model: PathBuf,
+    /// What to fill in; for a model of built-in data, their test part if not given
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+    /// 1: observed, 0: missing; in the shape of the data, or one row for all examples
+    #[arg(long, value_name = "FILE")]
+    mask: Option<PathBuf>,
+    /// A .png or an .npy
+    #[arg(long, value_name = "FILE", required_unless_present = "score")]
+    to: Option<PathBuf>,
+    /// How many examples, the first ones; a picture shows 16 if not given, all else takes all
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Importance samples that begin a chain, and those of each estimate of --score
+    #[arg(long, value_name = "K", default_value_t = 100)]
+    samples: usize,
+    /// Gibbs sweeps; the mean is over the second half
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    sweeps: usize,
+    /// Writes M draws of each example, in place of the mean over 10 chains
+    #[arg(long, value_name = "M")]
+    draws: Option<usize>,
+    /// The standard deviation of the noise on what is observed
+    #[arg(long, value_name = "S")]
+    noise: Option<f64>,
+    /// Prints how probable the values were that the mask hides
+    #[arg(long)]
+    score: bool,
+    /// none, threshold or dynamic; as in training if not given. What is observed is written as it was given
+    #[arg(long, value_enum, hide_possible_values = true, conflicts_with = "noise")]
+    binarize: Option<Binarize>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Chains behind a mean.
+const CHAINS: usize = 10;
+
+impl ImputeArgs {
+    fn settings(&self) -> Settings {
+        Settings {
+            samples: self.samples,
+            sweeps: self.sweeps,
+            draws: self.draws.unwrap_or(CHAINS),
+            noise: self.noise,
+            seed: self.common.seed,
+        }
+    }
+
+    /// The data, gaps and all, under the mask.
+    fn read(&self, run: &Run, target: Option<Target>) -> Result<Given> {
+        let data = match &self.data {
+            Some(path) if !BUILT_IN.contains(&path.as_str()) => Arc::new(Dataset::read_with_gaps(Path::new(path))?),
+            other => data_for(run, other)?,
+        };
+        check_columns(&run.model, &data)?;
+        let mask = self.mask.as_deref().map(Dataset::read).transpose()?;
+        let given = Given::new(&data, mask.as_ref())?;
+        match (self.count, target) {
+            (Some(0), _) => Err(Error::request("count 0: must be at least 1; pass --count 16")),
+            (Some(count), _) => Ok(given.first(count)),
+            (None, Some(Target::Png)) if !self.score => Ok(given.first(16)),
+            (None, _) => Ok(given),
+        }
+    }
+}
+
+pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
+    let settings = args.settings();
+    settings.check()?;
+    let target = args.to.as_deref().map(Target::of).transpose()?;
+    let saved = Saved::read(&args.model)?;
+    let given = args.read(&saved.run, target)?;
+    let mut seen = given.clone();
+    if args.noise.is_none() {
+        if saved.run.model.likelihood == Likelihood::Bernoulli {
+            given.check_unit_interval()?;
+        }
+        seen.binarize(args.binarize.unwrap_or(saved.run.data.binarize), args.common.seed);
+    }
+    let device = args.common.device()?;
+    let mut imputer = Imputer::open(&saved, &device)?;
+
+    let mut said =
+        serde_json::json!({ "examples": given.rows(), "values": given.values.len(), "missing": given.missing() });
+    if let (Some(path), Some(target)) = (&args.to, target) {
+        let mut filled = match args.draws {
+            None => imputer.mean(&seen, &settings)?,
+            Some(_) => imputer.draws(&seen, &settings)?,
+        };
+        said["accepted"] = filled.accepted.map(|a| a.0).into();
+        said["walked"] = filled.accepted.map(|a| a.1).into();
+        args.common.say(describe(&given, filled.accepted));
+        if args.noise.is_none() {
+            put_back(&given, &mut filled);
+        }
+        match target {
+            Target::Npy => write_npy(path, &filled.values, given.cols)?,
+            Target::Png => draw(path, &given, &filled.values, &saved.run)?,
+        }
+    }
+    if args.score {
+        let score = imputer.score(&seen, &settings)?;
+        match args.common.json {
+            true => said["score"] = json(&score),
+            false => print(report(&score))?,
+        }
+    }
+    match args.common.json {
+        true => print(said),
+        false => Ok(()),
+    }
+}
+
+fn describe(given: &Given, accepted: Option<(f64, f64)>) -> String {
+    let (missing, all) = (thousands(given.missing() as f64), thousands(given.values.len() as f64));
+    let accepted = accepted.map(|(q, walk)| {
+        format!("; accepted: {:.0} % of the proposals of q, {:.0} % of the steps of the walk", 100.0 * q, 100.0 * walk)
+    });
+    format!("{}: {missing} of {all} values are missing{}", given.name, accepted.unwrap_or_default())
+}
+
+/// What was observed stands as it was given, not as the model saw it.
+fn put_back(given: &Given, filled: &mut Filled) {
+    let draws = filled.values.len() / given.values.len();
+    for (row, values) in filled.values.chunks_mut(given.cols).enumerate() {
+        let start = row / draws * given.cols;
+        for (j, value) in values.iter_mut().enumerate().filter(|(j, _)| given.observed[start + j]) {
+            *value = given.values[start + j];
+        }
+    }
+}
+
+/// Rows of what is observed, of every filling, and of the truth if a mask alone hides it.
+fn draw(path: &Path, given: &Given, filled: &[f32], run: &Run) -> Result<()> {
+    let cols = given.cols;
+    let observed = given.values.iter().zip(&given.observed).map(|(&v, &o)| if o { v } else { f32::NAN });
+    let each = filled.len() / given.values.len();
+    let filling = |m: usize| filled.chunks(cols).skip(m).step_by(each).flatten().copied().collect();
+    let mut parts: Vec<Vec<f32>> = std::iter::once(observed.collect()).chain((0..each).map(filling)).collect();
+    if (0..given.values.len()).any(|i| given.is_hidden(i)) {
+        parts.push(given.values.clone());
+    }
+    let shape = grid::shape_for(cols, run.data.shape);
+    // An example and its fillings are one tile, so that no row of them is cut short where it need not be.
+    let columns = match grid::is_strip(shape) {
+        true => 1,
+        false => grid::columns_for(given.rows(), (parts.len() * shape.0, shape.1)),
+    };
+    let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
+    let (tiles, columns) = grid::stack(&parts, cols, columns);
+    draw_rows(path, tiles, columns, run)
+}
+
+fn json(score: &Score) -> serde_json::Value {
+    serde_json::json!({
+        "examples": score.examples,
+        "log_p": score.model.mean, "log_p_error": score.model.error,
+        "columns": score.columns.mean, "columns_error": score.columns.error,
+        "log_p_known": score.known.mean, "log_p_known_error": score.known.error,
+        "log_p_observed": score.observed.mean, "log_p_observed_error": score.observed.error,
+        "samples": score.samples, "effective_samples": score.effective_samples,
+    })
+}
+
+fn report(score: &Score) -> String {
+    let line = |name: &str, e: Estimate| format!("{name:<24} {:>11.4} ± {:.4}", e.mean, e.error);
+    format!(
+        "log p(hidden | observed) of {} examples, nats per example ± standard error\n{}\n{}\n{} samples for each estimate, of \
+         which {:.1} count where the hidden part is not seen",
+        thousands(score.examples as f64),
+        line("the model", score.model),
+        line("each column by itself", score.columns),
+        thousands(score.samples as f64),
+        score.effective_samples,
+    )
+}

@@ -1,0 +1,117 @@
+//! What is known of the examples, and what of it is observed.
+use super::Settings;
+use crate::config::Binarize;
+use crate::data::Dataset;
+use crate::rng::{self, Stream};
+use crate::{Error, Result};
+
+/// Examples of which some values are not observed.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Where they came from, for messages.
+    pub name: String,
+    pub cols: usize,
+    /// (rows, cols), NaN where nobody knows. A value that is known and not observed is a truth to be scored against.
+    pub values: Vec<f32>,
+    /// (rows, cols)
+    pub observed: Vec<bool>,
+}
+
+impl Given {
+    /// NaN in `data` is missing; so is what the mask has a 0 for. The mask has the shape of the data, or is one row for
+    /// all examples.
+    ///
+    /// # Errors
+    /// A mask of another shape, or with other numbers than 0 and 1.
+    pub fn new(data: &Dataset, mask: Option<&Dataset>) -> Result<Given> {
+        let (rows, cols, values) = (data.rows(), data.cols, data.to_rows());
+        let mut observed: Vec<bool> = values.iter().map(|v| !v.is_nan()).collect();
+        if let Some(mask) = mask {
+            let marks = mask.to_rows();
+            if let Some(i) = marks.iter().position(|m| ![0.0, 1.0].contains(m)) {
+                let (row, col) = (i / mask.cols, i % mask.cols);
+                return Err(Error::failed(format!(
+                    "row {row}, column {col} (counted from 0) of {} is {}: must be 1 where the value is observed, 0 where it is \
+                     missing",
+                    mask.name, marks[i]
+                )));
+            }
+            // np.save writes one row of D marks with one dimension, which is read as D rows of one column.
+            let one_row = marks.len() == cols && (mask.rows() == 1 || mask.cols == 1);
+            if !one_row && (mask.rows(), mask.cols) != (rows, cols) {
+                return Err(Error::failed(format!(
+                    "{}: the mask is {} x {} numbers; must be {rows} x {cols} as {}, or one row of {cols}",
+                    mask.name,
+                    mask.rows(),
+                    mask.cols,
+                    data.name
+                )));
+            }
+            observed.iter_mut().enumerate().for_each(|(i, o)| *o &= marks[i % marks.len()] == 1.0);
+        }
+        Ok(Given { name: data.name.clone(), cols, values, observed })
+    }
+
+    pub fn rows(&self) -> usize {
+        self.values.len() / self.cols
+    }
+
+    /// The first `n` examples, or all if there are fewer.
+    pub fn first(mut self, n: usize) -> Given {
+        let length = n.min(self.rows()) * self.cols;
+        self.values.truncate(length);
+        self.observed.truncate(length);
+        self
+    }
+
+    /// How many values are missing.
+    pub fn missing(&self) -> usize {
+        self.observed.iter().filter(|&&o| !o).count()
+    }
+
+    /// Whether the value at `i` is known and not observed.
+    pub fn is_hidden(&self, i: usize) -> bool {
+        !self.observed[i] && !self.values[i].is_nan()
+    }
+
+    /// Whether the value at `i` stays as it is.
+    pub(super) fn is_exact(&self, i: usize, s: &Settings) -> bool {
+        self.observed[i] && s.noise.is_none()
+    }
+
+    /// Makes zeros and ones of what is known, as the model was trained on: a dynamic one is drawn once.
+    pub fn binarize(&mut self, how: Binarize, seed: u64) {
+        let mut draws = vec![0.5f32; self.cols];
+        for (row, values) in self.values.chunks_mut(self.cols).enumerate() {
+            match how {
+                Binarize::None => return,
+                Binarize::Threshold => {}
+                Binarize::Dynamic => rng::uniforms(&mut draws, seed, Stream::Binarize, 0, row as u32),
+            }
+            for (x, &u) in values.iter_mut().zip(&draws).filter(|(x, _)| !x.is_nan()) {
+                *x = match how {
+                    Binarize::Dynamic => u < *x,
+                    _ => *x >= 0.5,
+                } as u8 as f32;
+            }
+        }
+    }
+
+    /// Checks that what is known lies in [0, 1], as a Bernoulli likelihood needs.
+    ///
+    /// # Errors
+    /// The first value that does not, by row and column, counted from 0.
+    pub fn check_unit_interval(&self) -> Result<()> {
+        match self.values.iter().position(|v| !v.is_nan() && !(0.0..=1.0).contains(v)) {
+            None => Ok(()),
+            Some(i) => Err(Error::failed(format!(
+                "row {}, column {} (counted from 0) of {} is {}: must be in [0, 1] for the Bernoulli likelihood, as in \
+                 training",
+                i / self.cols,
+                i % self.cols,
+                self.name,
+                self.values[i]
+            ))),
+        }
+    }
+}
