@@ -223,18 +223,23 @@ fn the_score_is_the_exact_conditional_density() {
     let mask = Dataset { values: Values::Reals(vec![1.0, 1.0, 1.0, 1.0, 0.0, 1.0]), ..data.first(1) };
     let given = Given::new(&data, Some(&mask)).unwrap();
     assert_eq!(given.missing(), 20);
-    let exact = rows.chunks(LINEAR).map(|x| {
-        let observed: Vec<f32> = (0..LINEAR).map(|j| if j == 4 { NAN } else { x[j] }).collect();
-        let (mean, spread) = linear.means(&linear.posterior(&observed, 0.0), 4, 4);
-        let v = spread + linear.variance[4];
-        -0.5 * ((std::f64::consts::TAU * v).ln() + (x[4] as f64 - mean).powi(2) / v)
-    });
-    let exact = exact.sum::<f64>() / 20.0;
+    // log p(x_j | some of the other columns), and with it log p(x) by the chain rule.
+    let log_p = |x: &[f32], j: usize, seen: &dyn Fn(usize) -> bool| {
+        let observed: Vec<f32> = (0..LINEAR).map(|k| if seen(k) { x[k] } else { NAN }).collect();
+        let (mean, spread) = linear.means(&linear.posterior(&observed, 0.0), j, j);
+        let v = spread + linear.variance[j];
+        -0.5 * ((std::f64::consts::TAU * v).ln() + (x[j] as f64 - mean).powi(2) / v)
+    };
+    let average = |f: &dyn Fn(&[f32]) -> f64| rows.chunks(LINEAR).map(f).sum::<f64>() / 20.0;
+    let exact = average(&|x| log_p(x, 4, &|k| k != 4));
+    let exact_known = average(&|x| (0..LINEAR).map(|j| log_p(x, j, &|k| k < j)).sum());
     let mut imputer = imputer("linear");
     let score = |seed| imputer.score(&given, &Settings { seed, ..settings(500, 20, 5) }).unwrap();
     let scores: Vec<_> = (0..20).map(score).collect();
     let (got, error) = mean_and_error(&scores.iter().map(|s| s.model.mean).collect::<Vec<_>>());
     assert!((got - exact).abs() < 4.0 * error && error < 0.01, "{got} ± {error}, want {exact}");
+    let (got, error) = mean_and_error(&scores.iter().map(|s| s.known.mean).collect::<Vec<_>>());
+    assert!((got - exact_known).abs() < 4.0 * error && error < 0.01, "known: {got} ± {error}, want {exact_known}");
     // The column by itself: a normal fitted to these 20 values has the mean log density −½ (log 2πv + 1).
     let column: Vec<f64> = rows.iter().skip(4).step_by(LINEAR).map(|&x| x as f64).collect();
     let mean = column.iter().sum::<f64>() / 20.0;
@@ -372,19 +377,19 @@ fn gaps_of_every_spelling_are_filled() {
         .iter()
         .map(|text| {
             std::fs::write(home().join("gaps.csv"), text).unwrap();
-            rows("impute binary --data gaps.csv --draws 1", "gaps.npy")
+            rows("impute binary --data gaps.csv --draws 40", "gaps.npy")
         })
         .collect();
-    assert!(filled.iter().all(|f| *f == filled[0] && f[5..] == [0.0, 1.0, 1.0, 0.0, 0.0]));
+    assert!(filled.iter().all(|f| *f == filled[0] && f[200..] == [0.0, 1.0, 1.0, 0.0, 0.0].repeat(40)));
     assert_eq!([filled[0][0], filled[0][2], filled[0][4]], [1.0, 0.0, 1.0]);
-    // As NumPy saves them, and as a mask hides them.
+    // As NumPy saves them, and as a mask hides them: what lies under it has no say in any of the draws.
     let mut file = vec![];
     vae_gpu::data::npy::write(&mut file, 2, 5, &[1.0, NAN, 0.0, NAN, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0]).unwrap();
     std::fs::write(home().join("gaps-in.npy"), file).unwrap();
-    assert_eq!(rows("impute binary --data gaps-in.npy --draws 1", "gaps.npy"), filled[0]);
+    assert_eq!(rows("impute binary --data gaps-in.npy --draws 40", "gaps.npy"), filled[0]);
     std::fs::write(home().join("whole.csv"), "1,1,0,1,1\n0,1,1,0,0\n").unwrap();
     std::fs::write(home().join("hide.csv"), "1,0,1,0,1\n1,1,1,1,1\n").unwrap();
-    assert_eq!(rows("impute binary --data whole.csv --mask hide.csv --draws 1", "gaps.npy"), filled[0]);
+    assert_eq!(rows("impute binary --data whole.csv --mask hide.csv --draws 40", "gaps.npy"), filled[0]);
 }
 
 #[test]
