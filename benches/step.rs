@@ -1,5 +1,5 @@
-//! One step of training on the CPU, in f32: `cargo bench --bench step`. The data is resident and random; what is timed
-//! is `Backend::train`, the call that a training makes.
+//! One step of training on the CPU, in f32, and each of its operations: `cargo bench --bench step`. The data is resident
+//! and random; what is timed is `Backend::train`, the call that a training makes, and what it calls in its turn.
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use vae_gpu::device::{Backend, Cpu};
 use vae_gpu::model::Network;
 use vae_gpu::rng::{Stream, uniforms};
 use vae_gpu::step::Step;
+use vae_gpu::tape::Op;
 
 const EXAMPLES: usize = 10_000;
 /// Steps that one call runs, as a training does between two looks at its metrics.
@@ -38,7 +39,8 @@ fn steps(index: usize, batch: usize) -> [Step; STEPS] {
     })
 }
 
-fn bench(c: &mut Criterion, name: &str, model: &Model, batch: usize, binarize: Binarize) {
+/// A model with random weights and data.
+fn begun(model: &Model, batch: usize, binarize: Binarize) -> (Network, Cpu<f32>) {
     let network = Network::training(model, batch, binarize);
     let mut cpu = Cpu::<f32>::new(network.layout(), batch);
     for (i, p) in network.parameters.iter().filter(|p| p.shape.len() == 2).enumerate() {
@@ -49,6 +51,11 @@ fn bench(c: &mut Criterion, name: &str, model: &Model, batch: usize, binarize: B
         cpu.write(p.view, &weights).unwrap();
     }
     cpu.load(&pixels(model.input)).unwrap();
+    (network, cpu)
+}
+
+fn bench(c: &mut Criterion, name: &str, model: &Model, batch: usize, binarize: Binarize) {
+    let (network, mut cpu) = begun(model, batch, binarize);
     let optimizer = Optimizer::new(Rule::Adam);
     let mut index = 0;
     let mut group = c.benchmark_group("step");
@@ -75,5 +82,37 @@ fn training(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, training);
+/// Forward and backward of every operation of a step, on what the step before left.
+fn operations(c: &mut Criterion) {
+    for (batch, samples, objective) in [(100, 1, Objective::Elbo), (20, 5, Objective::Iwae)] {
+        let model = Model { samples, objective, ..Model::new(784, &[500], 20) };
+        let (network, mut cpu) = begun(&model, batch, Binarize::Dynamic);
+        let (tape, optimizer) = (&network.tape, Optimizer::new(Rule::Adam));
+        cpu.train(tape, &optimizer, &steps(0, batch)).unwrap();
+        let mut group = c.benchmark_group(format!("operations batch {batch} k={samples}"));
+        for (i, op) in tape.ops.iter().enumerate() {
+            let what = match op {
+                Op::Gather { x, .. } => format!("gather {}x{}", x.rows, x.cols),
+                Op::Linear { x, y, .. } => format!("linear {}: {} to {}", x.rows, x.cols, y.cols),
+                Op::Reparam { z, .. } => format!("reparam {}x{}", z.rows, z.cols),
+                Op::Kl { head, .. } => format!("kl {}x{}", head.rows, head.cols),
+                Op::Nll { decoded, .. } => format!("nll {}x{}", decoded.out.rows, decoded.out.cols),
+                Op::Bound { weight, .. } => format!("bound {}", weight.rows),
+            };
+            group.bench_function(format!("{i} {what}, forward"), |b| {
+                b.iter(|| tape.forward(&mut cpu, i..i + 1).unwrap())
+            });
+            if matches!(op, Op::Linear { .. } | Op::Reparam { .. } | Op::Nll { .. }) {
+                group.bench_function(format!("{i} {what}, backward"), |b| {
+                    b.iter(|| tape.backward_of(&mut cpu, i).unwrap())
+                });
+            }
+        }
+        group.bench_function(format!("adam {}", tape.layout.params().cols), |b| {
+            b.iter(|| cpu.update(&tape.layout, &optimizer).unwrap())
+        });
+    }
+}
+
+criterion_group!(benches, training, operations);
 criterion_main!(benches);
