@@ -34,6 +34,29 @@ fn eval_reports_bounds_that_belong_together() {
 }
 
 #[test]
+fn eval_estimates_the_likelihood_in_three_ways() {
+    let line = "eval run --data x.idx --count 20 --samples 50 --estimator iwae,naive,ais --temperatures 40 --chains 5 --leapfrogs 3";
+    let outcome = run(home(), &format!("{line} --json --device cpu")).succeeded();
+    let e: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(e["examples"], 20);
+    for name in ["iwae", "naive", "ais"] {
+        let number = |key: &str| e[format!("{name}{key}")].as_f64().unwrap();
+        assert!(number("") < 0.0 && number("_error") > 0.0 && number("_monte_carlo_error") > 0.0, "{name}: {e}");
+        assert!((1.0..=50.0).contains(&number("_effective_samples")), "{name}: {e}");
+    }
+    // All three estimate one number; this model and its q are simple.
+    let number = |key: &str| e[key].as_f64().unwrap();
+    assert!((number("iwae") - number("ais")).abs() < 0.2 && number("naive") < number("iwae") + 0.2, "{e}");
+    let table = run(home(), &format!("{line} --device cpu --quiet")).succeeded().stdout;
+    assert!(["L_50", "naive_50", "ais_5"].iter().all(|name| table.contains(name)), "{table}");
+    for option in ["samples", "count", "chains", "temperatures", "leapfrogs"] {
+        let refused = run(home(), &format!("eval run --data x.idx --estimator ais --{option} 0 --device cpu"));
+        assert_eq!(refused.code, Some(2));
+        assert!(refused.stderr.starts_with(&format!("vae-gpu: {option} 0: must be at least 1; pass --{option} ")));
+    }
+}
+
+#[test]
 fn encode_then_decode_is_reconstruct() {
     run(home(), "encode run --data x.idx --to z.npy --device cpu").succeeded();
     run(home(), "decode run --data z.npy --to decoded.npy --device cpu").succeeded();

@@ -249,5 +249,9 @@ fn wrong_conditions_are_told_so() {
         2,
         "condition x-labels.idx: the model was not trained on classes; leave it out",
     );
+    let told = "run/model.safetensors: the model is told a condition, which impute does not know; take one that was trained \
+                without";
+    std::fs::write(home.join("m.csv"), format!("{}\n", vec!["1"; 20].join(","))).unwrap();
+    refused("impute run --data m.csv --to i.npy", 2, told);
     refused("sample plain --condition 1 --to s.png", 2, "condition 1: the model has none; leave it out");
 }
