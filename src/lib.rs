@@ -16,8 +16,8 @@
 //!    reference; f32: the fallback), one file a group of operations, its formula above it. On a GPU the same tape is a
 //!    captured graph of launches.
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
-//! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`], [`impute`]: what is done with all that; [`estimate`] adds up log-likelihoods.
-//!    [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`checkpoint`],
+//! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`], [`impute`]: what is done with all that; [`estimate`] adds up
+//!    log-likelihoods. [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`checkpoint`],
 //!    [`metrics`], [`plot`]: what it leaves behind. [`data`]: what it is fed.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
 //! 8. [`mixture`]: the shallow latent variable model, fitted by expectation maximisation. [`gaussian`]: what is exact
@@ -27,12 +27,15 @@
 //!
 //! Each sentence is a test, in `tests/invariants.rs` or where it says.
 //!
-//! - Dependencies point down: `main → cli → trainer, evaluate, infer, impute → checkpoint, data → model → tape →
+//! - Dependencies point down: `main → cli → trainer, evaluate, ais, infer, impute → checkpoint, data → model → tape →
 //!   device::Backend → arena`. No module above `device` knows whether a GPU exists.
-//! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`, `metrics`, `files` and
-//!   `plot` touch files.
+//! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
+//!   `metrics`, `files` and `plot` touch files.
 //! - The tape never allocates while it runs.
 //! - The padding of every view is zero and stays zero (`tests/mathematics.rs`).
+//! - Every estimate of log p(x) agrees with the truth where that is known (`tests/estimators.rs`); a linear model reaches
+//!   the optimum of probabilistic PCA (`tests/linear.rs`); what is imputed has the exact conditional distribution
+//!   (`tests/imputation.rs`).
 //! - The same seed gives the same bytes, with any number of threads, cut and resumed anywhere (`tests/training.rs`).
 //! - Gradients agree with finite differences, and with an independent implementation (`tests/gradients.rs`,
 //!   `tests/golden.rs`).
