@@ -10,7 +10,7 @@ use vae_gpu::data::Dataset;
 use vae_gpu::device::Backend;
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::tape::{Decoded, Goal, Order, Tape};
+use vae_gpu::tape::{Decoded, Fetch, Goal, Tape};
 use vae_gpu::{Error, Result};
 
 /// The system's allocator, counting for each thread alone.
@@ -74,7 +74,7 @@ impl Backend for Idle {
     fn train(&mut self, _: &Tape, _: &Optimizer, _: &[Step]) -> Result<()> {
         Err(Error::failed("a step of the tape is not many"))
     }
-    fn gather(&mut self, _: View, _: Order, _: Binarize) -> Result<()> {
+    fn gather(&mut self, _: View, _: Fetch) -> Result<()> {
         self.called()
     }
     fn linear_forward(&mut self, _: View, _: View, _: View, _: View, _: View, _: Act) -> Result<()> {
