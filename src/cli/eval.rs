@@ -1,11 +1,11 @@
 //! `vae-gpu eval`
 use super::condition::DataFor;
+use super::progress::Working;
 use super::{Common, print, thousands};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
 use crate::data::Dataset;
-use crate::device::Device;
 use crate::error::{Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood};
 use crate::evaluate::{Evaluation, Evaluator, check_data};
@@ -86,14 +86,20 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     saved.load(n, &mut *backend)?;
     backend.load(&data)?;
     let seed = args.common.seed;
-    let e = evaluator.run(&mut *backend, &data, seed, &mut |_| Ok(()))?;
+    let e = follow(&args.common, "elbo and L_K", |watch| evaluator.run(&mut *backend, &data, seed, watch))?;
     let mut others = vec![];
     if args.estimator.contains(&Estimator::Naive) {
-        others.push(("naive", evaluator.prior(&mut *backend, &data, seed, &mut |_| Ok(()))?));
+        let naive = follow(&args.common, "naive", |watch| evaluator.prior(&mut *backend, &data, seed, watch))?;
+        others.push(("naive", naive));
     }
     drop(backend);
     if let Some(annealer) = annealer {
-        others.push(("ais", anneal(&annealer, &saved, &data, &device, seed)?));
+        let n = annealer.network();
+        let mut backend = device.open(n.layout(), n.tape.batch)?;
+        saved.load(n, &mut *backend)?;
+        backend.load(&data)?;
+        let ais = follow(&args.common, "ais", |watch| annealer.run(&mut *backend, &data, seed, watch))?;
+        others.push(("ais", ais));
     }
     match args.common.json {
         true => print(json(&e, &others)),
@@ -101,18 +107,17 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
 }
 
-fn anneal(
-    annealer: &Annealer,
-    saved: &Saved,
-    data: &Arc<Dataset>,
-    device: &Device,
-    seed: u64,
-) -> Result<LogLikelihood> {
-    let n = annealer.network();
-    let mut backend = device.open(n.layout(), n.tape.batch)?;
-    saved.load(n, &mut *backend)?;
-    backend.load(data)?;
-    annealer.run(&mut *backend, data, seed, &mut |_| Ok(()))
+/// Does it, and shows how far it is.
+fn follow<T>(
+    common: &Common,
+    what: &'static str,
+    work: impl FnOnce(&mut dyn FnMut(f64) -> Result<()>) -> Result<T>,
+) -> Result<T> {
+    let mut working = Working::new(common, what);
+    work(&mut |part| {
+        working.part(part);
+        Ok(())
+    })
 }
 
 fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)]) -> String {

@@ -1,5 +1,6 @@
 //! `vae-gpu impute`
 use super::decode::{Target, draw_rows, write_npy};
+use super::progress::Working;
 use super::{BUILT_IN, Common, data_for, print, thousands};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
@@ -120,7 +121,8 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         seen.binarize(args.binarize.unwrap_or(saved.run.data.binarize), args.common.seed);
     }
     let device = args.common.device()?;
-    let mut imputer = Imputer::open(&saved, &device)?;
+    let mut working = Working::new(&args.common, "impute");
+    let mut imputer = Imputer::open(&saved, &device)?.watched(move |part| working.part(part));
 
     let mut said =
         serde_json::json!({ "examples": given.rows(), "values": given.values.len(), "missing": given.missing() });

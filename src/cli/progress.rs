@@ -1,4 +1,4 @@
-//! How a training is followed: a bar on a terminal, plain lines elsewhere, JSON where it was asked for.
+//! How long work is followed: a bar on a terminal, plain lines elsewhere; of a training JSON, where it was asked for.
 use super::{Common, print, thousands};
 use crate::metrics::{Record, Split};
 use crate::schedule::Plan;
@@ -82,5 +82,50 @@ impl Watch for Follow {
 
     fn stop(&mut self) -> bool {
         self.interrupted.load(Ordering::SeqCst)
+    }
+}
+
+/// Work of which it is known what part is done: an evaluation, an imputation. What takes a moment says nothing.
+pub(crate) struct Working {
+    common: Common,
+    what: &'static str,
+    bar: Option<ProgressBar>,
+    began: Instant,
+    said: Instant,
+}
+
+/// Parts of a whole, for the bar.
+const WHOLE: f64 = 10_000.0;
+
+impl Working {
+    pub(crate) fn new(common: &Common, what: &'static str) -> Working {
+        let bar = (!common.quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(WHOLE as u64), ProgressDrawTarget::stderr_with_hz(8));
+            let style = ProgressStyle::with_template("{msg} {bar:24} {percent} %, {eta} left");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(what)
+        });
+        Working { common: common.clone(), what, bar, began: Instant::now(), said: Instant::now() }
+    }
+
+    /// `part` of it is done, from 0 to 1.
+    pub(crate) fn part(&mut self, part: f64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position((part * WHOLE) as u64);
+            if part >= 1.0 {
+                bar.finish_and_clear(); // what is said next stands on a line of its own
+            }
+        } else if self.said.elapsed() > PAUSE && part > 0.0 && part < 1.0 {
+            self.said = Instant::now();
+            let left = self.began.elapsed().as_secs_f64() * (1.0 - part) / part;
+            self.common.say(format!("{}: {:.0} % done, about {left:.0} s left", self.what, 100.0 * part));
+        }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }

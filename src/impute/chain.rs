@@ -188,7 +188,7 @@ impl Imputer {
         first: u32,
         candidate: impl Fn(usize, &[f64], &mut [f64]) -> f64 + Sync,
     ) -> Result<()> {
-        let Imputer { engine, decoding } = self;
+        let Imputer { engine, decoding, .. } = self;
         let (latent, width) = (engine.network.model.latent, engine.network.decoded.out.cols);
         let mut best = vec![f64::NEG_INFINITY; units.len()];
         for index in first..first + s.samples as u32 {
@@ -211,7 +211,7 @@ impl Imputer {
 
     /// A Metropolis step in z given x, one in z given what is observed, then x_missing given z.
     fn sweep(&mut self, chains: &mut Chains, given: &Given, units: &[Unit], s: &Settings, index: u32) -> Result<()> {
-        let Imputer { engine, decoding } = self;
+        let Imputer { engine, decoding, .. } = self;
         let latent = engine.network.model.latent;
         let head = engine.encode(&chains.x)?;
         let head = |i: usize| &head[i * 2 * latent..][..2 * latent];

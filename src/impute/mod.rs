@@ -76,6 +76,7 @@ pub struct Filled {
 pub struct Imputer {
     engine: Engine,
     decoding: Decoding,
+    watch: Box<dyn FnMut(f64)>,
 }
 
 /// The encoder and the decoder, on rows that the host holds.
@@ -101,7 +102,12 @@ impl Imputer {
         let mut b = device.open(network.layout(), batch)?;
         saved.load(&network, &mut *b)?;
         let decoding = Decoding::of(&network, &mut *b)?;
-        Ok(Imputer { engine: Engine { network, b }, decoding })
+        Ok(Imputer { engine: Engine { network, b }, decoding, watch: Box::new(|_| ()) })
+    }
+
+    /// `watch` hears, block by block, which part of the examples is done.
+    pub fn watched(self, watch: impl FnMut(f64) + 'static) -> Imputer {
+        Imputer { watch: Box::new(watch), ..self }
     }
 
     /// E[x | what is observed]: the mean of p(x|z) over the second half of the sweeps of all chains.    (rows, cols)
@@ -153,13 +159,14 @@ impl Imputer {
         let examples: Vec<usize> = (0..given.rows()).filter(open).collect();
         let per_block = (self.engine.network.tape.batch / s.draws).max(1);
         let (mut accepted, mut walked) = (0, 0);
-        for block in examples.chunks(per_block) {
+        for (i, block) in examples.chunks(per_block).enumerate() {
             let unit = |&example: &usize| (0..s.draws).map(move |draw| chain::Unit { example, draw });
             let units: Vec<chain::Unit> = block.iter().flat_map(unit).collect();
             let chains = self.run(given, &units, s)?;
             accepted += chains.accepted;
             walked += chains.walked;
             take(self, &units, &chains)?;
+            (self.watch)((i * per_block + block.len()) as f64 / examples.len() as f64);
         }
         let proposals = examples.len() * s.draws * s.sweeps;
         Ok((proposals > 0).then(|| (accepted as f64 / proposals as f64, walked as f64 / proposals as f64)))

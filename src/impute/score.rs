@@ -109,7 +109,7 @@ impl Imputer {
         which: u32,
         counts: impl Fn(usize) -> bool + Sync,
     ) -> Result<Vec<f64>> {
-        let Imputer { engine, decoding } = self;
+        let Imputer { engine, decoding, .. } = self;
         let (latent, width) = (engine.network.model.latent, engine.network.decoded.out.cols);
         let (m, n) = (s.draws, examples.len());
         let heads = engine.encode(x)?; // (examples · m, 2 latent)
