@@ -5,11 +5,11 @@ use super::{BUILT_IN, Common, data_for, print, thousands};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
 use crate::data::Dataset;
+use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
 use crate::impute::{Filled, Given, Imputer, Score, Settings};
 use crate::plot::grid;
-use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,8 +98,8 @@ impl ImputeArgs {
         check_columns(&run.model, &data)?;
         let mask = self.mask.as_deref().map(Dataset::read).transpose()?;
         let given = Given::new(&data, mask.as_ref())?;
+        at_least_one("count", self.count.unwrap_or(1), "--count 16")?;
         match (self.count, target) {
-            (Some(0), _) => Err(Error::request("count 0: must be at least 1; pass --count 16")),
             (Some(count), _) => Ok(given.first(count)),
             (None, Some(Target::Png)) if !self.score => Ok(given.first(16)),
             (None, _) => Ok(given),

@@ -3,10 +3,10 @@ use super::condition::DataFor;
 use super::decode::{Target, draw_rows, write_npy};
 use super::{Common, print};
 use crate::checkpoint::Saved;
+use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
 use crate::infer::Inference;
 use crate::latents;
-use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,9 +49,7 @@ impl TraverseArgs {
         if self.steps < 2 {
             return Err(Error::request(format!("steps {}: must be at least 2, the ends; pass --steps 9", self.steps)));
         }
-        if self.rows == Some(0) {
-            return Err(Error::request("rows 0: must be at least 1; pass --rows 10"));
-        }
+        at_least_one("rows", self.rows.unwrap_or(1), "--rows 10")?;
         match self.extent.is_finite() && self.extent > 0.0 {
             true => Ok(()),
             false => Err(Error::request(format!("extent {}: must be a positive number; pass --extent 3", self.extent))),

@@ -7,7 +7,7 @@ use super::kmeans::clusters;
 use super::panels::{ACROSS, WIDTH, tile};
 use super::{Covariance, Mixture};
 use crate::device::vectorise;
-use crate::{Error, Result};
+use crate::error::{Error, Result, at_least_one};
 use rayon::prelude::*;
 
 /// What a component has of an example counts from here on.
@@ -52,15 +52,11 @@ impl Settings {
     pub fn check(&self, rows: usize) -> Result<()> {
         let refuse = |sentence: String| Err(Error::request(sentence));
         let k = self.components;
-        if k == 0 {
-            return refuse("components 0: must be at least 1; pass --components 10".into());
-        }
+        at_least_one("components", k, "--components 10")?;
         if k > rows {
             return refuse(format!("components {k}: more than the {rows} examples; pass --components {rows} or fewer"));
         }
-        if self.restarts == 0 {
-            return refuse("restarts 0: must be at least 1; pass --restarts 3".into());
-        }
+        at_least_one("restarts", self.restarts, "--restarts 3")?;
         for (name, value, usual) in
             [("tolerance", self.tolerance, "0.001"), ("floor", self.floor.unwrap_or(0.0), "0.001")]
         {
