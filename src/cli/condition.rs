@@ -61,6 +61,11 @@ pub(super) fn classes(data: &Dataset) -> usize {
     data.labels.iter().flatten().max().map_or(1, |&last| last as usize + 1)
 }
 
+/// Each row `times` times, one after the other, of rows of `width` numbers.
+pub(super) fn repeated(rows: &[f32], width: usize, times: usize) -> Vec<f32> {
+    rows.chunks(width.max(1)).flat_map(|row| row.repeat(times)).collect()
+}
+
 /// The rows of a condition for `count` draws: classes by their numbers, as 7 or 0,1,2, which take turns; or the rows of
 /// a file, of the condition's columns or of whole examples. All classes if not given.          (count, condition)
 pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f32>> {

@@ -1,6 +1,6 @@
 //! `vae-gpu forecast`
 use super::Common;
-use super::condition::DataFor;
+use super::condition::{self, DataFor};
 use super::decode::{Target, draw_rows, write_npy};
 use crate::checkpoint::Saved;
 use crate::config::Condition;
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let (future, past) = (saved.run.model.input, saved.run.model.condition);
     let given = inference.condition_of(&data);
-    let repeated: Vec<f32> = given.chunks(past).flat_map(|row| row.repeat(args.draws)).collect();
+    let repeated = condition::repeated(&given, past, args.draws);
     let z = latents::prior(data.rows() * args.draws, inference.latent(), 1.0, args.common.seed);
     let drawn = match args.draw {
         true => inference.draw(&z, &repeated, args.common.seed)?,

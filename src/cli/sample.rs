@@ -93,9 +93,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let device = args.common.device()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let z = inference.near(&data, args.per_example, args.temperature, args.common.seed)?;
-    let width = saved.run.model.condition.max(1);
-    let given = inference.condition_of(&data);
-    let given: Vec<f32> = given.chunks(width).flat_map(|row| row.repeat(args.per_example)).collect();
+    let given = condition::repeated(&inference.condition_of(&data), saved.run.model.condition, args.per_example);
     let variations = args.decode(&mut inference, &z, &given)?;
     let cols = saved.run.model.input;
     match target {
