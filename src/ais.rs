@@ -1,7 +1,7 @@
 //! log p(x) by annealed importance sampling (Neal 2001; for decoders: Wu et al. 2017), for models whose q is poor: from
 //! the prior to the posterior along p(z) p(x|z)^beta, one Hamiltonian transition at each temperature. The decoder and
 //! its gradient run on the device; z, its momentum and the decision to accept it live on the host, in f64.
-use crate::config::{Binarize, Model, Objective};
+use crate::config::{Binarize, Model};
 use crate::data::Dataset;
 use crate::device::Backend;
 use crate::error::{Result, at_least_one};
@@ -66,8 +66,7 @@ impl Annealer {
         at_least_one("temperatures", ais.temperatures, "--temperatures 500")?;
         at_least_one("chains", ais.chains, "--chains 16")?;
         at_least_one("leapfrogs", ais.leapfrogs, "--leapfrogs 10")?;
-        let model =
-            Model { samples: ais.chains, objective: Objective::Elbo, free_bits: 0.0, beta: 1.0, ..model.clone() };
+        let model = evaluate::drawing(model, ais.chains);
         let batch = (ROWS / ais.chains).clamp(1, examples.max(1));
         model.check_batch(batch)?;
         Ok(Annealer { network: Network::gradients(&model, batch, binarize), ais })

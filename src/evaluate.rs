@@ -57,8 +57,7 @@ impl Evaluator {
     /// For so many examples; `samples` z are drawn for each, in several passes if they are many.
     pub fn new(model: &Model, samples: usize, binarize: Binarize, examples: usize) -> Evaluator {
         let pass = samples.min(64);
-        // The importance weights are the same whatever the model was trained on; the tape's own bound is not used.
-        let model = Model { samples: pass, objective: Objective::Elbo, free_bits: 0.0, beta: 1.0, ..model.clone() };
+        let model = drawing(model, pass);
         let batch = (ROWS / pass).clamp(1, examples.max(1));
         Evaluator { network: Network::inference(&model, batch, binarize), samples }
     }
@@ -174,6 +173,12 @@ impl Evaluator {
         }
         Ok(draws)
     }
+}
+
+/// The model with so many z for each example. The importance weights are the same whatever it was trained on; the tape's
+/// own bound is not used.
+pub(crate) fn drawing(model: &Model, samples: usize) -> Model {
+    Model { samples, objective: Objective::Elbo, free_bits: 0.0, beta: 1.0, ..model.clone() }
 }
 
 /// What the z of one example gave.

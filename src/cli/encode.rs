@@ -8,6 +8,7 @@ use crate::data::npy;
 use crate::evaluate::check_data;
 use crate::files::write_atomically;
 use crate::infer::Inference;
+use crate::latents;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let latent = saved.run.model.latent;
     let (cols, out) = match args.logvar {
         true => (2 * latent, head),
-        false => (latent, head.chunks(2 * latent).flat_map(|row| &row[..latent]).copied().collect()),
+        false => (latent, latents::means(&head, latent)),
     };
     write_atomically(&args.to, |mut file| npy::write(&mut file, data.rows(), cols, &out))
 }
