@@ -1,6 +1,7 @@
 // What a linear layer needs beside its matrix products.
 #include "activation.cuh"
 #include "reduce.cuh"
+#include "step.cuh"
 #include "view.cuh"
 
 // a += bias, y = f(a); where y is a, y alone is kept.            y, a: (rows, out), bias: (1, out)
@@ -19,7 +20,8 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation(Out y, Out16 y
 
 // da = dy f'(a), in place; dbias[col] = sum_row da[row, col].    dy, y: (rows, out), dbias: (1, out)
 // `y` is the layer's output, for gelu what went into it. One block for each 8 columns: 32 bytes of every row.
-extern "C" __global__ void __launch_bounds__(256) activation_backward(Out dy, Out16 dy16, Out dbias, In y, int f) {
+extern "C" __global__ void __launch_bounds__(256) activation_backward(Out dy, Out16 dy16, Out dbias, In y,
+                                                                      Plan* plan, int f) {
     begin();
     __shared__ float scratch[8][kColumns];
     const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2);
@@ -36,5 +38,8 @@ extern "C" __global__ void __launch_bounds__(256) activation_backward(Out dy, Ou
             sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
         }
     const float total = column_sum(sum, scratch);
-    if (threadIdx.x < kColumns && first + (int)threadIdx.x < dy.cols) dbias(0, first + threadIdx.x) = total;
+    if (threadIdx.x < kColumns && first + (int)threadIdx.x < dy.cols) {
+        dbias(0, first + threadIdx.x) = total;
+        note_gradient(plan, total * total);
+    }
 }

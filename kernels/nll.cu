@@ -126,22 +126,25 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Ou
 }
 
 // The second stage of a scalar log-variance: dlogvar = the sum of what the blocks left.  One block.
-extern "C" __global__ void __launch_bounds__(256) logvar_scalar_backward(Out dlogvar, In partial) {
+extern "C" __global__ void __launch_bounds__(256) logvar_scalar_backward(Out dlogvar, In partial, Plan* plan) {
     begin();
     __shared__ float scratch[32];
     float sum = 0.0f;
     for (int i = threadIdx.x; i < partial.cols; i += blockDim.x) sum += partial(0, i);
     sum = block_sum(sum, scratch);
-    if (threadIdx.x == 0) dlogvar(0, 0) = sum;
+    if (threadIdx.x == 0) {
+        dlogvar(0, 0) = sum;
+        note_gradient(plan, sum * sum);
+    }
 }
 
 // dlogvar[col] = sum_row weight 1/2 (1 - (x - m)^2 exp(-logvar)).  logvar, dlogvar: (1, input). A block for 8 columns.
 extern "C" __global__ void __launch_bounds__(256) logvar_shared_backward(Out dlogvar, In out, In logvar, In x,
-                                                                         In weight, const Step* step, int samples,
+                                                                         In weight, Plan* plan, int samples,
                                                                          int squash) {
     begin();
     __shared__ float scratch[8][kColumns];
-    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2), rows = (int)step->rows * samples;
+    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2), rows = (int)plan->now.rows * samples;
     float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
     if (col < x.cols) {
         float4 v = load4(logvar, 0, col);
@@ -156,5 +159,8 @@ extern "C" __global__ void __launch_bounds__(256) logvar_shared_backward(Out dlo
         }
     }
     const float total = column_sum(sum, scratch);
-    if (threadIdx.x < kColumns && first + (int)threadIdx.x < x.cols) dlogvar(0, first + threadIdx.x) = total;
+    if (threadIdx.x < kColumns && first + (int)threadIdx.x < x.cols) {
+        dlogvar(0, first + threadIdx.x) = total;
+        note_gradient(plan, total * total);
+    }
 }

@@ -6,6 +6,7 @@
 // Three layouts: nt, c = a b^T, both contiguous along the depth; nn, c = a b; tn, c = a^T b, both along the rows of c.
 #include "activation.cuh"
 #include "product.cuh"
+#include "step.cuh"
 
 // What the products nt and nn do with their sums: + bias where it has rows, kept in `pre` where that has rows; with
 // `out`, the output (of gelu, the input) of a nonlinearity f: multiplied by its slope there; else f itself.
@@ -31,6 +32,19 @@ struct Finish {
         store4(c, row, col, v);
         store4(c16, row, col, v);
     }
+    __device__ __forceinline__ void note(float) const {}
+};
+
+// What the product tn does with its sums, which are a gradient.
+struct GradientFinish {
+    Out c;
+    Plan* plan;
+    __device__ __forceinline__ void operator()(int row, int col, float4 v) const {
+        if (row >= c.rows || col >= c.cols) return;
+        store4(c, row, col, v);
+        note_gradient(plan, v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w);
+    }
+    __device__ __forceinline__ void note(float v) const { note_gradient(plan, v * v); }
 };
 
 // c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, its depth shared by
@@ -121,23 +135,24 @@ __device__ __forceinline__ Layer layer_of(int block, const Layer& a, const Layer
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1, Out dbias1,
                                                                 In dy1, In x1, Out dw2, Out dbias2, In dy2, In x2,
-                                                                Out dw3, Out dbias3, In dy3, In x3, int half) {
+                                                                Out dw3, Out dbias3, In dy3, In x3, Plan* plan,
+                                                                int half) {
     begin();
     __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
     const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
                                  {dw3, dbias3, dy3, x3});
     FullTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
-                             Finish{layer.dw, Out16{}, Out{}, In{}, In{}, Identity});
+                             GradientFinish{layer.dw, plan});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_tn_tensor(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
                                                                        Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
                                                                        In dy2, In x2, Out dw3, Out dbias3, In dy3,
-                                                                       In x3, int half) {
+                                                                       In x3, Plan* plan, int half) {
     begin();
     __shared__ float4 shared[kSums];
     const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
                                  {dw3, dbias3, dy3, x3});
     TensorTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, half, layer.dbias,
-                                       Finish{layer.dw, Out16{}, Out{}, In{}, In{}, Identity});
+                                       GradientFinish{layer.dw, plan});
 }

@@ -59,6 +59,7 @@ __device__ __forceinline__ void gather_sums(const float* sums, int row0, int col
         for (int share = 0; share < WK; ++share)
             v += sums[((share * WM + threadIdx.x / 32) * WN * 32 + threadIdx.x % 32) * kRow + 16];
         rows(0, row0 + threadIdx.x) = v;
+        finish.note(v);
     }
     for (int i = threadIdx.x; i < 32 * WM * kPerRow; i += kThreads) {
         const int row = i / kPerRow, col = i % kPerRow * 4, tile = row / 32 * WN + col / 16;

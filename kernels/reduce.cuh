@@ -13,13 +13,14 @@ __device__ __forceinline__ double warp_max(double v) {
     return v;
 }
 
-// The result is in every thread. `scratch` holds one float per warp; it may be used again at once.
-__device__ __forceinline__ float block_sum(float v, float* scratch) {
+// The result is in every thread. `scratch` holds one number per warp; it may be used again at once.
+template <class T>
+__device__ __forceinline__ T block_sum(T v, T* scratch) {
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
     v = warp_sum(v);
     if (lane == 0) scratch[warp] = v;
     __syncthreads();
-    v = warp_sum(lane < warps ? scratch[lane] : 0.0f);
+    v = warp_sum(lane < warps ? scratch[lane] : T(0));
     __syncthreads();
     return v;
 }

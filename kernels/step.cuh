@@ -9,12 +9,21 @@ struct Step {
     unsigned spare[4];
 };
 
-// The steps planned. `step_next` moves table[cursor] to `now`, which all other kernels read. `halted`: a loss was not
-// finite, and no parameter changes until the host has written the next plan.
+// What of a step was not finite, as bits.
+enum Broken : unsigned { Loss = 1, Gradient = 2 };
+
+// The steps planned. `step_next` moves table[cursor] to `now`, which all other kernels read. `halted`: what was not
+// finite; while there is something, no parameter changes until the host has written the next plan.
 struct Plan {
     Step now;
     unsigned cursor, halted, spare[6];
     Step table[256];
 };
+
+// Whoever writes a gradient says so where its square, or a sum of squares, is not finite: in passing, for to read it
+// again would be a launch more.
+__device__ __forceinline__ void note_gradient(Plan* plan, float square) {
+    if (!isfinite(square)) atomicOr(&plan->halted, (unsigned)Gradient);
+}
 
 static_assert(sizeof(Step) == 24 * 4 && sizeof(Plan) == (24 + 8 + 256 * 24) * 4, "as src/step.rs and gpu.rs write it");

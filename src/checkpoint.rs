@@ -1,11 +1,11 @@
 //! What a run leaves on disk, and how it continues: `config.json`, `model.safetensors`, `checkpoint.safetensors`.
 //! Every file is whole or absent.
 use crate::config::{Numbers, Run};
-use crate::device::Backend;
-use crate::files::write_atomically;
+use crate::device::{Backend, Device};
+use crate::files::{self, write_atomically};
 use crate::model::Network;
 use crate::tensors::{Tensors, Width};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,14 @@ pub struct Position {
     pub best: Option<Best>,
     /// Epochs since then without a better one.
     pub stale_epochs: u32,
+    /// The step after which the last validation was.
+    pub validated: u32,
+    /// Steps that were not finite, in all and since the last that was.
+    pub skipped: u32,
+    pub skipped_in_a_row: u32,
+    /// By what version of the program, and on what device: others give other last digits.
+    pub program: String,
+    pub device: String,
 }
 
 /// The best validation so far.
@@ -51,18 +59,67 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Makes the directory, and `config.json` in it.
+    /// Makes the directory where it is not there, and keeps every other run out of it.
     ///
     /// # Errors
-    /// A place that cannot be written.
-    pub fn create(&self, run: &Run) -> Result<()> {
+    /// A place that cannot be written; another run in it.
+    pub fn hold(&self) -> Result<Held> {
         let path = self.0.display();
         std::fs::create_dir_all(&self.0)
             .map_err(|e| Error::failed(format!("cannot make the directory {path}: {e}; pass another --out")))?;
+        match files::lock(&self.0) {
+            files::Lock::Taken => {
+                Err(Error::request(format!("out {path}: another run writes to it; wait for it, or pass another --out")))
+            }
+            files::Lock::Held(lock) => Ok(Held { folder: self.clone(), _lock: lock }),
+        }
+    }
+}
+
+/// A run directory that no other run writes to, until this is dropped or the process ends, however it ends.
+pub struct Held {
+    folder: Folder,
+    _lock: Option<std::fs::File>,
+}
+
+impl std::ops::Deref for Held {
+    type Target = Folder;
+    fn deref(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+impl Held {
+    /// Clears away what a process that was killed had not finished, sees that there is room, and writes `config.json`.
+    ///
+    /// # Errors
+    /// A disk that is full or cannot be written.
+    pub fn begin(&self, run: &Run, network: &Network) -> Result<()> {
+        files::remove_partial(&self.0);
+        let (wanted, free) = (self.room_wanted(run, network), host::free_disk(&self.0));
+        if let Some(free) = free.filter(|&free| free < wanted) {
+            let path = self.0.display();
+            return Err(Error::failed(format!(
+                "{path}: a run of this model writes up to {wanted} bytes, and {free} are free; make room, or pass another --out"
+            )));
+        }
         let json = serde_json::to_string_pretty(run).expect("a configuration is JSON");
         write_atomically(&self.config(), |out| writeln!(out, "{json}"))
     }
+
+    /// What the files will take beside those that are there: the new ones are written before the old ones go.
+    fn room_wanted(&self, run: &Run, network: &Network) -> u64 {
+        let bytes = if run.training.precision == Numbers::F64 { 8 } else { 4 };
+        let parameters: usize = network.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        let model = (parameters * bytes) as u64 + HEADERS;
+        let there = |path: PathBuf| path.metadata().map_or(0, |file| file.len());
+        // Model and checkpoint, of three times its size; and a second checkpoint while one is replaced.
+        (7 * model).saturating_sub(there(self.model()) + there(self.checkpoint()))
+    }
 }
+
+/// Bytes for what is not tensors: headers, metrics, pictures.
+const HEADERS: u64 = 64 << 10;
 
 fn width(numbers: Numbers) -> Width {
     if numbers == Numbers::F64 { Width::F64 } else { Width::F32 }
@@ -84,9 +141,20 @@ fn parameters(run: &Run, position: Option<&Position>, network: &Network, b: &mut
     let header = Header { run: run.clone(), position: position.cloned() };
     tensors.metadata.insert("config".into(), serde_json::to_string(&header).expect("a configuration is JSON"));
     for p in &network.parameters {
-        tensors.insert(&p.name, p.shape.clone(), b.read(p.view)?);
+        insert_finite(&mut tensors, p.name.clone(), &p.shape, b.read(p.view)?)?;
     }
     Ok(tensors)
+}
+
+/// What is not finite never takes the place of what is.
+fn insert_finite(tensors: &mut Tensors, name: String, shape: &[usize], values: Vec<f64>) -> Result<()> {
+    if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
+        return Err(Error::failed(format!(
+            "{name} holds {bad}: not saved, what was saved before is kept; try a smaller --lr, or --clip-norm 1"
+        )));
+    }
+    tensors.insert(name, shape.to_vec(), values);
+    Ok(())
 }
 
 /// Writes `model.safetensors`.
@@ -106,7 +174,7 @@ pub fn save(folder: &Folder, run: &Run, position: &Position, network: &Network, 
     for p in &network.parameters {
         for which in 0..2 {
             let moment = b.read(network.layout().moment(p.view, which))?;
-            tensors.insert(format!("moment{}.{}", which + 1, p.name), p.shape.clone(), moment);
+            insert_finite(&mut tensors, format!("moment{}.{}", which + 1, p.name), &p.shape, moment)?;
         }
     }
     tensors.write(&folder.checkpoint(), width(run.training.precision))
@@ -128,11 +196,23 @@ impl Saved {
     /// What is missing or wrong with it.
     pub fn read(path: &Path) -> Result<Saved> {
         let path = if path.is_dir() { Folder(path.into()).model() } else { path.to_path_buf() };
-        let what = path.display();
         if !path.exists() {
+            let what = path.display();
             return Err(Error::failed(format!("{what}: there is no such file; give a run directory or its model")));
         }
-        let tensors = Tensors::read(&path)?;
+        Saved::of(Tensors::read(&path)?, path)
+    }
+
+    /// The same of the bytes of a file, which `path` only names.
+    ///
+    /// # Errors
+    /// As for [`Saved::read`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Saved> {
+        Saved::of(Tensors::parse(path, bytes)?, path.into())
+    }
+
+    fn of(tensors: Tensors, path: PathBuf) -> Result<Saved> {
+        let what = path.display();
         let config = tensors.metadata.get("config").ok_or_else(|| {
             Error::failed(format!("{what}: no metadata key config; give a model that this program wrote"))
         })?;
@@ -156,6 +236,22 @@ impl Saved {
         Ok(())
     }
 
+    /// What makes a run that goes on here end in other last digits than one that went on where it began, as sentences.
+    pub fn differences(&self, device: &Device) -> Vec<String> {
+        let Some(position) = &self.position else { return vec![] };
+        let began = |what: &str, then: &str, now: &str| {
+            let note = format!(
+                "this run went so far {what} {then}; from here on {now}: its numbers differ in the last digits"
+            );
+            (then != now).then_some(note)
+        };
+        let program = env!("CARGO_PKG_VERSION");
+        [began("on", &position.device, &device.name), began("with version", &position.program, program)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     /// Writes the parameters to the device.
     ///
     /// # Errors
@@ -177,11 +273,17 @@ impl Saved {
             .position
             .clone()
             .ok_or_else(|| Error::failed(format!("{what}: no position in it; it is a model, not a checkpoint")))?;
+        if position.step > self.run.training.steps || !position.window.iter().all(|x| x.is_finite()) {
+            return Err(Error::failed(format!("{what}: its position cannot be; it is damaged")));
+        }
         self.load(network, b)?;
         for p in &network.parameters {
             for which in 0..2 {
                 let name = format!("moment{}.{}", which + 1, p.name);
                 let values = self.tensors.get(&self.path, &name, &p.shape)?;
+                if !values.iter().all(|x| x.is_finite()) {
+                    return Err(Error::failed(format!("{what}: {name} is not finite; it is damaged")));
+                }
                 b.write(network.layout().moment(p.view, which), values)?;
             }
         }

@@ -320,6 +320,24 @@ pub struct Training {
     pub patience: u32,
     /// Steps between two lines of metrics.
     pub log_every: u32,
+    #[serde(default, skip_serializing_if = "OnNan::is_stop")]
+    pub on_nan: OnNan,
+}
+
+/// What becomes of a training at a step whose loss or gradient is not finite. The step itself is not applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnNan {
+    #[default]
+    Stop,
+    /// It goes on with the next step.
+    Skip,
+}
+
+impl OnNan {
+    fn is_stop(&self) -> bool {
+        *self == OnNan::Stop
+    }
 }
 
 /// What a model is trained on.
@@ -331,6 +349,9 @@ pub struct Source {
     /// The part of the training data that is held out for validation. 0: none.
     pub valid_fraction: f64,
     pub rows: usize,
+    /// CRC-32 of the examples, those of validation behind them: so that a run goes on with what it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
     /// (height, width) where the examples are pictures.

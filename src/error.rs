@@ -8,8 +8,17 @@ pub enum Error {
     Request(String),
     /// The work failed: a file, a device, a number that is not finite. Exit code 1.
     Failed(String),
-    /// Ctrl-C, after the state was saved. Exit code 130.
-    Interrupted(String),
+    /// There is too little memory, on the device or on the host. Exit code 1.
+    NoRoom {
+        /// For what, and where.
+        what: String,
+        /// Bytes.
+        wanted: u64,
+        /// Bytes, where that is known.
+        free: Option<u64>,
+    },
+    /// A signal, after the state was saved. Exit code 128 + its number.
+    Interrupted { signal: u8, sentence: String },
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -25,8 +34,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Request(_) => 2,
-            Error::Failed(_) => 1,
-            Error::Interrupted(_) => 130,
+            Error::Failed(_) | Error::NoRoom { .. } => 1,
+            Error::Interrupted { signal, .. } => 128 + signal,
         }
     }
 }
@@ -44,8 +53,17 @@ pub fn at_least_one(option: &str, value: usize, example: &str) -> Result<()> {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (Error::Request(sentence) | Error::Failed(sentence) | Error::Interrupted(sentence)) = self;
-        f.write_str(sentence)
+        match self {
+            Error::Request(sentence) | Error::Failed(sentence) | Error::Interrupted { sentence, .. } => {
+                f.write_str(sentence)
+            }
+            Error::NoRoom { what, wanted, free: Some(free) } => {
+                write!(f, "there is no room for {what}: {wanted} bytes are needed, {free} are free")
+            }
+            Error::NoRoom { what, wanted, free: None } => {
+                write!(f, "there is no room for {what}: {wanted} bytes are needed")
+            }
+        }
     }
 }
 

@@ -5,6 +5,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// What the name of an unfinished file ends in.
+const PARTIAL: &str = ".partial";
+
 /// Replaces the file at `path` by what `fill` writes, wholly or not at all.
 ///
 /// A link keeps pointing where it points: the file behind it is replaced. What is no regular file
@@ -38,7 +41,7 @@ fn replace(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     let name = target.file_name().ok_or_else(|| io::Error::other("the path does not name a file"))?;
     let mut partial_name = std::ffi::OsString::from(".");
     partial_name.push(name);
-    partial_name.push(".partial");
+    partial_name.push(PARTIAL);
     let directory = directory_of(target);
     let partial = Partial { path: directory.join(partial_name), in_place: false };
 
@@ -80,6 +83,35 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     match opened.sync_all() {
         Err(cause) if !matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Err(cause),
         _ => Ok(()),
+    }
+}
+
+/// Removes from a directory what a process that was killed had not finished.
+pub fn remove_partial(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(PARTIAL));
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let _ = fs::remove_file(entry.path()); // it only takes room
+        }
+    }
+}
+
+/// Whether something is locked by us.
+pub enum Lock {
+    /// As long as the file is open; where the file system has no locks, None.
+    Held(Option<File>),
+    Taken,
+}
+
+/// Locks a file or directory against other processes, without a trace in it.
+pub fn lock(path: &Path) -> Lock {
+    let Ok(file) = File::open(path) else { return Lock::Held(None) };
+    match file.try_lock() {
+        Ok(()) => Lock::Held(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Lock::Taken,
+        Err(fs::TryLockError::Error(_)) => Lock::Held(None),
     }
 }
 

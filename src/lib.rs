@@ -30,7 +30,7 @@
 //! - Dependencies point down: `main → cli → trainer, evaluate, ais, infer, impute → checkpoint, data → model → tape →
 //!   device::Backend → arena`. No module above `device` knows whether a GPU exists.
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
-//!   `metrics`, `files` and `plot` touch files.
+//!   `metrics`, `files`, `host` and `plot` touch files.
 //! - The tape never allocates while it runs.
 //! - The padding of every view is zero and stays zero (`tests/mathematics.rs`).
 //! - Every estimate of log p(x) agrees with the truth where that is known (`tests/estimators.rs`); a linear model reaches
@@ -72,6 +72,7 @@ pub mod estimate;
 pub mod evaluate;
 pub mod files;
 pub mod gaussian;
+pub mod host;
 pub mod impute;
 pub mod infer;
 pub mod init;
@@ -82,6 +83,7 @@ pub mod model;
 pub mod plot;
 pub mod rng;
 pub mod schedule;
+mod seal;
 pub mod step;
 pub mod tape;
 pub mod tensors;

@@ -1,6 +1,6 @@
 //! Named tensors in a file: safetensors, read whole and checked before anything uses them.
 use crate::files::write_atomically;
-use crate::{Error, Result};
+use crate::{Error, Result, seal};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -28,15 +28,28 @@ pub struct Tensors {
 
 impl Tensors {
     /// # Errors
-    /// A file that cannot be read, is not safetensors, is damaged, or holds other types than F32 and F64.
+    /// A file that cannot be read, is not safetensors, does not have its checksums, or holds other types than F32 and F64.
     pub fn read(path: &Path) -> Result<Tensors> {
+        let bytes = std::fs::read(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))?;
+        Tensors::parse(path, &bytes)
+    }
+
+    /// The same of the bytes of the file `path`, which is only named.
+    ///
+    /// # Errors
+    /// As for [`Tensors::read`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
         let what = path.display();
-        let bytes = std::fs::read(path).map_err(|e| Error::failed(format!("cannot read {what}: {e}")))?;
         let damaged = |e: &dyn std::fmt::Display| {
             Error::failed(format!("{what}: not a safetensors file, or damaged ({e}); give the file that was written"))
         };
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(&e))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(&e))?;
+        let mut metadata = header.metadata().clone().unwrap_or_default();
+        if let Some(config) = metadata.get_mut("config") {
+            let views = file.iter().map(|(name, view)| (name, view.data()));
+            *config = seal::open(config, views).map_err(|why| Error::failed(format!("{what}: {why}")))?;
+        }
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
             let data = view.data();
@@ -47,10 +60,11 @@ impl Tensors {
             };
             tensors.insert(name, Tensor { shape: view.shape().to_vec(), values });
         }
-        Ok(Tensors { tensors, metadata: header.metadata().clone().unwrap_or_default() })
+        Ok(Tensors { tensors, metadata })
     }
 
-    /// Written beside its name and renamed, so that the file is whole or absent.
+    /// Written beside its name and renamed, so that the file is whole or absent; with checksums, where it has a
+    /// configuration to keep them in.
     ///
     /// # Errors
     /// A place that cannot be written.
@@ -71,7 +85,11 @@ impl Tensors {
             let view = TensorView::new(dtype, t.shape.clone(), bytes).expect("as many numbers as the shape says");
             (name.as_str(), view)
         });
-        let metadata = Some(self.metadata.clone()).filter(|m| !m.is_empty());
+        let mut metadata = self.metadata.clone();
+        if let Some(config) = metadata.get_mut("config") {
+            *config = seal::close(config, bytes.iter().map(|(name, _, bytes)| (name.as_str(), &bytes[..])));
+        }
+        let metadata = Some(metadata).filter(|m| !m.is_empty());
         let file = safetensors::serialize(views, metadata)
             .map_err(|e| Error::failed(format!("cannot write {}: {e}", path.display())))?;
         write_atomically(path, |out| out.write_all(&file))

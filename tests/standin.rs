@@ -356,7 +356,7 @@ fn detection_asks_for_every_call_the_program_makes() {
 fn what_is_missing_is_one_sentence() {
     let gib = (1u64 << 30).to_string();
     let room = format!(
-        "error 1: the GPU has no room for parameters and activations: {} bytes are needed, 1000 of its 1000 bytes are free",
+        "error 1: there is no room for parameters and activations on the GPU: {} bytes are needed, 1000 are free",
         4 * small().total()
     );
     for (scenario, env, want) in [

@@ -102,6 +102,7 @@ impl Watch for StopAt {
         self.step = progress.step;
     }
     fn record(&mut self, _: &Record) {}
+    fn note(&mut self, _: &str) {}
     fn stop(&mut self) -> bool {
         self.step >= self.at
     }
@@ -111,7 +112,8 @@ impl Watch for StopAt {
 fn train_until(run: &Run, at: u32, folder: &Folder, data: &Arc<Dataset>, valid: Option<&Arc<Dataset>>, saving: Saving) {
     let (device, _) = Device::find("cpu", run.training.precision).unwrap();
     let saved = folder.checkpoint().exists().then(|| Saved::read(&folder.checkpoint()).unwrap());
-    let mut trainer = Trainer::new(run.clone(), folder.clone(), saving, data, valid, &device, saved.as_ref()).unwrap();
+    let mut trainer =
+        Trainer::new(run.clone(), folder.hold().unwrap(), saving, data, valid, &device, saved.as_ref()).unwrap();
     let outcome = trainer.run(&mut StopAt { at, step: 0 }).unwrap();
     assert_eq!(outcome.steps, at);
 }
@@ -138,12 +140,14 @@ fn a_run_that_was_cut_anywhere_ends_in_the_bytes_of_one_that_was_not() {
                 precision: Numbers::Fp32,
                 patience: 0,
                 log_every: 6,
+                on_nan: OnNan::Stop,
             },
             data: Source {
                 train: "x.idx".into(),
                 valid: None,
                 valid_fraction: 0.2,
                 rows: data.rows(),
+                checksum: None,
                 condition: None,
                 shape: None,
                 binarize: Binarize::None,

@@ -115,6 +115,9 @@ Kernel entry(const char* name) {
 template <class T>
     requires std::is_integral_v<T>
 EMU_UNCHECKED T atomicAdd(T* p, T v) { emu::atomic_access(p); T old = *p; *p = old + v; return old; }
+template <class T>
+    requires std::is_integral_v<T>
+EMU_UNCHECKED T atomicOr(T* p, T v) { emu::atomic_access(p); T old = *p; *p = old | v; return old; }
 
 template <class T>
 T __ldg(const T* p) { return *p; }

@@ -88,6 +88,7 @@ impl MixtureArgs {
             valid: self.valid.clone().or(own_test(&train, self.valid_fraction)),
             train,
             valid_fraction: self.valid_fraction.unwrap_or(0.0),
+            checksum: None,
             rows: 0,
             condition: None,
             shape: None,

@@ -3,7 +3,8 @@ use crate::config::Numbers;
 use crate::data::{Dataset, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ mod options;
 mod progress;
 mod reconstruct;
 mod sample;
+mod signals;
 mod train;
 mod traverse;
 
@@ -178,18 +180,27 @@ pub(crate) fn thousands(n: f64) -> String {
     out
 }
 
+/// The options that stand on the command line, by name: those that have their default are not among them.
+fn given(matches: Option<&clap::ArgMatches>) -> Vec<String> {
+    let Some(matches) = matches else { return vec![] };
+    let by_user = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    matches.ids().filter(by_user).map(|id| id.to_string()).collect()
+}
+
 /// Runs the program; its exit code.
 pub fn main() -> u8 {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    signals::survive_file_size_limit();
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
         Err(e) => {
             // clap knows what is an error and what was asked for (--help); a closed pipe is neither.
             let _ = e.print();
             return if e.use_stderr() { 2 } else { 0 };
         }
     };
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let done = match cli.command {
-        Command::Train(args) => train::run(&args),
+        Command::Train(args) => train::run(&args, &given(matches.subcommand_matches("train"))),
         Command::Eval(args) => eval::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),

@@ -3,7 +3,7 @@ use super::Common;
 use super::condition::range;
 use crate::checkpoint::Folder;
 use crate::config::{
-    Activation, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, Optimizer, OutputBias, Rule, Run,
+    Activation, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer, OutputBias, Rule, Run,
     Source, Training, Variance,
 };
 use crate::data::Dataset;
@@ -158,6 +158,9 @@ struct TrainingArgs {
     /// Scales gradients down to this global norm; 0: no limit
     #[arg(long, value_name = "NORM", default_value_t = 0.0, conflicts_with = "resume")]
     clip_norm: f64,
+    /// Where a loss or a gradient is not finite: stop, or skip that step. It is never applied
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "stop", conflicts_with = "resume")]
+    on_nan: OnNan,
     /// Examples in a step
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
     batch: usize,
@@ -271,6 +274,7 @@ impl TrainArgs {
             precision: self.common.precision,
             patience: t.patience,
             log_every: self.data.log_every,
+            on_nan: t.on_nan,
         };
         let source = Source { rows: data.rows(), shape: data.shape, ..source };
         Ok(Run { model, training, data: source })

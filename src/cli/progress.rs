@@ -1,12 +1,11 @@
 //! How long work is followed: a bar on a terminal, plain lines elsewhere; of a training JSON, where it was asked for.
+use super::signals::Signals;
 use super::{Common, print, thousands};
 use crate::metrics::{Record, Split};
 use crate::schedule::Plan;
 use crate::trainer::{Progress, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Lines of a long epoch appear no oftener than this.
@@ -16,26 +15,18 @@ pub(crate) struct Follow {
     common: Common,
     plan: Plan,
     bar: Option<ProgressBar>,
-    interrupted: Arc<AtomicBool>,
+    pub signals: Signals,
     said: Instant,
 }
 
 impl Follow {
     pub(crate) fn new(common: &Common, plan: Plan) -> Follow {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = interrupted.clone();
-        // The first Ctrl-C finishes the step and saves; a second one ends at once.
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        });
         let bar = (!common.quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(plan.total as u64), ProgressDrawTarget::stderr_with_hz(8));
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps, {eta} left  {msg}");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Follow { common: common.clone(), plan, bar, interrupted, said: Instant::now() }
+        Follow { common: common.clone(), plan, bar, signals: Signals::watch(), said: Instant::now() }
     }
 
     pub(crate) fn finish(&self) {
@@ -80,8 +71,15 @@ impl Watch for Follow {
         self.line(format!("epoch {epoch:>6.2}  {split}  elbo {elbo:>10.3}  nll {nll:>9.3}  kl {kl:>8.3}{rate}"));
     }
 
+    fn note(&mut self, sentence: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(sentence),
+            None => self.common.say(sentence),
+        }
+    }
+
     fn stop(&mut self) -> bool {
-        self.interrupted.load(Ordering::SeqCst)
+        self.signals.came().is_some()
     }
 }
 

@@ -61,21 +61,37 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+/// Settings that every command has, and that a run that goes on keeps.
+const KEPT: [&str; 2] = ["seed", "precision"];
+
+/// `given`: the options on the command line.
+pub(crate) fn run(args: &TrainArgs, given: &[String]) -> Result<()> {
     let saving = args.saving()?;
     let (run, folder, data, valid, resume) = match &args.data.resume {
         Some(dir) => {
+            if let Some(option) = KEPT.iter().find(|option| given.iter().any(|given| given == *option)) {
+                return Err(Error::request(format!(
+                    "{option}: a run that goes on keeps its own; leave --{option} out"
+                )));
+            }
             let folder = Folder(dir.clone());
             if !folder.checkpoint().exists() {
                 let path = folder.checkpoint();
                 return Err(Error::failed(format!("resume: there is no {}; nothing to go on with", path.display())));
             }
+            let folder = folder.hold()?;
             let saved = Saved::read(&folder.checkpoint())?;
             let (data, valid) = load(&mut saved.run.data.clone())?;
             if data.rows() != saved.run.data.rows {
                 let (name, got, want) = (&data.name, data.rows(), saved.run.data.rows);
                 return Err(Error::failed(format!(
                     "{name}: has {got} examples; the run began with {want}: the file changed"
+                )));
+            }
+            if saved.run.data.checksum.is_some_and(|sum| sum != Dataset::checksum([Some(&*data), valid.as_deref()])) {
+                return Err(Error::failed(format!(
+                    "{}: its numbers are not those that the run began with; give the same file, or begin a new run",
+                    data.name
                 )));
             }
             (saved.run.clone(), folder, data, valid, Some(saved))
@@ -88,35 +104,41 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
                 train: path,
                 valid_fraction: args.data.valid_fraction.unwrap_or(0.0),
                 rows: 0,
+                checksum: None,
                 condition: args.data.condition(),
                 shape: None,
                 binarize: args.data.binarize,
             };
             let (data, held_out) = load(&mut source)?;
-            (args.run(&data, source)?, folder, data, held_out, None)
+            source.checksum = Some(Dataset::checksum([Some(&*data), held_out.as_deref()]));
+            let run = args.run(&data, source)?;
+            check(&run, &data, held_out.as_deref())?;
+            (run, folder.hold()?, data, held_out, None)
         }
     };
     check(&run, &data, valid.as_deref())?;
     let common = Common { precision: run.training.precision, ..args.common.clone() };
     let device = common.device()?;
 
-    let name = folder.0.display().to_string();
-    let mut trainer =
-        Trainer::new(run.clone(), folder.clone(), saving, &data, valid.as_ref(), &device, resume.as_ref())?;
+    if let Some(saved) = &resume {
+        saved.differences(&device).iter().for_each(|note| common.say(note));
+    }
+
+    let (name, files) = (folder.0.display().to_string(), Folder::clone(&folder));
+    let mut trainer = Trainer::new(run.clone(), folder, saving, &data, valid.as_ref(), &device, resume.as_ref())?;
     common.say(describe(&run, &data, &device.name, &name, trainer.plan().steps_per_epoch()));
     let mut follow = Follow::new(&common, trainer.plan().clone());
     let outcome = trainer.run(&mut follow)?;
     follow.finish();
 
-    draw(&run, &folder, &outcome, valid.as_ref().unwrap_or(&data), &device)?;
-    summarise(&common, &outcome, &name)?;
-    match outcome.ending {
-        Ending::Stopped => Err(Error::Interrupted(format!(
-            "stopped after step {}; saved: vae-gpu train --resume {name} goes on",
-            outcome.steps
-        ))),
-        _ => Ok(()),
+    curves(&files, &outcome)?;
+    if let (Ending::Stopped, Some(signal)) = (outcome.ending, follow.signals.came()) {
+        let steps = outcome.steps;
+        let sentence = format!("stopped after step {steps}; saved: vae-gpu train --resume {name} goes on");
+        return Err(Error::Interrupted { signal, sentence });
     }
+    draw(&run, &files, valid.as_ref().unwrap_or(&data), &device)?;
+    summarise(&common, &outcome, &name)
 }
 
 fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {
@@ -131,14 +153,7 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
     )
 }
 
-/// Samples, reconstructions and curves.
-fn draw(
-    run: &Run,
-    folder: &Folder,
-    outcome: &Outcome,
-    data: &Arc<Dataset>,
-    device: &crate::device::Device,
-) -> Result<()> {
+fn curves(folder: &Folder, outcome: &Outcome) -> Result<()> {
     let points = |split| {
         let of = |r: &&Record| r.split == split;
         let point = |r: &Record| plot::Point { step: r.step as u64, elbo: r.elbo, nll: r.nll, kl: r.kl };
@@ -146,8 +161,11 @@ fn draw(
     };
     let series = plot::curves::training(&points(Split::Train), &points(Split::Valid));
     let title = folder.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    plot::curves::write(&folder.picture("curves.svg"), &title, &plot::curves::TRAINING, &series)?;
+    plot::curves::write(&folder.picture("curves.svg"), &title, &plot::curves::TRAINING, &series)
+}
 
+/// Samples and reconstructions.
+fn draw(run: &Run, folder: &Folder, data: &Arc<Dataset>, device: &crate::device::Device) -> Result<()> {
     let saved = Saved::read(&folder.0)?;
     let mut inference = Inference::open(&saved, Binarize::None, device)?;
     let shape = grid::shape_for(run.model.input, run.data.shape);
@@ -179,6 +197,7 @@ fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
             "train": last(Split::Train),
             "valid": last(Split::Valid),
             "best": outcome.best,
+            "skipped": outcome.skipped,
         });
         return print(json);
     }
@@ -192,8 +211,12 @@ fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
         (None, Some(r)) => format!("train elbo {:.2}", r.elbo),
         (None, None) => "nothing to do".into(),
     };
+    let skipped = match outcome.skipped {
+        0 => String::new(),
+        n => format!(", {n} of them skipped,"),
+    };
     common.say(format!(
-        "{what} after {} steps in {:.1} s ({} examples/s): {bound} nats per example; see {folder}/samples.png",
+        "{what} after {} steps{skipped} in {:.1} s ({} examples/s): {bound} nats per example; see {folder}/samples.png",
         thousands(outcome.steps as f64),
         outcome.seconds,
         thousands(rate),

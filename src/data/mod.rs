@@ -95,6 +95,18 @@ impl Dataset {
         idx::read_labels(source::Source::open(path)?)
     }
 
+    /// CRC-32 of the numbers of data sets, as they are stored, one set after the other.
+    pub fn checksum<'a>(sets: impl IntoIterator<Item = Option<&'a Dataset>>) -> u32 {
+        let mut sum = crc32fast::Hasher::new();
+        for set in sets.into_iter().flatten() {
+            sum.update(match &set.values {
+                Values::Bytes(bytes) => bytes,
+                Values::Reals(reals) => bytemuck::cast_slice(reals),
+            });
+        }
+        sum.finalize()
+    }
+
     /// How many examples there are.
     pub fn rows(&self) -> usize {
         match &self.values {

@@ -33,8 +33,8 @@ pub trait Backend {
 
     /// What the operations that follow belong to.
     fn set_step(&mut self, step: &Step) -> Result<()>;
-    /// Runs whole steps of training, at most [`crate::arena::RING`]. A step whose loss is not finite is not applied,
-    /// nor are those after it.
+    /// Runs whole steps of training, at most [`crate::arena::RING`]. A step whose loss, or the square of whose gradient,
+    /// is not finite is not applied, nor are those after it; their metrics say so.
     fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()>;
 
     fn gather(&mut self, x: View, fetch: Fetch) -> Result<()>;
@@ -94,7 +94,7 @@ pub trait Backend {
         goal: Goal,
     ) -> Result<()>;
 
-    /// One step of the optimiser on all parameters, unless the loss of this step was not finite.
+    /// One step of the optimiser on all parameters, unless the loss or the gradient was not finite.
     fn update(&mut self, layout: &Layout, optimizer: &Optimizer) -> Result<()>;
 
     /// What is measured: nothing, unless a device says otherwise.

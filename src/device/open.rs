@@ -1,12 +1,13 @@
 //! Which device a run uses: chosen once, at the edge. Prints nothing: what should be said is handed back.
 #[cfg(feature = "cuda")]
 use super::driver::Precision;
-use super::{Backend, Cpu};
+use super::{Backend, Cpu, cpu};
 #[cfg(feature = "cuda")]
 use super::{Gpu, cuda};
 use crate::arena::Layout;
 use crate::config::Numbers;
-use crate::{Error, Result};
+use crate::data::{Dataset, Values};
+use crate::{Error, Result, host};
 
 /// A device that was found, and the arithmetic on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,10 +82,45 @@ impl Device {
             };
             return Ok(Box::new(Gpu::new(cuda::Cuda::new(ordinal, layout, precision)?, layout)));
         }
+        // Linux hands out memory that it does not have, and ends the process that uses it.
+        if let (Some(free), wanted) = (self.room(), self.bytes(layout))
+            && wanted > free
+        {
+            return Err(Error::NoRoom { what: cpu::WHAT.into(), wanted, free: Some(free) });
+        }
         Ok(match self.numbers {
-            Numbers::F64 => Box::new(Cpu::<f64>::new(layout, batch)),
-            _ => Box::new(Cpu::<f32>::new(layout, batch)),
+            Numbers::F64 => Box::new(Cpu::<f64>::try_new(layout, batch)?),
+            _ => Box::new(Cpu::<f32>::try_new(layout, batch)?),
         })
+    }
+
+    /// Bytes of memory that a layout takes.
+    pub fn bytes(&self, layout: &Layout) -> u64 {
+        let each = match (self.gpu, self.numbers) {
+            (None, Numbers::F64) => 8,
+            (Some(_), Numbers::Bf16) => 4 + 2,
+            _ => 4,
+        };
+        #[cfg(feature = "cuda")]
+        let beside = if self.gpu.is_some() { cuda::BESIDE } else { 0 };
+        #[cfg(not(feature = "cuda"))]
+        let beside = 0;
+        each * layout.total() as u64 + beside
+    }
+
+    /// Bytes of memory that a data set takes on the device, beside what the host has of it.
+    pub fn bytes_of(&self, data: &Dataset) -> u64 {
+        let each = if matches!(data.values, Values::Bytes(_)) { 1 } else { 4 };
+        if self.gpu.is_some() { each * (data.rows() * data.cols) as u64 } else { 0 }
+    }
+
+    /// Bytes of memory that are free, where that is known.
+    pub fn room(&self) -> Option<u64> {
+        #[cfg(feature = "cuda")]
+        if let Some(ordinal) = self.gpu {
+            return cuda::room(ordinal);
+        }
+        host::free_memory()
     }
 }
 

@@ -50,8 +50,8 @@ pub trait Real:
     + MulAssign
     + 'static
 {
-    /// c = a b, with c (m, n) without gaps between its rows, a (m, k), b (k, n).
-    fn product(c: &mut [Self], n: usize, k: usize, a: Factor<Self>, b: Factor<Self>);
+    /// c = a b, with c (m, n) without gaps between its rows, a (m, k), b (k, n). Whether every element has a finite square.
+    fn product(c: &mut [Self], n: usize, k: usize, a: Factor<Self>, b: Factor<Self>) -> bool;
 
     fn of(x: f64) -> Self;
     fn of_int(x: i32) -> Self;
@@ -99,7 +99,7 @@ pub trait Real:
 }
 
 impl Real for f64 {
-    fn product(c: &mut [f64], n: usize, k: usize, a: Factor<f64>, b: Factor<f64>) {
+    fn product(c: &mut [f64], n: usize, k: usize, a: Factor<f64>, b: Factor<f64>) -> bool {
         product::exact(c, n, k, a, b)
     }
     fn of(x: f64) -> f64 {
@@ -173,7 +173,7 @@ fn exp_parts(x: f32) -> (f32, f32) {
 }
 
 impl Real for f32 {
-    fn product(c: &mut [f32], n: usize, k: usize, a: Factor<f32>, b: Factor<f32>) {
+    fn product(c: &mut [f32], n: usize, k: usize, a: Factor<f32>, b: Factor<f32>) -> bool {
         product::fast(c, n, k, a, b)
     }
     #[inline(always)]

@@ -85,5 +85,5 @@ pub fn forward<T: Real>(
     let values = [loss, nlls / n, kls / n];
     let bad = !values.iter().all(|v| v.is_finite());
     slot[..4].copy_from_slice(&[values[0], values[1], values[2], bad as u8 as f64].map(T::of));
-    cpu.halted |= bad;
+    cpu.halted |= if bad { super::LOSS } else { 0 };
 }

@@ -1,6 +1,6 @@
 //! A linear layer and the nonlinearity after it.
 use super::product::Factor;
-use super::{Cpu, each_rows};
+use super::{Cpu, each_rows, squares_are_finite};
 use crate::arena::{ALIGN, View};
 use crate::config::Activation;
 use crate::device::{Real, vectorise};
@@ -122,7 +122,10 @@ pub fn backward<T: Real>(
     });
 
     let [dw_out, da, x_in] = cpu.split([padded_rows(dw), dy, x]);
-    T::product(dw_out, dw.stride, dy.rows, Factor::t(da, dy.stride), Factor::n(x_in, x.stride));
+    let finite = T::product(dw_out, dw.stride, dy.rows, Factor::t(da, dy.stride), Factor::n(x_in, x.stride));
+    let [sums] = cpu.split([dbias]);
+    let finite = finite & squares_are_finite(&sums[..dbias.cols]);
+    cpu.note_gradient(finite);
     if let Some(dx) = dx {
         let dx = cpu.live(dx);
         let [dx_out, da, w_in] = cpu.split([dx, dy, padded_rows(w)]);

@@ -9,7 +9,7 @@ use crate::config::{Activation, Optimizer};
 use crate::data::Dataset;
 use crate::step::Step;
 use crate::tape::{Decoded, Fetch, Goal, Tape};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +22,9 @@ mod optimizer;
 pub(crate) mod product;
 mod reparam;
 
+/// What was not finite in a step, as bits.
+const LOSS: u8 = 1;
+const GRADIENT: u8 = 2;
 /// Bytes.
 const CACHE_LINE: usize = 64;
 
@@ -34,16 +37,42 @@ pub struct Cpu<T: Real> {
     step: Step,
     /// The examples of a full batch.
     batch: usize,
-    /// A loss was not finite: no update until the next `train`.
-    halted: bool,
+    /// [`LOSS`] or [`GRADIENT`] was not finite: no update until the next `train`.
+    halted: u8,
 }
 
+/// What the memory of a layout is for.
+pub(super) const WHAT: &str = "parameters and activations on the CPU";
+
 impl<T: Real> Cpu<T> {
+    /// As [`Cpu::try_new`].
+    ///
+    /// # Panics
+    /// Too little memory.
     pub fn new(layout: &Layout, batch: usize) -> Self {
-        let memory = vec![T::of(0.0); layout.total() + CACHE_LINE];
+        Cpu::try_new(layout, batch).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Memory for a layout, of batches of `batch` examples.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn try_new(layout: &Layout, batch: usize) -> Result<Self> {
+        let elements = layout.total() + CACHE_LINE;
+        let mut memory = Vec::new();
+        memory.try_reserve_exact(elements).map_err(|_| {
+            let wanted = (elements * size_of::<T>()) as u64;
+            Error::NoRoom { what: WHAT.into(), wanted, free: host::free_memory() }
+        })?;
+        memory.resize(elements, T::of(0.0));
         // A buffer that cannot be aligned, which only Miri has, still works.
         let start = memory.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE);
-        Cpu { memory, start, data: None, step: Step::batch(0, batch), batch, halted: false }
+        Ok(Cpu { memory, start, data: None, step: Step::batch(0, batch), batch, halted: 0 })
+    }
+
+    /// Notes whether what was written of the parameters' gradient has finite squares.
+    fn note_gradient(&mut self, finite: bool) {
+        self.halted |= if finite { 0 } else { GRADIENT };
     }
 
     /// The rows that count of a view with one or several rows per example.
@@ -111,6 +140,11 @@ fn halves<T: Real, const N: usize>(
     rayon::join(|| halves(first, middle, grain, lower, f), || halves(first + middle, rows - middle, grain, upper, f));
 }
 
+/// Whether every number has a finite square.
+fn squares_are_finite<T: Real>(values: &[T]) -> bool {
+    values.iter().all(|&x| (x * x).is_finite())
+}
+
 /// Σ f(i) over `0..n`, in 16 interleaved sums, so that it vectorises; always in the same order.
 #[inline(always)]
 pub(crate) fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
@@ -163,7 +197,7 @@ impl<T: Real> Backend for Cpu<T> {
     }
     fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()> {
         assert!(steps.len() <= RING, "{} steps at once; the ring holds {RING}", steps.len());
-        self.halted = false;
+        self.halted = 0;
         // On a thread of the pool: from outside, each of a step's many parallel loops would be handed over to it.
         rayon::scope(|_| {
             for step in steps {
@@ -253,8 +287,12 @@ impl<T: Real> Backend for Cpu<T> {
         Ok(())
     }
     fn update(&mut self, layout: &Layout, optimizer: &Optimizer) -> Result<()> {
-        if !self.halted {
+        if self.halted == 0 {
             optimizer::step(self, layout, optimizer);
+        }
+        if self.halted > 0 {
+            let flag = layout.metrics().at(self.step.slot as usize, 3);
+            self.memory[self.start + flag] = T::of(self.halted as f64);
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! −log p(x|z) for each row of the decoder's output, in nats.
-use super::{Cpu, each_rows, each_rows_of, sum};
+use super::{Cpu, each_rows, each_rows_of, squares_are_finite, sum};
 use crate::arena::View;
 use crate::config::{Likelihood, Mean};
 use crate::device::{Real, vectorise};
@@ -163,4 +163,6 @@ pub fn backward<T: Real>(cpu: &mut Cpu<T>, dout: View, dlogvar: Option<View>, de
             },
         );
     }
+    let finite = squares_are_finite(&dlogvar_out[..dlogvar.cols]);
+    cpu.note_gradient(finite);
 }

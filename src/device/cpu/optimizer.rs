@@ -17,7 +17,7 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
         0.0 => 1.0,
         limit => {
             // Pieces of one size whatever the number of threads, then their sum in order.
-            let squares: Vec<f64> = g
+            let squares: f64 = g
                 .par_chunks(GRAIN)
                 .map(|g| {
                     vectorise(
@@ -26,9 +26,15 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
                     )
                     .to_f64()
                 })
-                .collect();
+                .collect::<Vec<f64>>()
+                .iter()
+                .sum();
+            if !squares.is_finite() {
+                cpu.note_gradient(false);
+                return;
+            }
             // As torch.nn.utils.clip_grad_norm_ has it, with its 1e-6.
-            (limit / (squares.iter().sum::<f64>().sqrt() + 1e-6)).min(1.0)
+            (limit / (squares.sqrt() + 1e-6)).min(1.0)
         }
     };
 

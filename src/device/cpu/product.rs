@@ -26,9 +26,9 @@ impl<'a, T> Factor<'a, T> {
     }
 }
 
-/// The definition.
-pub fn exact(c: &mut [f64], n: usize, k: usize, a: Factor<f64>, b: Factor<f64>) {
-    c.par_chunks_mut(n).enumerate().for_each(|(i, c)| {
+/// The definition. Whether every element has a finite square.
+pub fn exact(c: &mut [f64], n: usize, k: usize, a: Factor<f64>, b: Factor<f64>) -> bool {
+    let row = |(i, c): (usize, &mut [f64])| {
         c.fill(0.0);
         for l in 0..k {
             let factor = a.data[i * a.row + l * a.col];
@@ -36,17 +36,20 @@ pub fn exact(c: &mut [f64], n: usize, k: usize, a: Factor<f64>, b: Factor<f64>) 
                 *c += factor * b.data[l * b.row + j * b.col];
             }
         }
-    });
+        c.iter().all(|c| (c * c).is_finite())
+    };
+    c.par_chunks_mut(n).enumerate().map(row).reduce(|| true, |a, b| a & b)
 }
 
 /// Products of one element are summed in order within blocks of k, and block after block: k alone decides the result's
-/// bits, not the number of threads.
-pub fn fast(c: &mut [f32], n: usize, k: usize, a: Factor<f32>, b: Factor<f32>) {
+/// bits, not the number of threads. Whether every element has a finite square: asked where the numbers are at hand, for
+/// reading a gradient again would be a tenth of a step.
+pub fn fast(c: &mut [f32], n: usize, k: usize, a: Factor<f32>, b: Factor<f32>) -> bool {
     /// As many multiplications as are worth waking another thread for: about 10 µs.
     const GRAIN: usize = 1 << 20;
     let pieces = (c.len() * k / GRAIN).clamp(1, rayon::current_num_threads());
     let c = c.chunks_mut(n).collect();
-    piece(Piece { c, cols: n, k, a, b }, pieces);
+    piece(Piece { c, cols: n, k, a, b }, pieces)
 }
 
 /// Rows and columns of c, and the rows of a and the columns of b that they need.
@@ -59,7 +62,7 @@ struct Piece<'c, 'f> {
 }
 
 /// Splits it between threads, across its longer side, and at last computes it.
-fn piece(mut it: Piece, pieces: usize) {
+fn piece(mut it: Piece, pieces: usize) -> bool {
     let (rows, cols) = (it.c.len(), it.cols);
     let middle = (rows.max(cols) * (pieces / 2) / pieces).next_multiple_of(16);
     if pieces < 2 || middle >= rows.max(cols) {
@@ -74,13 +77,14 @@ fn piece(mut it: Piece, pieces: usize) {
         let b = Factor { data: &it.b.data[middle * it.b.col..], ..it.b };
         (Piece { c: left, cols: middle, ..it }, Piece { c: right, cols: cols - middle, b, ..it })
     };
-    rayon::join(|| piece(low, pieces / 2), || piece(high, pieces - pieces / 2));
+    let (low, high) = rayon::join(|| piece(low, pieces / 2), || piece(high, pieces - pieces / 2));
+    low & high
 }
 
 impl pulp::WithSimd for Piece<'_, '_> {
-    type Output = ();
+    type Output = bool;
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) -> bool {
         match (S::REGISTER_COUNT, S::F32_LANES) {
             (32.., 4..) => blocks::<S, 8, 3>(simd, self),
             (_, 4..) => blocks::<S, 4, 3>(simd, self),
@@ -113,11 +117,14 @@ fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 /// By blocks of k, panels of `NV` vectors of columns, tiles of `MR` rows: a tile's sums fill the registers. Both are
 /// multiples of four numbers.
 #[inline(always)]
-fn blocks<S: Simd, const MR: usize, const NV: usize>(simd: S, Piece { mut c, cols, k, a, b }: Piece) {
+fn blocks<S: Simd, const MR: usize, const NV: usize>(simd: S, Piece { mut c, cols, k, a, b }: Piece) -> bool {
     let width = NV * S::F32_LANES;
     let block = k.div_ceil(k.div_ceil(BLOCK).max(1)).max(1);
     let mut buffers = PACKED.take();
     let [for_a, for_b] = &mut buffers;
+    // Zero times the square of every element: a NaN once a square is not finite.
+    let mut marks = [simd.splat_f32s(0.0); NV];
+    let marks = &mut marks;
     for from in (0..k).step_by(block) {
         let depth = block.min(k - from);
         let panels = aligned(for_b, depth * cols.next_multiple_of(width));
@@ -130,18 +137,19 @@ fn blocks<S: Simd, const MR: usize, const NV: usize>(simd: S, Piece { mut c, col
                 for (c, a) in c.chunks_mut(MR).zip(tiles.chunks_exact(depth * MR)) {
                     let cols = cols.clone();
                     match (2 * c.len() <= MR, cols.len().div_ceil(S::F32_LANES)) {
-                        (false, 3..) => tile::<S, MR, MR, NV, NV>(simd, c, cols, from > 0, a, panel),
-                        (false, 2) => tile::<S, MR, MR, 2, NV>(simd, c, cols, from > 0, a, panel),
-                        (false, _) => tile::<S, MR, MR, 1, NV>(simd, c, cols, from > 0, a, panel),
-                        (true, 3..) => tile::<S, 4, MR, NV, NV>(simd, c, cols, from > 0, a, panel),
-                        (true, 2) => tile::<S, 4, MR, 2, NV>(simd, c, cols, from > 0, a, panel),
-                        (true, _) => tile::<S, 4, MR, 1, NV>(simd, c, cols, from > 0, a, panel),
+                        (false, 3..) => tile::<S, MR, MR, NV, NV>(simd, c, cols, from > 0, a, panel, marks),
+                        (false, 2) => tile::<S, MR, MR, 2, NV>(simd, c, cols, from > 0, a, panel, marks),
+                        (false, _) => tile::<S, MR, MR, 1, NV>(simd, c, cols, from > 0, a, panel, marks),
+                        (true, 3..) => tile::<S, 4, MR, NV, NV>(simd, c, cols, from > 0, a, panel, marks),
+                        (true, 2) => tile::<S, 4, MR, 2, NV>(simd, c, cols, from > 0, a, panel, marks),
+                        (true, _) => tile::<S, 4, MR, 1, NV>(simd, c, cols, from > 0, a, panel, marks),
                     }
                 }
             }
         }
     }
     PACKED.set(buffers);
+    marks.iter().all(|mark| simd.reduce_sum_f32s(*mark) == 0.0)
 }
 
 /// Element (l, j), which lies at `l · down + j · along` of `data`, goes to row l of panel j / width, column j % width.
@@ -206,17 +214,24 @@ fn tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usiz
     more: bool,
     a: &[f32],
     panel: &[f32],
+    marks: &mut [S::f32s; NV],
 ) {
     if c.len() == M && cols.len() == N * S::F32_LANES {
-        return whole_tile::<S, M, MR, N, NV>(simd, c, cols, more, a, panel);
+        return whole_tile::<S, M, MR, N, NV>(simd, c, cols, more, a, panel, marks);
     }
     // At the edges of c, beside it.
     let mut beside = [[0.0; WIDEST]; M];
     let mut rows = beside.each_mut().map(|row| &mut row[..]);
-    whole_tile::<S, M, MR, N, NV>(simd, &mut rows, 0..N * S::F32_LANES, false, a, panel);
+    // The last rows and columns of a and b may be what an earlier product left in the buffers.
+    whole_tile::<S, M, MR, N, NV>(simd, &mut rows, 0..N * S::F32_LANES, false, a, panel, &mut marks.clone());
+    let mut mark = 0.0;
     for (c, row) in c.iter_mut().zip(rows) {
-        c[cols.clone()].iter_mut().zip(row).for_each(|(c, sum)| *c = if more { *c + *sum } else { *sum });
+        for (c, sum) in c[cols.clone()].iter_mut().zip(row) {
+            *c = if more { *c + *sum } else { *sum };
+            mark += *c * *c * 0.0;
+        }
     }
+    marks[0] = simd.add_f32s(marks[0], simd.splat_f32s(mark));
 }
 
 /// Its loops have known lengths: so the sums stay in their registers.
@@ -228,6 +243,7 @@ fn whole_tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV
     more: bool,
     a: &[f32],
     panel: &[f32],
+    marks: &mut [S::f32s; NV],
 ) {
     let (panel, _) = bytemuck::cast_slice::<f32, S::f32s>(panel).as_chunks::<NV>();
     let mut sums = [[simd.splat_f32s(0.0); N]; M];
@@ -243,6 +259,7 @@ fn whole_tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV
         let c = bytemuck::cast_slice_mut::<f32, S::f32s>(&mut c[i][cols.clone()]);
         for v in 0..N {
             c[v] = if more { simd.add_f32s(c[v], sums[i][v]) } else { sums[i][v] };
+            marks[v] = simd.mul_add_e_f32s(simd.mul_f32s(c[v], c[v]), simd.splat_f32s(0.0), marks[v]);
         }
     }
 }
@@ -263,7 +280,7 @@ mod tests {
     }
 
     /// Compares `fast` with the definition, for factors that lie either way and rows with gaps between them.
-    fn check(name: &str, product: impl Fn(&mut [f32], usize, usize, Factor<f32>, Factor<f32>)) {
+    fn check(name: &str, product: impl Fn(&mut [f32], usize, usize, Factor<f32>, Factor<f32>) -> bool) {
         fn factor<T>(data: &[T], transposed: bool, rows: usize, cols: usize) -> Factor<'_, T> {
             if transposed { Factor::t(data, rows + 3) } else { Factor::n(data, cols + 3) }
         }
@@ -272,7 +289,7 @@ mod tests {
                 let (a, a_wide) = numbers((m + 3) * (k + 3), 0);
                 let (b, b_wide) = numbers((k + 3) * (n + 3), 1);
                 let (mut got, mut want) = (vec![f32::NAN; m * n], vec![0.0; m * n]);
-                product(&mut got, n, k, factor(&a, ta, m, k), factor(&b, tb, k, n));
+                assert!(product(&mut got, n, k, factor(&a, ta, m, k), factor(&b, tb, k, n)));
                 exact(&mut want, n, k, factor(&a_wide, ta, m, k), factor(&b_wide, tb, k, n));
                 for (i, (&got, want)) in got.iter().zip(want).enumerate() {
                     // k roundings of sums below √k
@@ -288,7 +305,7 @@ mod tests {
 
     #[test]
     fn every_instruction_set_gives_the_product() {
-        fn with<S: Simd>(simd: S) -> impl Fn(&mut [f32], usize, usize, Factor<f32>, Factor<f32>) {
+        fn with<S: Simd>(simd: S) -> impl Fn(&mut [f32], usize, usize, Factor<f32>, Factor<f32>) -> bool {
             move |c, n, k, a, b| Piece { c: c.chunks_mut(n).collect(), cols: n, k, a, b }.with_simd(simd)
         }
         check("this machine's", fast);

@@ -22,11 +22,8 @@ impl Memory {
         match unsafe { result::malloc_sync(bytes.max(1)) } {
             Ok(address) => Ok(Memory { address, bytes, context: context.clone() }),
             Err(e) if e.0 == sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY => {
-                let free = match result::mem_get_info() {
-                    Ok((free, total)) => format!("{free} of its {total} bytes are free"),
-                    Err(_) => "it does not say how many are free".into(),
-                };
-                Err(Error::failed(format!("the GPU has no room for {what}: {bytes} bytes are needed, {free}")))
+                let free = result::mem_get_info().ok().map(|(free, _)| free as u64);
+                Err(Error::NoRoom { what: format!("{what} on the GPU"), wanted: bytes as u64, free })
             }
             Err(e) => Err(because(format_args!("cannot allocate {bytes} bytes for {what}"), e)),
         }

@@ -367,6 +367,15 @@ pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
     Ok((device, libraries::cublas(version)))
 }
 
+/// Bytes that a layout takes beside its elements.
+pub const BESIDE: u64 = (4 * PLAN_WORDS + blas::WORKSPACE) as u64;
+
+/// Bytes that are free, if the driver says.
+pub fn room(ordinal: usize) -> Option<u64> {
+    let _context = context(ordinal).ok()?; // the question is of the current one
+    result::mem_get_info().ok().map(|(free, _)| free as u64)
+}
+
 fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
     CudaContext::new(ordinal).map_err(|e| because(format_args!("cannot open GPU {ordinal}"), e))
 }

@@ -27,6 +27,8 @@ pub struct Gpu<D> {
     data: Option<(usize, usize)>,
     /// The views whose copy in bf16 is up to date.
     fresh: Vec<View>,
+    /// A library wrote gradients, and did not say whether they are finite.
+    unseen: bool,
     /// The step of training that ran last, and whether it is captured.
     step: Option<(Tape, Optimizer, bool)>,
 }
@@ -101,7 +103,7 @@ impl Gaussian {
 
 impl<D: Driver> Gpu<D> {
     pub fn new(driver: D, layout: &Layout) -> Self {
-        Gpu { driver, scratch: layout.scratch(), data: None, fresh: vec![], step: None }
+        Gpu { driver, scratch: layout.scratch(), data: None, fresh: vec![], unseen: false, step: None }
     }
 
     /// One step as it is captured: the plan moves on, then the tape runs.
@@ -415,25 +417,23 @@ impl<D: Driver> Backend for Gpu<D> {
         let (w, g) = (Out(params), In(layout.d(params)));
         let (m, v) = (Out(layout.moment(params, 0)), Out(layout.moment(params, 1)));
         let (grid, d) = (Grid::quads(params), &mut self.driver);
-        let partial = match o.clip_norm {
-            0.0 => In(NONE),
-            _ => {
-                let blocks = (grid.blocks[0] as usize).min(SCRATCH);
-                let partial = self.scratch.columns(0..blocks);
-                kernels::gradient_norm(d, Grid::line(blocks, 256), Out(partial), g)?;
-                In(partial)
-            }
-        };
+        let blocks = (grid.blocks[0] as usize).min(SCRATCH);
+        let partial = if o.clip_norm > 0.0 { self.scratch.columns(0..blocks) } else { NONE };
+        if o.clip_norm > 0.0 || self.unseen {
+            kernels::gradient_norm(d, Grid::line(blocks, 256), Out(partial), g)?;
+        }
+        self.unseen = false;
+        let (partial, metrics) = (In(partial), Out(layout.metrics()));
         let (clip, decay, eps) = (o.clip_norm as f32, o.weight_decay as f32, o.eps as f32);
         match o.rule {
-            Rule::Sgd => kernels::sgd(d, grid, w, g, partial, clip, decay)?,
-            Rule::Momentum => kernels::momentum(d, grid, w, m, g, partial, clip, decay, o.momentum as f32)?,
-            Rule::Adagrad => kernels::adagrad(d, grid, w, v, g, partial, clip, decay, eps)?,
+            Rule::Sgd => kernels::sgd(d, grid, w, g, partial, metrics, clip, decay)?,
+            Rule::Momentum => kernels::momentum(d, grid, w, m, g, partial, metrics, clip, decay, o.momentum as f32)?,
+            Rule::Adagrad => kernels::adagrad(d, grid, w, v, g, partial, metrics, clip, decay, eps)?,
             Rule::Adam | Rule::Adamw => {
                 let (decay, shrink) = if o.rule == Rule::Adamw { (0.0, decay) } else { (decay, 0.0) };
                 let ((b1, b2), (r1, r2)) = (o.betas, (1.0 - o.betas.0, 1.0 - o.betas.1));
                 let [b1, r1, b2, r2] = [b1, r1, b2, r2].map(|x| x as f32);
-                kernels::adam(d, grid, w, m, v, g, partial, clip, decay, shrink, b1, r1, b2, r2, eps)?
+                kernels::adam(d, grid, w, m, v, g, partial, metrics, clip, decay, shrink, b1, r1, b2, r2, eps)?
             }
         }
         self.changed(params);

@@ -160,7 +160,9 @@ impl<D: Driver> Gpu<D> {
             kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)?;
         }
         let apart = library || f.is_some();
-        if !library || !self.product(dw, product.a, product.b, Epilogue::None)? {
+        if library && self.product(dw, product.a, product.b, Epilogue::None)? {
+            self.unseen = true;
+        } else {
             later.push(Gradient { dw, dbias: if apart { NONE } else { dbias }, dy, x });
         }
         Ok(!apart)

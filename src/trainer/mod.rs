@@ -4,7 +4,7 @@
 //! Everything that decides the result is a function of the step's index, so how steps are grouped into stretches, where
 //! a run was cut, and how often it was saved leave no trace in it.
 use crate::arena::RING;
-use crate::checkpoint::{self, Best, Folder, Position, Saved};
+use crate::checkpoint::{self, Best, Held, Position, Saved};
 use crate::config::{OutputBias, Run};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
@@ -13,9 +13,13 @@ use crate::metrics::{Log, Record, Split};
 use crate::model::Network;
 use crate::schedule::Plan;
 use crate::step::Step;
+use crate::tape::METRICS;
 use crate::{Error, Result, init};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod broken;
+mod room;
 
 /// Who follows a training.
 pub trait Watch {
@@ -23,6 +27,8 @@ pub trait Watch {
     fn progress(&mut self, progress: &Progress);
     /// A line of metrics was written.
     fn record(&mut self, record: &Record);
+    /// Something that the user should know, as a sentence.
+    fn note(&mut self, sentence: &str);
     /// Whether to finish the step, save and end.
     fn stop(&mut self) -> bool;
 }
@@ -56,6 +62,8 @@ pub struct Outcome {
     pub ending: Ending,
     pub steps: u32,
     pub best: Option<Best>,
+    /// Steps that were not finite, and not applied.
+    pub skipped: u32,
     pub records: Vec<Record>,
     /// Seconds and examples of this session.
     pub seconds: f64,
@@ -77,7 +85,7 @@ const STRETCH: f64 = 0.1; // seconds
 /// A training ready to run.
 pub struct Trainer<'a> {
     pub run: Run,
-    pub folder: Folder,
+    pub folder: Held,
     pub saving: Saving,
     network: Network,
     backend: Box<dyn Backend>,
@@ -101,7 +109,7 @@ impl<'a> Trainer<'a> {
     /// A configuration that cannot be, a folder that cannot be written, too little memory.
     pub fn new(
         run: Run,
-        folder: Folder,
+        folder: Held,
         saving: Saving,
         data: &'a Arc<Dataset>,
         valid: Option<&'a Arc<Dataset>>,
@@ -113,9 +121,8 @@ impl<'a> Trainer<'a> {
         // A batch is never larger than the data: rows that no example fills would be work for nothing.
         let batch = t.batch.min(data.rows());
         let network = Network::training(&run.model, batch, run.data.binarize);
-        let mut backend = device.open(network.layout(), batch)?;
-        backend.load(data)?;
-        let position = match resume {
+        let mut backend = room::open(&run, device, &network, batch, data)?;
+        let mut position = match resume {
             Some(saved) => saved.resume(&network, &mut *backend)?,
             None => {
                 init::parameters(&network, t.init, t.seed, &mut *backend)?;
@@ -125,6 +132,8 @@ impl<'a> Trainer<'a> {
                 Position::default()
             }
         };
+        position.program = env!("CARGO_PKG_VERSION").into();
+        position.device = device.name.clone();
         let plan = Plan {
             examples: data.rows() as u32,
             batch: batch as u32,
@@ -146,7 +155,7 @@ impl<'a> Trainer<'a> {
             }
             None => None,
         };
-        folder.create(&run)?;
+        folder.begin(&run, &network)?;
         let (log, records) = Log::open(&folder.metrics(), resume.map(|_| position.step))?;
         Ok(Trainer { run, folder, saving, network, backend, plan, valid, position, log, records })
     }
@@ -165,14 +174,15 @@ impl<'a> Trainer<'a> {
         let first = self.position.step;
         let (mut saved_at, mut window_start) = (Instant::now(), Instant::now());
         let mut per_step = STRETCH; // before it is known: one step at a time
-        let mut stopped = false;
+        // A validation that a signal cut short comes first.
+        let mut stopped = !self.validate(watch)?;
         let mut steps = Vec::with_capacity(RING);
-        while self.position.step < self.plan.total && !self.out_of_patience() {
+        while !stopped && self.position.step < self.plan.total && !self.out_of_patience() {
             let end = self.stretch_end(per_step);
             steps.clear();
             steps.extend((self.position.step..end).map(|index| self.plan.step(index)));
             let clock = Instant::now();
-            let metrics = self.train(&steps)?;
+            let metrics = self.train(&steps, watch)?;
             let elapsed = clock.elapsed().as_secs_f64();
             per_step = elapsed / steps.len() as f64;
             self.position.step = end;
@@ -180,7 +190,6 @@ impl<'a> Trainer<'a> {
 
             // Step by step, so that the sums do not depend on where stretches end.
             add(&mut self.position.window, &steps, &metrics);
-            let epoch = end / self.plan.steps_per_epoch();
             watch.progress(&self.progress(&steps, &metrics, elapsed));
 
             let epoch_ends = end.is_multiple_of(self.plan.steps_per_epoch());
@@ -190,12 +199,12 @@ impl<'a> Trainer<'a> {
                 window_start = Instant::now();
             }
             if epoch_ends || end == self.plan.total {
-                self.validate(epoch, watch)?;
+                stopped = !self.validate(watch)?;
                 // What a validation takes is no part of the rate of training.
                 window_start = Instant::now();
             }
-            if watch.stop() {
-                stopped = true;
+            stopped |= watch.stop();
+            if stopped {
                 break;
             }
             let due = match self.saving {
@@ -209,7 +218,7 @@ impl<'a> Trainer<'a> {
         }
         self.save()?;
         let ending = match stopped {
-            _ if self.position.step == self.plan.total => Ending::Complete,
+            _ if self.position.step == self.plan.total && self.is_validated() => Ending::Complete,
             true => Ending::Stopped,
             false => Ending::Patience,
         };
@@ -218,6 +227,7 @@ impl<'a> Trainer<'a> {
             ending,
             steps: self.position.step,
             best: self.position.best,
+            skipped: self.position.skipped,
             records: std::mem::take(&mut self.records),
             seconds: started.elapsed().as_secs_f64(),
             examples: done.map(|i| self.plan.step(i).rows as u64).sum(),
@@ -258,55 +268,34 @@ impl<'a> Trainer<'a> {
         end
     }
 
-    /// Runs the steps; their metrics.                                  (steps, METRICS)
-    fn train(&mut self, steps: &[Step]) -> Result<Vec<f64>> {
-        let slots: Vec<Step> = (0..).zip(steps).map(|(slot, step)| Step { slot, ..*step }).collect();
-        self.backend.train(&self.network.tape, &self.run.training.optimizer, &slots)?;
-        let view = self.network.layout().metrics().slice(0..steps.len());
-        let metrics = self.backend.read(view)?;
-        match metrics.chunks(view.cols).position(|row| row[3] != 0.0) {
-            None => Ok(metrics),
-            Some(bad) => Err(self.not_finite(&steps[bad])),
-        }
-    }
-
-    /// The step was not applied, and it is a function of the parameters: run again, it leaves what broke it in memory.
-    fn not_finite(&mut self, step: &Step) -> Error {
-        let again = self.backend.train(&self.network.tape, &self.run.training.optimizer, &[Step { slot: 0, ..*step }]);
-        let named = self.network.parameters.iter().map(|p| (format!("the parameter {}", p.name), p.view));
-        let values = self.network.activations.iter().map(|(name, view)| (name.clone(), *view));
-        let mut culprit = "the loss".to_string();
-        for (name, view) in named.chain(values).take_while(|_| again.is_ok()) {
-            // Rows beyond a partial batch were not computed.
-            let rows = match view.rows % self.network.tape.batch {
-                0 => view.rows / self.network.tape.batch * step.rows as usize,
-                _ => view.rows,
-            };
-            let rows = if name.starts_with("the parameter") { view.rows } else { rows };
-            match self.backend.read(view.slice(0..rows)) {
-                Ok(values) if values.iter().all(|x| x.is_finite()) => {}
-                Ok(values) => {
-                    let i = values.iter().position(|x| !x.is_finite()).unwrap_or(0);
-                    culprit = format!("{name} is {} in row {}, column {}", values[i], i / view.cols, i % view.cols);
-                    break;
-                }
-                Err(_) => break,
+    /// Runs the steps; their metrics, of which those of a step that was skipped are not finite.   (steps, METRICS)
+    fn train(&mut self, steps: &[Step], watch: &mut dyn Watch) -> Result<Vec<f64>> {
+        let mut all = Vec::with_capacity(steps.len() * METRICS);
+        while all.len() < steps.len() * METRICS {
+            let left = &steps[all.len() / METRICS..];
+            let slots: Vec<Step> = (0..).zip(left).map(|(slot, step)| Step { slot, ..*step }).collect();
+            self.backend.train(&self.network.tape, &self.run.training.optimizer, &slots)?;
+            let metrics = self.backend.read(self.network.layout().metrics().slice(0..left.len()))?;
+            let bad = metrics.chunks(METRICS).position(|row| row[3] != 0.0);
+            let good = bad.unwrap_or(left.len());
+            all.extend(&metrics[..good * METRICS]);
+            self.position.skipped_in_a_row *= (good == 0) as u32;
+            // It was not applied, nor were those after it.
+            if let Some(step) = left.get(good) {
+                all.extend([f64::NAN; METRICS]);
+                self.not_finite(step, watch)?;
             }
         }
-        let (index, folder) = (step.index, self.folder.0.display());
-        let kept = match self.folder.checkpoint().exists() {
-            true => format!("the last checkpoint in {folder} is kept"),
-            false => "no checkpoint was written yet".to_string(),
-        };
-        Error::failed(format!(
-            "step {index}: not finite: {culprit}; {kept}: try a smaller --lr, or --clip-norm 1, or look at the data"
-        ))
+        Ok(all)
     }
 
     /// Writes the line of the window that ends here, and begins the next.
     fn log_window(&mut self, last: &Step, elapsed: f64, watch: &mut dyn Watch) -> Result<()> {
         let [loss, nll, kl, examples] = self.position.window;
         self.position.window = [0.0; 4];
+        if examples == 0.0 {
+            return Ok(()); // every step was skipped
+        }
         let record = Record {
             step: self.position.step,
             epoch: self.position.step as f64 / self.plan.steps_per_epoch() as f64,
@@ -329,15 +318,38 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Evaluates on the validation data, and keeps the model if it is the best so far.
-    fn validate(&mut self, epoch: u32, watch: &mut dyn Watch) -> Result<()> {
-        let Some(valid) = &mut self.valid else { return Ok(()) };
+    /// Whether nothing is to be validated where the training stands: at the end of an epoch, and of all.
+    fn is_validated(&self) -> bool {
+        let step = self.position.step;
+        let due = step > 0 && (step.is_multiple_of(self.plan.steps_per_epoch()) || step == self.plan.total);
+        self.valid.is_none() || !due || self.position.validated == step
+    }
+
+    /// Evaluates on the validation data where that is due, and keeps the model if it is the best so far. False: `watch`
+    /// wanted to stop before it was done; then it left no trace.
+    fn validate(&mut self, watch: &mut dyn Watch) -> Result<bool> {
+        if self.is_validated() {
+            return Ok(true);
+        }
+        let Some(valid) = &mut self.valid else { return Ok(true) };
         for (from, to) in self.network.parameters.iter().zip(&valid.evaluator.network().parameters) {
             valid.backend.write(to.view, &self.backend.read(from.view)?)?;
         }
         let clock = Instant::now();
         let seed = self.run.training.seed;
-        let e = valid.evaluator.run(&mut *valid.backend, valid.data, seed, &mut |_| Ok(()))?;
+        let mut stopped = false;
+        let mut go_on = |_: f64| match watch.stop() {
+            false => Ok(()),
+            true => {
+                stopped = true;
+                Err(Error::failed("the validation was stopped"))
+            }
+        };
+        let e = match valid.evaluator.run(&mut *valid.backend, valid.data, seed, &mut go_on) {
+            Err(_) if stopped => return Ok(false),
+            done => done?,
+        };
+        let epoch = self.position.step / self.plan.steps_per_epoch();
         let step = self.plan.step(self.position.step.saturating_sub(1));
         let record = Record {
             step: self.position.step,
@@ -358,7 +370,9 @@ impl<'a> Trainer<'a> {
         } else {
             self.position.stale_epochs += 1;
         }
-        self.write(record, watch)
+        self.position.validated = self.position.step;
+        self.write(record, watch)?;
+        Ok(true)
     }
 
     /// The checkpoint; and, where no validation chooses it, the model.
@@ -373,7 +387,7 @@ impl<'a> Trainer<'a> {
 
 /// Adds to the sums over examples of loss, nll and kl, and to the number of examples.
 fn add(sums: &mut [f64; 4], steps: &[Step], metrics: &[f64]) {
-    for (step, row) in steps.iter().zip(metrics.chunks(crate::tape::METRICS)) {
+    for (step, row) in steps.iter().zip(metrics.chunks(METRICS)).filter(|(_, row)| row[3] == 0.0) {
         let rows = step.rows as f64;
         (0..3).for_each(|i| sums[i] += rows * row[i]);
         sums[3] += rows;

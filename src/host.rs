@@ -1,0 +1,25 @@
+//! What the system says of itself and of this process: memory, disk, signals.
+use std::path::Path;
+
+/// Bytes of memory that can be had without ending other programs, where the system says.
+pub fn free_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(kib.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
+}
+
+/// Bytes that may still be written to the file system of a directory, where it says.
+pub fn free_disk(directory: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::fs::statvfs(directory).ok().map(|at| at.f_bavail.saturating_mul(at.f_frsize));
+    #[cfg(not(unix))]
+    return None;
+}
+
+/// The signals that this process was started to ignore, as bits from that of signal 1 on; none where the system does not
+/// say.
+pub fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}

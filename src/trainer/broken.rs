@@ -1,0 +1,65 @@
+//! A step whose loss or gradient is not finite: what of it is not, and what becomes of the training.
+use super::{Trainer, Watch};
+use crate::arena::View;
+use crate::config::OnNan;
+use crate::step::Step;
+use crate::{Error, Result};
+
+/// So many steps in a row that are not finite end a training that skips them: the parameters themselves are lost.
+const HOPELESS: u32 = 100;
+
+impl Trainer<'_> {
+    /// Skips a step that was not finite.
+    ///
+    /// # Errors
+    /// The sentence about it, where it ends the training.
+    pub(super) fn not_finite(&mut self, step: &Step, watch: &mut dyn Watch) -> Result<()> {
+        let (index, culprit) = (step.index, self.culprit(step));
+        self.position.skipped += 1;
+        self.position.skipped_in_a_row += 1;
+        let row = self.position.skipped_in_a_row;
+        if self.run.training.on_nan == OnNan::Skip && row < HOPELESS {
+            watch.note(&format!("step {index}: not finite: {culprit}; skipped"));
+            return Ok(());
+        }
+        let folder = self.folder.0.display();
+        let kept = match self.folder.checkpoint().exists() {
+            true => format!("the last checkpoint in {folder} is kept"),
+            false => "no checkpoint was written yet".to_string(),
+        };
+        let last = if row < HOPELESS { String::new() } else { format!(", the last of {row} in a row") };
+        Err(Error::failed(format!(
+            "step {index}: not finite: {culprit}{last}; {kept}: try a smaller --lr, or --clip-norm 1, or look at the data"
+        )))
+    }
+
+    /// What of a step is not finite. It was not applied, and it is a function of the parameters: run again, it leaves what
+    /// broke it in memory.
+    fn culprit(&mut self, step: &Step) -> String {
+        let again = self.backend.train(&self.network.tape, &self.run.training.optimizer, &[Step { slot: 0, ..*step }]);
+        let (batch, rows) = (self.network.tape.batch, step.rows as usize);
+        // Rows beyond a partial batch were not computed.
+        let computed = |v: View| v.slice(0..if v.rows.is_multiple_of(batch) { v.rows / batch * rows } else { v.rows });
+        let parameters = || self.network.parameters.iter();
+        let named = parameters().map(|p| (format!("the parameter {}", p.name), p.view));
+        let values = self.network.activations.iter().map(|(name, view)| (name.clone(), computed(*view)));
+        let d = |view| self.network.layout().d(view);
+        let gradients = parameters().map(|p| (format!("the gradient of {}", p.name), d(p.view)));
+        let mut largest = (0.0, "the loss".to_string());
+        for (name, view) in named.chain(values).chain(gradients).take_while(|_| again.is_ok()) {
+            let Ok(values) = self.backend.read(view) else { break };
+            let at = |i: usize| format!("{name} is {:e} in row {}, column {}", values[i], i / view.cols, i % view.cols);
+            if let Some(i) = values.iter().position(|x| !x.is_finite()) {
+                return at(i).replace("inf", "infinite");
+            }
+            let size = |&i: &usize| values[i].abs();
+            if let Some(i) = (0..values.len()).max_by(|a, b| size(a).total_cmp(&size(b)))
+                && name.starts_with("the gradient")
+                && size(&i) > largest.0
+            {
+                largest = (size(&i), format!("the square of a gradient: {}", at(i)));
+            }
+        }
+        largest.1
+    }
+}
