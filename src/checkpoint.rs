@@ -236,6 +236,11 @@ impl Saved {
         Ok(())
     }
 
+    /// Of a checkpoint: where the training stood.
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
     /// What makes a run that goes on here end in other last digits than one that went on where it began, as sentences.
     pub fn differences(&self, device: &Device) -> Vec<String> {
         let Some(position) = &self.position else { return vec![] };

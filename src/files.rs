@@ -4,6 +4,7 @@ use crate::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the name of an unfinished file ends in.
 const PARTIAL: &str = ".partial";
@@ -31,10 +32,49 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Re
     })
 }
 
+/// Counts the bytes that arrive, to be told where a disk was full.
+pub struct Counted {
+    pub file: File,
+    pub bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.bytes += n as u64;
+        Ok(n)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Says of an error that there was no room, where that is what it is, after how many bytes.
+pub fn no_room(cause: io::Error, bytes: u64) -> io::Error {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match cause.kind() {
+        StorageFull | FileTooLarge | QuotaExceeded => {
+            io::Error::other(format!("{cause}, after {bytes} bytes; make room for it, what was there before is kept"))
+        }
+        _ => cause,
+    }
+}
+
+/// Through a buffer, all of it.
+fn fill_buffered(
+    file: File,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    done: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = BufWriter::new(Counted { file, bytes: 0 });
+    let written = fill(&mut buffer).and_then(|()| buffer.flush()).and_then(|()| done(&buffer.get_ref().file));
+    // What is left in the buffer after an error is not tried again.
+    let (counted, _) = buffer.into_parts();
+    written.map_err(|cause| no_room(cause, counted.bytes))
+}
+
 fn write_through(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut buffer = BufWriter::new(fs::OpenOptions::new().write(true).open(path)?);
-    fill(&mut buffer)?;
-    buffer.flush()
+    fill_buffered(fs::OpenOptions::new().write(true).open(path)?, fill, |_| Ok(()))
 }
 
 fn replace(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
@@ -45,11 +85,12 @@ fn replace(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     let directory = directory_of(target);
     let partial = Partial { path: directory.join(partial_name), in_place: false };
 
-    let mut buffer = BufWriter::new(File::create(&partial.path)?);
-    fill(&mut buffer)?;
-    // into_inner flushes; without the sync, a power cut after the rename could leave an empty file under the name.
-    buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    partial.rename(target)?;
+    let file = File::create(&partial.path)?;
+    fill_buffered(file, fill, |file| {
+        // Without the sync, a power cut after the rename could leave an empty file under the name.
+        file.sync_all()?;
+        partial.rename(target)
+    })?;
     sync_directory(&directory)
 }
 
@@ -105,14 +146,27 @@ pub enum Lock {
     Taken,
 }
 
+/// The same for what is no file, by a name that stands for it on this machine.
+pub fn lock_named(name: &str) -> Lock {
+    let path = std::env::temp_dir().join(format!("vae-gpu-{name}.lock"));
+    if !path.exists() {
+        let _ = File::create(&path); // of any user: to lock it one only has to read it
+    }
+    lock(&path)
+}
+
 /// Locks a file or directory against other processes, without a trace in it.
 pub fn lock(path: &Path) -> Lock {
     let Ok(file) = File::open(path) else { return Lock::Held(None) };
-    match file.try_lock() {
-        Ok(()) => Lock::Held(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Lock::Taken,
-        Err(fs::TryLockError::Error(_)) => Lock::Held(None),
+    // Who is just ending, or was just forked off, gives it back within this time.
+    for _ in 0..20 {
+        match file.try_lock() {
+            Ok(()) => return Lock::Held(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            Err(fs::TryLockError::Error(_)) => return Lock::Held(None),
+        }
     }
+    Lock::Taken
 }
 
 /// Where `path` lies; the current directory for a bare name.

@@ -1,7 +1,8 @@
 //! What a training reports: one record per stretch of steps or validation, one JSON object per line.
+use crate::files::{Counted, no_room};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ pub struct Record {
 
 /// metrics.jsonl, open to be written.
 pub struct Log {
-    file: File,
+    file: Counted,
     path: PathBuf,
 }
 
@@ -52,14 +53,15 @@ impl Log {
         let lines: String = kept.iter().map(line).collect();
         crate::files::write_atomically(path, |out| out.write_all(lines.as_bytes()))?;
         let file = OpenOptions::new().append(true).open(path).map_err(cannot)?;
-        Ok((Log { file, path: path.into() }, kept))
+        Ok((Log { file: Counted { file, bytes: lines.len() as u64 }, path: path.into() }, kept))
     }
 
     /// # Errors
     /// A disk that is full, say.
     pub fn write(&mut self, record: &Record) -> Result<()> {
         let path = self.path.display();
-        self.file.write_all(line(record).as_bytes()).map_err(|e| Error::failed(format!("cannot write {path}: {e}")))
+        let cannot = |e: std::io::Error| Error::failed(format!("cannot write {path}: {e}"));
+        self.file.write_all(line(record).as_bytes()).map_err(|e| cannot(no_room(e, self.file.bytes)))
     }
 }
 

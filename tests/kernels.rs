@@ -450,6 +450,29 @@ fn an_independent_implementation_agrees() {
     }
 }
 
+/// The losses are finite, half of 5 · 1.6e37; a decoder's weight has a gradient of 4e18 times some hundred.
+#[test]
+fn a_gradient_that_is_not_finite_halts_the_run() {
+    for (library, clip_norm) in
+        [(Library::Missing, 0.0), (Library::Plain, 0.0), (Library::Fused, 0.0), (Library::Plain, 1.0)]
+    {
+        let model = Model { likelihood: Likelihood::Gaussian, ..Model::new(5, &[3], 2) };
+        let mut setting = Setting { library, ..Setting::new(model) };
+        setting.optimizer.clip_norm = clip_norm;
+        let network = setting.network();
+        let mut gpu = setting.gpu(&network, false);
+        setting.fill(&network, &mut gpu);
+        let view = |name: &str| network.parameter(name).unwrap().view;
+        gpu.write(view("decoder.out.bias"), &[4e18; 5]).unwrap();
+        gpu.write(view("decoder.0.bias"), &[1e3; 3]).unwrap();
+        let before = gpu.read(network.layout().params()).unwrap();
+        gpu.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+        assert_eq!(gpu.read(network.layout().params()).unwrap(), before, "{library:?}: a step was applied");
+        let mut flag = |slot: usize| gpu.read(network.layout().metrics()).unwrap()[4 * slot + 3];
+        assert_eq!([7, 8, 9].map(&mut flag), [2.0; 3], "{library:?}, clipped to {clip_norm}");
+    }
+}
+
 #[test]
 fn a_loss_that_is_not_finite_halts_the_run() {
     let setting = Setting::new(Model::new(5, &[3], 2));

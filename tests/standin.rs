@@ -4,7 +4,7 @@
 #![cfg(feature = "cuda")]
 #[path = "support/program.rs"]
 mod program;
-use program::{Outcome as Ended, command, folder, run, write_idx};
+use program::{Outcome as Ended, folder, run, run_on_stand_in, write_idx};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::env;
@@ -435,9 +435,7 @@ fn an_epilogue_that_was_offered_and_is_refused_is_taken_apart() {
 
 /// `vae-gpu ARGS` on the stand-in.
 fn shipped(cwd: &std::path::Path, line: &str) -> Ended {
-    let mut command = command(cwd, &line.split_whitespace().collect::<Vec<_>>());
-    command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
-    Ended::of(command.output().unwrap())
+    run_on_stand_in(cwd, line, &[])
 }
 
 #[test]
@@ -511,10 +509,8 @@ fn a_run_on_the_device_that_was_cut_ends_in_the_bytes_of_one_that_was_not() {
         let line = format!("{train} --precision {precision} --steps 11 --out");
         shipped(&home, &format!("{line} whole-{precision}")).succeeded();
         // Cut hard, at the eighth replay: what it saved last is after an even number of steps.
-        let mut command = command(&home, &format!("{line} cut-{precision}").split_whitespace().collect::<Vec<_>>());
-        command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in"));
-        command.env_remove("VAE_GPU_CUDA_LIBS").env("STAND_IN_FAIL", "cuGraphLaunch:8:719");
-        let cut = Ended::of(command.output().unwrap());
+        let broken = [("STAND_IN_FAIL", "cuGraphLaunch:8:719")];
+        let cut = run_on_stand_in(&home, &format!("{line} cut-{precision}"), &broken);
         assert_eq!(cut.code, Some(1), "{}", cut.stderr);
         let bytes = |run: &str| std::fs::read(home.join(format!("{run}-{precision}/model.safetensors"))).unwrap();
         assert_ne!(bytes("whole"), bytes("cut"), "{precision}: the run was not cut");

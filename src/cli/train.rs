@@ -6,8 +6,9 @@ use super::{Common, Part, condition, dataset, own_test, print, thousands};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source};
 use crate::data::Dataset;
+use crate::files::Lock;
 use crate::infer::Inference;
-use crate::metrics::{Record, Split};
+use crate::metrics::{self, Record, Split};
 use crate::plot::{self, grid};
 use crate::trainer::{Ending, Outcome, Trainer};
 use crate::{Error, Result};
@@ -120,24 +121,33 @@ pub(crate) fn run(args: &TrainArgs, given: &[String]) -> Result<()> {
     let common = Common { precision: run.training.precision, ..args.common.clone() };
     let device = common.device()?;
 
+    let claim = device.claim();
+    if matches!(claim, Lock::Taken) {
+        common.say(format!("another training runs on {} already: both are slower, and share its memory", device.name));
+    }
     if let Some(saved) = &resume {
         saved.differences(&device).iter().for_each(|note| common.say(note));
     }
 
-    let (name, files) = (folder.0.display().to_string(), Folder::clone(&folder));
+    let name = folder.0.display().to_string();
     let mut trainer = Trainer::new(run.clone(), folder, saving, &data, valid.as_ref(), &device, resume.as_ref())?;
     common.say(describe(&run, &data, &device.name, &name, trainer.plan().steps_per_epoch()));
     let mut follow = Follow::new(&common, trainer.plan().clone());
     let outcome = trainer.run(&mut follow)?;
+    let files = trainer.close(); // pictures may need the memory
     follow.finish();
 
-    curves(&files, &outcome)?;
+    curves(&files)?;
     if let (Ending::Stopped, Some(signal)) = (outcome.ending, follow.signals.came()) {
         let steps = outcome.steps;
         let sentence = format!("stopped after step {steps}; saved: vae-gpu train --resume {name} goes on");
         return Err(Error::Interrupted { signal, sentence });
     }
-    draw(&run, &files, valid.as_ref().unwrap_or(&data), &device)?;
+    match draw(&run, &files, valid.as_ref().unwrap_or(&data), &device) {
+        // More examples at once than a step may have: the model is saved all the same.
+        Err(e @ Error::NoRoom { .. }) => common.say(format!("no pictures: {e}")),
+        drawn => drawn?,
+    }
     summarise(&common, &outcome, &name)
 }
 
@@ -153,11 +163,12 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
     )
 }
 
-fn curves(folder: &Folder, outcome: &Outcome) -> Result<()> {
+fn curves(folder: &Folder) -> Result<()> {
+    let records = metrics::read(&folder.metrics())?;
     let points = |split| {
         let of = |r: &&Record| r.split == split;
         let point = |r: &Record| plot::Point { step: r.step as u64, elbo: r.elbo, nll: r.nll, kl: r.kl };
-        outcome.records.iter().filter(of).map(point).collect::<Vec<_>>()
+        records.iter().filter(of).map(point).collect::<Vec<_>>()
     };
     let series = plot::curves::training(&points(Split::Train), &points(Split::Valid));
     let title = folder.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -185,7 +196,6 @@ fn draw(run: &Run, folder: &Folder, data: &Arc<Dataset>, device: &crate::device:
 }
 
 fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
-    let last = |split| outcome.records.iter().rev().find(|r| r.split == split);
     let rate = outcome.examples as f64 / outcome.seconds.max(1e-9);
     if common.json {
         let json = serde_json::json!({
@@ -194,8 +204,8 @@ fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
             "ending": format!("{:?}", outcome.ending).to_lowercase(),
             "seconds": outcome.seconds,
             "examples_per_s": rate,
-            "train": last(Split::Train),
-            "valid": last(Split::Valid),
+            "train": outcome.train,
+            "valid": outcome.valid,
             "best": outcome.best,
             "skipped": outcome.skipped,
         });
@@ -206,17 +216,17 @@ fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
         Ending::Patience => "ended: no better validation",
         Ending::Stopped => "stopped",
     };
-    let bound = match (last(Split::Valid), last(Split::Train)) {
-        (Some(r), _) => format!("valid elbo {:.2}", r.elbo),
-        (None, Some(r)) => format!("train elbo {:.2}", r.elbo),
-        (None, None) => "nothing to do".into(),
+    let bound = match (&outcome.valid, &outcome.train) {
+        (Some(r), _) => format!("valid elbo {:.2} nats per example", r.elbo),
+        (None, Some(r)) => format!("train elbo {:.2} nats per example", r.elbo),
+        (None, None) => "nothing was learned".into(),
     };
     let skipped = match outcome.skipped {
         0 => String::new(),
         n => format!(", {n} of them skipped,"),
     };
     common.say(format!(
-        "{what} after {} steps{skipped} in {:.1} s ({} examples/s): {bound} nats per example; see {folder}/samples.png",
+        "{what} after {} steps{skipped} in {:.1} s ({} examples/s): {bound}; see {folder}/samples.png",
         thousands(outcome.steps as f64),
         outcome.seconds,
         thousands(rate),

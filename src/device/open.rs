@@ -7,6 +7,7 @@ use super::{Gpu, cuda};
 use crate::arena::Layout;
 use crate::config::Numbers;
 use crate::data::{Dataset, Values};
+use crate::files::{self, Lock};
 use crate::{Error, Result, host};
 
 /// A device that was found, and the arithmetic on it.
@@ -92,6 +93,15 @@ impl Device {
             Numbers::F64 => Box::new(Cpu::<f64>::try_new(layout, batch)?),
             _ => Box::new(Cpu::<f32>::try_new(layout, batch)?),
         })
+    }
+
+    /// Tells other processes that a training runs on this GPU, as long as this is held; or hears so from one of them.
+    pub fn claim(&self) -> Lock {
+        #[cfg(feature = "cuda")]
+        if let Some(address) = self.gpu.and_then(cuda::address) {
+            return files::lock_named(&address);
+        }
+        Lock::Held(None)
     }
 
     /// Bytes of memory that a layout takes.

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 mod broken;
 mod room;
+use room::Room;
 
 /// Who follows a training.
 pub trait Watch {
@@ -64,7 +65,9 @@ pub struct Outcome {
     pub best: Option<Best>,
     /// Steps that were not finite, and not applied.
     pub skipped: u32,
-    pub records: Vec<Record>,
+    /// The last lines of metrics, of training and of validation.
+    pub train: Option<Record>,
+    pub valid: Option<Record>,
     /// Seconds and examples of this session.
     pub seconds: f64,
     pub examples: u64,
@@ -93,7 +96,8 @@ pub struct Trainer<'a> {
     valid: Option<Validation<'a>>,
     position: Position,
     log: Log,
-    records: Vec<Record>,
+    /// The last lines of metrics, of training and of validation: all of them would be memory that grows.
+    last: [Option<Record>; 2],
 }
 
 struct Validation<'a> {
@@ -120,8 +124,8 @@ impl<'a> Trainer<'a> {
         let t = &run.training;
         // A batch is never larger than the data: rows that no example fills would be work for nothing.
         let batch = t.batch.min(data.rows());
-        let network = Network::training(&run.model, batch, run.data.binarize);
-        let mut backend = room::open(&run, device, &network, batch, data)?;
+        let room = Room { run: &run, device, data, batch, valid };
+        let (network, mut backend, valid) = room.open()?;
         let mut position = match resume {
             Some(saved) => saved.resume(&network, &mut *backend)?,
             None => {
@@ -145,23 +149,19 @@ impl<'a> Trainer<'a> {
             beta: run.model.beta,
             kl_warmup: t.kl_warmup,
         };
-        let valid = match valid {
-            Some(data) => {
-                let evaluator = Evaluator::new(&run.model, 1, run.data.binarize, data.rows());
-                let n = evaluator.network();
-                let mut backend = device.open(n.layout(), n.tape.batch)?;
-                backend.load(data)?; // once: a device keeps it
-                Some(Validation { data, evaluator, backend })
-            }
-            None => None,
-        };
         folder.begin(&run, &network)?;
-        let (log, records) = Log::open(&folder.metrics(), resume.map(|_| position.step))?;
-        Ok(Trainer { run, folder, saving, network, backend, plan, valid, position, log, records })
+        let (log, kept) = Log::open(&folder.metrics(), resume.map(|_| position.step))?;
+        let last = [Split::Train, Split::Valid].map(|split| kept.iter().rfind(|line| line.split == split).cloned());
+        Ok(Trainer { run, folder, saving, network, backend, plan, valid, position, log, last })
     }
 
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Gives back the device's memory; the directory is still held.
+    pub fn close(self) -> Held {
+        self.folder
     }
 
     /// Trains to the end, or until `watch` wants to stop.
@@ -228,7 +228,8 @@ impl<'a> Trainer<'a> {
             steps: self.position.step,
             best: self.position.best,
             skipped: self.position.skipped,
-            records: std::mem::take(&mut self.records),
+            train: self.last[0].clone(),
+            valid: self.last[1].clone(),
             seconds: started.elapsed().as_secs_f64(),
             examples: done.map(|i| self.plan.step(i).rows as u64).sum(),
         })
@@ -314,7 +315,8 @@ impl<'a> Trainer<'a> {
     fn write(&mut self, record: Record, watch: &mut dyn Watch) -> Result<()> {
         self.log.write(&record)?;
         watch.record(&record);
-        self.records.push(record);
+        let split = (record.split == Split::Valid) as usize;
+        self.last[split] = Some(record);
         Ok(())
     }
 

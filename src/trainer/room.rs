@@ -1,46 +1,69 @@
 //! Memory for a training; and where there is too little, the largest batch that fits.
+use super::Validation;
 use crate::config::Run;
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
+use crate::evaluate::Evaluator;
 use crate::model::Network;
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// The device with the layout of `network` in its memory, and the data.
-///
-/// # Errors
-/// Too little memory: bytes wanted, bytes free, and a batch that fits.
-pub(super) fn open(
-    run: &Run,
-    device: &Device,
-    network: &Network,
-    batch: usize,
-    data: &Arc<Dataset>,
-) -> Result<Box<dyn Backend>> {
-    let opened = device.open(network.layout(), batch).and_then(|mut backend| {
-        backend.load(data)?;
-        Ok(backend)
-    });
-    opened.map_err(|e| match e {
-        Error::NoRoom { .. } => Error::failed(format!("{e}; {}", remedy(run, device, batch, data))),
-        other => other,
-    })
+/// What is to be in memory at once.
+pub(super) struct Room<'r, 'a> {
+    pub run: &'r Run,
+    pub device: &'r Device,
+    pub data: &'r Arc<Dataset>,
+    /// Examples in a batch.
+    pub batch: usize,
+    pub valid: Option<&'a Arc<Dataset>>,
 }
 
-fn remedy(run: &Run, device: &Device, batch: usize, data: &Dataset) -> String {
-    let Some(room) = device.room() else { return "pass a smaller --batch".into() };
-    let fits = |batch: usize| {
-        let network = Network::training(&run.model, batch, run.data.binarize);
-        device.bytes(network.layout()) + device.bytes_of(data) <= room
-    };
-    // The largest below the one that did not fit, by halves.
-    let (mut fit, mut not) = (0, batch);
-    while not - fit > 1 {
-        let middle = fit + (not - fit) / 2;
-        if fits(middle) { fit = middle } else { not = middle }
+impl<'a> Room<'_, 'a> {
+    fn network(&self, batch: usize) -> Network {
+        Network::training(&self.run.model, batch, self.run.data.binarize)
     }
-    match fit {
-        0 => "not even --batch 1 fits: pass a smaller --hidden, or less data".into(),
-        _ => format!("the largest that fits is --batch {fit}"),
+
+    fn evaluator(&self, data: &Dataset) -> Evaluator {
+        Evaluator::new(&self.run.model, 1, self.run.data.binarize, data.rows())
+    }
+
+    /// The memory of the training and of its validation, with their data.
+    ///
+    /// # Errors
+    /// Too little of it: bytes wanted, bytes free, and a batch that fits.
+    pub fn open(&self) -> Result<(Network, Box<dyn Backend>, Option<Validation<'a>>)> {
+        self.try_open().map_err(|e| match e {
+            Error::NoRoom { .. } => Error::failed(format!("{e}; {}", self.remedy())),
+            other => other,
+        })
+    }
+
+    fn try_open(&self) -> Result<(Network, Box<dyn Backend>, Option<Validation<'a>>)> {
+        let network = self.network(self.batch);
+        let mut backend = self.device.open(network.layout(), self.batch)?;
+        backend.load(self.data)?;
+        let Some(data) = self.valid else { return Ok((network, backend, None)) };
+        let evaluator = self.evaluator(data);
+        let n = evaluator.network();
+        let mut b = self.device.open(n.layout(), n.tape.batch)?;
+        b.load(data)?; // once: a device keeps it
+        Ok((network, backend, Some(Validation { data, evaluator, backend: b })))
+    }
+
+    fn remedy(&self) -> String {
+        let Some(room) = self.device.room() else { return "pass a smaller --batch".into() };
+        let takes = |network: &Network, data| self.device.bytes(network.layout()) + self.device.bytes_of(data);
+        let valid = self.valid.map_or(0, |data| takes(self.evaluator(data).network(), data));
+        let fits = |batch| takes(&self.network(batch), self.data) + valid <= room;
+        // The largest below the one that did not fit, by halves.
+        let (mut fit, mut not) = (0, self.batch);
+        while not - fit > 1 {
+            let middle = fit + (not - fit) / 2;
+            if fits(middle) { fit = middle } else { not = middle }
+        }
+        match fit {
+            0 => "not even --batch 1 fits: pass a smaller --hidden, or less data".into(),
+            _ => format!("the largest that fits is --batch {fit}"),
+        }
     }
 }

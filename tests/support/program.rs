@@ -47,6 +47,13 @@ pub fn run(cwd: &Path, line: &str) -> Outcome {
     Outcome::of(command(cwd, &line.split_whitespace().collect::<Vec<_>>()).output().unwrap())
 }
 
+/// The same with the stand-in for a GPU, and these variables for it.
+pub fn run_on_stand_in(cwd: &Path, line: &str, env: &[(&str, &str)]) -> Outcome {
+    let mut command = command(cwd, &line.split_whitespace().collect::<Vec<_>>());
+    command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
+    Outcome::of(command.envs(env.iter().copied()).output().unwrap())
+}
+
 /// A grey data set as an idx file: `rows` pictures of `side` × `side` pixels, without a pattern.
 pub fn write_idx(path: &Path, rows: u32, side: u32) {
     let mut bytes = vec![0, 0, 8, 3];

@@ -119,6 +119,19 @@ impl Device {
     }
 }
 
+impl Device {
+    /// Domain, bus and device of PCI.
+    pub fn address(ordinal: usize) -> Result<String> {
+        let failed = |e| super::because(format_args!("cannot look at GPU {ordinal}"), e);
+        let device = result::device::get(ordinal as c_int).map_err(failed)?;
+        // SAFETY: `device` was returned by the driver, above.
+        let get = |attribute| unsafe { result::device::get_attribute(device, attribute) }.map_err(failed);
+        let domain = get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?;
+        let bus = get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?;
+        Ok(format!("{domain:04x}-{bus:02x}-{:02x}", get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?))
+    }
+}
+
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Device { ordinal, name, capability: (major, minor), multiprocessors, memory } = self;

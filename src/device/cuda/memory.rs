@@ -29,9 +29,11 @@ impl Memory {
         }
     }
 
+    /// Waits until it is: whoever opens a device and fails at the next allocation frees this one at once.
     pub fn zeroed(context: &Arc<CudaContext>, stream: &CudaStream, what: &str, bytes: usize) -> Result<Memory> {
         let memory = Memory::new(context, what, bytes)?;
         memory.zero(stream, 0..bytes)?;
+        wait(stream)?;
         Ok(memory)
     }
 
