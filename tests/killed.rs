@@ -1,0 +1,117 @@
+//! What is on disk while a run goes on, and after it was killed: whole, recent, and the way to the same bytes.
+#![cfg(unix)]
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/runs.rs"]
+mod runs;
+use program::{command, folder, run, write_idx};
+use runs::assert_same_run;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use vae_gpu::checkpoint::{Folder, Saved};
+use vae_gpu::metrics;
+
+const KILLS: u32 = 200;
+/// Steps between two checkpoints, and between two lines of metrics: the newest line tells how far a run had come.
+const INTERVAL: u32 = 5;
+
+/// Milliseconds, from a few to some more, without a pattern that saving could fall in with.
+fn pauses() -> impl Iterator<Item = Duration> {
+    let mut state = 1u64;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        Duration::from_micros(2_000 + (state >> 33) % 40_000)
+    })
+}
+
+/// The step of the newest checkpoint, after seeing that it and the model can be read; none: 0.
+fn checkpoint(run: &Folder) -> u32 {
+    if !run.checkpoint().exists() {
+        return 0;
+    }
+    Saved::read(&run.model()).unwrap();
+    Saved::read(&run.checkpoint()).unwrap().position().unwrap().step
+}
+
+#[test]
+fn killed_two_hundred_times_a_run_loses_one_interval_at_most_and_ends_in_the_same_bytes() {
+    let home = folder("killed");
+    write_idx(&home.join("x.idx"), 57, 5);
+    let settings = format!(
+        "--data x.idx --steps 1500 --hidden 11 --latent 3 --batch 10 --binarize dynamic --lr-schedule cosine \
+         --valid-fraction 0.1 --save-every {INTERVAL} --log-every {INTERVAL} --device cpu --quiet"
+    );
+    let (mut kills, mut finished, mut newest) = (0, 0, 0);
+    let mut pauses = pauses();
+    while kills < KILLS || newest > 0 {
+        let cut = Folder(home.join(format!("cut{finished}")));
+        let line = match cut.checkpoint().exists() {
+            true => format!("train --resume cut{finished} --save-every {INTERVAL} --device cpu --quiet"),
+            false => format!("train --out cut{finished} --force --seed {finished} {settings}"),
+        };
+        let mut child = command(&home, &line.split_whitespace().collect::<Vec<_>>());
+        let mut child = child.stderr(Stdio::piped()).spawn().unwrap();
+        if kills < KILLS {
+            std::thread::sleep(pauses.next().unwrap());
+            child.kill().unwrap();
+            kills += 1;
+        }
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code().is_none_or(|code| code == 0), "after {kills} kills: {said}");
+
+        let step = checkpoint(&cut);
+        let logged = metrics::read(&cut.metrics()).unwrap().last().map_or(0, |line| line.step);
+        assert!(step >= newest, "a checkpoint of step {newest} became one of step {step}");
+        assert!(logged <= step + INTERVAL, "a checkpoint of step {step}, and metrics of step {logged}");
+        newest = step;
+        if step == 1500 && ended.status.success() {
+            let whole = format!("train --out whole{finished} --seed {finished} {settings}");
+            run(&home, &whole).succeeded();
+            assert_same_run(&home.join(format!("whole{finished}")), &cut.0, &format!("run {finished}"));
+            assert!(unfinished(&cut.0).is_empty(), "{:?}", unfinished(&cut.0));
+            (finished, newest) = (finished + 1, 0);
+        }
+    }
+    println!("{kills} kills, {finished} runs compared");
+    assert!(finished > 0);
+}
+
+/// The files of which only a part is there.
+fn unfinished(run: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".partial")).collect()
+}
+
+#[test]
+fn what_a_killed_process_had_not_finished_is_cleared_away() {
+    let home = folder("stale");
+    write_idx(&home.join("x.idx"), 20, 4);
+    let train = "train --data x.idx --steps 4 --hidden 3 --latent 2 --device cpu --out run --quiet";
+    run(&home, train).succeeded();
+    for name in [".model.safetensors.partial", ".checkpoint.safetensors.partial"] {
+        std::fs::write(home.join("run").join(name), "half").unwrap();
+    }
+    std::fs::write(home.join("run/notes.partial"), "mine").unwrap();
+    run(&home, "train --resume run --device cpu --quiet").succeeded();
+    assert_eq!(unfinished(&home.join("run")), ["notes.partial"]);
+}
+
+#[test]
+fn a_second_run_in_the_same_directory_is_told() {
+    let home = folder("second");
+    write_idx(&home.join("x.idx"), 57, 5);
+    let first = "train --data x.idx --steps 4000000000 --hidden 3 --latent 2 --device cpu --out run --quiet";
+    let mut first = command(&home, &first.split_whitespace().collect::<Vec<_>>()).spawn().unwrap();
+    while !home.join("run/metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let again = run(&home, "train --data x.idx --steps 5 --device cpu --out run --force");
+    let resumed = run(&home, "train --resume run --device cpu");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    again.refused(2, "out run: another run writes to it; wait for it, or pass another --out");
+    assert_ne!(resumed.code, Some(0));
+    run(&home, "train --data x.idx --steps 5 --device cpu --out run --force --quiet").succeeded();
+}
