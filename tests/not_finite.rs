@@ -193,6 +193,33 @@ fn inject_with(numbers: Numbers, clip_norm: f64, change: impl Fn(&Network, &mut 
     (flags, bits(&mut *b) == before)
 }
 
+/// By the shipped program, on the CPU and on the stand-in for a GPU: an example that is too far away for f32's squares.
+#[cfg(feature = "cuda")]
+#[test]
+fn every_device_skips_the_same_steps() {
+    let home = folder("devices");
+    let row = |i: u32| if i == 17 { "1e25,0,3\n".into() } else { format!("{},{},{}\n", i % 3, i % 5, i % 7) };
+    std::fs::write(home.join("x.csv"), (0..29).map(row).collect::<String>()).unwrap();
+    let train = "train --data x.csv --likelihood gaussian --epochs 3 --batch 5 --hidden 6 --latent 2 --on-nan skip";
+    let skipped = |outcome: program::Outcome| -> Vec<u32> {
+        let said = outcome.succeeded().stderr;
+        let lines = said.lines().filter(|line| line.ends_with("; skipped"));
+        lines.map(|line| line.strip_prefix("step ").unwrap().split(':').next().unwrap().parse().unwrap()).collect()
+    };
+    let want = skipped(run(&home, &format!("{train} --device cpu --out cpu")));
+    assert_eq!(want.len(), 3, "one in each epoch");
+    for precision in ["fp32", "tf32", "bf16"] {
+        let line = format!("{train} --device cuda --precision {precision} --out {precision}");
+        let got = skipped(program::run_on_stand_in(&home, &line, &[]));
+        assert_eq!(got, want, "{precision}");
+        let line = format!("{train} --device cuda --precision {precision} --out stop --force").replace("skip", "stop");
+        let stopped = program::run_on_stand_in(&home, &line, &[]);
+        assert_eq!(stopped.code, Some(1));
+        let sentence = format!("vae-gpu: step {}: not finite: ", want[0]);
+        assert!(stopped.stderr.contains(&sentence), "{precision}: {}", stopped.stderr);
+    }
+}
+
 /// By the shipped program: a learning rate that breaks the parameters in one step.
 #[test]
 fn what_is_not_finite_is_never_saved() {

@@ -215,3 +215,56 @@ fn the_output_bias_may_begin_with_the_data() {
         }
     }
 }
+
+/// What decides the numbers of a run is its own: none of it is changed on the way, and nothing is ignored in silence.
+#[test]
+fn a_run_that_goes_on_keeps_its_settings() {
+    let home = folder("settings");
+    write_idx(&home.join("x.idx"), 60, 4);
+    let train = "train --data x.idx --steps 4 --hidden 5 --latent 2 --batch 10 --device cpu --out run --quiet";
+    run(&home, train).succeeded();
+    let help = run(&home, "train --help").succeeded().stdout;
+    let options = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);
+    let options = options.map(|word| word.trim_matches(|c: char| !c.is_ascii_alphabetic()));
+    let (mut options, mut refused) = (options.collect::<Vec<_>>(), 0);
+    options.sort();
+    options.dedup();
+    // What concerns the machine, the disk and the screen.
+    let free = ["device", "threads", "save-every", "json", "quiet", "help", "resume"];
+    for option in options.into_iter().filter(|option| !free.contains(option)) {
+        let value = match option {
+            "force" => "",
+            "betas" => "0.5,0.5",
+            "condition" | "past" | "future" => "0..1",
+            "activation" => "tanh",
+            "likelihood" => "gaussian",
+            "variance" => "scalar",
+            "mean" => "sigmoid",
+            "binarize" => "threshold",
+            "objective" => "iwae",
+            "optimizer" => "sgd",
+            "lr-schedule" => "cosine",
+            "init" => "torch",
+            "init-output-bias" => "data",
+            "on-nan" => "skip",
+            "precision" => "f64",
+            "sigma" | "beta" | "lr" | "eps" | "momentum" | "valid-fraction" => "0.5",
+            _ => "3",
+        };
+        let outcome = run(&home, &format!("train --resume run --{option} {value}"));
+        let conflict = outcome.stderr.contains("cannot be used with '--resume <DIR>'")
+            || outcome.stderr.contains("the argument '--resume <DIR>' cannot be used with");
+        let kept = outcome.stderr.contains("a run that goes on keeps its own");
+        assert!(outcome.code == Some(2) && (conflict || kept), "--{option} {value}: {}", outcome.stderr);
+        refused += 1;
+    }
+    assert!(refused > 35, "{refused} options were found in --help");
+    // The data is what it was.
+    write_idx(&home.join("x.idx"), 60, 4);
+    run(&home, "train --resume run --device cpu --quiet").succeeded();
+    let mut bytes = std::fs::read(home.join("x.idx")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(home.join("x.idx"), bytes).unwrap();
+    run(&home, "train --resume run --device cpu --quiet")
+        .refused(1, "x.idx: its numbers are not those that the run began with; give the same file, or begin a new run");
+}
