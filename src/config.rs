@@ -340,6 +340,27 @@ impl OnNan {
     }
 }
 
+impl Training {
+    /// With the defaults of `train`, for so many steps of so many examples.
+    pub fn new(batch: usize, steps: u32) -> Training {
+        Training {
+            batch,
+            steps,
+            optimizer: Optimizer::new(Rule::Adam),
+            lr_schedule: Schedule::Constant,
+            lr_warmup: 0,
+            kl_warmup: 0,
+            init: Init::Glorot,
+            init_output_bias: OutputBias::Init,
+            seed: 0,
+            precision: Numbers::Fp32,
+            patience: 0,
+            log_every: 100,
+            on_nan: OnNan::Stop,
+        }
+    }
+}
+
 /// What a model is trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
@@ -357,6 +378,22 @@ pub struct Source {
     /// (height, width) where the examples are pictures.
     pub shape: Option<(usize, usize)>,
     pub binarize: Binarize,
+}
+
+impl Source {
+    /// Of so many examples, of which none is held out.
+    pub fn new(train: impl Into<String>, rows: usize) -> Source {
+        Source {
+            train: train.into(),
+            valid: None,
+            valid_fraction: 0.0,
+            rows,
+            checksum: None,
+            condition: None,
+            shape: None,
+            binarize: Binarize::None,
+        }
+    }
 }
 
 /// Where the condition of a model comes from. In memory it stands behind the columns of x.

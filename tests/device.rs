@@ -118,30 +118,16 @@ fn a_run_on_the_gpu_is_repeated_and_resumed_to_the_byte() {
         let run = Run {
             model: Model { samples: 2, ..Model::new(300, &[100], 9) },
             training: Training {
-                batch: 64,
-                steps: 90,
                 optimizer: Optimizer { clip_norm: 5.0, ..Optimizer::new(Rule::Adam) },
                 lr_schedule: Schedule::Cosine,
                 lr_warmup: 7,
                 kl_warmup: 30,
-                init: Init::Glorot,
-                init_output_bias: OutputBias::Init,
                 seed: 4,
                 precision: numbers,
-                patience: 0,
                 log_every: 10,
-                on_nan: OnNan::Stop,
+                ..Training::new(64, 90)
             },
-            data: Source {
-                train: "bytes".into(),
-                valid: None,
-                valid_fraction: 0.1,
-                rows: 1003,
-                checksum: None,
-                condition: None,
-                shape: None,
-                binarize: Binarize::Dynamic,
-            },
+            data: Source { valid_fraction: 0.1, binarize: Binarize::Dynamic, ..Source::new("bytes", 1003) },
         };
         let until = |folder: &Folder, at: u32, saving: Saving| {
             let saved = folder.checkpoint().exists().then(|| Saved::read(&folder.checkpoint()).unwrap());

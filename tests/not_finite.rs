@@ -12,7 +12,6 @@ use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::{Backend, Device};
 use vae_gpu::metrics::Record;
 use vae_gpu::model::Network;
-use vae_gpu::schedule::Schedule;
 use vae_gpu::step::Step;
 use vae_gpu::trainer::{Outcome, Progress, Saving, Trainer, Watch};
 use vae_gpu::{Result, init};
@@ -29,31 +28,8 @@ fn data(bad: Option<usize>) -> Arc<Dataset> {
 fn settings(numbers: Numbers, on_nan: OnNan) -> Run {
     Run {
         model: Model { likelihood: Likelihood::Gaussian, ..Model::new(4, &[7], 2) },
-        training: Training {
-            batch: 5,
-            steps: 60,
-            optimizer: Optimizer::new(Rule::Adam),
-            lr_schedule: Schedule::Constant,
-            lr_warmup: 0,
-            kl_warmup: 0,
-            init: Init::Glorot,
-            init_output_bias: OutputBias::Init,
-            seed: 3,
-            precision: numbers,
-            patience: 0,
-            log_every: 10,
-            on_nan,
-        },
-        data: Source {
-            train: "x".into(),
-            valid: None,
-            valid_fraction: 0.0,
-            rows: 29,
-            checksum: None,
-            condition: None,
-            shape: None,
-            binarize: Binarize::None,
-        },
+        training: Training { seed: 3, precision: numbers, log_every: 10, on_nan, ..Training::new(5, 60) },
+        data: Source::new("x", 29),
     }
 }
 

@@ -101,31 +101,8 @@ fn a_run_that_was_cut_anywhere_ends_in_the_bytes_of_one_that_was_not() {
     let run = |rule: Rule, change: &dyn Fn(&mut Run)| {
         let mut run = Run {
             model: Model::new(36, &[17, 9], 5),
-            training: Training {
-                batch: 16,
-                steps: 40,
-                optimizer: Optimizer::new(rule),
-                lr_schedule: Schedule::Constant,
-                lr_warmup: 0,
-                kl_warmup: 0,
-                init: Init::Glorot,
-                init_output_bias: OutputBias::Init,
-                seed: 3,
-                precision: Numbers::Fp32,
-                patience: 0,
-                log_every: 6,
-                on_nan: OnNan::Stop,
-            },
-            data: Source {
-                train: "x.idx".into(),
-                valid: None,
-                valid_fraction: 0.2,
-                rows: data.rows(),
-                checksum: None,
-                condition: None,
-                shape: None,
-                binarize: Binarize::None,
-            },
+            training: Training { optimizer: Optimizer::new(rule), seed: 3, log_every: 6, ..Training::new(16, 40) },
+            data: Source { valid_fraction: 0.2, ..Source::new("x.idx", data.rows()) },
         };
         change(&mut run);
         run

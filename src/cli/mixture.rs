@@ -1,6 +1,6 @@
 //! `vae-gpu mixture`
 use super::{Common, own_test, print, thousands, train};
-use crate::config::{Binarize, Source};
+use crate::config::Source;
 use crate::data::Dataset;
 use crate::mixture::em::{self, Fit, Settings};
 use crate::mixture::{Config, Covariance, Mixture};
@@ -84,16 +84,8 @@ impl MixtureArgs {
 
     fn source(&self) -> Source {
         let train = self.data.clone().unwrap_or("digits".into());
-        Source {
-            valid: self.valid.clone().or(own_test(&train, self.valid_fraction)),
-            train,
-            valid_fraction: self.valid_fraction.unwrap_or(0.0),
-            checksum: None,
-            rows: 0,
-            condition: None,
-            shape: None,
-            binarize: Binarize::None,
-        }
+        let valid = self.valid.clone().or(own_test(&train, self.valid_fraction));
+        Source { valid, valid_fraction: self.valid_fraction.unwrap_or(0.0), ..Source::new(train, 0) }
     }
 
     /// The threads, and nothing else of a device: it is always the CPU.

@@ -102,13 +102,10 @@ pub(crate) fn run(args: &TrainArgs, given: &[String]) -> Result<()> {
             let path = args.data.data.clone().unwrap_or("digits".into());
             let mut source = Source {
                 valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
-                train: path,
                 valid_fraction: args.data.valid_fraction.unwrap_or(0.0),
-                rows: 0,
-                checksum: None,
                 condition: args.data.condition(),
-                shape: None,
                 binarize: args.data.binarize,
+                ..Source::new(path, 0)
             };
             let (data, held_out) = load(&mut source)?;
             source.checksum = Some(Dataset::checksum([Some(&*data), held_out.as_deref()]));
