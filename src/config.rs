@@ -333,8 +333,8 @@ pub struct Source {
     pub rows: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
-    /// (height, width) where the examples are pictures.
-    pub shape: Option<(usize, usize)>,
+    /// Where the examples are pictures.
+    pub shape: Option<crate::data::Shape>,
     pub binarize: Binarize,
 }
 
