@@ -45,8 +45,26 @@ pub fn at_least_one(option: &str, value: usize, example: &str) -> Result<()> {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (Error::Request(sentence) | Error::Failed(sentence) | Error::Interrupted(sentence)) = self;
-        f.write_str(sentence)
+        // One line, whatever names and words of a file are in it: none of them drives the terminal.
+        sentence.split_inclusive(char::is_control).try_for_each(|part| {
+            match part.char_indices().next_back().filter(|(_, last)| last.is_control()) {
+                Some((at, control)) => write!(f, "{}{}", &part[..at], control.escape_default()),
+                None => f.write_str(part),
+            }
+        })
     }
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_one_line_whatever_is_in_it() {
+        let e = Error::failed("a\n\u{1b}[2Jb\u{9b}ü.csv is empty");
+        assert_eq!(e.to_string(), "a\\n\\u{1b}[2Jb\\u{9b}ü.csv is empty");
+        assert_eq!(Error::failed("").to_string(), "");
+    }
+}

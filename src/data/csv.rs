@@ -1,19 +1,17 @@
 //! Numeric tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped.
 //! Every other cell must be a finite number; missing values are refused, or kept as NaN for who asks for them.
-use std::io::{self, Read};
+use std::io;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
+use super::lines::Lines;
 use super::read::{FORMATS, Missing};
-use super::source::{Refused, Source, room};
+use super::source::{Source, room};
 use super::{Dataset, Values};
 use crate::{Error, Result};
 
 /// How much of a cell a message shows, in characters.
 const SHOWN: usize = 32;
-/// The most bytes and cells of a row: a model has no more columns, and a quote that is never closed ends here.
-const ROW: usize = 16 << 20;
-const CELLS: usize = 1 << 20;
 
 /// What one cell says.
 enum Cell {
@@ -130,8 +128,7 @@ impl<'a> Rows<'a> {
         let delimiter = delimiter(&source.head);
         let mut builder = ReaderBuilder::new();
         builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(1 << 16).delimiter(delimiter);
-        let lines = Lines { inner: source, after: Some(b'\n'), delimiter, bytes: 0, cells: 0 };
-        Self { reader: builder.from_reader(lines), spare: ByteRecord::new() }
+        Self { reader: builder.from_reader(Lines::new(source, delimiter)), spare: ByteRecord::new() }
     }
 
     fn next(&mut self) -> Result<Option<Row>> {
@@ -239,63 +236,4 @@ fn bad_cell(name: &str, line: u64, column: usize, bytes: &[u8]) -> Error {
             format!("{at} is {shown}, not a number: code words as numbers, separated by comma, semicolon or tab")
         }
     })
-}
-
-/// Text whose every line ends by exactly one \n, the last one too: this makes line numbers exact. Refuses a row that
-/// does not end; what is counted for it may be a buffer more than it has.
-struct Lines<R> {
-    inner: R,
-    /// What the last byte was; None after the end.
-    after: Option<u8>,
-    delimiter: u8,
-    /// Of the row so far.
-    bytes: usize,
-    cells: usize,
-}
-
-impl<R> Lines<R> {
-    fn begin_row(&mut self) {
-        (self.bytes, self.cells) = (0, 0);
-    }
-
-    /// Counts `read` to the row.
-    fn bounded(&mut self, read: &[u8]) -> io::Result<()> {
-        self.bytes += read.len();
-        self.cells += read.iter().filter(|&&b| b == self.delimiter).count();
-        match self.bytes > ROW || self.cells > CELLS {
-            true => Err(Refused::error(format!(
-                "has a row of more than {ROW} bytes or {CELLS} cells: end each row by a new line, close every quote"
-            ))),
-            false => Ok(()),
-        }
-    }
-}
-
-impl<R: Read> Read for Lines<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let Some(mut after) = self.after else { return Ok(0) };
-        loop {
-            let n = self.inner.read(out)?;
-            if n == 0 {
-                // `out` is never empty: it is the reader's buffer.
-                self.after = None;
-                out[0] = b'\n';
-                return Ok((after != b'\n' && after != b'\r') as usize);
-            }
-            let mut kept = 0;
-            for i in 0..n {
-                let byte = out[i];
-                if !(byte == b'\n' && after == b'\r') {
-                    out[kept] = if byte == b'\r' { b'\n' } else { byte };
-                    kept += 1;
-                }
-                after = byte;
-            }
-            self.after = Some(after);
-            self.bounded(&out[..kept])?;
-            if kept > 0 {
-                return Ok(kept);
-            }
-        }
-    }
 }

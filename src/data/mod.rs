@@ -5,6 +5,7 @@ mod csv;
 pub mod digits;
 mod gzip;
 mod idx;
+mod lines;
 pub mod moving;
 mod named;
 pub mod npy;

@@ -54,6 +54,11 @@ fn list(arrays: &[String]) -> String {
 
 /// A name from inside a file, on one line and cut where it is long.
 pub(super) fn shown(array: &str) -> String {
-    let cut: String = array.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if array.chars().nth(SHOWN).is_some() { format!("{cut}...") } else { cut }
+    cut(array, SHOWN)
+}
+
+/// So many characters of a text from inside a file, on one line.
+pub(super) fn cut(text: &str, characters: usize) -> String {
+    let cut: String = text.chars().take(characters).flat_map(char::escape_debug).collect();
+    if text.chars().nth(characters).is_some() { format!("{cut}...") } else { cut }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use half::f16;
 
+use super::named::shown;
 use super::read::bytes;
 use super::source::{Real, Source, room, shape};
 use super::{Dataset, Shape, Values};
@@ -32,8 +33,9 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
     let Header { kind, fortran, dims } = header(&mut source)?;
     let (size, real) = element(&kind).ok_or_else(|| {
         Error::failed(format!(
-            "{} holds numbers of the type {kind:?}: must be real numbers; write it again with x.astype(\"float32\")",
-            source.name
+            "{} holds numbers of the type \"{}\": must be real numbers; write it again with x.astype(\"float32\")",
+            source.name,
+            shown(&kind)
         ))
     })?;
     let n = source.claim(&dims, size)?;

@@ -101,9 +101,10 @@ impl Kind {
     /// Checks what a header claims of `count` pictures before anything is reserved for it.
     fn check(&self, name: &str, count: usize, most: u64) -> Result<()> {
         let bytes = (self.shape.numbers() as u64).saturating_mul((count * self.depth) as u64);
+        let pictures = if count == 1 { String::new() } else { format!("{count} pictures of ") };
         match bytes > most {
             true => Err(Error::failed(format!(
-                "{name} claims {self}, more than the {most} bytes that PNG of this length is believed to unpack to \
+                "{name} claims {pictures}{self}, more than the {most} bytes that PNG of this length is believed to unpack to \
                  (64 MiB + 100 times its bytes): give it as .npy"
             ))),
             false => Ok(()),

@@ -29,6 +29,7 @@ pub(super) fn read(mut source: Source, asked: Option<&str>) -> Result<Dataset> {
     }
     // Deserializing checks that the tensors lie end to end, each as long as its shape says.
     let header: Metadata = serde_json::from_slice(&source.bytes(length as usize, what)?).map_err(|e| {
+        let e = named::cut(&e.to_string(), 200);
         Error::failed(format!("{name} has a damaged header of .safetensors ({e}): write it again with save_file"))
     })?;
     source.claim(&[header.data_len() as u64], 1)?;

@@ -154,18 +154,19 @@ fn end(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<[u64; 4]
     let [disk, first] = [4, 6].map(|at| u16_at(record, at));
     let [here, count] = [8, 10].map(|at| u16_at(record, at) as u64);
     let [size, directory] = [12, 16].map(|at| u32_at(record, at) as u64);
-    let wide = count == u16::MAX as u64 || size == u32::MAX as u64 || directory == u32::MAX as u64;
-    if !wide {
+    // Another record, of 64 bits, may stand before, and 20 bytes between the two that say where.
+    let mut bytes = [0; 20];
+    file.seek(SeekFrom::Start(end.saturating_sub(20)))?;
+    if end >= 20 {
+        file.read_exact(&mut bytes)?;
+    }
+    if !bytes.starts_with(b"PK\x06\x07") {
+        // What did not fit here would be 0xff.. and lead nowhere.
         let whole = disk == 0 && first == 0 && here == count;
         return Ok(whole.then_some([count, size, directory, end]));
     }
-    // Another record, of 64 bits, stands before; 20 bytes between the two say where.
-    let Some(locator) = end.checked_sub(20) else { return Ok(None) };
-    file.seek(SeekFrom::Start(locator))?;
-    let mut bytes = [0; 20];
-    file.read_exact(&mut bytes)?;
     let at = u64_at(&bytes, 8);
-    if !bytes.starts_with(b"PK\x06\x07") || at > length {
+    if at > length {
         return Ok(None);
     }
     file.seek(SeekFrom::Start(at))?;

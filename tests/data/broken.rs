@@ -77,6 +77,11 @@ fn every_malformed_file_becomes_a_sentence() {
         ("npy-scalar", np1("<f4", "False", "()", &nan[..4]), "holds no numbers: its shape is ()"),
         ("npy-none", np1("<f4", "False", "(0, 784)", &[]), "holds no numbers: its shape is (0 x 784)"),
         ("npy-complex", np1("<c8", "False", "(2, 2)", &nan), "of the type \"<c8\": must be real numbers"),
+        (
+            "npy-long",
+            np1(&"c".repeat(9000), "False", "(2, 2)", &nan),
+            "of the type \"cccccccccccccccccccccccccccccccccccccccc...\"",
+        ),
         ("npy-object", np1("|O", "False", "(2, 2)", &nan), "of the type \"|O\": must be real numbers"),
         ("npy-record", np(1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}", &[]), "holds records"),
         ("npy-huge", np1("<f8", "False", "(9999999999, 9999999999)", &[]), "more than memory can address"),
@@ -147,6 +152,7 @@ fn every_malformed_file_becomes_a_sentence() {
         ("cut.safetensors", tensors("[1,2]", 8)[..30].to_vec(), "the header of .safetensors takes"),
         ("long.safetensors", [&(1u64 << 30).to_le_bytes()[..], b"{"].concat(), "claims a header of 1073741824 bytes"),
         ("json.safetensors", safetensors("{\"x\":", &[]), "has a damaged header of .safetensors"),
+        ("kinds.safetensors", tensors_of(&"\u{1b}".repeat(9000), "[1,2]", 8), "has a damaged header of .safetensors"),
         ("size.safetensors", tensors("[1,2]", 9), "has a damaged header of .safetensors"),
         ("count.safetensors", tensors("[4294967296,4294967296]", 8), "has a damaged header of .safetensors"),
         ("none.safetensors", tensors("[0,3]", 0), "holds no numbers: its shape is (0)"),
@@ -204,6 +210,7 @@ fn every_malformed_file_becomes_a_sentence() {
             wrong += &format!("{name}:\n got: {sentence}\nwant: {want}\n");
         }
         assert!(sentence.contains(name), "{name}: does not name the file: {sentence}");
+        assert!(sentence.len() < 1000, "{name}: {sentence}");
         assert_eq!(sentence.lines().count(), 1, "{name}: {sentence}");
         assert_eq!(error.exit_code(), 1, "{name}");
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::{Compression, write::GzEncoder};
 use vae_gpu::Error;
-use vae_gpu::data::{Dataset, Values, npy};
+use vae_gpu::data::{Dataset, Shape, Values, npy};
 
 /// A file that lives as long as the test needs it.
 struct File(PathBuf);
@@ -168,6 +168,25 @@ fn npy_of_more_dimensions_is_flattened_in_c_order() {
     let file = np1("<f4", "True", "(2, 3, 4)", &bytes);
     holds("fortran3", &file, 2, 12, &want);
     assert_eq!(read("fortran3", &file).unwrap().shape, Some((3, 4).into()));
+}
+
+#[test]
+fn arrays_of_pictures_have_their_shape() {
+    let shape = |height, width, channels| Some(Shape { height, width, channels });
+    for (dims, want) in [
+        (&[2, 3, 5][..], shape(3, 5, 1)),
+        (&[2, 3, 5, 1], shape(3, 5, 1)),
+        (&[2, 3, 5, 3], shape(3, 5, 3)),
+        (&[2, 3, 5, 2], None),
+        (&[2, 15], None),
+        (&[2, 1, 3, 5, 1], None),
+    ] {
+        let bytes = vec![7; dims.iter().product::<u32>() as usize];
+        let text = dims.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        assert_eq!(read("dims.idx", &idx(8, dims, &bytes)).unwrap().shape, want, "idx {text}");
+        let file = np1("|u1", "False", &format!("({text})"), &bytes);
+        assert_eq!(read("dims.npy", &file).unwrap().shape, want, "npy {text}");
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn what_others_wrote_is_read_as_they_read_it() {
         ("several.npz:train", "several", grey(2, 3)),
         ("several.npz:test", "several-test", None),
         ("streamed.npz", "streamed", grey(4, 2)),
+        ("wide.npz", "wide", None),
         ("grey", "grey", grey(4, 2)),
         ("colour", "colour", colour(4, 3)),
         ("deep", "deep", grey(3, 5)),
@@ -103,6 +104,13 @@ fn a_folder_that_is_not_of_pictures_alike_becomes_a_sentence() {
         assert!(error.to_string().contains(want), "{name}:\n got: {error}\nwant: {want}");
         assert_eq!(error.exit_code(), 1);
     }
+    let white = png(7000, 7000, 8, 0, &[], &vec![0; 7000 * 7001]);
+    let folder = Folder::new("white", &[("a", &white), ("b", &white)]);
+    let sentence = Dataset::read(&folder.0).unwrap_err().to_string();
+    assert!(
+        sentence.contains(" claims 2 pictures of 7000 x 7000 pixels of grey in 8 bits, more than the 7"),
+        "{sentence}"
+    );
     let empty = Folder::new("empty", &[(".hidden", &grey)]);
     let sentence = Dataset::read(&empty.0).unwrap_err().to_string();
     assert!(sentence.contains("is a folder without pictures: put PNG files of one size into it"), "{sentence}");

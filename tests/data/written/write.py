@@ -41,6 +41,11 @@ class Pipe(io.RawIOBase):
         return self.file.write(data)
 
 
+# As if it were of more than 4 GiB: numbers of 64 bits
+limit, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, 1
+np.savez("wide.npz", x=x, y=np.arange(5))
+zipfile.ZIP64_LIMIT = limit
+expect("wide", np.load("wide.npz")["x"])
 npy = io.BytesIO()
 np.save(npy, grey)
 with open("streamed.npz", "wb") as file, zipfile.ZipFile(Pipe(file), "w", zipfile.ZIP_DEFLATED) as archive:
