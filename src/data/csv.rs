@@ -176,7 +176,8 @@ fn word(bytes: &[u8]) -> bool {
 /// A word and a number of a row that has both, unless it is a header all the same: words, and behind them numbers that
 /// count its columns. Else it may as well be an example with a damaged cell, which nobody would miss.
 fn mixed(first: &ByteRecord) -> Option<(&[u8], &[u8])> {
-    let number = |c: &&[u8]| matches!(cell(c), Cell::Number(_));
+    // A column may be called inf.
+    let number = |c: &&[u8]| matches!(cell(c), Cell::Number(v) if v.is_finite());
     let found = (first.iter().find(|c| word(c))?, first.iter().find(number)?);
     let leading = first.iter().take_while(|c| !number(c)).count();
     let counts = |from: usize| {

@@ -3,7 +3,7 @@ use std::io::{self, Read};
 
 use super::source::Refused;
 
-/// The most bytes and cells of a row: a model has no more columns, and a quote that is never closed ends here.
+/// The most bytes and cells of a row: far beyond the widest of tables. A quote that is never closed ends here.
 const ROW: usize = 16 << 20;
 const CELLS: usize = 1 << 20;
 

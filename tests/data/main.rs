@@ -215,6 +215,7 @@ fn csv_is_read_as_people_write_it() {
         ("byte order mark", "\u{feff}1,2.5\n-3,4e2\n"),
         ("quotes", "\"1\",\"2.5\"\n\"-3\",\"4e2\"\n"),
         ("header", "a,b\n1,2.5\n-3,4e2\n"),
+        ("header with a word that reads as a number", "inf,b\n1,2.5\n-3,4e2\n"),
         ("header with a newline", "\"a\nb\",c\n1,2.5\n-3,4e2\n"),
         ("header and names", "name,a,b\nx,1,2.5\ny,-3,4e2\n"),
         ("names", "x,1,2.5\ny,-3,4e2\n"),
