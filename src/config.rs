@@ -110,6 +110,9 @@ pub struct Model {
     pub free_bits: f64,
 }
 
+/// Hidden layers at most: what a file claims shall not take more memory than it has bytes.
+const LAYERS: usize = 1000;
+
 fn zero(n: &usize) -> bool {
     *n == 0
 }
@@ -187,6 +190,9 @@ impl Model {
         at_least_one("input", self.input, "data with at least one column")?;
         at_least_one("latent", self.latent, "--latent 20")?;
         at_least_one("samples", self.samples, "--samples 1")?;
+        request(self.hidden.len() > LAYERS, &|| {
+            format!("hidden: {} layers; at most {LAYERS} are possible; pass fewer widths", self.hidden.len())
+        })?;
         for &width in &self.hidden {
             at_least_one("hidden", width, "--hidden 500, or --hidden none for a linear model")?;
         }
@@ -375,8 +381,8 @@ pub struct Source {
     pub checksum: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
-    /// (height, width) where the examples are pictures.
-    pub shape: Option<(usize, usize)>,
+    /// Where the examples are pictures.
+    pub shape: Option<crate::data::Shape>,
     pub binarize: Binarize,
 }
 

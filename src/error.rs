@@ -55,16 +55,46 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Error::Request(sentence) | Error::Failed(sentence) | Error::Interrupted { sentence, .. } => {
-                f.write_str(sentence)
+                one_line(sentence, f)
             }
-            Error::NoRoom { what, wanted, free: Some(free) } => {
-                write!(f, "there is no room for {what}: {wanted} bytes are needed, {free} are free")
-            }
-            Error::NoRoom { what, wanted, free: None } => {
-                write!(f, "there is no room for {what}: {wanted} bytes are needed")
+            Error::NoRoom { what, wanted, free } => {
+                write!(f, "there is no room for {what}: {wanted} bytes are needed")?;
+                free.map_or(Ok(()), |free| write!(f, ", {free} are free"))
             }
         }
     }
 }
 
+/// Whatever names and words of a file are in it: none of them drives the terminal, or fills it.
+fn one_line(sentence: &str, f: &mut fmt::Formatter) -> fmt::Result {
+    let (shown, rest) = match sentence.char_indices().nth(LONGEST) {
+        Some((at, _)) => (&sentence[..at], "…"),
+        None => (sentence, ""),
+    };
+    shown.split_inclusive(char::is_control).try_for_each(|part| {
+        match part.char_indices().next_back().filter(|(_, last)| last.is_control()) {
+            Some((at, control)) => write!(f, "{}{}", &part[..at], control.escape_default()),
+            None => f.write_str(part),
+        }
+    })?;
+    f.write_str(rest)
+}
+
+/// Characters of a sentence that are shown.
+const LONGEST: usize = 1500;
+
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_one_line_whatever_is_in_it() {
+        let e = Error::failed("a\n\u{1b}[2Jb\u{9b}ü.csv is empty");
+        assert_eq!(e.to_string(), "a\\n\\u{1b}[2Jb\\u{9b}ü.csv is empty");
+        assert_eq!(Error::failed("").to_string(), "");
+        let long = Error::failed("é".repeat(5000)).to_string();
+        assert!(long.chars().count() == LONGEST + 1 && long.ends_with("é…"));
+    }
+}

@@ -32,6 +32,7 @@
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
 //!   `metrics`, `files`, `host` and `plot` touch files.
 //! - The tape never allocates while it runs.
+//! - Every file from outside is refused or read right, in memory of a small multiple of its bytes (`tests/fuzz.rs`).
 //! - The padding of every view is zero and stays zero (`tests/mathematics.rs`).
 //! - Every estimate of log p(x) agrees with the truth where that is known (`tests/estimators.rs`); a linear model reaches
 //!   the optimum of probabilistic PCA (`tests/linear.rs`); what is imputed has the exact conditional distribution

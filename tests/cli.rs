@@ -206,7 +206,7 @@ fn wrong_requests_get_one_sentence_and_their_exit_code() {
         (
             1,
             "train --data empty.csv",
-            "empty.csv is empty: give a file of idx, .npy or numeric .csv with at least one example",
+            "empty.csv is empty: give a file of idx, .npy, .npz, .safetensors, .png or numeric .csv with at least one example",
         ),
         (
             1,

@@ -17,7 +17,7 @@ fn the_command_writes_a_mixture_that_reads_back_and_pictures() {
     let json: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!((&json["train"]["examples"], &json["valid"]["examples"]), (&82.into(), &21.into()));
     let (m, config) = Mixture::read(&home.join("out/mixture.safetensors")).unwrap();
-    assert_eq!((m.covariance, m.components(), m.cols(), config.shape), (Covariance::Full, 3, 36, Some((6, 6))));
+    assert_eq!((m.covariance, m.components(), m.cols(), config.shape), (Covariance::Full, 3, 36, Some((6, 6).into())));
     let (train, valid) = Dataset::read(&home.join("x.idx")).unwrap().split(0.2).unwrap();
     for (part, data) in [("train", train), ("valid", valid)] {
         let x: Vec<f64> = data.to_rows().into_iter().map(f64::from).collect();

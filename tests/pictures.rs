@@ -2,27 +2,29 @@
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use vae_gpu::data::Shape;
 use vae_gpu::plot::curves::{self, Panel, Point, Series, TRAINING};
 use vae_gpu::plot::grid::{self, BACKGROUND, GAP};
 
 struct Picture {
     width: usize,
     height: usize,
-    pixels: Vec<u8>, // (height, width)
+    pixels: Vec<u8>, // (height, width, channels)
 }
 
 fn scratch(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("vae-gpu-pictures-{}-{name}", std::process::id()))
 }
 
-fn draw(name: &str, tiles: &[f32], shape: (usize, usize), columns: usize) -> Picture {
-    let path = scratch(name);
+fn draw(name: &str, tiles: &[f32], shape: impl Into<Shape>, columns: usize) -> Picture {
+    let (path, shape) = (scratch(name), shape.into());
     grid::write_png(&path, tiles, shape, columns).unwrap();
     let mut reader = png::Decoder::new(BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
     fs::remove_file(path).unwrap();
-    assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::Eight));
+    let colour = if shape.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
+    assert_eq!((info.color_type, info.bit_depth), (colour, png::BitDepth::Eight));
     Picture { width: info.width as usize, height: info.height as usize, pixels }
 }
 
@@ -40,6 +42,28 @@ fn a_grid_has_every_value_at_its_place_and_lines_between_the_tiles() {
         let want = if separator { BACKGROUND } else { value(tile, (y % cell - GAP) / 2, (x % cell - GAP) / 2) };
         assert_eq!(got, want, "pixel ({y}, {x})");
     }
+}
+
+#[test]
+fn a_coloured_grid_has_every_colour_at_its_place() {
+    let shape = Shape { height: 2, width: 33, channels: 3 };
+    let value = |i: usize| (i * 7 % 256) as u8;
+    let tiles: Vec<f32> = (0..3 * 2 * 33 * 3).map(|i| value(i) as f32 / 255.0).collect(); // (3, 2 x 33 x 3), in 2 columns
+    let picture = draw("colours", &tiles, shape, 2);
+    let (height, width) = (2 + GAP, 33 + GAP);
+    assert_eq!((picture.height, picture.width), (2 * height + GAP, 2 * width + GAP));
+    for (i, &got) in picture.pixels.iter().enumerate() {
+        let (y, x, c) = (i / 3 / picture.width, i / 3 % picture.width, i % 3);
+        let tile = y / height * 2 + x / width;
+        let separator = y % height < GAP || x % width < GAP || tile == 3;
+        let at = |y: usize, x: usize| ((tile * 2 + y) * 33 + x) * 3 + c;
+        let want = if separator { BACKGROUND } else { value(at(y % height - GAP, x % width - GAP)) };
+        assert_eq!(got, want, "pixel ({y}, {x}), colour {c}");
+    }
+    assert_eq!(grid::shape_for(198, Some(shape)), shape);
+    assert_eq!(grid::shape_for(66, Some(shape)), (1, 66).into(), "three numbers a pixel");
+    let large = Shape { height: 28, width: 28, channels: 3 };
+    assert_eq!(draw("large", &vec![0.5; large.numbers()], large, 1).height, 2 * 28 + 2 * GAP);
 }
 
 #[test]
@@ -62,7 +86,7 @@ fn fewer_tiles_than_columns_leave_nothing_empty() {
 #[test]
 fn rows_of_a_table_are_strips_of_visible_cells() {
     let shape = grid::shape_for(30, None);
-    assert_eq!((shape, grid::columns_for(5, shape)), ((1, 30), 1));
+    assert_eq!((shape, grid::columns_for(5, shape)), ((1, 30).into(), 1));
     let picture = draw("strips", &[0.0; 5 * 30], shape, 1);
     assert_eq!((picture.height, picture.width), (5 * (16 + GAP) + GAP, 30 * 16 + 2 * GAP));
     let wide = draw("wide", &[0.0; 3000], grid::shape_for(3000, None), 1);
@@ -71,20 +95,20 @@ fn rows_of_a_table_are_strips_of_visible_cells() {
 
 #[test]
 fn shapes_are_the_known_one_or_a_square_or_a_strip() {
-    assert_eq!(grid::shape_for(784, None), (28, 28));
-    assert_eq!(grid::shape_for(560, Some((28, 20))), (28, 20));
-    assert_eq!(grid::shape_for(64, Some((28, 20))), (8, 8), "a shape that does not fit is not used");
-    assert_eq!(grid::shape_for(16, None), (4, 4));
-    assert_eq!(grid::shape_for(4, None), (1, 4), "four columns of a table are no picture");
-    assert_eq!(grid::shape_for(1, None), (1, 1));
-    assert_eq!(grid::shape_for(17, None), (1, 17));
+    assert_eq!(grid::shape_for(784, None), (28, 28).into());
+    assert_eq!(grid::shape_for(560, Some((28, 20).into())), (28, 20).into());
+    assert_eq!(grid::shape_for(64, Some((28, 20).into())), (8, 8).into(), "a shape that does not fit is not used");
+    assert_eq!(grid::shape_for(16, None), (4, 4).into());
+    assert_eq!(grid::shape_for(4, None), (1, 4).into(), "four columns of a table are no picture");
+    assert_eq!(grid::shape_for(1, None), (1, 1).into());
+    assert_eq!(grid::shape_for(17, None), (1, 17).into());
 }
 
 #[test]
 fn default_columns_make_a_square_or_whole_rows() {
-    let columns = [0, 1, 2, 3, 10, 17, 20, 64, 100].map(|count| grid::columns_for(count, (28, 28)));
+    let columns = [0, 1, 2, 3, 10, 17, 20, 64, 100].map(|count| grid::columns_for(count, (28, 28).into()));
     assert_eq!(columns, [1, 1, 2, 3, 5, 6, 5, 8, 10]);
-    assert_eq!(grid::columns_for(16, (28, 7)), 8, "narrow tiles: more of them in a row");
+    assert_eq!(grid::columns_for(16, (28, 7).into()), 8, "narrow tiles: more of them in a row");
 }
 
 #[test]
@@ -142,7 +166,7 @@ fn normalising_maps_the_range_to_grey_and_keeps_nan() {
 
 #[test]
 fn no_examples_are_an_error_that_names_the_file() {
-    let error = grid::write_png(Path::new("nowhere/samples.png"), &[], (28, 28), 8).unwrap_err();
+    let error = grid::write_png(Path::new("nowhere/samples.png"), &[], (28, 28).into(), 8).unwrap_err();
     assert_eq!(error.to_string(), "cannot write nowhere/samples.png: there are no examples to draw");
 }
 

@@ -4,7 +4,7 @@ use super::progress::Working;
 use super::{BUILT_IN, Common, data_for, print, thousands};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
-use crate::data::Dataset;
+use crate::data::{Dataset, Shape};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
@@ -188,7 +188,7 @@ fn draw(path: &Path, given: &Given, filled: &[f32], run: &Run) -> Result<()> {
     // An example and its fillings are one tile, so that no row of them is cut short where it need not be.
     let columns = match grid::is_strip(shape) {
         true => 1,
-        false => grid::columns_for(given.rows(), (parts.len() * shape.0, shape.1)),
+        false => grid::columns_for(given.rows(), Shape { height: parts.len() * shape.height, ..shape }),
     };
     let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
     let (tiles, columns) = grid::stack(&parts, cols, columns);

@@ -40,7 +40,8 @@ pub(crate) struct TrainArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Data and files")]
 pub(super) struct DataArgs {
-    /// idx, npy or csv, plain or gzipped, told by content; or digits or moving, built in. digits if not given
+    /// idx, npy, npz, safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays; or digits or
+    /// moving, built in. digits if not given
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(super) data: Option<String>,
     /// Data to validate on after every epoch; the best model is kept

@@ -1,11 +1,13 @@
 //! Numeric tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped.
 //! Every other cell must be a finite number; missing values are refused, or kept as NaN for who asks for them.
-use std::io::{self, Read};
+use std::io;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
-use super::source::Source;
-use super::{Dataset, Missing, Values};
+use super::lines::Lines;
+use super::read::{FORMATS, Missing};
+use super::source::{Source, room};
+use super::{Dataset, Values};
 use crate::{Error, Result};
 
 /// How much of a cell a message shows, in characters.
@@ -32,13 +34,10 @@ fn cell(bytes: &[u8]) -> Cell {
 /// One example per line.
 pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
     let name = source.name.clone();
-    if source.head.starts_with(b"PK\x03\x04") {
-        return Err(Error::failed(format!("{name} is a zip archive, such as .npz: save its one array with np.save")));
-    }
     // Text has no zero bytes; pictures, archives and UTF-16 have.
     if source.head.contains(&0) {
         return Err(Error::failed(format!(
-            "{name} is neither idx nor .npy nor text: give a file of idx, .npy or numeric .csv"
+            "{name} is none of the formats that are read, nor text: give a file of {FORMATS}"
         )));
     }
     let none = |what| Error::failed(format!("{name} holds {what} and no examples: add a row of numbers per example"));
@@ -47,6 +46,15 @@ pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
     let mut second = rows.next()?;
     let mut header = None;
     if is_header(&first.cells, second.as_ref().map(|s| &s.cells)) {
+        if let Some((word, number)) = mixed(&first.cells) {
+            return Err(Error::failed(format!(
+                "line {} of {name} has the word {} and the number {} in it: a header must be words alone, an example \
+                 numbers alone; repair the line, or delete it if it is a header",
+                first.line,
+                shown(word),
+                shown(number)
+            )));
+        }
         header = Some(std::mem::replace(&mut first, second.take().ok_or_else(|| none("a header row"))?));
     }
 
@@ -64,6 +72,11 @@ pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
 
     let mut values = Vec::new();
     let mut take = |row: &Row| -> Result<()> {
+        // Room for twice as many, as push makes it, but too little of it is a sentence.
+        if values.capacity() - values.len() < width {
+            let more = values.len().max(width);
+            room(&name, &mut values, more)?;
+        }
         if row.cells.len() != width {
             return Err(ragged(&name, &first, row));
         }
@@ -104,26 +117,33 @@ struct Row {
 }
 
 /// The lines that are not blank.
-struct Rows {
-    reader: csv::Reader<Lines<Source>>,
+struct Rows<'a> {
+    reader: csv::Reader<Lines<Source<'a>>>,
     /// A record whose memory the next row takes over.
     spare: ByteRecord,
 }
 
-impl Rows {
-    fn new(source: Source) -> Self {
+impl<'a> Rows<'a> {
+    fn new(source: Source<'a>) -> Self {
+        let delimiter = delimiter(&source.head);
         let mut builder = ReaderBuilder::new();
-        builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(1 << 16);
-        builder.delimiter(delimiter(&source.head));
-        Self { reader: builder.from_reader(Lines { inner: source, after: Some(b'\n') }), spare: ByteRecord::new() }
+        builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(1 << 16).delimiter(delimiter);
+        Self { reader: builder.from_reader(Lines::new(source, delimiter)), spare: ByteRecord::new() }
     }
 
     fn next(&mut self) -> Result<Option<Row>> {
         let mut cells = std::mem::take(&mut self.spare);
         loop {
+            self.reader.get_mut().begin_row();
             let more = self.reader.read_byte_record(&mut cells);
             match more {
-                Err(e) => return Err(self.reader.get_ref().inner.broken(e)),
+                Err(e) => {
+                    let e = match e.into_kind() {
+                        csv::ErrorKind::Io(e) => e,
+                        other => io::Error::other(format!("{other:?}")),
+                    };
+                    return Err(self.reader.get_ref().inner.broken(e));
+                }
                 Ok(false) => return Ok(None),
                 Ok(true) if cells.len() == 1 && cells[0].is_empty() => {}
                 // `Lines` ends each line by one \n, so the reader stands one line behind the record.
@@ -136,7 +156,6 @@ impl Rows {
 /// A header has a word in it. Two cases look alike and are told by what follows: a row of numbers with its name in
 /// front is an example; the same with 0, 1, 2, ... or 1, 2, 3, ... behind is a header that counts its columns.
 fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
-    let word = |c: &[u8]| matches!(cell(c), Cell::Word);
     let counts = |from: usize| {
         first.len() > 2 && first.iter().skip(1).enumerate().all(|(i, c)| c == (i + from).to_string().as_bytes())
     };
@@ -148,6 +167,24 @@ fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
         return first.len() == 1 || counts(0) || counts(1) || !second_is_named;
     }
     first[0].is_empty() && (counts(0) || counts(1))
+}
+
+fn word(bytes: &[u8]) -> bool {
+    matches!(cell(bytes), Cell::Word)
+}
+
+/// A word and a number of a row that has both, unless it is a header all the same: words, and behind them numbers that
+/// count its columns. Else it may as well be an example with a damaged cell, which nobody would miss.
+fn mixed(first: &ByteRecord) -> Option<(&[u8], &[u8])> {
+    // A column may be called inf.
+    let number = |c: &&[u8]| matches!(cell(c), Cell::Number(v) if v.is_finite());
+    let found = (first.iter().find(|c| word(c))?, first.iter().find(number)?);
+    let leading = first.iter().take_while(|c| !number(c)).count();
+    let counts = |from: usize| {
+        first.len() > leading + 1
+            && first.iter().skip(leading).enumerate().all(|(i, c)| c == (i + from).to_string().as_bytes())
+    };
+    if counts(0) || counts(1) { None } else { Some(found) }
 }
 
 /// Tab before semicolon before comma: the first that the first line has outside quotes. A comma beside semicolons
@@ -200,39 +237,4 @@ fn bad_cell(name: &str, line: u64, column: usize, bytes: &[u8]) -> Error {
             format!("{at} is {shown}, not a number: code words as numbers, separated by comma, semicolon or tab")
         }
     })
-}
-
-/// Text whose every line ends by exactly one \n, the last one too: this makes line numbers exact.
-struct Lines<R> {
-    inner: R,
-    /// What the last byte was; None after the end.
-    after: Option<u8>,
-}
-
-impl<R: Read> Read for Lines<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let Some(mut after) = self.after else { return Ok(0) };
-        loop {
-            let n = self.inner.read(out)?;
-            if n == 0 {
-                // `out` is never empty: it is the reader's buffer.
-                self.after = None;
-                out[0] = b'\n';
-                return Ok((after != b'\n' && after != b'\r') as usize);
-            }
-            let mut kept = 0;
-            for i in 0..n {
-                let byte = out[i];
-                if !(byte == b'\n' && after == b'\r') {
-                    out[kept] = if byte == b'\r' { b'\n' } else { byte };
-                    kept += 1;
-                }
-                after = byte;
-            }
-            self.after = Some(after);
-            if kept > 0 {
-                return Ok(kept);
-            }
-        }
-    }
 }

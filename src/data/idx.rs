@@ -1,7 +1,8 @@
 //! The idx format of MNIST: two zero bytes, a type, the number of dimensions, each dimension as a big-endian u32,
 //! then the numbers, big-endian. <http://yann.lecun.com/exdb/mnist/>
+use super::read::{FORMATS, bytes};
 use super::source::{Real, Source, shape};
-use super::{Dataset, Values, bytes};
+use super::{Dataset, Shape, Values};
 use crate::{Error, Result};
 
 /// Whether these first bytes are idx's. No text begins with a zero byte.
@@ -24,7 +25,7 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
         cols: dims[1..].iter().product::<u64>() as usize,
         values,
         labels: None,
-        shape: if let [_, h, w] = dims[..] { Some((h as usize, w as usize)) } else { None },
+        shape: Shape::of(&dims),
         name: source.name,
     })
 }
@@ -59,7 +60,7 @@ fn header(source: &mut Source) -> Result<(u8, Vec<u64>)> {
     if size(kind).is_none() {
         return Err(Error::failed(format!(
             "{} begins like idx with the unknown type 0x{kind:02x}: must be 0x08, 0x09 or 0x0b to 0x0e; \
-             give a file of idx, .npy or numeric .csv",
+             give a file of {FORMATS}",
             source.name
         )));
     }

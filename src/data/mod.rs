@@ -5,11 +5,19 @@ mod csv;
 pub mod digits;
 mod gzip;
 mod idx;
+mod lines;
 pub mod moving;
+mod named;
 pub mod npy;
+mod npz;
+mod pictures;
+mod read;
+mod safetensors;
+mod shape;
 mod source;
+mod zip;
 
-use std::path::Path;
+pub use shape::Shape;
 
 use crate::{Error, Result};
 
@@ -23,8 +31,8 @@ pub struct Dataset {
     pub values: Values,
     /// One class per example, where the source gives them.
     pub labels: Option<Vec<u8>>,
-    /// (height, width) where the examples are pictures.
-    pub shape: Option<(usize, usize)>,
+    /// Where the examples are pictures.
+    pub shape: Option<Shape>,
 }
 
 /// The numbers, row-major, as compact as the source had them.
@@ -35,66 +43,7 @@ pub enum Values {
     Reals(Vec<f32>),
 }
 
-/// What becomes of missing values.
-#[derive(Clone, Copy, PartialEq)]
-enum Missing {
-    Refused,
-    /// As NaN.
-    Kept,
-}
-
 impl Dataset {
-    /// Reads idx, `.npy` or numeric `.csv`, each plain or packed by gzip.
-    ///
-    /// Bytes stand for byte / 255; where no byte of the file exceeds 1 they are binary pictures and stand for
-    /// themselves (they are kept as 0 and 255). Every other number becomes an f32.
-    ///
-    /// # Errors
-    /// Where the file cannot be read, is damaged, holds no example, or holds a number that is missing or not finite.
-    pub fn read(path: &Path) -> Result<Self> {
-        let data = Self::open(path, Missing::Refused)?;
-        data.check(
-            data.cols,
-            |v| v.is_finite(),
-            "must be a finite number below 3.4e38; repair it or leave the example out",
-        )?;
-        Ok(data)
-    }
-
-    /// The same for data of which some values are missing: NaN, and in text an empty cell or a word such as NA, become
-    /// NaN.
-    ///
-    /// # Errors
-    /// Those of [`Dataset::read`], but for missing values.
-    pub fn read_with_gaps(path: &Path) -> Result<Self> {
-        let data = Self::open(path, Missing::Kept)?;
-        data.check(
-            data.cols,
-            |v| v.is_finite() || v.is_nan(),
-            "must be a finite number below 3.4e38, or NaN where it is missing",
-        )?;
-        Ok(data)
-    }
-
-    fn open(path: &Path, missing: Missing) -> Result<Self> {
-        let source = source::Source::open(path)?;
-        if npy::is_npy(&source.head) {
-            npy::read(source)
-        } else if idx::is_idx(&source.head) {
-            idx::read(source)
-        } else {
-            csv::read(source, missing)
-        }
-    }
-
-    /// Reads one class per example from idx with one dimension of bytes, plain or packed by gzip.
-    ///
-    /// # Errors
-    /// Where the file cannot be read, is damaged, or is anything else.
-    pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
-        idx::read_labels(source::Source::open(path)?)
-    }
-
     /// CRC-32 of the numbers of data sets, as they are stored, one set after the other.
     pub fn checksum<'a>(sets: impl IntoIterator<Item = Option<&'a Dataset>>) -> u32 {
         let mut sum = crc32fast::Hasher::new();
@@ -256,13 +205,4 @@ fn hash(x: u64) -> u64 {
     let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ x >> 31
-}
-
-/// Bytes of a file: grey values, or the 0 and 1 of binary pictures (binarised MNIST is written so), which become
-/// 0 and 255. Read as grey they would be pictures that are black to within 1/255.
-fn bytes(mut values: Vec<u8>) -> Values {
-    if values.iter().all(|&b| b <= 1) {
-        values.iter_mut().for_each(|b| *b *= 255);
-    }
-    Values::Bytes(values)
 }

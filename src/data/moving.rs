@@ -48,7 +48,7 @@ fn draw_all(name: &str, n: usize, stream: u64) -> Dataset {
         cols,
         values: Values::Bytes(values),
         labels: Some(labels),
-        shape: Some((2 * SIDE, SIDE)),
+        shape: Some((2 * SIDE, SIDE).into()),
     }
 }
 

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 
 use half::f16;
 
-use super::source::{Real, Source, shape};
-use super::{Dataset, Values, bytes};
+use super::named::shown;
+use super::read::bytes;
+use super::source::{Real, Source, room, shape};
+use super::{Dataset, Shape, Values};
 use crate::{Error, Result};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -18,9 +20,50 @@ pub(super) fn is_npy(head: &[u8]) -> bool {
     head.starts_with(MAGIC)
 }
 
+/// What stands before the numbers.
+struct Header {
+    /// The type of the numbers, as `<f4`.
+    kind: String,
+    fortran: bool,
+    dims: Vec<u64>,
+}
+
 /// Examples along the first dimension; the others are flattened, and one dimension is one column.
 pub(super) fn read(mut source: Source) -> Result<Dataset> {
-    let text = header(&mut source)?;
+    let Header { kind, fortran, dims } = header(&mut source)?;
+    let (size, real) = element(&kind).ok_or_else(|| {
+        Error::failed(format!(
+            "{} holds numbers of the type \"{}\": must be real numbers; write it again with x.astype(\"float32\")",
+            source.name,
+            shown(&kind)
+        ))
+    })?;
+    let n = source.claim(&dims, size)?;
+    let values = if kind.ends_with("u1") {
+        let values = source.bytes(n, &format!("the shape ({})", shape(&dims)))?;
+        bytes(in_rows(&source.name, values, &dims, fortran)?)
+    } else {
+        let values = source.reals(n, size, real)?;
+        Values::Reals(in_rows(&source.name, values, &dims, fortran)?)
+    };
+    source.end()?;
+    Ok(Dataset {
+        cols: dims[1..].iter().product::<u64>() as usize,
+        values,
+        labels: None,
+        shape: Shape::of(&dims),
+        name: source.name,
+    })
+}
+
+/// Whether it is one dimension of whole numbers.
+pub(super) fn holds_labels(mut source: Source) -> Result<bool> {
+    let Header { kind, dims, .. } = header(&mut source)?;
+    Ok(dims.len() == 1 && kind.trim_start_matches(['<', '>', '|', '=']).starts_with(['u', 'i']))
+}
+
+fn header(source: &mut Source) -> Result<Header> {
+    let text = dictionary(source)?;
     let unreadable = |key: &str| {
         Error::failed(format!(
             "{}: the header of .npy has no readable {key:?}; write it again with np.save",
@@ -40,31 +83,11 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
             source.name
         ))
     })?;
-
-    let (size, real) = element(kind).ok_or_else(|| {
-        Error::failed(format!(
-            "{} holds numbers of the type {kind:?}: must be real numbers; write it again with x.astype(\"float32\")",
-            source.name
-        ))
-    })?;
-    let n = source.claim(&dims, size)?;
-    let values = if kind.ends_with("u1") {
-        bytes(in_rows(source.bytes(n, &format!("the shape ({})", shape(&dims)))?, &dims, fortran))
-    } else {
-        Values::Reals(in_rows(source.reals(n, size, real)?, &dims, fortran))
-    };
-    source.end()?;
-    Ok(Dataset {
-        cols: dims[1..].iter().product::<u64>() as usize,
-        values,
-        labels: None,
-        shape: if let [_, h, w] | [_, h, w, 1] = dims[..] { Some((h as usize, w as usize)) } else { None },
-        name: source.name,
-    })
+    Ok(Header { kind: kind.into(), fortran, dims })
 }
 
 /// The text of the dictionary.
-fn header(source: &mut Source) -> Result<String> {
+fn dictionary(source: &mut Source) -> Result<String> {
     let what = "the header of .npy";
     let version = source.bytes(8, what)?[6];
     let length = match version {
@@ -135,13 +158,15 @@ fn element(kind: &str) -> Option<(usize, Real)> {
 }
 
 /// Fortran order, where the first index runs fastest, turned into rows; C order is left as it is.
-fn in_rows<T: Copy>(values: Vec<T>, dims: &[u64], fortran: bool) -> Vec<T> {
+fn in_rows<T: Copy>(name: &str, values: Vec<T>, dims: &[u64], fortran: bool) -> Result<Vec<T>> {
     if !fortran || dims.len() < 2 {
-        return values;
+        return Ok(values);
     }
     let (rows, rest) = (dims[0] as usize, &dims[1..]);
     let cols = values.len() / rows;
-    let mut out = values.clone();
+    let mut out = Vec::new();
+    room(name, &mut out, values.len())?;
+    out.extend_from_slice(&values);
     for col in 0..cols {
         // The C-order column as indices, last one fastest, and back with the first one fastest.
         let (mut c, mut stride, mut from) = (col, cols, 0);
@@ -154,7 +179,7 @@ fn in_rows<T: Copy>(values: Vec<T>, dims: &[u64], fortran: bool) -> Vec<T> {
             out[row * cols + col] = values[from * rows + row];
         }
     }
-    out
+    Ok(out)
 }
 
 /// Writes a matrix as `.npy` of version 1.0: `<f4`, C order, the numbers beginning at a multiple of 64 bytes.

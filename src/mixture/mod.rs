@@ -221,8 +221,8 @@ pub struct Config {
     pub covariance: Covariance,
     /// Numbers of an example.
     pub input: usize,
-    /// (height, width) where the examples are pictures.
-    pub shape: Option<(usize, usize)>,
+    /// Where the examples are pictures.
+    pub shape: Option<crate::data::Shape>,
     pub data: String,
     /// What was added to every variance.
     pub floor: f64,

@@ -1,5 +1,6 @@
-//! Examples as a grey picture: one tile per example, row by row, separated by thin lines.
+//! Examples as a picture, grey or coloured: one tile per example, row by row, separated by thin lines.
 //! Rows of numbers that are no pictures are drawn as strips of cells, one under the other.
+use crate::data::Shape;
 use crate::files::write_atomically;
 use crate::{Error, Result};
 use std::path::Path;
@@ -18,7 +19,8 @@ const STRIP_CELL: usize = 16;
 /// Beyond this width, in pixels, a grid of many tiles is not enlarged.
 const GRID_WIDTH: usize = 4096;
 
-/// Writes `tiles`, (count, height · width) row-major with 0 black and 1 white, as a grey PNG with `columns` tiles a row.
+/// Writes `tiles`, (count, height · width · channels) row-major with 0 black and 1 white, as a PNG with `columns` tiles a
+/// row: grey of one channel, RGB of three.
 ///
 /// Values outside [0, 1] are clamped (see [`normalise`]), NaN is drawn in [`BACKGROUND`]. Small tiles are enlarged by
 /// a whole factor: 28×28 by 2, 8×8 by 8. The last row is filled up with background.
@@ -33,18 +35,19 @@ const GRID_WIDTH: usize = 4096;
 /// use vae_gpu::plot::grid;
 /// let examples = vec![0.5; 10 * 64]; // (10, 64)
 /// let shape = grid::shape_for(64, None);
-/// assert_eq!(shape, (8, 8));
+/// assert_eq!(shape, (8, 8).into());
 /// let path = std::env::temp_dir().join("vae-gpu-doc-grid.png");
 /// grid::write_png(&path, &examples, shape, grid::columns_for(10, shape))?;
 /// # std::fs::remove_file(path).unwrap();
 /// # Ok::<(), vae_gpu::Error>(())
 /// ```
-pub fn write_png(path: &Path, tiles: &[f32], shape: (usize, usize), columns: usize) -> Result<()> {
-    let (height, width) = shape;
-    assert!(height > 0 && width > 0 && columns > 0, "a grid of {columns} columns of {height}x{width} tiles");
-    assert_eq!(tiles.len() % (height * width), 0, "{} values are no whole {height}x{width} tiles", tiles.len());
+pub fn write_png(path: &Path, tiles: &[f32], shape: Shape, columns: usize) -> Result<()> {
+    let Shape { height, width, channels } = shape;
+    assert!(shape.numbers() > 0 && columns > 0, "a grid of {columns} columns of {height}x{width} tiles");
+    assert_eq!(tiles.len() % shape.numbers(), 0, "{} values are no whole {height}x{width} tiles", tiles.len());
+    assert!([1, 3].contains(&channels), "{channels} channels: grey has 1 and RGB 3");
     let failed = |reason: String| Error::failed(format!("cannot write {}: {reason}", path.display()));
-    let count = tiles.len() / (height * width);
+    let count = tiles.len() / shape.numbers();
     if count == 0 {
         return Err(failed("there are no examples to draw".into()));
     }
@@ -57,21 +60,23 @@ pub fn write_png(path: &Path, tiles: &[f32], shape: (usize, usize), columns: usi
         return Err(failed(format!("{full_width}x{full_height} pixels are too many for a PNG; draw fewer examples")));
     };
 
-    let mut pixels = vec![BACKGROUND; full_height * full_width]; // (full_height, full_width)
-    for (i, tile) in tiles.chunks_exact(height * width).enumerate() {
+    let mut pixels = vec![BACKGROUND; full_height * full_width * channels]; // (full_height, full_width, channels)
+    for (i, tile) in tiles.chunks_exact(shape.numbers()).enumerate() {
         let (top, left) = (GAP + i / columns * cell_height, GAP + i % columns * cell_width);
         for y in 0..height * scale_y {
-            let values = &tile[y / scale_y * width..][..width];
-            let line = &mut pixels[(top + y) * full_width + left..][..width * scale_x];
-            for (cell, &value) in line.chunks_exact_mut(scale_x).zip(values) {
-                cell.fill(grey(value));
+            let values = &tile[y / scale_y * width * channels..][..width * channels];
+            let line = &mut pixels[((top + y) * full_width + left) * channels..][..width * scale_x * channels];
+            for (cell, values) in line.chunks_exact_mut(scale_x * channels).zip(values.chunks_exact(channels)) {
+                for pixel in cell.chunks_exact_mut(channels) {
+                    pixel.iter_mut().zip(values).for_each(|(p, &value)| *p = grey(value));
+                }
             }
         }
     }
 
     write_atomically(path, |out| {
         let mut encoder = png::Encoder::new(out, png_width as u32, png_height as u32);
-        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
         encoder.set_depth(png::BitDepth::Eight);
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&pixels)?;
@@ -80,8 +85,9 @@ pub fn write_png(path: &Path, tiles: &[f32], shape: (usize, usize), columns: usi
 }
 
 /// How many pixels high and wide one value is drawn.
-fn scale((height, width): (usize, usize), columns: usize) -> (usize, usize) {
-    if is_strip((height, width)) {
+fn scale(shape: Shape, columns: usize) -> (usize, usize) {
+    let Shape { height, width, .. } = shape;
+    if is_strip(shape) {
         let across = (STRIP_WIDTH / width).clamp(1, STRIP_CELL);
         return (across.max(STRIP_CELL / 2), across);
     }
@@ -93,25 +99,26 @@ fn grey(value: f32) -> u8 {
     if value.is_nan() { BACKGROUND } else { (value.clamp(0.0, 1.0) * 255.0).round() as u8 }
 }
 
-/// The (height, width) to draw examples of `cols` numbers in: the `known` one if it fits, else a square from 4×4 up,
+/// The shape to draw examples of `cols` numbers in: the `known` one if it fits, else a square from 4×4 up,
 /// else one row: a table has no neighbourhood in two dimensions, and as strips its columns stand under each other.
-pub fn shape_for(cols: usize, known: Option<(usize, usize)>) -> (usize, usize) {
+pub fn shape_for(cols: usize, known: Option<Shape>) -> Shape {
     match (known, cols.isqrt()) {
-        (Some((height, width)), _) if height * width == cols => (height, width),
-        (_, side) if side >= 4 && side * side == cols => (side, side),
-        _ => (1, cols),
+        (Some(shape), _) if shape.numbers() == cols && [1, 3].contains(&shape.channels) => shape,
+        (_, side) if side >= 4 && side * side == cols => (side, side).into(),
+        _ => (1, cols).into(),
     }
 }
 
 /// Whether examples of this shape are no pictures, but rows of a table.
-pub fn is_strip((height, width): (usize, usize)) -> bool {
-    height == 1 && width > 1
+pub fn is_strip(shape: Shape) -> bool {
+    shape.height == 1 && shape.width > 1
 }
 
 /// How many tiles of this shape to put in a row: 1 for strips; else the picture is about square, somewhat wide rather
 /// than high, with as few empty places as that allows (64 in 8 columns, 10 in 5).
-pub fn columns_for(count: usize, (height, width): (usize, usize)) -> usize {
-    if is_strip((height, width)) || count == 0 {
+pub fn columns_for(count: usize, shape: Shape) -> usize {
+    let Shape { height, width, .. } = shape;
+    if is_strip(shape) || count == 0 {
         return 1;
     }
     let square = (count as f64 * height as f64 / width as f64).sqrt().ceil() as usize;

@@ -2,6 +2,7 @@
 use vae_gpu::Error;
 use vae_gpu::data::Dataset;
 
+use super::archive::{Entry, deflated, png, safetensors, stored, zip};
 use super::{File, all_rows, gz, idx, np, np1, read};
 
 #[test]
@@ -13,6 +14,33 @@ fn every_malformed_file_becomes_a_sentence() {
     let at = bad_sum.len() - 8;
     bad_sum[at] ^= 1;
     let long_word = format!("1,{}\n", "w".repeat(100));
+    let real = np1("<f4", "False", "(2, 2)", &[0; 16]);
+    let array = deflated("x.npy", &real);
+    let of = |entry: Entry| zip(&[entry]);
+    let packed = of(array.clone());
+    let spoiled = |at: usize, byte: u8| {
+        let mut bytes = packed.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let counts = |n: u8| {
+        let mut bytes = packed.clone();
+        let end = bytes.len() - 22;
+        (bytes[end + 8], bytes[end + 10]) = (n, n);
+        bytes
+    };
+    let tail = [&array.packed[..], &[0]].concat();
+    let mut spoiled_picture = png(1, 1, 8, 0, &[], &[0, 7]);
+    let at = spoiled_picture.len() - 17;
+    spoiled_picture[at] ^= 1;
+    let tensors_of = |dtype: &str, shape: &str, end: usize| {
+        let header = format!("{{\"x\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[0,{end}]}}}}");
+        safetensors(&header, &vec![0; end])
+    };
+    let tensors = |shape: &str, end: usize| tensors_of("F32", shape, end);
+    let header_of_two = String::from_utf8(tensors("[1,2]", 8)[8..].to_vec()).unwrap().replace('\0', "");
+    let missing = tensors("[1,2]", 8);
+    let missing = missing[..missing.len() - 1].to_vec();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("empty", vec![], "is empty: give a file of"),
         ("nothing.gz", gz(b""), "unpacks to nothing"),
@@ -49,6 +77,11 @@ fn every_malformed_file_becomes_a_sentence() {
         ("npy-scalar", np1("<f4", "False", "()", &nan[..4]), "holds no numbers: its shape is ()"),
         ("npy-none", np1("<f4", "False", "(0, 784)", &[]), "holds no numbers: its shape is (0 x 784)"),
         ("npy-complex", np1("<c8", "False", "(2, 2)", &nan), "of the type \"<c8\": must be real numbers"),
+        (
+            "npy-long",
+            np1(&"c".repeat(9000), "False", "(2, 2)", &nan),
+            "of the type \"cccccccccccccccccccccccccccccccccccccccc...\"",
+        ),
         ("npy-object", np1("|O", "False", "(2, 2)", &nan), "of the type \"|O\": must be real numbers"),
         ("npy-record", np(1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}", &[]), "holds records"),
         ("npy-huge", np1("<f8", "False", "(9999999999, 9999999999)", &[]), "more than memory can address"),
@@ -57,12 +90,93 @@ fn every_malformed_file_becomes_a_sentence() {
         ("npy-nan-fortran", np1("<f4", "True", "(2, 2)", &nan), "row 1, column 0 (counted from 0) of"),
         ("npy-infinite", np1(">f8", "False", "(2, 2)", &infinite), "is inf: must be a finite number below 3.4e38"),
         ("idx-infinite", idx(0x0e, &[2, 2], &infinite), "row 0, column 1 (counted from 0) of"),
-        ("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "is neither idx nor .npy nor text"),
+        ("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "is a PNG that is cut short or damaged"),
         (
             "archive.npz",
             b"PK\x03\x04\x14\0".to_vec(),
-            "is a zip archive, such as .npz: save its one array with np.save",
+            "is a zip archive that is cut short or damaged (its end is not there)",
         ),
+        ("empty.npz", zip(&[]), "is a zip archive without an .npy in it: write one with np.savez"),
+        ("text.npz", zip(&[stored("a.txt", b"1")]), "is a zip archive without an .npy in it"),
+        ("wrong.npz", zip(&[stored("a.npy", b"1,2")]), "wrong.npz:a is not .npy as its name says"),
+        ("twice.npz", zip(&[stored("a.npy", &real), stored("a.npy", &real)]), "holds two files a.npy"),
+        ("short.npz", packed[..packed.len() - 1].to_vec(), "is cut short or damaged (its end is not there)"),
+        ("front.npz", [b"PK\x03\x04", &packed[..]].concat(), "(its directory is not where its end says)"),
+        ("fewer.npz", counts(2), "is cut short or damaged (it ends too early)"),
+        ("more.npz", counts(0), "its directory has more than the 0 files that its end says"),
+        ("parts.npz", spoiled(packed.len() - 18, 1), "(its end is not there)"),
+        (
+            "secret.npz",
+            of(Entry { flags: 1, ..array.clone() }),
+            "secret.npz:x is encrypted: write it again with np.savez",
+        ),
+        ("bzip2.npz", of(Entry { method: 12, ..array.clone() }), "is packed by method 12: must be stored or deflated"),
+        ("sum.npz", of(Entry { crc: 7, ..array.clone() }), "sum.npz:x cannot be unpacked: its checksum is another"),
+        ("more.npz", of(Entry { size: 9, ..array.clone() }), "it does not have the 9 bytes that the directory says"),
+        (
+            "less.npz",
+            of(Entry { size: 9999, ..array.clone() }),
+            "it does not have the 9999 bytes that the directory says",
+        ),
+        ("tail.npz", of(Entry { packed: tail, ..array.clone() }), "it ends before its packed bytes do"),
+        ("garbage.npz", of(Entry { packed: vec![0xff; 9], ..array.clone() }), "garbage.npz:x cannot be unpacked"),
+        ("sizes.npz", of(Entry { size: 9, ..stored("x.npy", &real) }), "is damaged (it is stored, with two sizes)"),
+        ("place.npz", spoiled(0, b'?'), "is none of the formats that are read, nor text"),
+        ("name.npz", spoiled(30, b'?'), "name.npz:x is damaged (it is not where the directory says)"),
+        (
+            "inside.npz",
+            of(deflated("x.npy", &real[..70])),
+            "inside.npz:x is cut short: what the header claims takes 16 bytes",
+        ),
+        ("nan.npz", of(deflated("x.npy", &np1("<f4", "False", "(2, 2)", &nan))), "row 0, column 1 (counted from 0) of"),
+        (
+            "alpha.png",
+            png(1, 1, 8, 6, &[], &[0, 1, 2, 3, 4]),
+            "has transparent pixels: must be grey or RGB without alpha",
+        ),
+        ("key.png", png(1, 1, 8, 0, &[(b"tRNS", &[0, 7])], &[0, 7]), "has transparent pixels"),
+        (
+            "moves.png",
+            png(1, 1, 8, 0, &[(b"acTL", &[0, 0, 0, 1, 0, 0, 0, 0])], &[0, 7]),
+            "is animated: give its pictures",
+        ),
+        ("rows.png", png(1, 2, 8, 0, &[], &[0, 7]), "is a PNG that is cut short or damaged"),
+        ("bits.png", png(1, 1, 3, 0, &[], &[0, 7]), "is a PNG that is cut short or damaged"),
+        ("none.png", png(0, 1, 8, 0, &[], &[0, 7]), "is a PNG that is cut short or damaged"),
+        ("sum.png", spoiled_picture, "is a PNG that is cut short or damaged"),
+        (
+            "huge.png",
+            png(i32::MAX as u32, i32::MAX as u32, 16, 2, &[], &[0]),
+            "claims 2147483647 x 2147483647 pixels of RGB",
+        ),
+        ("cut.safetensors", tensors("[1,2]", 8)[..30].to_vec(), "the header of .safetensors takes"),
+        ("long.safetensors", [&(1u64 << 30).to_le_bytes()[..], b"{"].concat(), "claims a header of 1073741824 bytes"),
+        ("json.safetensors", safetensors("{\"x\":", &[]), "has a damaged header of .safetensors"),
+        ("kinds.safetensors", tensors_of(&"\u{1b}".repeat(9000), "[1,2]", 8), "has a damaged header of .safetensors"),
+        ("size.safetensors", tensors("[1,2]", 9), "has a damaged header of .safetensors"),
+        ("count.safetensors", tensors("[4294967296,4294967296]", 8), "has a damaged header of .safetensors"),
+        ("none.safetensors", tensors("[0,3]", 0), "holds no numbers: its shape is (0)"),
+        ("scalar.safetensors", tensors("[]", 4), "holds no numbers: its shape is ()"),
+        ("missing.safetensors", missing.clone(), "is cut short: the shape (8) takes 8 bytes, but 7 are left"),
+        ("missing.safetensors.gz", gz(&missing), "is cut short: what the header claims takes 8 bytes"),
+        (
+            "more.safetensors",
+            [tensors("[1,2]", 8), vec![0]].concat(),
+            "holds more bytes than the shape in its header says",
+        ),
+        ("more.safetensors.gz", gz(&[tensors("[1,2]", 8), vec![0]].concat()), "holds more bytes than the shape"),
+        ("kind.safetensors", tensors_of("C64", "[1,1]", 8), "holds numbers of the type C64: must be real"),
+        ("nan.safetensors", safetensors(&header_of_two, &[0xff; 8]), "row 0, column 0 (counted from 0) of"),
+        ("mixed.csv", b"1,red,3\n4,5,6\n".to_vec(), "line 1 of"),
+        (
+            "mixed2.csv",
+            b"1,red,3\n4,5,6\n".to_vec(),
+            "has the word \"red\" and the number \"1\" in it: a header must be",
+        ),
+        ("mixed3.csv", b"a,7\n1,2.5\n-3,4e2\n".to_vec(), "repair the line, or delete it if it is a header"),
+        ("mixed4.csv", b"x1,7,5\n1,2,5\n".to_vec(), "has the word \"x1\" and the number \"7\" in it"),
+        ("mixed5.csv", b"name,a,7\nx,1,2\ny,3,4\n".to_vec(), "has the word \"name\" and the number \"7\" in it"),
+        ("mixed6.csv", b"1,2,red\n4,5,6\n".to_vec(), "has the word \"red\" and the number \"1\" in it"),
         ("blank.csv", b"\n  \n\n".to_vec(), "holds blank lines and no examples"),
         ("header.csv", b"a,b,c\n".to_vec(), "holds a header row and no examples: add a row"),
         ("ragged.csv", b"1,2\n\n3,4,5\n".to_vec(), "line 3 of"),
@@ -85,21 +199,29 @@ fn every_malformed_file_becomes_a_sentence() {
         ("latin.csv", b"1,2\n3,\xe9t\xe9\n".to_vec(), "line 2, column 2 of"),
         ("cut.csv.gz", gz("1,2\n".repeat(9999).as_bytes())[..40].to_vec(), "cannot be unpacked"),
     ];
+    let mut wrong = String::new();
     for (name, bytes, want) in cases {
-        let error = read(name, &bytes).err().unwrap_or_else(|| panic!("{name}: read without an error"));
+        let Err(error) = read(name, &bytes) else {
+            wrong += &format!("{name}: read without an error\n");
+            continue;
+        };
         let sentence = error.to_string();
-        assert!(sentence.contains(want), "{name}:\n got: {sentence}\nwant: {want}");
+        if !sentence.contains(want) {
+            wrong += &format!("{name}:\n got: {sentence}\nwant: {want}\n");
+        }
         assert!(sentence.contains(name), "{name}: does not name the file: {sentence}");
+        assert!(sentence.len() < 1000, "{name}: {sentence}");
         assert_eq!(sentence.lines().count(), 1, "{name}: {sentence}");
         assert_eq!(error.exit_code(), 1, "{name}");
     }
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[test]
 fn what_is_not_a_file_or_not_labels_becomes_a_sentence() {
     let sentence = |e: Error| e.to_string();
     let directory = std::env::temp_dir();
-    assert!(sentence(Dataset::read(&directory).unwrap_err()).contains("is a directory: give one file"));
+    assert!(sentence(Dataset::read_labels(&directory).unwrap_err()).contains("is a directory: give one file"));
     let absent = directory.join("no-such-file.npy");
     assert!(sentence(Dataset::read(&absent).unwrap_err()).contains("no-such-file.npy cannot be read: No such file"));
     for (name, bytes, want) in [
@@ -125,6 +247,10 @@ fn no_cut_and_no_flipped_byte_makes_the_reader_panic() {
         b"name,\"a\",b\r\nx,1,2.5\r\n\ny,-3,4e2\n".to_vec(),
         gz(&idx(8, &[2, 2], &[9, 8, 7, 6])),
         gz(b"1;2\n3;4\n"),
+        zip(&[stored("x.npy", &np1("|u1", "False", "(1, 2)", &[1, 2])), deflated("y.npy", &[0, 1])]),
+        png(2, 1, 8, 0, &[], &[0, 1, 2]),
+        png(1, 1, 16, 2, &[], &[0, 1, 2, 3, 4, 5, 6]),
+        safetensors("{\"x\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]}}", &nan),
     ];
     for (f, file) in files.iter().enumerate() {
         for at in 0..file.len() {

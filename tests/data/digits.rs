@@ -12,7 +12,7 @@ fn pixels(data: &Dataset) -> &[u8] {
 fn the_built_in_digits_are_the_same_each_time_and_balanced() {
     let (train, test) = (digits::train(), digits::test());
     for (data, rows) in [(&train, 60_000), (&test, 10_000)] {
-        assert_eq!((data.rows(), data.cols, data.shape), (rows, 784, Some((28, 28))));
+        assert_eq!((data.rows(), data.cols, data.shape), (rows, 784, Some((28, 28).into())));
         let labels = data.labels.as_ref().unwrap();
         assert_eq!(labels.len(), rows);
         let mut classes = [0usize; 10];

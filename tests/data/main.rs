@@ -1,7 +1,11 @@
-//! Files as their owners write them; `broken` has them as the world breaks them, `digits` and `moving` the built-in ones.
+//! Files as their owners write them; `written` has those that other programs wrote, `broken` what the world breaks,
+//! `digits` and `moving` the built-in ones.
+#[path = "../support/archive.rs"]
+mod archive;
 mod broken;
 mod digits;
 mod moving;
+mod written;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::{Compression, write::GzEncoder};
 use vae_gpu::Error;
-use vae_gpu::data::{Dataset, Values, npy};
+use vae_gpu::data::{Dataset, Shape, Values, npy};
 
 /// A file that lives as long as the test needs it.
 struct File(PathBuf);
@@ -83,7 +87,7 @@ fn holds(name: &str, bytes: &[u8], rows: usize, cols: usize, want: &[f32]) {
 #[test]
 fn idx_bytes_stand_for_255ths() {
     let data = read("grey", &idx(8, &[2, 1, 3], &[0, 1, 51, 102, 255, 3])).unwrap();
-    assert_eq!(data.shape, Some((1, 3)));
+    assert_eq!(data.shape, Some((1, 3).into()));
     assert_eq!(data.values, Values::Bytes(vec![0, 1, 51, 102, 255, 3]));
     assert_eq!(all_rows(&data), [0.0, 1.0 / 255.0, 0.2, 0.4, 1.0, 3.0 / 255.0]);
     assert!(data.check_unit_interval(data.cols, "--data").is_ok());
@@ -163,7 +167,26 @@ fn npy_of_more_dimensions_is_flattened_in_c_order() {
     data.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
     let file = np1("<f4", "True", "(2, 3, 4)", &bytes);
     holds("fortran3", &file, 2, 12, &want);
-    assert_eq!(read("fortran3", &file).unwrap().shape, Some((3, 4)));
+    assert_eq!(read("fortran3", &file).unwrap().shape, Some((3, 4).into()));
+}
+
+#[test]
+fn arrays_of_pictures_have_their_shape() {
+    let shape = |height, width, channels| Some(Shape { height, width, channels });
+    for (dims, want) in [
+        (&[2, 3, 5][..], shape(3, 5, 1)),
+        (&[2, 3, 5, 1], shape(3, 5, 1)),
+        (&[2, 3, 5, 3], shape(3, 5, 3)),
+        (&[2, 3, 5, 2], None),
+        (&[2, 15], None),
+        (&[2, 1, 3, 5, 1], None),
+    ] {
+        let bytes = vec![7; dims.iter().product::<u32>() as usize];
+        let text = dims.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        assert_eq!(read("dims.idx", &idx(8, dims, &bytes)).unwrap().shape, want, "idx {text}");
+        let file = np1("|u1", "False", &format!("({text})"), &bytes);
+        assert_eq!(read("dims.npy", &file).unwrap().shape, want, "npy {text}");
+    }
 }
 
 #[test]
@@ -192,7 +215,7 @@ fn csv_is_read_as_people_write_it() {
         ("byte order mark", "\u{feff}1,2.5\n-3,4e2\n"),
         ("quotes", "\"1\",\"2.5\"\n\"-3\",\"4e2\"\n"),
         ("header", "a,b\n1,2.5\n-3,4e2\n"),
-        ("partly numeric header", "a,7\n1,2.5\n-3,4e2\n"),
+        ("header with a word that reads as a number", "inf,b\n1,2.5\n-3,4e2\n"),
         ("header with a newline", "\"a\nb\",c\n1,2.5\n-3,4e2\n"),
         ("header and names", "name,a,b\nx,1,2.5\ny,-3,4e2\n"),
         ("names", "x,1,2.5\ny,-3,4e2\n"),
@@ -204,6 +227,7 @@ fn csv_is_read_as_people_write_it() {
         holds(&format!("{case}.csv"), text.as_bytes(), 2, 2, &want);
         holds(&format!("{case}.csv.gz"), &gz(text.as_bytes()), 2, 2, &want);
     }
+    holds("words, then columns that count", b"i,j,1,2\n5,6,7,8\n", 1, 4, &[5.0, 6.0, 7.0, 8.0]);
     holds("one column", b"x\n1\n2\n", 2, 1, &[1.0, 2.0]);
     holds("one number", b"3", 1, 1, &[3.0]);
     let two_members = [gz(b"1,2\n"), gz(b"3,4\n")].concat();
@@ -274,7 +298,7 @@ fn the_files_that_people_have_are_read() {
     }
     let read = |name: &str| Dataset::read(&shared.join(name)).unwrap();
     let mnist = read("mnist/t10k-images-idx3-ubyte.gz");
-    assert_eq!((mnist.rows(), mnist.cols, mnist.shape), (10_000, 784, Some((28, 28))));
+    assert_eq!((mnist.rows(), mnist.cols, mnist.shape), (10_000, 784, Some((28, 28).into())));
     let labels = Dataset::read_labels(&shared.join("mnist/t10k-labels-idx1-ubyte.gz")).unwrap();
     assert_eq!((labels.len(), &labels[..5]), (10_000, &[7, 2, 1, 0, 4][..]));
     let binary = read("binarized_mnist/binarized_mnist_test-idx3-ubyte.gz");
@@ -283,7 +307,7 @@ fn the_files_that_people_have_are_read() {
     let mean = all_rows(&binary).iter().map(|&v| v as f64).sum::<f64>() / 7.84e6;
     assert!((mean - 0.1325).abs() < 0.01, "as bright as MNIST's test set: {mean}");
     let frey = read("freyfaces/freyfaces-1965x28x20-idx3-ubyte.gz");
-    assert_eq!((frey.rows(), frey.cols, frey.shape), (1965, 560, Some((28, 20))));
+    assert_eq!((frey.rows(), frey.cols, frey.shape), (1965, 560, Some((28, 20).into())));
     let error = Dataset::read(&shared.join("mnist/t10k-labels-idx1-ubyte.gz")).unwrap_err();
     assert!(error.to_string().contains("is a list of 10000 labels"));
 }

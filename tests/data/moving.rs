@@ -29,7 +29,7 @@ fn shifted(frame: &[u8], (dx, dy): (i32, i32)) -> Option<Vec<u8>> {
 fn every_digit_moves_whole_by_one_of_the_velocities() {
     let mut seen = [0usize; VELOCITIES.len()];
     let test = moving::test();
-    assert_eq!((test.rows(), test.cols, test.shape), (2_000, 2 * FRAME, Some((2 * SIDE, SIDE))));
+    assert_eq!((test.rows(), test.cols, test.shape), (2_000, 2 * FRAME, Some((2 * SIDE, SIDE).into())));
     for (i, frames) in pixels(&test).chunks(2 * FRAME).enumerate() {
         let (now, next) = frames.split_at(FRAME);
         let mass = |frame: &[u8]| frame.iter().map(|&b| b as u64).sum::<u64>();

@@ -35,7 +35,7 @@ fn draw_all(name: &str, n: usize, stream: u64) -> Dataset {
         cols: SIDE * SIDE,
         values: Values::Bytes(values),
         labels: Some(labels),
-        shape: Some((SIDE, SIDE)),
+        shape: Some((SIDE, SIDE).into()),
     }
 }
 

@@ -1,0 +1,5 @@
+#![no_main]
+#[path = "../../tests/support/fuzzed.rs"]
+#[allow(dead_code)]
+mod fuzzed;
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzzed::gz(bytes));

@@ -1,0 +1,162 @@
+//! From a path, or from bytes, to a data set: which format it is, told by its first bytes.
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::path::Path;
+
+use super::source::Source;
+use super::{Dataset, Values, csv, idx, named, npy, npz, pictures, safetensors, zip};
+use crate::{Error, Result};
+
+/// What is read, for messages.
+pub(super) const FORMATS: &str = "idx, .npy, .npz, .safetensors, .png or numeric .csv";
+
+/// What becomes of missing values.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Missing {
+    Refused,
+    /// As NaN.
+    Kept,
+}
+
+impl Dataset {
+    /// Reads idx, `.npy`, `.npz`, `.safetensors`, PNG or numeric `.csv`, those but zip and PNG plain or packed by gzip, or a
+    /// folder of PNG pictures. `FILE:NAME` is an array by its name, of `.npz` or `.safetensors`.
+    ///
+    /// Bytes stand for byte / 255; where no byte of an array exceeds 1 they are binary pictures and stand for
+    /// themselves (they are kept as 0 and 255). The 16 bits of a picture stand for value / 65535. Every other number
+    /// becomes an f32.
+    ///
+    /// Memory stays within a small multiple of the file. What is packed may unpack to 64 MiB + 100 times its bytes.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is damaged, holds no example, or holds a number that is missing or not finite;
+    /// where several arrays may be meant.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::open(path, Missing::Refused)?.finite()
+    }
+
+    /// The same for the bytes of a file, called `name` in messages.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::read`].
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
+        let length = Some(bytes.len() as u64);
+        Self::parse(name.into(), Cursor::new(bytes), length, None, Missing::Refused)?.finite()
+    }
+
+    fn finite(self) -> Result<Self> {
+        self.check(
+            self.cols,
+            |v| v.is_finite(),
+            "must be a finite number below 3.4e38; repair it or leave the example out",
+        )?;
+        Ok(self)
+    }
+
+    /// As [`Dataset::read`] for data of which some values are missing: NaN, and in text an empty cell or a word such as NA,
+    /// become NaN.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::read`], but for missing values.
+    pub fn read_with_gaps(path: &Path) -> Result<Self> {
+        let data = Self::open(path, Missing::Kept)?;
+        data.check(
+            data.cols,
+            |v| v.is_finite() || v.is_nan(),
+            "must be a finite number below 3.4e38, or NaN where it is missing",
+        )?;
+        Ok(data)
+    }
+
+    fn open(path: &Path, missing: Missing) -> Result<Self> {
+        let (path, array) = named::split(path);
+        if path.is_dir() {
+            return pictures::read_folder(&path);
+        }
+        let (name, file, length) = open_file(&path)?;
+        Self::parse(name, file, length, array.as_deref(), missing)
+    }
+
+    /// The data of a file of `length` bytes, or of a pipe, which has none.
+    fn parse(
+        name: String,
+        mut file: impl Read + Seek,
+        length: Option<u64>,
+        array: Option<&str>,
+        missing: Missing,
+    ) -> Result<Self> {
+        // Only these two need to go back and forth in the file.
+        if let Some(length) = length {
+            let mut head = Vec::new();
+            let looked = file.by_ref().take(8).read_to_end(&mut head).and_then(|_| file.rewind());
+            looked.map_err(|e| Error::failed(format!("{name} cannot be read: {e}")))?;
+            if zip::is_zip(&head) {
+                return npz::read(name, file, length, array);
+            }
+            if pictures::is_png(&head) {
+                only_array(&name, array)?;
+                return pictures::read(name, BufReader::new(file), length);
+            }
+        }
+        let source = Source::new(name, file, length)?;
+        let (name, head) = (&source.name, &source.head);
+        if zip::is_zip(head) || pictures::is_png(head) {
+            return Err(Error::failed(format!(
+                "{name} is a zip archive or a picture that comes packed by gzip or through a pipe: give the file itself"
+            )));
+        }
+        if safetensors::is_safetensors(head) {
+            return safetensors::read(source, array);
+        }
+        only_array(name, array)?;
+        if npy::is_npy(head) {
+            npy::read(source)
+        } else if idx::is_idx(head) {
+            idx::read(source)
+        } else {
+            csv::read(source, missing)
+        }
+    }
+
+    /// Reads one class per example from idx with one dimension of bytes, plain or packed by gzip.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is damaged, or is anything else.
+    pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
+        let (name, file, length) = open_file(path)?;
+        idx::read_labels(Source::new(name, file, length)?)
+    }
+}
+
+/// A file, its path for messages, and how long it is, unless it is a pipe.
+fn open_file(path: &Path) -> Result<(String, File, Option<u64>)> {
+    let name = path.display().to_string();
+    let cannot = |e: io::Error| Error::failed(format!("{name} cannot be read: {e}; check the path"));
+    let file = File::open(path).map_err(cannot)?;
+    let about = file.metadata().map_err(cannot)?;
+    if about.is_dir() {
+        return Err(Error::failed(format!("{name} is a directory: give one file")));
+    }
+    let length = about.is_file().then_some(about.len());
+    Ok((name, file, length))
+}
+
+/// Checks that no array was asked for by name in a file that has but one.
+fn only_array(name: &str, asked: Option<&str>) -> Result<()> {
+    match asked {
+        None => Ok(()),
+        Some(asked) => Err(Error::request(format!(
+            "{name}:{}: only .npz and .safetensors hold arrays by name; pass {name} alone",
+            named::shown(asked)
+        ))),
+    }
+}
+
+/// Bytes of a file: grey values, or the 0 and 1 of binary pictures (binarised MNIST is written so), which become
+/// 0 and 255. Read as grey they would be pictures that are black to within 1/255.
+pub(super) fn bytes(mut values: Vec<u8>) -> Values {
+    if values.iter().all(|&b| b <= 1) {
+        values.iter_mut().for_each(|b| *b *= 255);
+    }
+    Values::Bytes(values)
+}

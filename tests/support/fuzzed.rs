@@ -1,0 +1,80 @@
+//! What is done with bytes that anybody may have written: one function for each target of `fuzz/`, which `tests/fuzz.rs`
+//! runs too. An error is right and a data set that holds together is right; a panic is not.
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use vae_gpu::checkpoint::Saved;
+use vae_gpu::data::{Dataset, Values};
+use vae_gpu::mixture::Mixture;
+
+/// Bytes in; a panic if they are neither refused nor read right.
+pub type Target = fn(&[u8]);
+
+/// The targets by name.
+#[allow(dead_code)] // each target of fuzz/ takes its own function
+pub const TARGETS: [(&str, Target); 8] = [
+    ("idx", data),
+    ("gz", gz),
+    ("npy", data),
+    ("npz", data),
+    ("csv", data),
+    ("png", data),
+    ("safetensors", safetensors),
+    ("config", config),
+];
+
+/// As a file of data; its content says which.
+pub fn data(bytes: &[u8]) {
+    match Dataset::from_bytes("data", bytes) {
+        Ok(data) => {
+            let numbers = match &data.values {
+                Values::Bytes(v) => v.len(),
+                Values::Reals(v) => v.len(),
+            };
+            assert!(data.rows() > 0 && data.cols > 0, "a data set of {} x {}", data.rows(), data.cols);
+            assert_eq!(numbers, data.rows() * data.cols, "as many numbers as rows and columns say");
+            if let Values::Reals(v) = &data.values {
+                assert!(v.iter().all(|v| v.is_finite()));
+            }
+        }
+        Err(e) => one_sentence(&e.to_string()),
+    }
+}
+
+/// As packed bytes, and as what is packed.
+pub fn gz(bytes: &[u8]) {
+    data(bytes);
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(bytes).unwrap();
+    data(&packed.finish().unwrap());
+}
+
+/// As data, and as a model, a checkpoint or a mixture.
+pub fn safetensors(bytes: &[u8]) {
+    data(bytes);
+    saved(bytes);
+}
+
+/// As the configuration in the metadata of a model.
+pub fn config(bytes: &[u8]) {
+    let header = serde_json::json!({"__metadata__": {"config": String::from_utf8_lossy(bytes)}}).to_string();
+    saved(&[&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat());
+}
+
+fn saved(bytes: &[u8]) {
+    let thread = std::thread::current().id();
+    let path = std::env::temp_dir().join(format!("vae-gpu-fuzzed-{}-{thread:?}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    if let Err(e) = Saved::read(&path) {
+        one_sentence(&e.to_string());
+    }
+    if let Err(e) = Mixture::read(&path) {
+        one_sentence(&e.to_string());
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// What a file says about itself must not fill the screen, nor drive the terminal.
+fn one_sentence(sentence: &str) {
+    assert!(!sentence.contains(['\n', '\x1b']) && sentence.len() < 2000, "{sentence:?}");
+}
