@@ -31,7 +31,8 @@ impl Tensors {
     /// A file that cannot be read, is not safetensors, is damaged, or holds other types than F32 and F64.
     pub fn read(path: &Path) -> Result<Tensors> {
         let what = path.display();
-        let bytes = std::fs::read(path).map_err(|e| Error::failed(format!("cannot read {what}: {e}")))?;
+        let bytes =
+            std::fs::read(path).map_err(|e| Error::failed(format!("{what} cannot be read: {e}; check the path")))?;
         let damaged = |e: &dyn std::fmt::Display| {
             Error::failed(format!("{what}: not a safetensors file, or damaged ({e}); give the file that was written"))
         };

@@ -3,7 +3,7 @@ use crate::config::Numbers;
 use crate::data::{Dataset, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,9 @@ mod info;
 mod interpolate;
 mod manifold;
 mod mixture;
+mod numbers;
 mod options;
+mod output;
 mod progress;
 mod reconstruct;
 mod sample;
@@ -120,11 +122,14 @@ impl Common {
 
 /// Prints to stdout. A reader that went away (`| head`) has what it wanted.
 pub(crate) fn print(text: impl std::fmt::Display) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::failed(format!("cannot write to stdout: {e}")))
-        }
-        _ => Ok(()),
+    writeln!(std::io::stdout(), "{text}").or_else(unless_gone)
+}
+
+/// Why stdout could not be written, unless its reader went away.
+fn unless_gone(cause: std::io::Error) -> Result<()> {
+    match cause.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Error::failed(format!("cannot write to stdout: {cause}"))),
     }
 }
 
@@ -147,6 +152,16 @@ pub(crate) fn own_test(path: &str, valid_fraction: Option<f64>) -> Option<String
     (BUILT_IN.contains(&path) && valid_fraction.is_none()).then(|| path.to_string())
 }
 
+/// The part of the data that is held out; 0 if none was asked for.
+pub(crate) fn held_out_part(valid_fraction: Option<f64>) -> Result<f64> {
+    match valid_fraction {
+        Some(part) if !(part > 0.0 && part < 1.0) => Err(Error::request(format!(
+            "valid-fraction {part}: must be more than 0 and less than 1; pass --valid-fraction 0.1"
+        ))),
+        part => Ok(part.unwrap_or(0.0)),
+    }
+}
+
 /// Which part of a built-in data set.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Part {
@@ -165,6 +180,11 @@ pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Res
     }
 }
 
+/// A precision, a preset or an objective by its name on the command line.
+pub(crate) fn name_of(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
+}
+
 /// 12345678 as 12,345,678.
 pub(crate) fn thousands(n: f64) -> String {
     let digits = format!("{:.0}", n.max(0.0));
@@ -180,12 +200,16 @@ pub(crate) fn thousands(n: f64) -> String {
 
 /// Runs the program; its exit code.
 pub fn main() -> u8 {
-    let cli = match Cli::try_parse() {
+    let command = numbers::with_sentences(Cli::command());
+    let cli = match command.try_get_matches().and_then(|given| Cli::from_arg_matches(&given)) {
         Ok(cli) => cli,
         Err(e) => {
-            // clap knows what is an error and what was asked for (--help); a closed pipe is neither.
-            let _ = e.print();
-            return if e.use_stderr() { 2 } else { 0 };
+            // clap knows what is an error and what was asked for (--help).
+            let printed = e.print();
+            if e.use_stderr() {
+                return 2;
+            }
+            return report(printed.or_else(unless_gone));
         }
     };
     let done = match cli.command {
@@ -206,10 +230,16 @@ pub fn main() -> u8 {
         Command::Bench(args) => bench::run(&args),
         Command::Info(args) => info::run(&args),
     };
+    report(done)
+}
+
+/// Says what went wrong, if anything did; the exit code.
+fn report(done: Result<()>) -> u8 {
     match done {
         Ok(()) => 0,
         Err(e) => {
-            let bold = if std::io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+            let plain = !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+            let bold = if plain { ("", "") } else { ("\x1b[1;31m", "\x1b[0m") };
             let _ = writeln!(std::io::stderr(), "{}vae-gpu:{} {e}", bold.0, bold.1);
             e.exit_code()
         }
