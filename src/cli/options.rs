@@ -39,7 +39,9 @@ const FILES: [&str; 7] = [
     vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
-    vae-gpu train --resume runs/digits                         goes on where it was cut"
+    vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
+    A column that is the same in all examples has no best learned variance: the longer the training, the smaller it is, until \
+    a number is not finite and the training ends with a sentence. Leave such columns out, or keep --variance fixed."
 )]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
