@@ -23,6 +23,16 @@ pub struct Ais {
     pub leapfrogs: usize,
 }
 
+impl Ais {
+    /// # Errors
+    /// A number of nothing.
+    pub fn check(&self) -> Result<()> {
+        at_least_one("temperatures", self.temperatures, "--temperatures 500")?;
+        at_least_one("chains", self.chains, "--chains 16")?;
+        at_least_one("leapfrogs", self.leapfrogs, "--leapfrogs 10")
+    }
+}
+
 /// Chains in one batch.
 const ROWS: usize = 2048;
 /// The part of the transitions that should be accepted (Neal 2011, section 4.4).
@@ -63,9 +73,7 @@ impl Annealer {
     /// # Errors
     /// An option that cannot be.
     pub fn new(model: &Model, ais: Ais, binarize: Binarize, examples: usize) -> Result<Annealer> {
-        at_least_one("temperatures", ais.temperatures, "--temperatures 500")?;
-        at_least_one("chains", ais.chains, "--chains 16")?;
-        at_least_one("leapfrogs", ais.leapfrogs, "--leapfrogs 10")?;
+        ais.check()?;
         let model = evaluate::drawing(model, ais.chains);
         let batch = (ROWS / ais.chains).clamp(1, examples.max(1));
         model.check_batch(batch)?;

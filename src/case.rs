@@ -30,9 +30,10 @@ impl Case {
         model.check()?;
         let batch = match file.tensors.get("x").map(|x| x.shape.as_slice()) {
             Some(&[batch, cols]) if batch > 0 && cols == model.input => batch,
-            other => {
+            found => {
                 let want = model.input;
-                return Err(Error::failed(format!("{what}: x has shape {other:?}; the model needs (batch, {want})")));
+                let found = found.map_or("there is no x".into(), |shape| format!("x has the shape {shape:?}"));
+                return Err(Error::failed(format!("{what}: {found}; a case has x of (batch, {want})")));
             }
         };
         let network = Network::case(&model, batch);

@@ -219,9 +219,15 @@ impl Model {
         request(self.objective == Objective::Iwae && self.beta != 1.0, &|| {
             format!("beta {}: the objective iwae has none; pass --beta 1 or --objective elbo-mc", self.beta)
         })?;
-        request(self.latent > 1 << 20 || self.columns() > 1 << 26 || self.hidden.iter().any(|&h| h > 1 << 20), &|| {
-            "a layer is wider than this program can address; pass widths up to 1048576".to_string()
-        })
+        // Rows times columns of a matrix are 32-bit numbers in the kernels.
+        let at_most = |name: &str, value: usize, most: usize, remedy: &str| {
+            request(value > most, &|| format!("{name} {value}: must be at most {most}; {remedy}"))
+        };
+        at_most("latent", self.latent, 1 << 20, "pass --latent 20")?;
+        for &width in &self.hidden {
+            at_most("hidden", width, 1 << 20, "pass --hidden 500")?;
+        }
+        at_most("columns", self.columns(), 1 << 26, "give data with fewer")
     }
 }
 

@@ -213,12 +213,16 @@ pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
 }
 
 pub(crate) fn check_columns(model: &Model, data: &Dataset) -> Result<()> {
-    let (got, want) = (data.cols, model.columns());
+    same_columns(data, model.columns(), "the data of the model")
+}
+
+/// The same sentence wherever data meet a width that is fixed: by a model, by `--data`, by a mixture.
+pub(crate) fn same_columns(data: &Dataset, want: usize, like: &str) -> Result<()> {
+    let (name, got) = (&data.name, data.cols);
     match got == want {
         true => Ok(()),
         false => Err(Error::failed(format!(
-            "{}: an example has {got} numbers; the model takes {want}: give data like what it was trained on",
-            data.name
+            "{name}: an example has {got} numbers; must have {want}, as {like}: give data of the same columns"
         ))),
     }
 }

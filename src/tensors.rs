@@ -30,7 +30,8 @@ impl Tensors {
     /// # Errors
     /// A file that cannot be read, is not safetensors, does not have its checksums, or holds other types than F32 and F64.
     pub fn read(path: &Path) -> Result<Tensors> {
-        let bytes = std::fs::read(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))?;
+        let cannot = |e| Error::failed(format!("{} cannot be read: {e}; check the path", path.display()));
+        let bytes = std::fs::read(path).map_err(cannot)?;
         Tensors::parse(path, &bytes)
     }
 

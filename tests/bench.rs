@@ -79,28 +79,6 @@ fn kernels_stand_beside_a_copy() {
     }
 }
 
-#[test]
-fn wrong_requests_are_one_sentence() {
-    let home = folder("bench-wrong");
-    for (line, sentence) in [
-        ("--batch 100,0", "batch 0: must be at least 1; pass --batch 100"),
-        ("--samples 0", "samples 0: must be at least 1; pass --samples 1"),
-        ("--repeats 0", "repeats 0: must be at least 1; pass --repeats 7"),
-        ("--seconds 0", "seconds 0: must be a positive number; pass --seconds 0.2"),
-        ("--lr 0", "lr 0: must be a positive number; pass --lr 0.001"),
-        ("--hidden 9,wide", "hidden 9,wide: must be widths, as 500 or 200,200, or none"),
-        ("--precision tf32", "precision tf32 and bf16 need a GPU; pass --precision fp32 on the CPU"),
-    ] {
-        run(&home, &format!("bench --device cpu {line}")).refused(2, sentence);
-    }
-    let tpu = "device tpu: must be auto, cpu, cuda or cuda:N; pass --device auto";
-    run(&home, "bench --device cpu,tpu").refused(2, tpu);
-    // clap's own: a model and a preset at once, and a name that is none
-    for line in ["bench --preset aevb --latent 3", "bench --preset aevd", "bench kernel"] {
-        assert_eq!(run(&home, line).code, Some(2), "{line}");
-    }
-}
-
 #[cfg(feature = "cuda")]
 mod standin {
     use super::*;

@@ -216,7 +216,7 @@ fn home() -> &'static Path {
 
 /// Runs a command that writes `file`; its rows.
 fn rows(line: &str, file: &str) -> (Vec<f32>, usize) {
-    run(home(), &format!("{line} --to {file} --device cpu")).succeeded();
+    run(home(), &format!("{line} --to {file} --force --device cpu")).succeeded();
     let data = Dataset::read(&home().join(file)).unwrap();
     (data.to_rows(), data.cols)
 }
@@ -346,76 +346,6 @@ fn latents_are_traversed_in_the_order_of_their_kl() {
     assert_eq!(around[2 * cols..], rows("decode run --data at.csv", "at.npy").0);
     run(home(), "traverse run --data x.idx --rows 2 --to t.png --device cpu").succeeded();
     assert_eq!(size("t.png"), tiles(9, 2));
-}
-
-#[test]
-fn wrong_requests_get_one_sentence() {
-    std::fs::write(home().join("one.csv"), vec!["0.5"; 36].join(",")).unwrap();
-    for (code, line, sentence) in [
-        (2, "sample run --to s.png --count 0", "count 0: must be at least 1; pass --count 64"),
-        (
-            2,
-            "sample run --to s.png --near x.idx --per-example 0",
-            "per-example 0: must be at least 1; pass --per-example 8",
-        ),
-        (
-            2,
-            "sample run --to s.png --temperature -1",
-            "temperature -1: must be a number that is not negative; pass --temperature 1",
-        ),
-        (
-            2,
-            "interpolate run --data x.idx --to i.png --steps 1",
-            "steps 1: must be at least 2, the ends; pass --steps 9",
-        ),
-        (
-            2,
-            "interpolate run --data x.idx --to i.png --pair 0,103",
-            "pair 0,103: x.idx has 103 examples; pass numbers from 0 to 102",
-        ),
-        (
-            1,
-            "interpolate run --data one.csv --to i.png",
-            "one.csv: has one example; a way needs two: pass --pair 0,0 or more data",
-        ),
-        (2, "interpolate run --to i.png", "data: not given, and the model was trained on x.idx; pass --data FILE"),
-        (2, "manifold run --to m.png --side 0", "side 0: must be from 1 to 1000; pass --side 20"),
-        (
-            2,
-            "manifold run --to m.png",
-            "dims: not given, and the model has 3 latents; pass --dims 0,1 for a plane of two of them",
-        ),
-        (
-            2,
-            "manifold run --to m.png --dims 1,1",
-            "dims 1,1: must be two different latents from 0 to 2; pass --dims 0,1",
-        ),
-        (
-            2,
-            "manifold run --to m.png --dims 0,3",
-            "dims 0,3: must be two different latents from 0 to 2; pass --dims 0,1",
-        ),
-        (1, "manifold line --to m.png", "the model has one latent, and a plane needs two; use vae-gpu traverse"),
-        (2, "traverse run --data x.idx --to t.png --steps 1", "steps 1: must be at least 2, the ends; pass --steps 9"),
-        (2, "traverse run --data x.idx --to t.png --rows 0", "rows 0: must be at least 1; pass --rows 10"),
-        (
-            2,
-            "traverse run --data x.idx --to t.png --extent -3",
-            "extent -3: must be a positive number; pass --extent 3",
-        ),
-        (
-            2,
-            "traverse run --data x.idx --to t.png --around 103",
-            "around 103: x.idx has 103 examples; pass a number from 0 to 102",
-        ),
-        (2, "traverse run --data x.idx --to t.jpg", "to t.jpg: must end in .png or .npy"),
-    ] {
-        run(home(), &format!("{line} --device cpu")).refused(code, sentence);
-    }
-    // What clap refuses: it says more than one sentence.
-    for line in ["interpolate run --pair 3 --to i.png", "sample run --per-example 3 --to s.png"] {
-        assert_eq!(run(home(), line).code, Some(2), "{line}");
-    }
 }
 
 #[test]

@@ -47,59 +47,6 @@ fn the_command_writes_a_mixture_that_reads_back_and_pictures() {
 }
 
 #[test]
-fn wrong_requests_get_one_sentence_and_their_exit_code() {
-    let home = folder("mixture-refused");
-    write_idx(&home.join("x.idx"), 13, 3);
-    std::fs::write(home.join("constant.csv"), "1,5\n2,5\n3,5\n").unwrap();
-    run(&home, "mixture --data x.idx --components 2 --out fitted --quiet").succeeded();
-    run(&home, "train --data x.idx --steps 1 --hidden 2 --latent 1 --out vae --device cpu --quiet").succeeded();
-    for (code, line, sentence) in [
-        (2, "--data x.idx --components 0", "components 0: must be at least 1; pass --components 10"),
-        (2, "--data x.idx --components 14", "components 14: more than the 13 examples; pass --components 13 or fewer"),
-        (2, "--data x.idx --restarts 0", "restarts 0: must be at least 1; pass --restarts 3"),
-        (
-            2,
-            "--data x.idx --tolerance -1",
-            "tolerance -1: must be a number that is not negative; pass --tolerance 0.001",
-        ),
-        (2, "--data x.idx --floor NaN", "floor NaN: must be a number that is not negative; pass --floor 0.001"),
-        (
-            2,
-            "--data x.idx --device cuda",
-            "device cuda: a mixture is fitted on the CPU; pass --device cpu, or leave it out",
-        ),
-        (2, "--data x.idx --device tpu", "device tpu: must be auto, cpu, cuda or cuda:N; pass --device auto"),
-        (2, "--data x.idx --threads 0", "threads 0: must be at least 1; pass --threads 2"),
-        (2, "--data x.idx --out fitted", "out fitted: holds a mixture already; pass another --out, or --force"),
-        (
-            2,
-            "--data x.idx --valid-fraction 2",
-            "--valid-fraction 2: must be more than 0 and less than 1; pass --valid-fraction 0.1",
-        ),
-        (1, "--data x.idx --valid constant.csv", "constant.csv: an example has 2 numbers; must be 9 as in --data"),
-        (
-            1,
-            "--data constant.csv --start fitted/mixture.safetensors",
-            "constant.csv: an example has 2 numbers; must be 9 as in --start",
-        ),
-        (
-            1,
-            "--data x.idx --start vae/model.safetensors",
-            "vae/model.safetensors: no mixture; give the mixture.safetensors of vae-gpu mixture",
-        ),
-        (
-            1,
-            "--data constant.csv --components 1 --floor 0",
-            "component 0 (counted from 0): the variance of column 1 is 0.0e0, so its density has no bound; pass a larger --floor, or fewer --components",
-        ),
-    ] {
-        let out = if line.contains("--out") { "" } else { "--out out" };
-        run(&home, &format!("mixture {line} {out} --quiet")).refused(code, sentence);
-        assert!(!home.join("out").exists(), "{line}: nothing is written");
-    }
-}
-
-#[test]
 fn help_names_the_defaults_and_shows_examples() {
     let help = run(&folder("mixture-help"), "help mixture").succeeded().stdout;
     for word in ["Examples:", "--components", "[default: 10]", "reg_covar", "means.png", "--restarts"] {

@@ -484,8 +484,9 @@ fn the_shipped_program_generates_and_fills_in_as_on_the_cpu() {
             ended.succeeded();
             vae_gpu::data::Dataset::read(&home.join(file)).unwrap().to_rows()
         };
-        let want = rows(run(&home, &format!("{line} --to c.npy --device cpu")), "c.npy");
-        let got = rows(shipped(&home, &format!("{line} --to g.npy --device cuda --precision {precision}")), "g.npy");
+        let want = rows(run(&home, &format!("{line} --to c.npy --force --device cpu")), "c.npy");
+        let got =
+            rows(shipped(&home, &format!("{line} --to g.npy --force --device cuda --precision {precision}")), "g.npy");
         let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
         assert!(got.len() == want.len() && worst <= tolerance, "{line} in {precision}: {worst:e}");
     }

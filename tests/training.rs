@@ -184,7 +184,7 @@ fn the_output_bias_may_begin_with_the_data() {
         let train =
             "train --data x.idx --init normal:0 --init-output-bias data --lr 1e-30 --steps 1 --out run --force --quiet";
         run(&home, &format!("{train} --hidden 9 --device cpu {model}")).succeeded();
-        run(&home, "sample run --count 2 --to s.npy --device cpu --quiet").succeeded();
+        run(&home, "sample run --count 2 --to s.npy --force --device cpu --quiet").succeeded();
         let drawn = Dataset::read(&home.join("s.npy")).unwrap().to_rows();
         for (j, got) in drawn.iter().enumerate() {
             let want = column(j % 36, of);

@@ -1,6 +1,6 @@
 //! `vae-gpu bench`
 use super::options::ModelArgs;
-use super::{Common, print, thousands};
+use super::{Common, name_of, print, thousands};
 use crate::bench::floor::Floor;
 use crate::bench::probe::Probes;
 use crate::bench::{self, Case, Preset, Protocol, Report, kernels};
@@ -150,10 +150,13 @@ impl BenchArgs {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    at_least_one("input", args.input, "--input 784")?;
     at_least_one("repeats", args.repeats, "--repeats 7")?;
     let seconds = args.seconds;
     if !(seconds > 0.0 && seconds <= 3600.0) {
-        return Err(Error::request(format!("seconds {seconds}: must be a positive number; pass --seconds 0.2")));
+        return Err(Error::request(format!(
+            "seconds {seconds}: must be more than 0 and at most 3600; pass --seconds 0.2"
+        )));
     }
     let cases = args.cases()?;
     let mut probes = Probes::default();
@@ -161,11 +164,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Some(What::Kernels) => operations(args, &cases, &mut probes),
         None => steps(args, &cases, &mut probes),
     }
-}
-
-/// A precision, a preset or an objective by its name on the command line.
-fn name_of(value: impl ValueEnum) -> String {
-    value.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
 }
 
 fn steps(args: &BenchArgs, cases: &[Case], probes: &mut Probes) -> Result<()> {

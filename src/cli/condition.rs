@@ -2,6 +2,7 @@
 use super::{Part, data_for};
 use crate::config::{Condition, Run};
 use crate::data::Dataset;
+use crate::evaluate::same_columns;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::Path;
@@ -27,7 +28,19 @@ impl DataFor {
                 "condition {labels}: the model was not trained on classes; leave it out"
             )));
         }
+        // The columns were named when the model was trained, and are not what this request has wrong.
+        if let Some(want) = run.data.condition.as_ref().map(columns_of).filter(|&want| data.cols < want) {
+            return same_columns(&data, want, "the data of the model").map(|()| data);
+        }
         arrange(data, &run.data.condition, self.labels.as_deref())
+    }
+}
+
+/// How many columns data have at least where the condition stands among them.
+fn columns_of(condition: &Condition) -> usize {
+    match condition {
+        Condition::Classes { .. } => 0,
+        Condition::Columns { columns, x } => columns.1.max(x.map_or(0, |x| x.1)),
     }
 }
 
@@ -84,7 +97,10 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
                 Ok(class) if class < *classes => {
                     Ok((0..width).map(|i| if i == class { 1.0 } else { 0.0 }).collect::<Vec<f32>>())
                 }
-                _ => Err(Error::request(format!("condition {name}: must be a class from 0 to {}", classes - 1))),
+                _ => Err(Error::request(format!(
+                    "condition {name}: must be a class from 0 to {}; pass --condition 0",
+                    classes - 1
+                ))),
             };
             what.unwrap_or(&all).split(',').map(class).collect::<Result<_>>()?
         }
@@ -95,11 +111,13 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
         }
         (Condition::Columns { .. }, Some(file)) => {
             let data = super::dataset(file, Part::Test)?;
-            let data = if data.cols == width { data } else { arrange(data, &run.data.condition, None)? };
-            if data.cols != width && data.cols != run.model.columns() {
+            if data.cols != width && data.cols < columns_of(condition) {
                 let (name, got) = (&data.name, data.cols);
-                return Err(Error::failed(format!("{name}: a row has {got} numbers; the condition takes {width}")));
+                return Err(Error::failed(format!(
+                    "{name}: a row has {got} numbers; must have {width}, those of the condition, or be a whole example"
+                )));
             }
+            let data = if data.cols == width { data } else { arrange(data, &run.data.condition, None)? };
             data.columns(data.cols - width..data.cols).chunks(width).map(<[f32]>::to_vec).collect()
         }
     };

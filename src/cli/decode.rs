@@ -1,4 +1,5 @@
 //! `vae-gpu decode`, and how decoded examples are written.
+use super::output::{Output, Target};
 use super::{Common, condition};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
@@ -22,28 +23,10 @@ pub(crate) struct DecodeArgs {
     /// Of a conditional model: classes, as 7 or 0,1,2, that take turns, all if not given; or a FILE with a row for each z
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
-    /// A .png or an .npy
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     common: Common,
-}
-
-/// What kind of file is written, by its name.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Target {
-    Png,
-    Npy,
-}
-
-impl Target {
-    pub(crate) fn of(path: &Path) -> Result<Target> {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("png") => Ok(Target::Png),
-            Some("npy") => Ok(Target::Npy),
-            _ => Err(Error::request(format!("to {}: must end in .png or .npy", path.display()))),
-        }
-    }
 }
 
 /// A Gaussian's means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are.
@@ -81,18 +64,18 @@ pub(crate) fn draw_rows(path: &Path, mut examples: Vec<f32>, columns: usize, run
 }
 
 pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
-    let target = Target::of(&args.to)?;
+    let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
     let z = Dataset::read(&args.data)?;
     let latent = saved.run.model.latent;
     if z.cols != latent {
         return Err(Error::failed(format!(
-            "{}: a row has {} numbers; the model's latents have {latent}",
+            "{}: a row has {} numbers; must have {latent}, as the latents of the model: give what vae-gpu encode wrote",
             z.name, z.cols
         )));
     }
     let given = condition::rows(&saved.run, args.condition.as_deref(), z.rows())?;
     let device = args.common.device()?;
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
-    write(&args.to, target, decoded, &saved.run)
+    write(path, target, decoded, &saved.run)
 }

@@ -1,6 +1,7 @@
 //! `vae-gpu encode`
 use super::Common;
 use super::condition::DataFor;
+use super::output::Output;
 use crate::Result;
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
@@ -14,7 +15,10 @@ use std::path::PathBuf;
 
 /// Writes the latents of examples: the mean of q(z|x), as an npy of (N, Z)
 #[derive(Args)]
-#[command(after_help = "Example:\n  vae-gpu encode runs/digits --data t10k-images-idx3-ubyte.gz --to latents.npy")]
+#[command(
+    mut_arg("to", |to| to.help("An .npy")),
+    after_help = "Example:\n  vae-gpu encode runs/digits --data t10k-images-idx3-ubyte.gz --to latents.npy"
+)]
 pub(crate) struct EncodeArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
@@ -26,14 +30,14 @@ pub(crate) struct EncodeArgs {
     /// none, threshold or dynamic; as in training if not given
     #[arg(long, value_enum, hide_possible_values = true)]
     binarize: Option<Binarize>,
-    /// An .npy
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
+    let path = args.output.path()?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
@@ -45,5 +49,5 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
         true => (2 * latent, head),
         false => (latent, latents::means(&head, latent)),
     };
-    write_atomically(&args.to, |mut file| npy::write(&mut file, data.rows(), cols, &out))
+    write_atomically(path, |mut file| npy::write(&mut file, data.rows(), cols, &out))
 }

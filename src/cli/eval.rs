@@ -65,6 +65,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     at_least_one("samples", args.samples, "--samples 1")?;
     at_least_one("count", args.count.unwrap_or(1), "--count 100")?;
     let ais = Ais { temperatures: args.temperatures, chains: args.chains, leapfrogs: args.leapfrogs };
+    ais.check()?;
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;
     let mut data = args.data.load(&saved.run)?;

@@ -1,7 +1,8 @@
 //! `vae-gpu forecast`
 use super::Common;
 use super::condition::{self, DataFor};
-use super::decode::{Target, draw_rows, write_npy};
+use super::decode::{draw_rows, write_npy};
+use super::output::{Output, Target};
 use crate::checkpoint::Saved;
 use crate::config::Condition;
 use crate::error::{Error, Result, at_least_one};
@@ -33,9 +34,8 @@ pub(crate) struct ForecastArgs {
     /// Draws from p(future | z, past), in place of its mean
     #[arg(long)]
     draw: bool,
-    /// A .png or an .npy
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     common: Common,
 }
@@ -43,7 +43,7 @@ pub(crate) struct ForecastArgs {
 pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 8")?;
     at_least_one("draws", args.draws, "--draws 6")?;
-    let target = Target::of(&args.to)?;
+    let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
     if !matches!(saved.run.data.condition, Some(Condition::Columns { .. })) {
         let path = args.model.display();
@@ -67,14 +67,14 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         false => inference.decode(&z, &repeated)?,
     };
     match target {
-        Target::Npy => write_npy(&args.to, &drawn, future),
+        Target::Npy => write_npy(path, &drawn, future),
         Target::Png => {
             let truth = data.columns(0..future);
             // A past of another size is no tile of this picture.
             let shown = past == future;
             let rows = given.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(args.draws * future));
             let tiles = rows.flat_map(|((past, truth), drawn)| [if shown { past } else { &[] }, truth, drawn].concat());
-            draw_rows(&args.to, tiles.collect(), args.draws + 1 + shown as usize, &saved.run)
+            draw_rows(path, tiles.collect(), args.draws + 1 + shown as usize, &saved.run)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `vae-gpu impute`
-use super::decode::{Target, draw_rows, write_npy};
+use super::decode::{draw_rows, write_npy};
+use super::output::{Output, Target};
 use super::progress::Working;
 use super::{BUILT_IN, Common, data_for, print, thousands};
 use crate::checkpoint::Saved;
@@ -8,7 +9,7 @@ use crate::data::{Dataset, Shape};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
-use crate::impute::{Filled, Given, Imputer, Score, Settings};
+use crate::impute::{self, Filled, Given, Imputer, Score, Settings};
 use crate::plot::grid;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 #[derive(Args)]
 #[command(
     allow_negative_numbers = true,
+    mut_arg("to", |to| to.required(false).required_unless_present("score")),
     after_help = "Examples:\n  \
     vae-gpu impute runs/table --data gaps.csv --to filled.npy          empty cells, NA and NaN are missing\n  \
     vae-gpu impute runs/mnist --data t10k-images-idx3-ubyte.gz --mask upper.npy --to filled.png\n  \
@@ -47,9 +49,8 @@ pub(crate) struct ImputeArgs {
     /// 1: observed, 0: missing; in the shape of the data, or one row for all examples
     #[arg(long, value_name = "FILE")]
     mask: Option<PathBuf>,
-    /// A .png or an .npy
-    #[arg(long, value_name = "FILE", required_unless_present = "score")]
-    to: Option<PathBuf>,
+    #[command(flatten)]
+    output: Option<Output>,
     /// How many examples, the first ones; a picture shows 16 if not given, all else takes all
     #[arg(long, value_name = "N")]
     count: Option<usize>,
@@ -110,9 +111,10 @@ impl ImputeArgs {
 pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     let settings = args.settings();
     settings.check()?;
-    let target = args.to.as_deref().map(Target::of).transpose()?;
+    let output = args.output.as_ref().map(Output::picture_or_table).transpose()?;
     let saved = Saved::read(&args.model)?;
-    let given = args.read(&saved.run, target)?;
+    impute::check_model(&saved)?; // before its data, whose columns would be told to be too few
+    let given = args.read(&saved.run, output.map(|(_, target)| target))?;
     let mut seen = given.clone();
     if args.noise.is_none() {
         if saved.run.model.likelihood == Likelihood::Bernoulli {
@@ -126,7 +128,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
 
     let mut said =
         serde_json::json!({ "examples": given.rows(), "values": given.values.len(), "missing": given.missing() });
-    if let (Some(path), Some(target)) = (&args.to, target) {
+    if let Some((path, target)) = output {
         let mut filled = match args.draws {
             None => imputer.mean(&seen, &settings)?,
             Some(_) => imputer.draws(&seen, &settings)?,

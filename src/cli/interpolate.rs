@@ -1,7 +1,8 @@
 //! `vae-gpu interpolate`
 use super::Common;
 use super::condition::DataFor;
-use super::decode::{Target, draw_rows, write_npy};
+use super::decode::{draw_rows, write_npy};
+use super::output::{Output, Target};
 use crate::checkpoint::Saved;
 use crate::evaluate::check_data;
 use crate::infer::Inference;
@@ -31,9 +32,8 @@ pub(crate) struct InterpolateArgs {
     /// Along the great circle from mu to mu, in place of the straight line
     #[arg(long)]
     spherical: bool,
-    /// A .png or an .npy
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     common: Common,
 }
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     if args.steps < 2 {
         return Err(Error::request(format!("steps {}: must be at least 2, the ends; pass --steps 9", args.steps)));
     }
-    let target = Target::of(&args.to)?;
+    let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
@@ -78,8 +78,8 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let latent = inference.latent();
     let mu = latents::means(&inference.encode(&ends, args.common.seed)?, latent);
-    let path = if args.spherical { Path::Arc } else { Path::Line };
-    let ways = mu.chunks(2 * latent).map(|ends| path.between(&ends[..latent], &ends[latent..], args.steps));
+    let line = if args.spherical { Path::Arc } else { Path::Line };
+    let ways = mu.chunks(2 * latent).map(|ends| line.between(&ends[..latent], &ends[latent..], args.steps));
     let ways: Vec<f32> = ways.flatten().collect();
     // A condition goes the same way, in a straight line.
     let width = saved.run.model.condition;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     let decoded = inference.decode(&ways, &given.flatten().collect::<Vec<_>>())?;
     let cols = saved.run.model.input;
     match target {
-        Target::Npy => write_npy(&args.to, &decoded, cols),
+        Target::Npy => write_npy(path, &decoded, cols),
         Target::Png => {
             let originals = ends.columns(0..cols);
             let ways = originals.chunks(2 * cols).zip(decoded.chunks(args.steps * cols));
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
                 let (from, to) = ends.split_at(cols);
                 [from, way, to].concat()
             });
-            draw_rows(&args.to, tiles.collect(), args.steps + 2, &saved.run)
+            draw_rows(path, tiles.collect(), args.steps + 2, &saved.run)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `vae-gpu manifold`
-use super::decode::{Target, draw_rows, write_npy};
+use super::decode::{draw_rows, write_npy};
 use super::interpolate::pair;
+use super::output::{Output, Target};
 use super::{Common, condition};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
@@ -30,9 +31,8 @@ pub(crate) struct ManifoldArgs {
     /// Of a conditional model: a class, 0 if not given; or a FILE, of which the first row counts
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
-    /// A .png or an .npy
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     common: Common,
 }
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     if !(1..=1000).contains(&args.side) {
         return Err(Error::request(format!("side {}: must be from 1 to 1000; pass --side 20", args.side)));
     }
-    let target = Target::of(&args.to)?;
+    let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
     let latent = saved.run.model.latent;
     let dims = match args.dims {
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     let z = latents::manifold(args.side, dims, latent);
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;
     match target {
-        Target::Npy => write_npy(&args.to, &decoded, saved.run.model.input),
-        Target::Png => draw_rows(&args.to, decoded, args.side, &saved.run),
+        Target::Npy => write_npy(path, &decoded, saved.run.model.input),
+        Target::Png => draw_rows(path, decoded, args.side, &saved.run),
     }
 }

@@ -1,7 +1,9 @@
 //! `vae-gpu mixture`
-use super::{Common, own_test, print, thousands, train};
-use crate::config::Source;
+use super::output::can_make;
+use super::{Common, held_out_part, name_of, own_test, print, thousands, train};
+use crate::config::{Numbers, Source};
 use crate::data::Dataset;
+use crate::evaluate::same_columns;
 use crate::mixture::em::{self, Fit, Settings};
 use crate::mixture::{Config, Covariance, Mixture};
 use crate::plot::grid;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Lines of a long fit appear no oftener than this.
 const PAUSE: Duration = Duration::from_secs(10);
+/// What it writes into its directory.
+const FILES: [&str; 3] = ["mixture.safetensors", "means.png", "samples.png"];
 /// Draws in samples.png.
 const SAMPLES: usize = 64;
 
@@ -19,6 +23,8 @@ const SAMPLES: usize = 64;
 #[derive(Args)]
 #[command(
     allow_negative_numbers = true,
+    mut_arg("device", |device| device.help("auto or cpu: it is fitted on the CPU")),
+    mut_arg("precision", |precision| precision.default_value("f64").help("f64, and no other")),
     after_help = "Examples:\n  \
     vae-gpu mixture                                            the built-in digits, 10 components\n  \
     vae-gpu mixture --data table.csv --components 5 --covariance full --valid-fraction 0.1\n  \
@@ -83,14 +89,32 @@ impl MixtureArgs {
         }
     }
 
-    fn source(&self) -> Source {
+    fn source(&self) -> Result<Source> {
         let train = self.data.clone().unwrap_or("digits".into());
         let valid = self.valid.clone().or(own_test(&train, self.valid_fraction));
-        Source { valid, valid_fraction: self.valid_fraction.unwrap_or(0.0), ..Source::new(train, 0) }
+        let valid_fraction = held_out_part(self.valid_fraction)?;
+        Ok(Source { valid, valid_fraction, ..Source::new(train, 0) })
     }
 
-    /// The threads, and nothing else of a device: it is always the CPU.
+    /// A directory that holds one of its files, and a run's samples.png is one, is not written into unasked.
+    fn check_out(&self) -> Result<()> {
+        match FILES.iter().find(|name| self.out.join(name).exists()) {
+            Some(name) if !self.force => Err(Error::request(format!(
+                "out {}: holds {name} already; pass another --out, or --force to replace it",
+                self.out.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The threads, and nothing else of a device: it is always the CPU, in f64.
     fn open(&self) -> Result<()> {
+        if self.common.precision != Numbers::F64 {
+            let precision = name_of(self.common.precision);
+            return Err(Error::request(format!(
+                "precision {precision}: a mixture is fitted in f64; pass --precision f64, or leave it out"
+            )));
+        }
         let device = &self.common.device;
         if device.starts_with("cuda") {
             return Err(Error::request(format!(
@@ -103,15 +127,13 @@ impl MixtureArgs {
 }
 
 pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
-    let (file, out) = (args.out.join("mixture.safetensors"), args.out.display().to_string());
-    if file.exists() && !args.force {
-        return Err(Error::request(format!("out {out}: holds a mixture already; pass another --out, or --force")));
-    }
+    args.check_out()?;
+    let out = args.out.display().to_string();
     args.open()?;
-    let mut source = args.source();
+    let mut source = args.source()?;
     let (data, valid) = train::load(&mut source)?;
     if let Some(valid) = &valid {
-        same_columns(valid, data.cols, "as in --data")?;
+        same_columns(valid, data.cols, "--data")?;
     }
     let start = match &args.start {
         Some(path) => Some(Mixture::read(path)?.0),
@@ -119,13 +141,14 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     };
     let mut settings = args.settings();
     if let Some(start) = &start {
-        same_columns(&data, start.cols(), "as in --start")?;
+        same_columns(&data, start.cols(), "the data of --start")?;
         settings = Settings { components: start.components(), covariance: start.covariance, ..settings };
     }
     settings.check(data.rows())?;
     let x = rows(&data);
     settings.floor = Some(settings.floor_for(&x, data.cols));
 
+    can_make(&args.out)?;
     args.common.say(format!(
         "{}: {} examples of {}; {} components, {:?} covariance; writing to {out}",
         data.name,
@@ -149,21 +172,13 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         floor: settings.floor.unwrap_or(0.0),
         seed: settings.seed,
     };
-    fit.mixture.write(&file, &config)?;
+    fit.mixture.write(&args.out.join(FILES[0]), &config)?;
     draw(args, &fit.mixture, &data)?;
     let on_valid = match &valid {
         Some(valid) => Some(Likelihood::of(&fit.mixture.log_likelihoods(&rows(valid))?)),
         None => None,
     };
     report(args, &fit, &config, seconds, on_valid)
-}
-
-fn same_columns(data: &Dataset, want: usize, as_in: &str) -> Result<()> {
-    let (name, got) = (&data.name, data.cols);
-    match got == want {
-        true => Ok(()),
-        false => Err(Error::failed(format!("{name}: an example has {got} numbers; must be {want} {as_in}"))),
-    }
 }
 
 fn rows(data: &Dataset) -> Vec<f64> {
@@ -209,8 +224,8 @@ fn draw(args: &MixtureArgs, mixture: &Mixture, data: &Dataset) -> Result<()> {
         let count = tiles.len() / data.cols;
         grid::write_png(&args.out.join(name), &tiles, shape, grid::columns_for(count, shape))
     };
-    picture("means.png", mixture.by_weight().into_iter().flat_map(|k| mixture.mean(k)).copied().collect())?;
-    picture("samples.png", mixture.sample(SAMPLES, args.common.seed)?.0)
+    picture(FILES[1], mixture.by_weight().into_iter().flat_map(|k| mixture.mean(k)).copied().collect())?;
+    picture(FILES[2], mixture.sample(SAMPLES, args.common.seed)?.0)
 }
 
 /// log p(x) over a data set, in nats per example: the mean, and its standard error.

@@ -4,7 +4,7 @@ use crate::data::{Dataset, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,9 @@ mod info;
 mod interpolate;
 mod manifold;
 mod mixture;
+mod numbers;
 mod options;
+mod output;
 mod progress;
 mod reconstruct;
 mod sample;
@@ -122,11 +124,14 @@ impl Common {
 
 /// Prints to stdout. A reader that went away (`| head`) has what it wanted.
 pub(crate) fn print(text: impl std::fmt::Display) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::failed(format!("cannot write to stdout: {e}")))
-        }
-        _ => Ok(()),
+    writeln!(std::io::stdout(), "{text}").or_else(unless_gone)
+}
+
+/// Why stdout could not be written, unless its reader went away.
+fn unless_gone(cause: std::io::Error) -> Result<()> {
+    match cause.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Error::failed(format!("cannot write to stdout: {cause}"))),
     }
 }
 
@@ -149,6 +154,16 @@ pub(crate) fn own_test(path: &str, valid_fraction: Option<f64>) -> Option<String
     (BUILT_IN.contains(&path) && valid_fraction.is_none()).then(|| path.to_string())
 }
 
+/// The part of the data that is held out; 0 if none was asked for.
+pub(crate) fn held_out_part(valid_fraction: Option<f64>) -> Result<f64> {
+    match valid_fraction {
+        Some(part) if !(part > 0.0 && part < 1.0) => Err(Error::request(format!(
+            "valid-fraction {part}: must be more than 0 and less than 1; pass --valid-fraction 0.1"
+        ))),
+        part => Ok(part.unwrap_or(0.0)),
+    }
+}
+
 /// Which part of a built-in data set.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Part {
@@ -167,6 +182,11 @@ pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Res
     }
 }
 
+/// A precision, a preset or an objective by its name on the command line.
+pub(crate) fn name_of(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
+}
+
 /// 12345678 as 12,345,678.
 pub(crate) fn thousands(n: f64) -> String {
     let digits = format!("{:.0}", n.max(0.0));
@@ -181,7 +201,7 @@ pub(crate) fn thousands(n: f64) -> String {
 }
 
 /// The options that stand on the command line, by name: those that have their default are not among them.
-fn given(matches: Option<&clap::ArgMatches>) -> Vec<String> {
+fn named(matches: Option<&clap::ArgMatches>) -> Vec<String> {
     let Some(matches) = matches else { return vec![] };
     let by_user = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     matches.ids().filter(by_user).map(|id| id.to_string()).collect()
@@ -190,17 +210,21 @@ fn given(matches: Option<&clap::ArgMatches>) -> Vec<String> {
 /// Runs the program; its exit code.
 pub fn main() -> u8 {
     signals::survive_file_size_limit();
-    let matches = match Cli::command().try_get_matches() {
-        Ok(matches) => matches,
+    let command = numbers::with_sentences(Cli::command());
+    let given = command.try_get_matches().and_then(|given| Ok((Cli::from_arg_matches(&given)?, given)));
+    let (cli, given) = match given {
+        Ok(given) => given,
         Err(e) => {
-            // clap knows what is an error and what was asked for (--help); a closed pipe is neither.
-            let _ = e.print();
-            return if e.use_stderr() { 2 } else { 0 };
+            // clap knows what is an error and what was asked for (--help).
+            let printed = e.print();
+            if e.use_stderr() {
+                return 2;
+            }
+            return report(printed.or_else(unless_gone));
         }
     };
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let done = match cli.command {
-        Command::Train(args) => train::run(&args, &given(matches.subcommand_matches("train"))),
+        Command::Train(args) => train::run(&args, &named(given.subcommand_matches("train"))),
         Command::Eval(args) => eval::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
@@ -217,10 +241,16 @@ pub fn main() -> u8 {
         Command::Bench(args) => bench::run(&args),
         Command::Info(args) => info::run(&args),
     };
+    report(done)
+}
+
+/// Says what went wrong, if anything did; the exit code.
+fn report(done: Result<()>) -> u8 {
     match done {
         Ok(()) => 0,
         Err(e) => {
-            let bold = if std::io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+            let plain = !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+            let bold = if plain { ("", "") } else { ("\x1b[1;31m", "\x1b[0m") };
             let _ = writeln!(std::io::stderr(), "{}vae-gpu:{} {e}", bold.0, bold.1);
             e.exit_code()
         }

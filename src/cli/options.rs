@@ -12,19 +12,36 @@ use crate::trainer::Saving;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
+
+const CONFIG: &str = "config.json";
+/// What a run writes into its directory: a directory that holds one of them is not written into unasked.
+const FILES: [&str; 7] = [
+    CONFIG,
+    "model.safetensors",
+    "checkpoint.safetensors",
+    "metrics.jsonl",
+    "samples.png",
+    "reconstructions.png",
+    "curves.svg",
+];
 
 /// Trains a model and writes it, its checkpoint, metrics and pictures into a run directory
 #[derive(Args)]
 #[command(
     allow_negative_numbers = true,
+    mut_arg("seed", |seed| seed.conflicts_with("resume")),
+    mut_arg("precision", |precision| precision.conflicts_with("resume")),
     after_help = "Examples:\n  \
     vae-gpu train                                              the built-in digits, 10 epochs\n  \
     vae-gpu train --data train-images-idx3-ubyte.gz --binarize dynamic\n  \
     vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
-    vae-gpu train --resume runs/digits                         goes on where it was cut"
+    vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
+    A column that is the same in all examples has no best learned variance: the longer the training, the smaller it is, until \
+    a number is not finite and the training ends with a sentence. Leave such columns out, or keep --variance fixed."
 )]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
@@ -107,7 +124,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value = "identity", hide_possible_values = true)]
     mean: Mean,
     /// Initial weights: glorot, torch or normal:SIGMA
-    #[arg(long, default_value = "glorot")]
+    #[arg(long, default_value = "glorot", value_parser = spelled::<Init>)]
     pub(super) init: Init,
     /// The decoder's output bias begins as init says, or so that its mean is that of the data: init or data
     #[arg(long, value_enum, default_value = "init", hide_possible_values = true, value_name = "WHAT")]
@@ -139,7 +156,7 @@ struct TrainingArgs {
     #[arg(long, default_value_t = 1e-3, conflicts_with = "resume")]
     lr: f64,
     /// constant, cosine, iwae (of that paper) or step:EPOCHS:FACTOR
-    #[arg(long, default_value = "constant", value_name = "SCHEDULE", conflicts_with = "resume")]
+    #[arg(long, default_value = "constant", value_name = "SCHEDULE", value_parser = spelled::<Schedule>, conflicts_with = "resume")]
     lr_schedule: Schedule,
     /// Steps over which the learning rate rises from 0
     #[arg(long, value_name = "STEPS", default_value_t = 0, conflicts_with = "resume")]
@@ -191,6 +208,14 @@ impl DataArgs {
             },
         })
     }
+}
+
+/// What can be wrong with it, without the option and the value: clap has named them by then.
+fn spelled<T: FromStr<Err = Error>>(s: &str) -> std::result::Result<T, String> {
+    s.parse().map_err(|e: Error| {
+        let sentence = e.to_string();
+        sentence.split_once(&format!("{s}: ")).map(|(_, bound)| bound.to_string()).unwrap_or(sentence)
+    })
 }
 
 fn pair(s: &str) -> std::result::Result<(f64, f64), String> {
@@ -291,13 +316,17 @@ impl TrainArgs {
 
     /// The run directory: the one that was named, or a new one below `runs`.
     pub(super) fn folder(&self) -> Result<Folder> {
-        let taken = |path: &Path| Folder(path.into()).config().exists();
+        let held = |path: &Path| FILES.into_iter().find(|name| path.join(name).exists());
         if let Some(out) = &self.data.out {
-            if taken(out) && !self.data.force {
+            if let (Some(name), false) = (held(out), self.data.force) {
                 let out = out.display();
-                return Err(Error::request(format!(
-                    "out {out}: holds a run already; pass another --out, --resume {out} to go on with it, or --force"
-                )));
+                return Err(Error::request(match name {
+                    CONFIG => format!(
+                        "out {out}: holds a run already; pass another --out, --resume {out} to go on with it, or --force \
+                         to replace it"
+                    ),
+                    _ => format!("out {out}: holds {name} already; pass another --out, or --force to replace it"),
+                }));
             }
             return Ok(Folder(out.clone()));
         }
@@ -310,6 +339,6 @@ impl TrainArgs {
         };
         let candidates = (1..).map(|i| if i == 1 { name.clone() } else { format!("{name}-{i}") });
         let mut candidates = candidates.map(|name| Path::new("runs").join(name));
-        Ok(Folder(candidates.find(|path| self.data.force || !taken(path)).expect("names do not end")))
+        Ok(Folder(candidates.find(|path| self.data.force || held(path).is_none()).expect("names do not end")))
     }
 }

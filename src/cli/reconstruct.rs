@@ -1,10 +1,11 @@
 //! `vae-gpu reconstruct`
 use super::Common;
 use super::condition::DataFor;
-use super::decode::{Target, on_one_scale};
-use crate::Result;
+use super::decode::on_one_scale;
+use super::output::{Output, Target};
 use crate::checkpoint::Saved;
 use crate::data::npy;
+use crate::error::{Result, at_least_one};
 use crate::evaluate::check_data;
 use crate::files::write_atomically;
 use crate::infer::Inference;
@@ -24,15 +25,15 @@ pub(crate) struct ReconstructArgs {
     /// How many examples, the first ones; a picture shows 32 if not given, an npy holds all
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// A .png or an .npy
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
-    let target = Target::of(&args.to)?;
+    at_least_one("count", args.count.unwrap_or(1), "--count 32")?;
+    let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
@@ -41,14 +42,14 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let device = args.common.device()?;
     let mut out = Inference::open(&saved, saved.run.data.binarize, &device)?.reconstruct(&data, args.common.seed)?;
     match target {
-        Target::Npy => write_atomically(&args.to, |mut file| npy::write(&mut file, count, saved.run.model.input, &out)),
+        Target::Npy => write_atomically(path, |mut file| npy::write(&mut file, count, saved.run.model.input, &out)),
         Target::Png => {
             let cols = saved.run.model.input;
             let mut originals = data.columns(0..cols);
             on_one_scale(&saved.run, [&mut originals, &mut out]);
             let shape = grid::shape_for(cols, saved.run.data.shape);
             let (tiles, columns) = grid::interleave(&originals, &out, cols, grid::columns_for(2 * count, shape));
-            grid::write_png(&args.to, &tiles, shape, columns)
+            grid::write_png(path, &tiles, shape, columns)
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `vae-gpu sample`
 use super::Common;
 use super::condition::{self, DataFor};
-use super::decode::{Target, draw_rows, write, write_npy};
+use super::decode::{draw_rows, write, write_npy};
+use super::output::{Output, Target};
 use crate::checkpoint::Saved;
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
@@ -44,9 +45,8 @@ pub(crate) struct SampleArgs {
     /// Draws x ~ p(x|z), in place of its mean
     #[arg(long)]
     draw: bool,
-    /// A .png or an .npy
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     common: Common,
 }
@@ -75,7 +75,7 @@ impl SampleArgs {
 
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     args.check()?;
-    let target = Target::of(&args.to)?;
+    let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
     let Some(near) = &args.near else {
         let count = args.count.unwrap_or(64);
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         let device = args.common.device()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
-        return write(&args.to, target, args.decode(&mut inference, &z, &given)?, &saved.run);
+        return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run);
     };
 
     let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run)?;
@@ -97,12 +97,12 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let variations = args.decode(&mut inference, &z, &given)?;
     let cols = saved.run.model.input;
     match target {
-        Target::Npy => write_npy(&args.to, &variations, cols),
+        Target::Npy => write_npy(path, &variations, cols),
         Target::Png => {
             let rows = data.columns(0..cols);
             let of_example = rows.chunks(cols).zip(variations.chunks(cols * args.per_example));
             let tiles = of_example.flat_map(|(example, others)| [example, others].concat()).collect();
-            draw_rows(&args.to, tiles, 1 + args.per_example, &saved.run)
+            draw_rows(path, tiles, 1 + args.per_example, &saved.run)
         }
     }
 }

@@ -2,10 +2,11 @@
 use super::decode::on_one_scale;
 use super::options::TrainArgs;
 use super::progress::Follow;
-use super::{Common, Part, condition, dataset, own_test, print, thousands};
+use super::{Common, Part, condition, dataset, held_out_part, own_test, print, thousands};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source};
 use crate::data::Dataset;
+use crate::evaluate::same_columns;
 use crate::files::Lock;
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
@@ -29,7 +30,7 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
         }
         if valid.as_ref().is_some_and(|valid| valid.labels.is_none()) {
             return Err(Error::request(
-                "valid-condition: not given, and --valid has no labels of its own; pass a FILE",
+                "valid-condition: not given, and --valid has no labels of its own; pass --valid-condition FILE",
             ));
         }
         if *classes == 0 {
@@ -48,13 +49,7 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
     for (set, option) in [(Some(data), "--data"), (valid, "--valid")] {
         let Some(set) = set else { continue };
-        if set.cols != run.model.columns() {
-            let (got, want) = (set.cols, run.model.columns());
-            return Err(Error::failed(format!(
-                "{}: an example has {got} numbers; must be {want} as in --data",
-                set.name
-            )));
-        }
+        same_columns(set, run.model.columns(), "--data")?;
         if run.model.likelihood == Likelihood::Bernoulli {
             set.check_unit_interval(run.model.input, option)?;
         }
@@ -102,7 +97,7 @@ pub(crate) fn run(args: &TrainArgs, given: &[String]) -> Result<()> {
             let path = args.data.data.clone().unwrap_or("digits".into());
             let mut source = Source {
                 valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
-                valid_fraction: args.data.valid_fraction.unwrap_or(0.0),
+                valid_fraction: held_out_part(args.data.valid_fraction)?,
                 condition: args.data.condition(),
                 binarize: args.data.binarize,
                 ..Source::new(path, 0)

@@ -1,6 +1,7 @@
 //! `vae-gpu traverse`
 use super::condition::DataFor;
-use super::decode::{Target, draw_rows, write_npy};
+use super::decode::{draw_rows, write_npy};
+use super::output::{Output, Target};
 use super::{Common, print};
 use crate::checkpoint::Saved;
 use crate::error::{Error, Result, at_least_one};
@@ -37,9 +38,8 @@ pub(crate) struct TraverseArgs {
     /// The first rows only; all if not given
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
-    /// A .png or an .npy
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     common: Common,
 }
@@ -59,7 +59,7 @@ impl TraverseArgs {
 
 pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     args.check()?;
-    let target = Target::of(&args.to)?;
+    let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
@@ -87,8 +87,8 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     let given = inference.condition_of(&data.pick(&[args.around.unwrap_or(0)])).repeat(dims.len() * args.steps);
     let decoded = inference.decode(&latents::traverse(&around, &dims, args.extent, args.steps), &given)?;
     match target {
-        Target::Npy => write_npy(&args.to, &decoded, saved.run.model.input)?,
-        Target::Png => draw_rows(&args.to, decoded, args.steps, &saved.run)?,
+        Target::Npy => write_npy(path, &decoded, saved.run.model.input)?,
+        Target::Png => draw_rows(path, decoded, args.steps, &saved.run)?,
     }
     let kl: Vec<f64> = dims.iter().map(|&j| kl[j]).collect();
     if args.common.json {

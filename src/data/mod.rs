@@ -158,15 +158,17 @@ impl Dataset {
     pub fn split(self, fraction: f64) -> Result<(Self, Self)> {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(Error::request(format!(
-                "--valid-fraction {fraction}: must be more than 0 and less than 1; pass --valid-fraction 0.1"
+                "valid-fraction {fraction}: must be more than 0 and less than 1; pass --valid-fraction 0.1"
             )));
         }
         let rows = self.rows();
         let held = (fraction * rows as f64).round() as usize;
         if held == 0 || held == rows {
+            let remedy =
+                if rows > 1 { "pass --valid-fraction 0.5, or give more examples" } else { "give more examples" };
             return Err(Error::request(format!(
-                "--valid-fraction {fraction}: holds out {held} of the {rows} examples of {}, and must leave at least 1 \
-                 on each side; pass --valid-fraction 0.5 or give more examples",
+                "valid-fraction {fraction}: holds out {held} of the {rows} examples of {}, and must leave at least 1 on \
+                 each side; {remedy}",
                 self.name
             )));
         }

@@ -85,16 +85,23 @@ struct Engine {
     b: Box<dyn Backend>,
 }
 
+/// # Errors
+/// A model with a condition.
+pub fn check_model(saved: &Saved) -> Result<()> {
+    match saved.run.model.condition {
+        0 => Ok(()),
+        _ => Err(Error::request(format!(
+            "{}: the model is told a condition, which impute does not know; take one that was trained without",
+            saved.path.display()
+        ))),
+    }
+}
+
 impl Imputer {
     /// # Errors
     /// A model with a condition, and those of the device.
     pub fn open(saved: &Saved, device: &Device) -> Result<Imputer> {
-        if saved.run.model.condition > 0 {
-            let path = saved.path.display();
-            return Err(Error::request(format!(
-                "{path}: the model is told a condition, which impute does not know; take one that was trained without"
-            )));
-        }
+        check_model(saved)?;
         let model = Model { samples: 1, ..saved.run.model.clone() };
         let widest = model.hidden.iter().copied().chain([2 * model.input, 2 * model.latent]).max().unwrap_or(1);
         let batch = (NUMBERS / widest).clamp(1, CHAINS);

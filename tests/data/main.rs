@@ -276,10 +276,10 @@ fn a_split_holds_out_rows_from_everywhere() {
 #[test]
 fn a_wrong_fraction_is_a_wrong_request() {
     for (fraction, want) in [
-        (0.0, "--valid-fraction 0: must be more than 0"),
-        (1.0, "--valid-fraction 1: must be more than 0 and less than 1"),
-        (-0.5, "--valid-fraction -0.5: must be"),
-        (f64::NAN, "--valid-fraction NaN: must be"),
+        (0.0, "valid-fraction 0: must be more than 0"),
+        (1.0, "valid-fraction 1: must be more than 0 and less than 1"),
+        (-0.5, "valid-fraction -0.5: must be"),
+        (f64::NAN, "valid-fraction NaN: must be"),
         (0.01, "holds out 0 of the 17 examples of counted"),
         (0.99, "holds out 17 of the 17 examples of counted"),
     ] {

@@ -145,8 +145,10 @@ impl Blas {
         let want = if self.algorithms == Algorithms::Fastest { CANDIDATES } else { 1 };
         let mut found = Vec::with_capacity(want);
         let mut count = 0;
-        // SAFETY: handle, descriptor, layouts and preference are alive; `found` has room for `want` results, of which
-        // the library has written the first `count`.
+        // SAFETY: handle, descriptor, layouts and preference are borrowed from what destroys them (`Blas`, `Plan`,
+        // `Preferences`), and no layout is null: `describe` hands out a plan only when it is whole. `found` has room for
+        // `want` results, of which the library has written the first `count`; more than it was asked for, or fewer than
+        // none, are not believed.
         unsafe {
             let (desc, [a, b, c]) = (plan.desc, plan.layouts);
             let asked = want as i32;
@@ -180,8 +182,9 @@ impl Blas {
         let Addresses { c, a, b, .. } = plan.at;
         let (one, zero) = (1.0f32, 0.0f32); // alpha and beta
         let ([a_layout, b_layout, c_layout], c) = (plan.layouts, c as *mut c_void);
-        // SAFETY: handle, descriptor and layouts are alive. The addresses were checked when the plan was made, for the
-        // extents of the layouts, and memory does not move; the algorithm was chosen for this workspace.
+        // SAFETY: handle, descriptor and layouts as in `candidates`. The addresses are those of `Cuda::product`, which
+        // asked `Memory::at` for the whole of each view in the extents that the layouts have, and memory does not move;
+        // `candidates` left out every algorithm that wants a larger workspace.
         unsafe {
             result::matmul(
                 self.handle,
@@ -268,9 +271,10 @@ impl Plan {
 impl Drop for Plan {
     fn drop(&mut self) {
         for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
-            // SAFETY: made by `describe`, destroyed once. Likewise below.
+            // SAFETY: made by `describe`, not null by the filter, and destroyed once, for a `Plan` is not `Clone`.
             let _ = unsafe { result::destroy_matrix_layout(layout) };
         }
+        // SAFETY: likewise.
         let _ = unsafe { result::destroy_matmul_desc(self.desc) };
     }
 }

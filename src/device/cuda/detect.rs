@@ -54,6 +54,7 @@ pub fn driver() -> Result<i32> {
         // SAFETY: both symbols asked for here are int f(int*) in cuda.h, and were found above. The result is a plain
         // integer, for cudarc's enum has undefined behaviour where the driver returns a code that it does not know.
         let code = match unsafe { library.get::<Get>(call.as_bytes()) } {
+            // SAFETY: the signature, as above; `value` outlives the call.
             Ok(f) => unsafe { f(&mut value) },
             Err(_) => 500,
         };
@@ -66,6 +67,7 @@ pub fn driver() -> Result<i32> {
     }
     // SAFETY: CUresult cuInit(unsigned), found above.
     let started = match unsafe { library.get::<Init>(b"cuInit") } {
+        // SAFETY: the signature, as above; 0 is the only flag there is.
         Ok(f) => unsafe { f(0) },
         Err(_) => 500,
     };

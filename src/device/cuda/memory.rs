@@ -56,7 +56,8 @@ impl Memory {
             return Ok(());
         }
         let (bytes, dst) = (range.len(), self.at(range));
-        // SAFETY: `at` checked the range, and the stream is of the same context; zero bytes are 0.0 and 0.
+        // SAFETY: `at` checked the range; stream and memory are of one context, for `Cuda::new` makes both from the only
+        // one it has; zero bytes are 0.0 and 0.
         unsafe { result::memset_d8_async(dst, 0, bytes, stream.cu_stream()) }.map_err(|e| because("cannot clear", e))
     }
 

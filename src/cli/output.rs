@@ -1,0 +1,101 @@
+//! The file that a command writes: `--to`, and `--force` for one that is there. What can be known about it is checked
+//! before any work is done.
+use crate::{Error, Result};
+use clap::Args;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where the result goes. A command with more to say about it says so with `mut_arg`.
+#[derive(Args)]
+pub(crate) struct Output {
+    /// A .png or an .npy
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// Replaces the file of --to where it exists
+    #[arg(long, requires = "to")]
+    force: bool,
+}
+
+/// What kind of file is written, by its name.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Target {
+    Png,
+    Npy,
+}
+
+impl Output {
+    /// The path, once a file can be written there.
+    ///
+    /// # Errors
+    /// A file that is there already, without `--force`; a place where none can be made.
+    pub(crate) fn path(&self) -> Result<&Path> {
+        let path = self.to.as_path();
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(cannot_write(path, "it is a directory; name a file in it")),
+            // A pipe or a terminal takes what comes; so does /dev/stdout, whatever file the shell has put behind it.
+            Ok(found) if !found.is_file() || path.starts_with("/dev") => return Ok(path),
+            Ok(_) if !self.force => {
+                let path = path.display();
+                return Err(Error::request(format!(
+                    "to {path}: exists already; pass another name, or --force to replace it"
+                )));
+            }
+            _ => {}
+        }
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.into()); // the file is made where a link points
+        let directory = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        if !directory.exists() {
+            let reason = format!("the directory {} does not exist; create it first", directory.display());
+            return Err(cannot_write(path, &reason));
+        }
+        let remedy = "pass a file in a directory that can be written to";
+        try_to_write_in(directory).map_err(|e| cannot_write(path, &format!("{e}; {remedy}")))?;
+        Ok(path)
+    }
+
+    /// The path as before, and what its name asks for.
+    ///
+    /// # Errors
+    /// Another ending than .png or .npy, and those of [`Output::path`].
+    pub(crate) fn picture_or_table(&self) -> Result<(&Path, Target)> {
+        let target = match self.to.extension().and_then(|e| e.to_str()) {
+            Some("png") => Target::Png,
+            Some("npy") => Target::Npy,
+            _ => {
+                let (path, example) = (self.to.display(), self.to.file_stem().unwrap_or("picture".as_ref()));
+                return Err(Error::request(format!(
+                    "to {path}: must end in .png or .npy; pass --to {}.png",
+                    example.display()
+                )));
+            }
+        };
+        Ok((self.path()?, target))
+    }
+}
+
+/// Whether a directory can be made, and files in it. It is not made yet: what may fail comes first.
+///
+/// # Errors
+/// A place where it cannot.
+pub(crate) fn can_make(directory: &Path) -> Result<()> {
+    let there = directory.ancestors().find(|part| part.exists()).filter(|part| !part.as_os_str().is_empty());
+    try_to_write_in(there.unwrap_or(Path::new("."))).map_err(|e| {
+        Error::failed(format!("cannot make the directory {}: {e}; pass another --out", directory.display()))
+    })
+}
+
+/// Makes a file and takes it away: permissions, quotas and read-only disks have no shorter question.
+fn try_to_write_in(directory: &Path) -> io::Result<()> {
+    let trial = directory.join(format!(".vae-gpu-{}.trial", std::process::id()));
+    File::create_new(&trial)?;
+    fs::remove_file(&trial)
+}
+
+/// As [`crate::files::write_atomically`] says it.
+fn cannot_write(path: &Path, reason: &str) -> Error {
+    Error::failed(format!("cannot write {}: {reason}", path.display()))
+}
