@@ -215,4 +215,12 @@ fn a_forecast_of_a_linear_table_is_its_regression() {
     // 2,000 squares of normals: their mean is known to √(2 / 2000) = 3 %; four times that, and what training left.
     assert!((variance / (noise * noise) - 1.0).abs() < 0.2, "variance {variance}, want {}", noise * noise);
     run(&home, "forecast run --data t.csv --to f.png --device cpu").succeeded();
+    // A condition from a file: of its columns alone, or of whole examples.
+    let table = std::fs::read_to_string(home.join("t.csv")).unwrap();
+    let past: Vec<String> = table.lines().map(|l| l.split(',').take(3).collect::<Vec<_>>().join(",") + "\n").collect();
+    std::fs::write(home.join("past.csv"), past.concat()).unwrap();
+    for (condition, to) in [("t.csv", "whole.npy"), ("past.csv", "alone.npy")] {
+        run(&home, &format!("sample run --condition {condition} --count 5 --to {to} --device cpu")).succeeded();
+    }
+    assert_eq!(rows(&home.join("whole.npy")), rows(&home.join("alone.npy")));
 }
