@@ -54,7 +54,7 @@ pub fn no_room(cause: io::Error, bytes: u64) -> io::Error {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     match cause.kind() {
         StorageFull | FileTooLarge | QuotaExceeded => {
-            io::Error::other(format!("{cause}, after {bytes} bytes; make room for it, what was there before is kept"))
+            io::Error::other(format!("{cause}, after {bytes} bytes; make room"))
         }
         _ => cause,
     }

@@ -105,7 +105,8 @@ fn a_full_stdout_is_a_sentence_and_exit_code_1() {
     // A file to write into that has no room: the sentence, and nothing in its place.
     let got = shell("@", "encode run --data x.idx --to /dev/full --device cpu");
     assert_eq!(got.code, Some(1));
-    assert_eq!(got.stderr, "vae-gpu: cannot write /dev/full: No space left on device (os error 28)\n");
+    let sentence = "vae-gpu: cannot write /dev/full: No space left on device (os error 28), after 0 bytes; make room\n";
+    assert_eq!(got.stderr, sentence);
 }
 
 #[test]

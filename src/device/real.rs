@@ -163,6 +163,9 @@ fn exp_parts(x: f32) -> (f32, f32) {
     const ROUND: f32 = 12582912.0;
     let x = f32::clamp(x, -88.0, 89.0);
     let shifted = f32::mul_add(x, std::f32::consts::LOG2_E, ROUND);
+    // No more than 2¹²⁷, the largest power there is: else the last third before f32's end would be infinite or, times a
+    // negative p, no number. There r is up to log 2, and the error up to 2e-6.
+    let shifted = if shifted > ROUND + 127.0 { ROUND + 127.0 } else { shifted };
     let n = shifted - ROUND;
     // log 2 in two pieces, the first with trailing zeros, so that n · piece is exact (Cody & Waite).
     let r = f32::mul_add(n, -0.693_359_4, x);
@@ -329,6 +332,12 @@ mod tests {
         assert_eq!(Real::exp(-1e4f32), 0.0);
         assert_eq!(Real::exp(1e4f32), f32::INFINITY);
         assert_eq!(Real::exp(f32::NEG_INFINITY), 0.0);
+        for i in 0..=500 {
+            let x = 88.0 + 0.722 * i as f32 / 500.0; // to the largest number
+            let error = (Real::exp(x) as f64 / f64::exp(x as f64) - 1.0).abs();
+            assert!(error < 2e-6, "exp {x}: {error:e}");
+        }
+        assert_eq!(Real::exp(88.73f32), f32::INFINITY);
         assert_eq!(Real::softplus(1e4f32), 1e4);
         assert_eq!(Real::softplus(-1e4f32), 0.0);
         assert_eq!(Real::sigmoid(1e4f32), 1.0);
