@@ -3,8 +3,19 @@ use std::path::Path;
 
 /// Bytes of memory that can be had without ending other programs, where the system says.
 pub fn free_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let available = kibibytes("/proc/meminfo", "MemAvailable:")?;
+    // Under `ulimit -v`.
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space")?.split_whitespace().next());
+    let limit = limit.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(u64::MAX);
+    let taken = kibibytes("/proc/self/status", "VmSize:").unwrap_or(0);
+    Some(available.min(limit.saturating_sub(taken)))
+}
+
+/// What stands behind a word in a file of the system's, in bytes.
+fn kibibytes(file: &str, word: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix(word))?;
     Some(kib.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
 }
 

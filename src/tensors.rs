@@ -69,26 +69,24 @@ impl Tensors {
     ///
     /// # Errors
     /// A place that cannot be written.
-    pub fn write(&self, path: &Path, width: Width) -> Result<()> {
-        let bytes: Vec<(&String, &Tensor, Vec<u8>)> = self
-            .tensors
-            .iter()
-            .map(|(name, t)| {
-                let bytes = match width {
-                    Width::F32 => t.values.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
-                    Width::F64 => t.values.iter().flat_map(|&x| x.to_le_bytes()).collect(),
-                };
-                (name, t, bytes)
-            })
-            .collect();
+    pub fn write(self, path: &Path, width: Width) -> Result<()> {
+        // One after the other from f64 to bytes, so that memory holds no more than twice the file.
+        let bytes = |Tensor { shape, values }: Tensor| -> (Vec<usize>, Vec<u8>) {
+            let bytes = match width {
+                Width::F32 => values.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
+                Width::F64 => values.iter().flat_map(|&x| x.to_le_bytes()).collect(),
+            };
+            (shape, bytes)
+        };
+        let tensors: Vec<_> = self.tensors.into_iter().map(|(name, t)| (name, bytes(t))).collect();
         let dtype = if width == Width::F32 { Dtype::F32 } else { Dtype::F64 };
-        let views = bytes.iter().map(|(name, t, bytes)| {
-            let view = TensorView::new(dtype, t.shape.clone(), bytes).expect("as many numbers as the shape says");
+        let views = tensors.iter().map(|(name, (shape, bytes))| {
+            let view = TensorView::new(dtype, shape.clone(), bytes).expect("as many numbers as the shape says");
             (name.as_str(), view)
         });
-        let mut metadata = self.metadata.clone();
+        let mut metadata = self.metadata;
         if let Some(config) = metadata.get_mut("config") {
-            *config = seal::close(config, bytes.iter().map(|(name, _, bytes)| (name.as_str(), &bytes[..])));
+            *config = seal::close(config, tensors.iter().map(|(name, (_, bytes))| (name.as_str(), &bytes[..])));
         }
         let metadata = Some(metadata).filter(|m| !m.is_empty());
         let file = safetensors::serialize(views, metadata)

@@ -46,7 +46,7 @@ fn a_batch_that_does_not_fit_is_told_the_largest_that_does() {
     let outcome = run(&home, &format!("{train} --batch 1000000 --samples 120 --out run"));
     let said = &outcome.stderr;
     assert_eq!(outcome.code, Some(1), "{said}");
-    let start = "vae-gpu: there is no room for parameters and activations on the CPU: ";
+    let start = "vae-gpu: there is no room for parameters, activations and checkpoints in this machine's memory: ";
     assert!(said.starts_with(start) && said.contains(" bytes are needed, ") && said.contains(" are free; "), "{said}");
     let fits: usize = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
     assert!((1..1_000_000).contains(&fits), "{said}");
@@ -63,7 +63,7 @@ fn where_memory_is_refused_that_is_a_sentence() {
         env!("CARGO_BIN_EXE_vae-gpu")
     );
     let outcome = Outcome::of(Command::new("bash").args(["-c", &script]).current_dir(&home).output().unwrap());
-    let start = "vae-gpu: there is no room for parameters and activations on the CPU: ";
+    let start = "vae-gpu: there is no room for parameters, activations and checkpoints in this machine's memory: ";
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     assert!(outcome.stderr.starts_with(start), "{}", outcome.stderr);
 }

@@ -99,15 +99,27 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Starts the threads that compute, before any is needed.
+    ///
+    /// # Errors
+    /// The system gives fewer.
+    fn start_threads(&self) -> Result<()> {
+        let threads = self.threads.unwrap_or(0); // 0: as many as there are cores
+        if self.threads == Some(0) {
+            return Err(Error::request("threads 0: must be at least 1; pass --threads 2"));
+        }
+        match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+            // Where they run already, which only a caller of the library can bring about, it has no source.
+            Err(e) if std::error::Error::source(&e).is_some() => {
+                Err(Error::failed(format!("threads: cannot be started: {e}; pass --threads 1, or allow more memory")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Finds the device, once, and says what was chosen.
     fn device(&self) -> Result<Device> {
-        if let Some(threads) = self.threads {
-            if threads == 0 {
-                return Err(Error::request("threads 0: must be at least 1; pass --threads 2"));
-            }
-            // Fails where the pool runs already, which only a caller of the library can bring about.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        }
+        self.start_threads()?;
         let (device, notes) = Device::find(&self.device, self.precision)?;
         notes.iter().for_each(|note| self.say(note));
         Ok(device)

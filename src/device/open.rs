@@ -83,7 +83,7 @@ impl Device {
             };
             return Ok(Box::new(Gpu::new(cuda::Cuda::new(ordinal, layout, precision)?, layout)));
         }
-        // Linux hands out memory that it does not have, and ends the process that uses it.
+        // What is not a training asks here: the system may hand out memory that it does not have.
         if let (Some(free), wanted) = (self.room(), self.bytes(layout))
             && wanted > free
         {
@@ -102,6 +102,11 @@ impl Device {
             return files::lock_named(&address);
         }
         Lock::Held(None)
+    }
+
+    /// Whether its memory is that of the host.
+    pub fn is_host(&self) -> bool {
+        self.gpu.is_none()
     }
 
     /// Bytes of memory that a layout takes.

@@ -1,11 +1,11 @@
 //! Memory for a training; and where there is too little, the largest batch that fits.
 use super::Validation;
-use crate::config::Run;
+use crate::config::{Numbers, Run};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
 use crate::evaluate::Evaluator;
 use crate::model::Network;
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 use std::sync::Arc;
 
 /// What is to be in memory at once.
@@ -38,8 +38,29 @@ impl<'a> Room<'_, 'a> {
         })
     }
 
+    /// What saving takes of the host's memory: parameters and moments as f64 for a moment, then the file twice.
+    fn saving(&self, network: &Network) -> u64 {
+        let numbers: usize = network.parameters.iter().map(|p| 3 * p.shape.iter().product::<usize>()).sum();
+        numbers as u64 * if self.run.training.precision == Numbers::F64 { 16 } else { 8 }
+    }
+
+    /// Linux hands out memory that it does not have, and ends the process that uses it: so it is asked first.
+    fn check_host(&self, network: &Network) -> Result<()> {
+        let layout = if self.device.is_host() { self.device.bytes(network.layout()) } else { 0 };
+        let wanted = layout + self.saving(network);
+        match host::free_memory() {
+            Some(free) if free < wanted => {
+                let place =
+                    if self.device.is_host() { "parameters, activations and checkpoints" } else { "checkpoints" };
+                Err(Error::NoRoom { what: format!("{place} in this machine's memory"), wanted, free: Some(free) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn try_open(&self) -> Result<(Network, Box<dyn Backend>, Option<Validation<'a>>)> {
         let network = self.network(self.batch);
+        self.check_host(&network)?;
         let mut backend = self.device.open(network.layout(), self.batch)?;
         backend.load(self.data)?;
         let Some(data) = self.valid else { return Ok((network, backend, None)) };
@@ -54,7 +75,10 @@ impl<'a> Room<'_, 'a> {
         let Some(room) = self.device.room() else { return "pass a smaller --batch".into() };
         let takes = |network: &Network, data| self.device.bytes(network.layout()) + self.device.bytes_of(data);
         let valid = self.valid.map_or(0, |data| takes(self.evaluator(data).network(), data));
-        let fits = |batch| takes(&self.network(batch), self.data) + valid <= room;
+        let fits = |batch| {
+            let network = self.network(batch);
+            takes(&network, self.data) + valid <= room && self.check_host(&network).is_ok()
+        };
         // The largest below the one that did not fit, by halves.
         let (mut fit, mut not) = (0, self.batch);
         while not - fit > 1 {
