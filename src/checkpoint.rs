@@ -46,6 +46,10 @@ impl Folder {
     pub fn config(&self) -> PathBuf {
         self.0.join("config.json")
     }
+    /// What `--config` takes to repeat the run.
+    pub fn options(&self) -> PathBuf {
+        self.0.join("run.toml")
+    }
     pub fn model(&self) -> PathBuf {
         self.0.join("model.safetensors")
     }

@@ -3,7 +3,6 @@ use crate::config::Numbers;
 use crate::data::{Dataset, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
-use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -11,7 +10,9 @@ use std::sync::Arc;
 
 mod bench;
 mod check;
+mod completions;
 mod condition;
+mod config_file;
 mod decode;
 mod encode;
 mod eval;
@@ -72,6 +73,7 @@ enum Command {
     Check(check::CheckArgs),
     Bench(bench::BenchArgs),
     Info(info::InfoArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// What every command takes.
@@ -212,18 +214,29 @@ pub(crate) fn thousands(n: f64) -> String {
     out
 }
 
-/// The options that stand on the command line, by name: those that have their default are not among them.
-fn named(matches: Option<&clap::ArgMatches>) -> Vec<String> {
-    let Some(matches) = matches else { return vec![] };
-    let by_user = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-    matches.ids().filter(by_user).map(|id| id.to_string()).collect()
+/// The whole command line. What a `--config` says, a later option says anew.
+fn command() -> clap::Command {
+    numbers::with_sentences(Cli::command()).mut_subcommand("train", |train| train.args_override_self(true))
+}
+
+/// The file of options that repeats a training.
+fn repeating(command: &clap::Command, given: &clap::ArgMatches) -> String {
+    match (given.subcommand_matches("train"), command.find_subcommand("train")) {
+        (Some(given), Some(train)) => config_file::repeating(train, given),
+        _ => String::new(),
+    }
 }
 
 /// Runs the program; its exit code.
 pub fn main() -> u8 {
     signals::survive_file_size_limit();
-    let command = numbers::with_sentences(Cli::command());
-    let given = command.try_get_matches().and_then(|given| Ok((Cli::from_arg_matches(&given)?, given)));
+    let command = command();
+    let args = match config_file::expand(std::env::args_os().collect()) {
+        Ok(args) => args,
+        Err(e) => return report(Err(e)),
+    };
+    let given =
+        command.clone().try_get_matches_from(args).and_then(|given| Ok((Cli::from_arg_matches(&given)?, given)));
     let (cli, given) = match given {
         Ok(given) => given,
         Err(e) => {
@@ -236,7 +249,7 @@ pub fn main() -> u8 {
         }
     };
     let done = match cli.command {
-        Command::Train(args) => train::run(&args, &named(given.subcommand_matches("train"))),
+        Command::Train(args) => train::run(&args, &repeating(&command, &given)),
         Command::Eval(args) => eval::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
@@ -252,6 +265,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Completions(args) => completions::run(&args, command),
     };
     report(done)
 }

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 const CONFIG: &str = "config.json";
 /// What a run writes into its directory: a directory that holds one of them is not written into unasked.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     CONFIG,
+    "run.toml",
     "model.safetensors",
     "checkpoint.safetensors",
     "metrics.jsonl",
@@ -94,6 +95,11 @@ pub(super) struct DataArgs {
     /// Steps between two lines of metrics.jsonl
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
     log_every: u32,
+    /// Reads options from a TOML file, by their names here, as `latent = 20`; those on the command line win. Every run
+    /// leaves a run.toml that repeats it
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    #[allow(dead_code)] // the command line is what it makes of it before it is parsed
+    config: Option<PathBuf>,
     /// Goes on with the run in DIR, exactly as if it had never stopped
     #[arg(long, value_name = "DIR", conflicts_with = "ModelArgs")]
     pub(super) resume: Option<PathBuf>,

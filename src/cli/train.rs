@@ -7,7 +7,7 @@ use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source};
 use crate::data::Dataset;
 use crate::evaluate::same_columns;
-use crate::files::Lock;
+use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
 use crate::plot::{self, grid};
@@ -57,19 +57,11 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     Ok(())
 }
 
-/// Settings that every command has, and that a run that goes on keeps.
-const KEPT: [&str; 2] = ["seed", "precision"];
-
-/// `given`: the options on the command line.
-pub(crate) fn run(args: &TrainArgs, given: &[String]) -> Result<()> {
+/// `repeating`: the file of options that repeats the run.
+pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let saving = args.saving()?;
     let (run, folder, data, valid, resume) = match &args.data.resume {
         Some(dir) => {
-            if let Some(option) = KEPT.iter().find(|option| given.iter().any(|given| given == *option)) {
-                return Err(Error::request(format!(
-                    "{option}: a run that goes on keeps its own; leave --{option} out"
-                )));
-            }
             let folder = Folder(dir.clone());
             if !folder.checkpoint().exists() {
                 let path = folder.checkpoint();
@@ -123,6 +115,9 @@ pub(crate) fn run(args: &TrainArgs, given: &[String]) -> Result<()> {
 
     let name = folder.0.display().to_string();
     let mut trainer = Trainer::new(run.clone(), folder, saving, &data, valid.as_ref(), &device, resume.as_ref())?;
+    if resume.is_none() {
+        write_atomically(&trainer.folder.options(), |out| out.write_all(repeating.as_bytes()))?;
+    }
     common.say(describe(&run, &data, &device.name, &name, trainer.plan().steps_per_epoch()));
     let mut follow = Follow::new(&common, trainer.plan().clone());
     let outcome = trainer.run(&mut follow)?;

@@ -1,0 +1,70 @@
+//! `--config`, and the run.toml that every run leaves.
+#[path = "support/program.rs"]
+mod program;
+use program::{folder, run, write_idx};
+
+#[test]
+fn the_file_that_a_run_leaves_repeats_it() {
+    let home = folder("repeats");
+    write_idx(&home.join("x.idx"), 60, 5);
+    let settings = [
+        "--hidden 9,7 --latent 3 --steps 11 --batch 7 --lr 3e-4 --betas 0.8,0.99 --seed 5 --valid-fraction 0.25",
+        "--hidden none --latent 2 --epochs 2 --likelihood gaussian --variance shared --init normal:0.1 --optimizer adamw",
+        "--past 0..10 --future 12..20 --objective iwae --samples 3 --epochs 1 --hidden 8 --latent 2 --lr-schedule step:2:0.5",
+    ];
+    for (i, settings) in settings.iter().enumerate() {
+        run(&home, &format!("train --data x.idx {settings} --device cpu --out first{i} --quiet")).succeeded();
+        run(&home, &format!("train --config first{i}/run.toml --device cpu --out again{i} --quiet")).succeeded();
+        let read = |run: &str, file: &str| std::fs::read(home.join(format!("{run}{i}/{file}"))).unwrap();
+        for file in ["model.safetensors", "config.json", "run.toml"] {
+            assert!(read("first", file) == read("again", file), "{settings}: {file} differs");
+        }
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let home = folder("wins");
+    write_idx(&home.join("x.idx"), 30, 4);
+    let file = "data = \"x.idx\"\nhidden = [6, 5]\nlatent = 2\nsteps = 3\nquiet = true\nforce = false\nlr = 0.5\n";
+    std::fs::write(home.join("run.toml"), file).unwrap();
+    run(&home, "train --latent 4 --config=run.toml --lr 1e-3 --device cpu --out run").succeeded();
+    let config = std::fs::read_to_string(home.join("run/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["latent"], 4);
+    assert_eq!(config["hidden"], serde_json::json!([6, 5]));
+    assert_eq!(config["training"]["optimizer"]["lr"], 1e-3);
+}
+
+#[test]
+fn what_is_no_option_is_named() {
+    let home = folder("no-option");
+    for (file, code, sentence) in [
+        ("latent = \n", 2, "vae-gpu: config c.toml: line 1: "),
+        ("steps = 3\nlr == 1\n", 2, "vae-gpu: config c.toml: line 2: "),
+        ("[model]\nlatent = 3\n", 2, "vae-gpu: config c.toml: model = { latent = 3 }: must be a number, a word, true"),
+        ("latnet = 3\n", 2, "error: unexpected argument '--latnet' found"),
+        ("latent = \"many\"\n", 2, "error: invalid value 'many' for '--latent <N>'"),
+        ("config = \"c.toml\"\ndata = \"nothing\"\n", 1, "vae-gpu: nothing cannot be read"),
+    ] {
+        std::fs::write(home.join("c.toml"), file).unwrap();
+        let outcome = run(&home, "train --config c.toml --device cpu");
+        assert_eq!(outcome.code, Some(code), "{file}: {}", outcome.stderr);
+        assert!(outcome.stderr.starts_with(sentence), "{file}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn shells_are_given_their_completions() {
+    let home = folder("completions");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = run(&home, &format!("completions {shell}")).succeeded().stdout;
+        assert!(text.contains("kl-warmup") && text.contains("vae-gpu"), "{shell}");
+    }
+    let script = home.join("vae-gpu.bash");
+    std::fs::write(&script, run(&home, "completions bash").stdout).unwrap();
+    match std::process::Command::new("bash").arg("-n").arg(&script).status() {
+        Ok(status) => assert!(status.success(), "bash does not understand it"),
+        Err(_) => println!("skipped: no bash"),
+    }
+}
