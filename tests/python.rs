@@ -1,0 +1,79 @@
+//! Models at the other end: opened by numpy and safetensors, and by torch where it is installed.
+#[path = "support/program.rs"]
+mod program;
+use program::{folder, run, write_idx};
+use std::path::Path;
+use std::process::Command;
+use vae_gpu::data::{Dataset, npy};
+
+/// What a script prints; None, with a word, where Python lacks these packages.
+fn python(packages: &str, script: &str) -> Option<String> {
+    let interpreter = std::env::var("PYTHON").unwrap_or("python3".into());
+    let has = Command::new(&interpreter).args(["-c", &format!("import {packages}")]).output();
+    if !has.is_ok_and(|output| output.status.success()) {
+        println!("skipped: Python has no {packages}");
+        return None;
+    }
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+    let paths = std::env::var("PYTHONPATH").unwrap_or_default();
+    let paths = format!("{}:{paths}", tools.display());
+    let output = Command::new(&interpreter).args(["-c", script]).env("PYTHONPATH", paths).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// x as .npy, what the program makes of it, and how far vae_numpy.py is from that.
+#[test]
+fn numpy_rebuilds_encoder_and_decoder() {
+    let home = folder("numpy");
+    write_idx(&home.join("x.idx"), 60, 6);
+    let x = Dataset::read(&home.join("x.idx")).unwrap();
+    npy::write(&mut std::fs::File::create(home.join("x.npy")).unwrap(), 60, 36, &x.to_rows()).unwrap();
+    let models = [
+        "--hidden 17,9 --activation tanh",
+        "--hidden 20 --activation gelu --likelihood gaussian --variance network",
+        "--hidden 12 --activation softplus --likelihood gaussian --mean sigmoid",
+        "--hidden 11,10,9 --activation sigmoid",
+        "--hidden none --likelihood gaussian --variance shared",
+    ];
+    for (i, model) in models.iter().enumerate() {
+        let train =
+            format!("train --data x.idx --epochs 5 --latent 3 --batch 16 --device cpu --quiet --out run{i} {model}");
+        run(&home, &train).succeeded();
+        run(&home, &format!("encode run{i} --data x.npy --to both{i}.npy --logvar --device cpu --quiet")).succeeded();
+        run(&home, &format!("encode run{i} --data x.npy --to mu{i}.npy --device cpu --quiet")).succeeded();
+        run(&home, &format!("decode run{i} --data mu{i}.npy --to mean{i}.npy --device cpu --quiet")).succeeded();
+        let at = |name: &str| home.join(name).display().to_string();
+        let files = [at(&format!("run{i}")), at("x.npy"), at(&format!("both{i}.npy")), at(&format!("mean{i}.npy"))];
+        let script = format!("import vae_numpy; print(*vae_numpy.check(*{files:?}))");
+        let Some(said) = python("numpy, safetensors", &script) else { return };
+        for difference in said.split_whitespace() {
+            let difference: f64 = difference.parse().unwrap();
+            // f32 on one side, f64 on the other.
+            assert!(difference < 1e-5, "{model}: {said}");
+        }
+    }
+}
+
+#[test]
+fn torch_takes_the_layers() {
+    let home = folder("torch");
+    write_idx(&home.join("x.idx"), 60, 6);
+    run(&home, "train --data x.idx --epochs 3 --hidden 9 --latent 3 --batch 16 --device cpu --quiet --out run")
+        .succeeded();
+    run(&home, "encode run --data x.idx --to mu.npy --device cpu --quiet").succeeded();
+    let x = Dataset::read(&home.join("x.idx")).unwrap();
+    npy::write(&mut std::fs::File::create(home.join("x.npy")).unwrap(), 60, 36, &x.to_rows()).unwrap();
+    let script = format!(
+        "import numpy, torch, vae_numpy
+layers = vae_numpy.torch_layers({run:?})
+with torch.no_grad():
+    hidden = torch.relu(layers['encoder.0'](torch.from_numpy(numpy.load({x:?}))))
+    print(float((layers['encoder.mu'](hidden) - torch.from_numpy(numpy.load({mu:?}))).abs().max()))",
+        run = home.join("run"),
+        x = home.join("x.npy"),
+        mu = home.join("mu.npy"),
+    );
+    let Some(said) = python("torch, safetensors", &script) else { return };
+    assert!(said.trim().parse::<f64>().unwrap() < 1e-5, "{said}"); // both in f32
+}

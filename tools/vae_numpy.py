@@ -1,0 +1,77 @@
+"""A trained model in numpy: the encoder and decoder of a run directory, from config.json and model.safetensors.
+
+    from vae_numpy import Vae
+    vae = Vae("runs/digits")
+    mu, logvar = vae.encode(x)        # x: (N, input + condition), z ~ N(mu, exp(logvar))
+    mean = vae.decode(mu)             # of p(x|z); z: (N, latent + condition)
+
+Needs numpy and safetensors. The same names load into torch.nn.Linear: `torch_layers` below does it.
+"""
+import json
+import os
+
+import numpy as np
+from safetensors.numpy import load_file
+
+sigmoid = lambda a: 0.5 * (1 + np.tanh(a / 2))
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "relu": lambda a: np.maximum(a, 0),
+    "sigmoid": sigmoid,
+    "softplus": lambda a: np.logaddexp(0, a),
+    "gelu": lambda a: 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))),
+}
+
+
+class Vae:
+    def __init__(self, run):
+        self.config = json.load(open(os.path.join(run, "config.json")))
+        self.params = load_file(os.path.join(run, "model.safetensors"))
+        self.f = ACTIVATIONS[self.config["activation"]]
+
+    def linear(self, name, x):
+        return x @ self.params[name + ".weight"].T + self.params[name + ".bias"]
+
+    def hidden(self, part, x):
+        for i in range(len(self.config["hidden"])):
+            x = self.f(self.linear(f"{part}.{i}", x))
+        return x
+
+    def encode(self, x):
+        h = self.hidden("encoder", x)
+        return self.linear("encoder.mu", h), self.linear("encoder.logvar", h)
+
+    def decode(self, z):
+        out = self.linear("decoder.out", self.hidden("decoder", z))
+        squashed = self.config["likelihood"] == "bernoulli" or self.config["mean"] == "sigmoid"
+        return sigmoid(out) if squashed else out
+
+
+def torch_layers(run):
+    """The encoder's hidden layers and mu, and the decoder, as torch.nn.Linear, by name."""
+    import torch
+    from safetensors.torch import load_file as load
+
+    params = load(os.path.join(run, "model.safetensors"))
+    layers = {}
+    for name in [key[: -len(".weight")] for key in params if key.endswith(".weight")]:
+        weight = params[name + ".weight"]
+        layers[name] = torch.nn.Linear(weight.shape[1], weight.shape[0])
+        layers[name].load_state_dict({"weight": weight, "bias": params[name + ".bias"]})
+    return layers
+
+
+def check(run, x, latents, means):
+    """How far encode and decode are from what the program wrote: (largest difference of [mu | logvar], of the mean)."""
+    vae = Vae(run)
+    x, latents, means = (np.load(file).astype(np.float64) for file in (x, latents, means))
+    got = np.concatenate(vae.encode(x), axis=1)
+    mu = latents[:, : vae.config["latent"]]
+    difference = lambda a, b: float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b))))
+    return difference(got, latents), difference(vae.decode(mu), means)
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(*check(*sys.argv[1:5]))
