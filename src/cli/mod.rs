@@ -25,6 +25,7 @@ mod mixture;
 mod options;
 mod progress;
 mod reconstruct;
+mod report;
 mod sample;
 mod signals;
 mod train;
@@ -58,6 +59,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),
+    Report(report::ReportArgs),
     Interpolate(interpolate::InterpolateArgs),
     Manifold(manifold::ManifoldArgs),
     Traverse(traverse::TraverseArgs),
@@ -204,6 +206,7 @@ pub fn main() -> u8 {
         Command::Eval(args) => eval::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Manifold(args) => manifold::run(&args),
         Command::Traverse(args) => traverse::run(&args),
