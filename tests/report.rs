@@ -58,7 +58,10 @@ fn every_training_leaves_a_page_with_all_its_figures() {
     let report = data(&page);
     let records = vae_gpu::metrics::read(&home().join("run/metrics.jsonl")).unwrap();
     assert_eq!((&report["name"], &report["widths"]), (&"run".into(), &"36-20-3-20-36".into()));
-    assert_eq!((&report["steps"], &report["steps_per_epoch"], &report["device"]), (&33.into(), &11.into(), &"cpu".into()));
+    assert_eq!(
+        (&report["steps"], &report["steps_per_epoch"], &report["device"]),
+        (&33.into(), &11.into(), &"cpu".into())
+    );
     assert!(report["seconds"].as_f64().unwrap() > 0.0 && report["examples_per_s"].as_f64().unwrap() > 0.0);
     for (split, name) in [(vae_gpu::metrics::Split::Train, "train"), (vae_gpu::metrics::Split::Valid, "valid")] {
         let of: Vec<_> = records.iter().filter(|r| r.split == split).collect();
@@ -133,15 +136,98 @@ fn the_command_on_the_page_repeats_the_run() {
     write_labels(&home.join("labels.idx"), 60);
     let settings: [&[&str]; 4] = [
         &["--steps", "5"],
-        &["--hidden", "7,5", "--latent", "2", "--likelihood", "gaussian", "--variance", "network", "--mean", "sigmoid",
-          "--activation", "tanh", "--init", "normal:0.01", "--optimizer", "adamw", "--lr", "0.003", "--lr-schedule",
-          "step:3:0.5", "--betas", "0.8,0.99", "--clip-norm", "2", "--batch", "7", "--epochs", "2", "--seed", "9",
-          "--valid-fraction", "0.2", "--patience", "4", "--free-bits", "0.1", "--kl-warmup", "6", "--lr-warmup", "2"],
-        &["--hidden", "none", "--objective", "iwae", "--samples", "3", "--binarize", "dynamic", "--precision", "f64",
-          "--optimizer", "momentum", "--momentum", "0.5", "--init-output-bias", "data", "--on-nan", "skip", "--steps",
-          "4", "--condition", "labels.idx", "--valid", "it's x.idx", "--valid-condition", "labels.idx"],
-        &["--past", "0..8", "--future", "8..16", "--steps", "3", "--sigma", "0.5", "--likelihood", "gaussian", "--beta",
-          "0.5", "--optimizer", "adagrad", "--eps", "0.001", "--weight-decay", "0.01", "--log-every", "2"],
+        &[
+            "--hidden",
+            "7,5",
+            "--latent",
+            "2",
+            "--likelihood",
+            "gaussian",
+            "--variance",
+            "network",
+            "--mean",
+            "sigmoid",
+            "--activation",
+            "tanh",
+            "--init",
+            "normal:0.01",
+            "--optimizer",
+            "adamw",
+            "--lr",
+            "0.003",
+            "--lr-schedule",
+            "step:3:0.5",
+            "--betas",
+            "0.8,0.99",
+            "--clip-norm",
+            "2",
+            "--batch",
+            "7",
+            "--epochs",
+            "2",
+            "--seed",
+            "9",
+            "--valid-fraction",
+            "0.2",
+            "--patience",
+            "4",
+            "--free-bits",
+            "0.1",
+            "--kl-warmup",
+            "6",
+            "--lr-warmup",
+            "2",
+        ],
+        &[
+            "--hidden",
+            "none",
+            "--objective",
+            "iwae",
+            "--samples",
+            "3",
+            "--binarize",
+            "dynamic",
+            "--precision",
+            "f64",
+            "--optimizer",
+            "momentum",
+            "--momentum",
+            "0.5",
+            "--init-output-bias",
+            "data",
+            "--on-nan",
+            "skip",
+            "--steps",
+            "4",
+            "--condition",
+            "labels.idx",
+            "--valid",
+            "it's x.idx",
+            "--valid-condition",
+            "labels.idx",
+        ],
+        &[
+            "--past",
+            "0..8",
+            "--future",
+            "8..16",
+            "--steps",
+            "3",
+            "--sigma",
+            "0.5",
+            "--likelihood",
+            "gaussian",
+            "--beta",
+            "0.5",
+            "--optimizer",
+            "adagrad",
+            "--eps",
+            "0.001",
+            "--weight-decay",
+            "0.01",
+            "--log-every",
+            "2",
+        ],
     ];
     for (i, settings) in settings.into_iter().enumerate() {
         let first = format!("run{i}");
@@ -203,6 +289,35 @@ fn the_page_loads_nothing() {
     assert!(page.contains("default-src 'none'"));
 }
 
+/// Of WCAG 2.2: relative luminance, and the ratio of two (sections 1.4.3 and 1.4.11).
+#[test]
+fn words_and_lines_stand_out_in_light_and_in_dark() {
+    let page = page(&home().join("run/report.html"));
+    let schemes: Vec<&str> = page.split(":root {").skip(1).take(2).map(|s| s.split('}').next().unwrap()).collect();
+    let luminance = |scheme: &str, name: &str| {
+        let hex = scheme.split_once(&format!("--{name}: #")).unwrap().1.split(';').next().unwrap();
+        let hex = if hex.len() == 3 { hex.chars().flat_map(|c| [c, c]).collect() } else { hex.to_string() };
+        let part = |at: usize| {
+            let c = u8::from_str_radix(&hex[at..at + 2], 16).unwrap() as f64 / 255.0;
+            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4)
+    };
+    for scheme in schemes {
+        for (ink, back, least) in [
+            ("ink", "back", 7.0),
+            ("soft", "back", 4.5),
+            ("ink", "wash", 7.0),
+            ("train", "back", 3.0),
+            ("valid", "back", 3.0),
+        ] {
+            let (a, b) = (luminance(scheme, ink), luminance(scheme, back));
+            let ratio = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+            assert!(ratio >= least, "{ink} on {back}: {ratio:.2}, at least {least}; {scheme}");
+        }
+    }
+}
+
 #[test]
 fn a_run_of_many_lines_has_a_small_page() {
     let home = folder("report-long");
@@ -242,6 +357,7 @@ fn wrong_requests_are_sentences() {
     let home = home();
     std::fs::write(home.join("mine.html"), "<p>mine").unwrap();
     std::fs::create_dir_all(home.join("empty")).unwrap();
+    std::fs::write(home.join("wide.csv"), "1,2,3\n0.5,0.1,0.2\n").unwrap();
     write_labels(&home.join("few.idx"), 7);
     let refused: [(i32, &str, &str); 6] = [
         (2, "report run --to r.pdf", "to r.pdf: must end in .html; pass --to report.html"),
@@ -251,8 +367,8 @@ fn wrong_requests_are_sentences() {
         (1, "report run --data x.idx --labels few.idx", "few.idx: has 7 labels, and x.idx 103 examples; give its own"),
         (
             1,
-            "report run --data labels.idx",
-            "labels.idx: an example has 1 numbers; the model takes 36: give data like what it was trained on",
+            "report run --data wide.csv",
+            "wide.csv: an example has 3 numbers; the model takes 36: give data like what it was trained on",
         ),
     ];
     for (code, line, sentence) in refused {
@@ -315,7 +431,7 @@ fn left<'a>(dom: &'a str, name: &str) -> &'a str {
 #[test]
 fn a_browser_draws_it_and_zooms() {
     run(home(), "report run --data x.idx --labels labels.idx --to browsed.html --device cpu --quiet").succeeded();
-    let script = r#"
+    let script = r##"
         const out = document.documentElement.dataset, first = document.querySelector("#elbo svg");
         const labels = () => [...first.querySelectorAll("text")].map(t => t.textContent).join(" ");
         const box = () => first.getBoundingClientRect();
@@ -336,7 +452,7 @@ fn a_browser_draws_it_and_zooms() {
         out.wide = document.documentElement.scrollWidth <= innerWidth;
         out.images = [...document.images].map(i => i.naturalWidth > 0 && i.alt !== "").join(" ");
         out.links = document.querySelectorAll("a,link,iframe,object").length;
-    "#;
+    "##;
     let Some(dom) = browsed(&home().join("browsed.html"), script, "zoom") else { return };
     for id in ["elbo", "nll", "kl"] {
         let (_, chart) = dom.split_once(&format!("<div id=\"{id}\">")).unwrap();
@@ -356,7 +472,7 @@ fn a_browser_draws_it_and_zooms() {
     assert_eq!(left(&dom, "before"), left(&dom, "click"), "a click is no range");
     assert_eq!((left(&dom, "others"), left(&dom, "dragging")), ("3", "3"), "all charts read and show the range");
     assert!(left(&dom, "readout").contains("step 33, epoch 3"), "{}", left(&dom, "readout"));
-    assert_eq!(left(&dom, "key"), "32", "the line of metrics before the last");
+    assert_eq!(left(&dom, "key"), "20", "two lines of metrics before that of step 24, where the pointer was");
     assert_eq!((left(&dom, "wide"), left(&dom, "images"), left(&dom, "links")), ("true", "true true", "0"));
 }
 
