@@ -41,7 +41,7 @@ fn data(page: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {json}"))
 }
 
-/// What stands between two things.
+/// The bytes behind base64: RFC 4648, read the other way round than the program writes it.
 fn decoded(base64: &str) -> Vec<u8> {
     let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits: Vec<u32> = base64.trim_end_matches('=').chars().map(|c| letters.find(c).unwrap() as u32).collect();
@@ -66,9 +66,8 @@ fn every_training_leaves_a_page_with_all_its_figures() {
     for (split, name) in [(vae_gpu::metrics::Split::Train, "train"), (vae_gpu::metrics::Split::Valid, "valid")] {
         let of: Vec<_> = records.iter().filter(|r| r.split == split).collect();
         assert_eq!(report[name]["elbo"].as_f64(), of.last().map(|r| r.elbo));
-        let quantities: [(usize, fn(&vae_gpu::metrics::Record) -> f64); 3] =
-            [(0, |r| r.elbo), (1, |r| r.nll), (2, |r| r.kl)];
-        for (at, quantity) in quantities {
+        let quantities: [fn(&vae_gpu::metrics::Record) -> f64; 3] = [|r| r.elbo, |r| r.nll, |r| r.kl];
+        for (at, quantity) in quantities.into_iter().enumerate() {
             let line = &report["curves"][at][name];
             assert_eq!(line[0].as_array().unwrap().len(), of.len());
             for (i, record) in of.iter().enumerate() {

@@ -100,16 +100,17 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
 
 /// elbo, nll and kl over steps, each line of at most about 1,000 points, extremes kept.
 fn course(records: &[Record]) -> Value {
-    let quantities: [(&str, fn(&Record) -> f64); 3] = [("elbo", |r| r.elbo), ("nll", |r| r.nll), ("kl", |r| r.kl)];
-    let line = |split, of: fn(&Record) -> f64| {
+    type Of = fn(&Record) -> f64;
+    let quantities: [(&str, Of); 3] = [("elbo", |r| r.elbo), ("nll", |r| r.nll), ("kl", |r| r.kl)];
+    let line = |split, of: Of| {
         let points: Vec<(f64, f64)> =
             records.iter().filter(|r| r.split == split).map(|r| (r.step as f64, of(r))).collect();
         let points = curves::thin(&curves::drawable(&points));
         let (steps, values): (Vec<u64>, Vec<f64>) = points.iter().map(|p| (p.0 as u64, short(p.1))).unzip();
         json!([steps, values])
     };
-    let panel = |&(name, of): &(&str, fn(&Record) -> f64)| json!({ "name": name, "train": line(Split::Train, of), "valid": line(Split::Valid, of) });
-    quantities.iter().map(panel).collect()
+    let panel = |(name, of)| json!({ "name": name, "train": line(Split::Train, of), "valid": line(Split::Valid, of) });
+    quantities.into_iter().map(panel).collect()
 }
 
 /// To seven digits: more cannot be seen, and the page shall be small.
