@@ -27,6 +27,13 @@ pub fn free_disk(directory: &Path) -> Option<u64> {
     return None;
 }
 
+/// What the processor is called, where the system says.
+pub fn processor() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let name = info.lines().find_map(|line| line.strip_prefix("model name"))?;
+    Some(name.trim_start_matches([' ', '\t', ':']).trim().to_string()).filter(|name| !name.is_empty())
+}
+
 /// The signals that this process was started to ignore, as bits from that of signal 1 on; none where the system does not
 /// say.
 pub fn ignored_signals() -> u64 {

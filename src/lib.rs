@@ -18,7 +18,7 @@
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
 //! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`], [`impute`]: what is done with all that; [`estimate`] adds up
 //!    log-likelihoods. [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`checkpoint`],
-//!    [`metrics`], [`plot`]: what it leaves behind. [`data`]: what it is fed.
+//!    [`metrics`], [`plot`], [`report`]: what it leaves behind. [`data`]: what it is fed.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
 //! 8. [`mixture`]: the shallow latent variable model, fitted by expectation maximisation. [`gaussian`]: what is exact
 //!    of Gaussians with a full covariance, the divergence of any two among it. Both apart from the devices, in f64.
@@ -93,6 +93,7 @@ pub mod metrics;
 pub mod mixture;
 pub mod model;
 pub mod plot;
+pub mod report;
 pub mod rng;
 pub mod schedule;
 mod seal;

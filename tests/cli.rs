@@ -104,6 +104,7 @@ fn help_teaches_and_asks_for_nothing() {
         "eval",
         "sample",
         "reconstruct",
+        "report",
         "interpolate",
         "manifold",
         "traverse",

@@ -28,6 +28,7 @@ mod options;
 mod output;
 mod progress;
 mod reconstruct;
+mod report;
 mod sample;
 mod signals;
 mod train;
@@ -61,6 +62,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),
+    Report(report::ReportArgs),
     Interpolate(interpolate::InterpolateArgs),
     Manifold(manifold::ManifoldArgs),
     Traverse(traverse::TraverseArgs),
@@ -233,7 +235,7 @@ pub fn main() -> u8 {
     let command = command();
     let args = match config_file::expand(std::env::args_os().collect()) {
         Ok(args) => args,
-        Err(e) => return report(Err(e)),
+        Err(e) => return ended(Err(e)),
     };
     let given =
         command.clone().try_get_matches_from(args).and_then(|given| Ok((Cli::from_arg_matches(&given)?, given)));
@@ -245,7 +247,7 @@ pub fn main() -> u8 {
             if e.use_stderr() {
                 return 2;
             }
-            return report(printed.or_else(unless_gone));
+            return ended(printed.or_else(unless_gone));
         }
     };
     let done = match cli.command {
@@ -253,6 +255,7 @@ pub fn main() -> u8 {
         Command::Eval(args) => eval::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Manifold(args) => manifold::run(&args),
         Command::Traverse(args) => traverse::run(&args),
@@ -267,11 +270,11 @@ pub fn main() -> u8 {
         Command::Info(args) => info::run(&args),
         Command::Completions(args) => completions::run(&args, command),
     };
-    report(done)
+    ended(done)
 }
 
 /// Says what went wrong, if anything did; the exit code.
-fn report(done: Result<()>) -> u8 {
+fn ended(done: Result<()>) -> u8 {
     match done {
         Ok(()) => 0,
         Err(e) => {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const CONFIG: &str = "config.json";
 /// What a run writes into its directory: a directory that holds one of them is not written into unasked.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     CONFIG,
     "run.toml",
     "model.safetensors",
@@ -26,6 +26,7 @@ const FILES: [&str; 8] = [
     "samples.png",
     "reconstructions.png",
     "curves.svg",
+    "report.html",
 ];
 
 /// Trains a model and writes it, its checkpoint, metrics and pictures into a run directory

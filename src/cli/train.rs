@@ -2,7 +2,7 @@
 use super::decode::on_one_scale;
 use super::options::TrainArgs;
 use super::progress::Follow;
-use super::{Common, Part, condition, dataset, held_out_part, own_test, print, thousands};
+use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source};
 use crate::data::Dataset;
@@ -130,10 +130,16 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
         let sentence = format!("stopped after step {steps}; saved: vae-gpu train --resume {name} goes on");
         return Err(Error::Interrupted { signal, sentence });
     }
-    match draw(&run, &files, valid.as_ref().unwrap_or(&data), &device) {
+    let shown = valid.as_ref().unwrap_or(&data);
+    match draw(&run, &files, shown, &device) {
         // More examples at once than a step may have: the model is saved all the same.
         Err(e @ Error::NoRoom { .. }) => common.say(format!("no pictures: {e}")),
         drawn => drawn?,
+    }
+    // It can be made again at any time: nothing about it ends a training that succeeded.
+    let report = Saved::read(&files.0).and_then(|saved| report::of_run(&files, &saved, shown, &device));
+    if let Err(e) = report {
+        common.say(format!("no report: {e}; vae-gpu report {name} makes it again"));
     }
     summarise(&common, &outcome, &name)
 }

@@ -266,7 +266,7 @@ fn draw_panel(out: &mut String, index: usize, panel: &Panel, area: &Area, lines:
 }
 
 /// The points that can be drawn, by step. Beyond 1e300 differences overflow.
-fn drawable(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(crate) fn drawable(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut points: Vec<_> = points.iter().copied().filter(|(x, y)| x.abs() < 1e300 && y.abs() < 1e300).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
@@ -274,7 +274,7 @@ fn drawable(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 /// At most [`MOST_POINTS`]: of each stretch of points the lowest and the highest, so that every spike survives, and
 /// the very first and last, so that the line begins and ends where the training did.
-fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(crate) fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let [first, inner @ .., last] = points else { return points.to_vec() };
     if points.len() <= MOST_POINTS {
         return points.to_vec();

@@ -42,14 +42,26 @@ const GRID_WIDTH: usize = 4096;
 /// # Ok::<(), vae_gpu::Error>(())
 /// ```
 pub fn write_png(path: &Path, tiles: &[f32], shape: Shape, columns: usize) -> Result<()> {
+    let bytes =
+        png(tiles, shape, columns).map_err(|e| Error::failed(format!("cannot write {}: {e}", path.display())))?;
+    write_atomically(path, |out| out.write_all(&bytes))
+}
+
+/// The bytes of the file that [`write_png`] writes.
+///
+/// # Errors
+/// If there is no tile, or there are too many pixels.
+///
+/// # Panics
+/// As [`write_png`].
+pub fn png(tiles: &[f32], shape: Shape, columns: usize) -> Result<Vec<u8>> {
     let Shape { height, width, channels } = shape;
     assert!(shape.numbers() > 0 && columns > 0, "a grid of {columns} columns of {height}x{width} tiles");
     assert_eq!(tiles.len() % shape.numbers(), 0, "{} values are no whole {height}x{width} tiles", tiles.len());
     assert!([1, 3].contains(&channels), "{channels} channels: grey has 1 and RGB 3");
-    let failed = |reason: String| Error::failed(format!("cannot write {}: {reason}", path.display()));
     let count = tiles.len() / shape.numbers();
     if count == 0 {
-        return Err(failed("there are no examples to draw".into()));
+        return Err(Error::failed("there are no examples to draw"));
     }
 
     let columns = columns.min(count);
@@ -57,7 +69,9 @@ pub fn write_png(path: &Path, tiles: &[f32], shape: Shape, columns: usize) -> Re
     let (cell_height, cell_width) = (height * scale_y + GAP, width * scale_x + GAP);
     let (full_height, full_width) = (count.div_ceil(columns) * cell_height + GAP, columns * cell_width + GAP);
     let (Ok(png_width), Ok(png_height)) = (i32::try_from(full_width), i32::try_from(full_height)) else {
-        return Err(failed(format!("{full_width}x{full_height} pixels are too many for a PNG; draw fewer examples")));
+        return Err(Error::failed(format!(
+            "{full_width}x{full_height} pixels are too many for a PNG; draw fewer examples"
+        )));
     };
 
     let mut pixels = vec![BACKGROUND; full_height * full_width * channels]; // (full_height, full_width, channels)
@@ -74,14 +88,15 @@ pub fn write_png(path: &Path, tiles: &[f32], shape: Shape, columns: usize) -> Re
         }
     }
 
-    write_atomically(path, |out| {
-        let mut encoder = png::Encoder::new(out, png_width as u32, png_height as u32);
-        encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&pixels)?;
-        Ok(writer.finish()?)
-    })
+    let mut bytes = vec![];
+    let mut encoder = png::Encoder::new(&mut bytes, png_width as u32, png_height as u32);
+    encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
+    encoder.set_depth(png::BitDepth::Eight);
+    let failed = |e: png::EncodingError| Error::failed(e.to_string());
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(&pixels).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
 }
 
 /// How many pixels high and wide one value is drawn.

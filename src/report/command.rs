@@ -1,0 +1,116 @@
+//! The command line that makes a run again: of a configuration, the options that are not what they are anyway.
+use crate::config::{Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training};
+use clap::ValueEnum;
+
+/// `vae-gpu train …`, as a shell takes it. `built_in`: names of data that validate on their own test part.
+pub fn train(run: &Run, built_in: &[&str]) -> String {
+    let (model, t, data) = (&run.model, &run.training, &run.data);
+    let mut line = Line(vec!["vae-gpu".into(), "train".into()]);
+    let by_default = Model::new(model.input, &[500], 20);
+    let training = Training::new(t.batch, t.steps);
+    let optimizer = Optimizer::new(t.optimizer.rule);
+
+    line.unless(data.train == "digits", "data", &data.train);
+    let own = built_in.contains(&data.train.as_str());
+    match &data.valid {
+        Some(valid) => line.unless(own && *valid == data.train, "valid", valid),
+        None => line.unless(!own && data.valid_fraction == 0.0, "valid-fraction", data.valid_fraction),
+    }
+    line.choice("binarize", data.binarize, Binarize::None);
+    match &data.condition {
+        None => (),
+        Some(Condition::Classes { train, valid, .. }) => {
+            line.unless(false, "condition", train.as_deref().unwrap_or("labels"));
+            valid.iter().for_each(|file| line.unless(false, "valid-condition", file));
+        }
+        Some(Condition::Columns { columns, x: None }) => {
+            line.unless(false, "condition", format!("{}..{}", columns.0, columns.1));
+        }
+        Some(Condition::Columns { columns, x: Some(x) }) => {
+            line.unless(false, "past", format!("{}..{}", columns.0, columns.1));
+            line.unless(false, "future", format!("{}..{}", x.0, x.1));
+        }
+    }
+
+    let widths = model.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let widths = if widths.is_empty() { "none".into() } else { widths };
+    line.unless(model.hidden == by_default.hidden, "hidden", widths);
+    line.number("latent", model.latent, by_default.latent);
+    line.choice("activation", model.activation, by_default.activation);
+    line.choice("likelihood", model.likelihood, Likelihood::Bernoulli);
+    line.choice("variance", model.variance, by_default.variance);
+    line.number("sigma", model.sigma, by_default.sigma);
+    line.choice("mean", model.mean, by_default.mean);
+    line.unless(t.init == training.init, "init", String::from(t.init));
+    line.choice("init-output-bias", t.init_output_bias, OutputBias::Init);
+
+    line.choice("objective", model.objective, by_default.objective);
+    line.number("samples", model.samples, by_default.samples);
+    line.number("beta", model.beta, by_default.beta);
+    line.number("kl-warmup", t.kl_warmup, 0);
+    line.number("free-bits", model.free_bits, 0.0);
+    line.choice("optimizer", t.optimizer.rule, Training::new(1, 1).optimizer.rule);
+    line.number("lr", t.optimizer.lr, optimizer.lr);
+    line.unless(t.lr_schedule == training.lr_schedule, "lr-schedule", t.lr_schedule);
+    line.number("lr-warmup", t.lr_warmup, 0);
+    let (b1, b2) = t.optimizer.betas;
+    line.unless(t.optimizer.betas == optimizer.betas, "betas", format!("{b1},{b2}"));
+    line.number("eps", t.optimizer.eps, optimizer.eps);
+    line.number("momentum", t.optimizer.momentum, optimizer.momentum);
+    line.number("weight-decay", t.optimizer.weight_decay, optimizer.weight_decay);
+    line.number("clip-norm", t.optimizer.clip_norm, optimizer.clip_norm);
+    line.choice("on-nan", t.on_nan, OnNan::Stop);
+    line.number("batch", t.batch, 100);
+    line.unless(false, "steps", t.steps);
+    line.number("patience", t.patience, 0);
+    line.number("log-every", t.log_every, training.log_every);
+    line.number("seed", t.seed, 0);
+    line.choice("precision", t.precision, Numbers::Fp32);
+    line.0.join(" ")
+}
+
+/// Words of a command, each as a shell takes it.
+struct Line(Vec<String>);
+
+impl Line {
+    fn unless(&mut self, needless: bool, option: &str, value: impl ToString) {
+        if needless {
+            return;
+        }
+        let value = quoted(&value.to_string());
+        // What begins with a hyphen would be read as an option of its own.
+        match value.trim_start_matches('\'').starts_with('-') {
+            true => self.0.push(format!("--{option}={value}")),
+            false => self.0.extend([format!("--{option}"), value]),
+        }
+    }
+    fn number<T: ToString + PartialEq>(&mut self, option: &str, value: T, by_default: T) {
+        self.unless(value == by_default, option, value);
+    }
+    fn choice<T: ValueEnum + PartialEq>(&mut self, option: &str, value: T, by_default: T) {
+        let name = value.to_possible_value().map_or(String::new(), |v| v.get_name().to_string());
+        self.unless(value == by_default, option, name);
+    }
+}
+
+/// In single quotes where a shell would see more than a word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./,:=+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_reads_back_what_was_quoted() {
+        for word in ["x.idx", "a b", "it's", "$HOME", "`id`", "</script><b>", "", "-x", "ü", "a\nb"] {
+            let echo = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
+            assert_eq!(String::from_utf8(echo.unwrap().stdout).unwrap(), word);
+        }
+    }
+}

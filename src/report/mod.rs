@@ -1,0 +1,232 @@
+//! A run on one page: `report.html`, which needs no network, no other file and no library. This gathers what the page
+//! shows, in numbers and pictures, as one JSON object; how it looks and how it is zoomed is `page.html` beside this file.
+use crate::checkpoint::{Folder, Saved};
+use crate::config::{Likelihood, Run};
+use crate::data::Dataset;
+use crate::evaluate::ACTIVE;
+use crate::infer::Inference;
+use crate::metrics::{self, Record, Split};
+use crate::plot::{curves, grid};
+use crate::{Result, host, latents};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+pub mod command;
+pub mod directions;
+
+/// Examples whose latents are looked at.
+pub const LATENTS: usize = 2000;
+/// Bars of the KL per dimension that are drawn; of what is beyond, the sum is told.
+const BARS: usize = 256;
+/// Numbers in one of the two pictures at most, so that a page of large pictures stays small.
+const PIXELS: usize = 1 << 18;
+
+/// What stands first in the file, and in no other: so that a report is known as one.
+pub const MARK: &str = "<!doctype html><!-- a report of vae-gpu -->";
+
+/// What a report is made of.
+pub struct Parts<'a> {
+    pub folder: &'a Folder,
+    pub saved: &'a Saved,
+    /// What the pictures and the latents are of, the condition behind its columns.
+    pub examples: &'a Arc<Dataset>,
+    pub inference: &'a mut Inference,
+    /// Names of data that need no file.
+    pub built_in: &'a [&'a str],
+}
+
+/// The page.
+///
+/// # Errors
+/// Those of the device, and of the files of the run.
+pub fn page(parts: Parts) -> Result<String> {
+    let name = parts.folder.0.canonicalize().unwrap_or(parts.folder.0.clone());
+    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let data = gather(parts, &name)?;
+    // Inside a script element only `</` and `<!--` mean something, and in a JSON string every character may be \u….
+    let data = data.to_string().replace('<', "\\u003c");
+    let title = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let (before, rest) = include_str!("page.html").split_once("{{title}}").expect("the page has a title");
+    let (between, after) = rest.split_once("{{data}}").expect("the page has data");
+    Ok([MARK, before, &title, between, &data, after].concat())
+}
+
+fn gather(parts: Parts, name: &str) -> Result<Value> {
+    let Parts { folder, saved, examples, inference, built_in } = parts;
+    let run = &saved.run;
+    let records = metrics::read(&folder.metrics())?;
+    let (samples, reconstructions) = pictures(run, examples, inference)?;
+    let last = |split| records.iter().rfind(|r| r.split == split);
+    let best = records.iter().filter(|r| r.split == Split::Valid).max_by(|a, b| a.elbo.total_cmp(&b.elbo));
+    // The header of the checkpoint says how long it took, and on what.
+    let checkpoint = Saved::read(&folder.checkpoint()).ok();
+    let position = checkpoint.as_ref().and_then(|saved| saved.position());
+    let steps = position.map(|p| p.step).or(records.last().map(|r| r.step)).unwrap_or(0);
+    let (rows, batch) = (run.data.rows, run.training.batch.min(run.data.rows.max(1)));
+    let per_epoch = rows.div_ceil(batch).max(1);
+    let seen = steps as usize / per_epoch * rows + steps as usize % per_epoch * batch;
+    let seconds = position.map(|p| p.seconds).filter(|&s| s > 0.0);
+    let threads = rayon::current_num_threads();
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(json!({
+        "name": name,
+        "data": run.data.train,
+        "widths": run.model.widths(),
+        "examples": rows,
+        "device": position.map(|p| &p.device),
+        "steps": steps,
+        "steps_per_epoch": per_epoch,
+        "epochs": steps as f64 / per_epoch as f64,
+        "seconds": seconds,
+        "examples_per_s": seconds.map(|s| seen as f64 / s),
+        "train": last(Split::Train),
+        "valid": last(Split::Valid),
+        "best": best,
+        "curves": course(&records),
+        "samples": samples,
+        "reconstructions": reconstructions,
+        "latents": latents_of(examples, inference, run.training.seed)?,
+        "settings": settings(run),
+        "command": command::train(run, built_in),
+        "machine": [
+            ["trained on", position.map_or("not recorded", |p| &p.device)],
+            ["trained with", &position.map_or("not recorded".into(), |p| format!("vae-gpu {}", p.program))],
+            ["report made by", &format!("vae-gpu {version}")],
+            ["on the processor", &host::processor().unwrap_or("not known".into())],
+            ["with", &format!("{threads} thread{}", if threads == 1 { "" } else { "s" })],
+        ],
+    }))
+}
+
+/// elbo, nll and kl over steps, each line of at most about 1,000 points, extremes kept.
+fn course(records: &[Record]) -> Value {
+    type Of = fn(&Record) -> f64;
+    let quantities: [(&str, Of); 3] = [("elbo", |r| r.elbo), ("nll", |r| r.nll), ("kl", |r| r.kl)];
+    let line = |split, of: Of| {
+        let points: Vec<(f64, f64)> =
+            records.iter().filter(|r| r.split == split).map(|r| (r.step as f64, of(r))).collect();
+        let points = curves::thin(&curves::drawable(&points));
+        let (steps, values): (Vec<u64>, Vec<f64>) = points.iter().map(|p| (p.0 as u64, short(p.1))).unzip();
+        json!([steps, values])
+    };
+    let panel = |(name, of)| json!({ "name": name, "train": line(Split::Train, of), "valid": line(Split::Valid, of) });
+    quantities.into_iter().map(panel).collect()
+}
+
+/// To seven digits: more cannot be seen, and the page shall be small.
+fn short(value: f64) -> f64 {
+    format!("{value:.6e}").parse().unwrap_or(value)
+}
+
+/// Draws from the prior; and examples over their reconstructions.
+fn pictures(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Result<(Value, Value)> {
+    let (input, seed) = (run.model.input, run.training.seed);
+    let shape = grid::shape_for(input, run.data.shape);
+    let most = if grid::is_strip(shape) { 32 } else { 64 };
+    let count = (PIXELS / input).clamp(most / 8, most) / 2 * 2;
+    let few = Arc::new(examples.first(count));
+    let given = inference.condition_of(&few);
+    let given: Vec<f32> = given.into_iter().cycle().take(count * run.model.condition).collect();
+    let mut samples = inference.sample(count, &given, seed)?;
+    let few = Arc::new(few.first(count / 2));
+    let mut originals = few.columns(0..input);
+    let mut back = inference.reconstruct(&few, seed)?;
+    if run.model.likelihood == Likelihood::Gaussian {
+        let (low, high) = grid::range(&originals);
+        [&mut originals, &mut back, &mut samples].into_iter().for_each(|values| grid::normalise(values, low, high));
+    }
+    let columns = grid::columns_for(count, shape);
+    let picture = |tiles: &[f32], columns, count| -> Result<Value> {
+        let png = grid::png(tiles, shape, columns)?;
+        let side = |at: usize| u32::from_be_bytes([png[at], png[at + 1], png[at + 2], png[at + 3]]); // of IHDR
+        Ok(json!({ "png": base64(&png), "width": side(16), "height": side(20), "count": count }))
+    };
+    let (tiles, across) = grid::interleave(&originals, &back, input, columns);
+    Ok((picture(&samples, columns, count)?, picture(&tiles, across, few.rows())?))
+}
+
+/// What the encoder makes of up to [`LATENTS`] examples: the KL of each dimension, which are active, and where mu lies.
+fn latents_of(examples: &Arc<Dataset>, inference: &mut Inference, seed: u64) -> Result<Value> {
+    let rows = examples.rows();
+    let count = rows.min(LATENTS);
+    // Spread over all of them: a file may be sorted by class.
+    let chosen = Arc::new(examples.pick(&(0..count).map(|i| i * rows / count).collect::<Vec<_>>()));
+    let latent = inference.latent();
+    let head = inference.encode(&chosen, seed)?;
+    let plane = directions::plane(&latents::means(&head, latent), latent);
+    let mut dims: Vec<(usize, f64)> = latents::kl_per_dim(&head, latent).into_iter().enumerate().collect();
+    dims.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let bars: Vec<Value> = dims
+        .iter()
+        .take(BARS)
+        .map(|&(dim, kl)| json!({ "dim": dim, "kl": short(kl), "active": plane.variances[dim] > ACTIVE }))
+        .collect();
+    let beyond = dims.len() - bars.len();
+    let coordinate = |axis: usize| plane.at.iter().map(|p| (p[axis] * 1e3).round() / 1e3).collect::<Vec<f64>>();
+    Ok(json!({
+        "of": chosen.name,
+        "count": count,
+        "latent": latent,
+        "active": plane.variances.iter().filter(|&&v| v > ACTIVE).count(),
+        "threshold": ACTIVE,
+        "kl": dims.iter().map(|d| d.1).sum::<f64>(),
+        "bars": bars,
+        "beyond": { "count": beyond, "kl": dims[dims.len() - beyond..].iter().map(|d| d.1).sum::<f64>() },
+        "x": coordinate(0),
+        "y": coordinate(1),
+        "share": plane.share,
+        "labels": chosen.labels,
+    }))
+}
+
+/// config.json as rows of a table: one group for each of its parts, and the model for what stands at its top.
+fn settings(run: &Run) -> Value {
+    fn rows(out: &mut Vec<[String; 2]>, name: &str, value: &Value) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| rows(out, &format!("{name}.{key}"), value)),
+            Value::String(text) => out.push([name.into(), text.clone()]),
+            Value::Null => out.push([name.into(), "none".into()]),
+            other => out.push([name.into(), other.to_string()]),
+        }
+    }
+    let config = serde_json::to_value(run).expect("a configuration is JSON");
+    let config: Map<String, Value> = config.as_object().cloned().unwrap_or_default();
+    let mut groups = vec![("model", vec![]), ("training", vec![]), ("data", vec![])];
+    for (key, value) in &config {
+        match (key.as_str(), value) {
+            ("training" | "data", Value::Object(map)) => {
+                let group = if key == "training" { 1 } else { 2 };
+                map.iter().for_each(|(key, value)| rows(&mut groups[group].1, key, value));
+            }
+            _ => rows(&mut groups[0].1, key, value),
+        }
+    }
+    json!(groups)
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().enumerate().fold(0u32, |bits, (i, &byte)| bits | (byte as u32) << (16 - 8 * i));
+        for i in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * i)) as usize & 63] as char;
+            out.push(if i <= three.len() { letter } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (text, code) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(text.as_bytes()), code); // RFC 4648, section 10
+        }
+        assert_eq!(base64(&[255, 254, 0]), "//4A");
+    }
+}
