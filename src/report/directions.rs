@@ -1,5 +1,6 @@
 //! The two directions in which a cloud of points is widest: its first principal components, for a plane to draw it in.
 use crate::gaussian::dot;
+use crate::latents;
 use rayon::prelude::*;
 
 /// Points in their first two principal directions.
@@ -42,7 +43,9 @@ pub fn plane(x: &[f32], cols: usize) -> Plane {
         }
         out
     };
-    let mut basis: Vec<Vec<f64>> = (0..BLOCK.min(cols)).map(|i| start(i, cols)).collect();
+    // Random vectors: a direction that is orthogonal to all of them would never be found.
+    let start = latents::prior(BLOCK.min(cols), cols, 1.0, 0);
+    let mut basis: Vec<Vec<f64>> = start.chunks(cols).map(|v| v.iter().map(|&v| v as f64).collect()).collect();
     orthonormalise(&mut basis);
     let mut before = [0.0; 2];
     for _ in 0..ROUNDS {
@@ -83,11 +86,6 @@ pub fn plane(x: &[f32], cols: usize) -> Plane {
         share: before.map(|variance| if total > 0.0 { variance / total } else { 0.0 }),
         variances,
     }
-}
-
-/// Something that no data is orthogonal to by design.
-fn start(i: usize, cols: usize) -> Vec<f64> {
-    (0..cols).map(|j| (((i + 1) * (2 * j + 1)) as f64 * 0.618).cos() + if i == j { 2.0 } else { 0.0 }).collect()
 }
 
 /// Gram–Schmidt, twice, so that what is nearly dependent ends orthogonal too; what is nothing becomes an axis or zero.
@@ -152,6 +150,11 @@ mod tests {
         directions.iter().zip(variances).flat_map(point).collect()
     }
 
+    /// An axis, bent away from it.
+    fn axis(i: usize, cols: usize) -> Vec<f64> {
+        (0..cols).map(|j| ((i * j + i + 2 * j) as f64).sin() + if i == j { 1.5 } else { 0.0 }).collect()
+    }
+
     #[test]
     fn two_dimensions_are_the_closed_form() {
         // [[a, b], [b, c]] has the eigenvalues (a + c)/2 ± √(((a − c)/2)² + b²).
@@ -176,7 +179,7 @@ mod tests {
     fn directions_that_were_put_there_are_found() {
         for cols in [3, 16, 17, 50] {
             // A rotated basis; the two widest stand last, and the third is near.
-            let mut directions: Vec<Vec<f64>> = (0..cols).map(|i| start(i, cols)).collect();
+            let mut directions: Vec<Vec<f64>> = (0..cols).map(|i| axis(i, cols)).collect();
             orthonormalise(&mut directions);
             let mut variances: Vec<f64> = (0..cols).map(|i| 1.0 + 0.5 * i as f64 / cols as f64).collect();
             variances[cols - 2] = 2.0;
