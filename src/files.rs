@@ -149,9 +149,8 @@ pub enum Lock {
 /// The same for what is no file, by a name that stands for it on this machine.
 pub fn lock_named(name: &str) -> Lock {
     let path = std::env::temp_dir().join(format!("vae-gpu-{name}.lock"));
-    if !path.exists() {
-        let _ = File::create(&path); // of any user: to lock it one only has to read it
-    }
+    // Of any user: to lock it one only has to read it. A link that lies there is not followed to make a file.
+    let _ = File::create_new(&path);
     lock(&path)
 }
 

@@ -55,7 +55,10 @@ pub fn open<'a>(json: &str, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) 
     }
     match sums.pop_first() {
         Some((name, _)) => Err(format!("the tensor {name} is missing; it is damaged")),
-        None => Ok(format!("{{{}}}", &json["{\"format\":,".len() + format.len()..at])),
+        None => match json.get("{\"format\":,".len() + format.len()..at) {
+            Some(inside) => Ok(format!("{{{inside}}}")),
+            None => Err("its configuration is empty".into()),
+        },
     }
 }
 
@@ -72,6 +75,14 @@ mod tests {
         assert!(serde_json::from_str::<serde_json::Value>(&sealed).is_ok(), "{sealed}");
         assert_eq!(open(&sealed, TENSORS.into_iter()).unwrap(), JSON);
         assert_eq!(open(JSON, TENSORS.into_iter()).unwrap(), JSON, "what others wrote");
+    }
+
+    /// As nobody writes it who does not want to see what happens.
+    #[test]
+    fn a_seal_of_nothing_is_refused() {
+        let text = format!("{{\"format\":{FORMAT}{SEAL}{{}}");
+        let sealed = format!("{text}{TEXT}{}\"}}}}", checksum(text.as_bytes()));
+        assert_eq!(open(&sealed, [].into_iter()).unwrap_err(), "its configuration is empty");
     }
 
     #[test]
