@@ -519,3 +519,18 @@ fn a_run_on_the_device_that_was_cut_ends_in_the_bytes_of_one_that_was_not() {
         assert!(bytes("whole") == bytes("cut"), "{precision}");
     }
 }
+
+/// What it costs that sums have one order is asked for by name, and the answer stands beside the promise.
+#[test]
+fn bench_measures_beside_it_what_order_costs() {
+    let home = folder("standin-order");
+    let line = "bench --input 9 --hidden 9 --latent 3 --batch 10 --repeats 1 --seconds 0.001 --json --device cuda";
+    let devices = |line: &str| -> Vec<String> {
+        let said = shipped(&home, line).succeeded().stdout;
+        let row =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["device"].as_str().map(String::from);
+        said.lines().filter_map(row).collect()
+    };
+    assert_eq!(devices(line), ["cuda:0 (Stand-in)"]);
+    assert_eq!(devices(&format!("{line} --any-order")), ["cuda:0 (Stand-in)", "cuda:0 (Stand-in), any order"]);
+}

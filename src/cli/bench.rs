@@ -46,6 +46,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PRECISIONS", default_value = "fp32")]
     #[arg(hide_possible_values = true)]
     precision: Vec<Numbers>,
+    /// Beside each GPU the same where cuBLAS may add in any order: what it costs that two runs give the same bits
+    #[arg(long)]
+    any_order: bool,
     /// How often each case is measured
     #[arg(long, value_name = "N", default_value_t = 7)]
     repeats: usize,
@@ -110,7 +113,9 @@ impl BenchArgs {
                 }
                 let device = common.device()?;
                 if !devices.contains(&device) {
+                    let beside = (self.any_order && !device.is_host()).then(|| device.in_any_order());
                     devices.push(device);
+                    devices.extend(beside);
                 }
             }
         }

@@ -18,6 +18,8 @@ pub struct Device {
     pub numbers: Numbers,
     /// The number of the GPU. None: the CPU.
     gpu: Option<usize>,
+    /// Whether the library of products may add in any order.
+    any_order: bool,
 }
 
 impl Device {
@@ -26,7 +28,7 @@ impl Device {
     /// # Errors
     /// A name that is none of these, a device that is not there, an arithmetic that it does not have.
     pub fn find(choice: &str, numbers: Numbers) -> Result<(Device, Vec<String>)> {
-        let cpu = |numbers| Device { name: "cpu".into(), numbers, gpu: None };
+        let cpu = |numbers| Device { name: "cpu".into(), numbers, gpu: None, any_order: false };
         match (choice, numbers) {
             ("auto" | "cpu", Numbers::F64) => Ok((cpu(numbers), vec![])),
             ("cpu", Numbers::Tf32 | Numbers::Bf16) => {
@@ -61,7 +63,8 @@ impl Device {
         let (found, cublas) = cuda::find(ordinal)?;
         let name = format!("cuda:{ordinal} ({})", found.name);
         let slower = |why| format!("{why}; matrix products run on our own, slower kernels");
-        Ok((Device { name, numbers, gpu: Some(ordinal) }, cublas.err().map(slower).into_iter().collect()))
+        let device = Device { name, numbers, gpu: Some(ordinal), any_order: false };
+        Ok((device, cublas.err().map(slower).into_iter().collect()))
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -81,7 +84,11 @@ impl Device {
                 Numbers::Bf16 => Precision::Bf16,
                 Numbers::Fp32 | Numbers::F64 => Precision::Fp32,
             };
-            return Ok(Box::new(Gpu::new(cuda::Cuda::new(ordinal, layout, precision)?, layout)));
+            let mut cuda = cuda::Cuda::new(ordinal, layout, precision)?;
+            if self.any_order {
+                cuda.choose(cuda::Algorithms::AnyOrder);
+            }
+            return Ok(Box::new(Gpu::new(cuda, layout)));
         }
         // What is not a training asks here: the system may hand out memory that it does not have.
         if let (Some(free), wanted) = (self.room(), self.bytes(layout))
@@ -102,6 +109,11 @@ impl Device {
             return files::lock_named(&address);
         }
         Lock::Held(None)
+    }
+
+    /// The same GPU without the promise that two runs give the same bits, to measure what that costs.
+    pub fn in_any_order(&self) -> Device {
+        Device { name: format!("{}, any order", self.name), any_order: true, ..self.clone() }
     }
 
     /// Whether its memory is that of the host.

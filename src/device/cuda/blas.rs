@@ -8,7 +8,7 @@ use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys::{
     self, cublasComputeType_t as Compute, cublasLtEpilogue_t as LtEpilogue,
     cublasLtMatmulDescAttributes_t as Attribute, cublasLtMatmulPreferenceAttributes_t as Preference,
-    cudaDataType_t as Type,
+    cublasLtReductionScheme_t as Scheme, cudaDataType_t as Type,
 };
 use cudarc::driver::CudaStream;
 use std::collections::HashMap;
@@ -31,6 +31,8 @@ pub enum Algorithms {
     First,
     /// The fastest of the library's first eight, here and now. Two runs may differ in the last bits.
     Fastest,
+    /// The library's first, also of those that add partial sums in whatever order they come. To measure what order costs.
+    AnyOrder,
 }
 
 /// Where the operands of a product lie. Resolved and checked by whoever owns the memory.
@@ -130,7 +132,10 @@ impl Blas {
         let preference = Preferences(result::create_matmul_pref()?);
         preference.set(Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE)?;
         // Partial sums are added up in the workspace and in order, if at all: never by atomics, never in bf16.
-        let schemes = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+        let schemes = match self.algorithms {
+            Algorithms::First | Algorithms::Fastest => Scheme::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE,
+            Algorithms::AnyOrder => Scheme::CUBLASLT_REDUCTION_SCHEME_MASK,
+        } as u32;
         preference.set(Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes)?;
         // Unless told, the library believes in 256 bytes; views of bf16 begin on 128.
         let Addresses { c, a, b, .. } = plan.at;
