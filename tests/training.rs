@@ -212,6 +212,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
         let value = match option {
             "force" => "",
             "betas" => "0.5,0.5",
+            "config" => "run/run.toml",
             "condition" | "past" | "future" => "0..1",
             "activation" => "tanh",
             "likelihood" => "gaussian",
