@@ -146,14 +146,6 @@ pub enum Lock {
     Taken,
 }
 
-/// The same for what is no file, by a name that stands for it on this machine.
-pub fn lock_named(name: &str) -> Lock {
-    let path = std::env::temp_dir().join(format!("vae-gpu-{name}.lock"));
-    // Of any user: to lock it one only has to read it. A link that lies there is not followed to make a file.
-    let _ = File::create_new(&path);
-    lock(&path)
-}
-
 /// Locks a file or directory against other processes, without a trace in it.
 pub fn lock(path: &Path) -> Lock {
     let Ok(file) = File::open(path) else { return Lock::Held(None) };
@@ -166,6 +158,14 @@ pub fn lock(path: &Path) -> Lock {
         }
     }
     Lock::Taken
+}
+
+/// The same for what is no file, by a name that stands for it on this machine.
+pub fn lock_named(name: &str) -> Lock {
+    let path = std::env::temp_dir().join(format!("vae-gpu-{name}.lock"));
+    // Of any user: to lock it one only has to read it. A link that lies there is not followed to make a file.
+    let _ = File::create_new(&path);
+    lock(&path)
 }
 
 /// Where `path` lies; the current directory for a bare name.

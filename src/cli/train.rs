@@ -82,6 +82,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
                     data.name
                 )));
             }
+            check(&saved.run, &data, valid.as_deref())?;
             (saved.run.clone(), folder, data, valid, Some(saved))
         }
         None => {
@@ -101,7 +102,6 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
             (run, folder.hold()?, data, held_out, None)
         }
     };
-    check(&run, &data, valid.as_deref())?;
     let common = Common { precision: run.training.precision, ..args.common.clone() };
     let device = common.device()?;
 
@@ -131,14 +131,14 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
         return Err(Error::Interrupted { signal, sentence });
     }
     let shown = valid.as_ref().unwrap_or(&data);
-    match draw(&run, &files, shown, &device) {
+    let saved = Saved::read(&files.0)?;
+    match draw(&saved, &files, shown, &device) {
         // More examples at once than a step may have: the model is saved all the same.
         Err(e @ Error::NoRoom { .. }) => common.say(format!("no pictures: {e}")),
         drawn => drawn?,
     }
     // It can be made again at any time: nothing about it ends a training that succeeded.
-    let report = Saved::read(&files.0).and_then(|saved| report::of_run(&files, &saved, shown, &device));
-    if let Err(e) = report {
+    if let Err(e) = report::of_run(&files, &saved, shown, &device) {
         common.say(format!("no report: {e}; vae-gpu report {name} makes it again"));
     }
     summarise(&common, &outcome, &name)
@@ -169,9 +169,9 @@ fn curves(folder: &Folder) -> Result<()> {
 }
 
 /// Samples and reconstructions.
-fn draw(run: &Run, folder: &Folder, data: &Arc<Dataset>, device: &crate::device::Device) -> Result<()> {
-    let saved = Saved::read(&folder.0)?;
-    let mut inference = Inference::open(&saved, Binarize::None, device)?;
+fn draw(saved: &Saved, folder: &Folder, data: &Arc<Dataset>, device: &crate::device::Device) -> Result<()> {
+    let run = &saved.run;
+    let mut inference = Inference::open(saved, Binarize::None, device)?;
     let shape = grid::shape_for(run.model.input, run.data.shape);
     let columns = grid::columns_for(64, shape);
     let few = Arc::new(data.first(64));

@@ -2,7 +2,7 @@
 //! then the numbers, big-endian. <http://yann.lecun.com/exdb/mnist/>
 use super::read::{FORMATS, bytes};
 use super::source::{Real, Source, shape};
-use super::{Dataset, Shape, Values};
+use super::{Dataset, Values};
 use crate::{Error, Result};
 
 /// Whether these first bytes are idx's. No text begins with a zero byte.
@@ -21,13 +21,7 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
         )));
     }
     let values = numbers(&mut source, kind, &dims)?;
-    Ok(Dataset {
-        cols: dims[1..].iter().product::<u64>() as usize,
-        values,
-        labels: None,
-        shape: Shape::of(&dims),
-        name: source.name,
-    })
+    Ok(Dataset::of(source.name, &dims, values))
 }
 
 /// One class per example.

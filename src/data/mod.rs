@@ -44,6 +44,12 @@ pub enum Values {
 }
 
 impl Dataset {
+    /// Examples along the first of `dims`; the others are flattened.
+    fn of(name: String, dims: &[u64], values: Values) -> Self {
+        let cols = dims[1..].iter().product::<u64>() as usize;
+        Dataset { name, cols, values, labels: None, shape: Shape::of(dims) }
+    }
+
     /// CRC-32 of the numbers of data sets, as they are stored, one set after the other.
     pub fn checksum<'a>(sets: impl IntoIterator<Item = Option<&'a Dataset>>) -> u32 {
         let mut sum = crc32fast::Hasher::new();

@@ -8,7 +8,7 @@ use half::f16;
 use super::named::shown;
 use super::read::bytes;
 use super::source::{Real, Source, room, shape};
-use super::{Dataset, Shape, Values};
+use super::{Dataset, Values};
 use crate::{Error, Result};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -47,13 +47,7 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
         Values::Reals(in_rows(&source.name, values, &dims, fortran)?)
     };
     source.end()?;
-    Ok(Dataset {
-        cols: dims[1..].iter().product::<u64>() as usize,
-        values,
-        labels: None,
-        shape: Shape::of(&dims),
-        name: source.name,
-    })
+    Ok(Dataset::of(source.name, &dims, values))
 }
 
 /// Whether it is one dimension of whole numbers.

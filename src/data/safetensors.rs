@@ -5,7 +5,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::read::bytes;
 use super::source::{Real, Source};
-use super::{Dataset, Shape, Values, named};
+use super::{Dataset, Values, named};
 use crate::{Error, Result};
 
 /// A longer header than this is no data set's: thousands of tensors. The JSON of one takes many times its length in memory.
@@ -59,13 +59,7 @@ pub(super) fn read(mut source: Source, asked: Option<&str>) -> Result<Dataset> {
     };
     source.skip((header.data_len() - end) as u64, "what stands behind the tensor")?;
     source.end()?;
-    Ok(Dataset {
-        cols: dims[1..].iter().product::<u64>() as usize,
-        values,
-        labels: None,
-        shape: Shape::of(&dims),
-        name: source.name,
-    })
+    Ok(Dataset::of(source.name, &dims, values))
 }
 
 /// Bytes per number and how to read one.

@@ -105,8 +105,8 @@ impl Device {
     /// Tells other processes that a training runs on this GPU, as long as this is held; or hears so from one of them.
     pub fn claim(&self) -> Lock {
         #[cfg(feature = "cuda")]
-        if let Some(address) = self.gpu.and_then(cuda::address) {
-            return files::lock_named(&address);
+        if let Some(Ok(found)) = self.gpu.map(cuda::detect::Device::look) {
+            return files::lock_named(&found.bus);
         }
         Lock::Held(None)
     }

@@ -91,6 +91,8 @@ pub struct Device {
     /// Compute capability: (9, 0) is Hopper.
     pub capability: (i32, i32),
     pub multiprocessors: i32,
+    /// Domain, bus and device of PCI: its name on this machine, whatever its number is for this process.
+    pub bus: String,
     /// In bytes.
     pub memory: usize,
 }
@@ -115,28 +117,21 @@ impl Device {
                 get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
             ),
             multiprocessors: get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+            bus: format!(
+                "{:04x}-{:02x}-{:02x}",
+                get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?,
+                get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?,
+                get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?
+            ),
             // SAFETY: as above.
             memory: unsafe { result::device::total_mem(device) }.map_err(failed)?,
         })
     }
 }
 
-impl Device {
-    /// Domain, bus and device of PCI.
-    pub fn address(ordinal: usize) -> Result<String> {
-        let failed = |e| super::because(format_args!("cannot look at GPU {ordinal}"), e);
-        let device = result::device::get(ordinal as c_int).map_err(failed)?;
-        // SAFETY: `device` was returned by the driver, above.
-        let get = |attribute| unsafe { result::device::get_attribute(device, attribute) }.map_err(failed);
-        let domain = get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?;
-        let bus = get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?;
-        Ok(format!("{domain:04x}-{bus:02x}-{:02x}", get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?))
-    }
-}
-
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Device { ordinal, name, capability: (major, minor), multiprocessors, memory } = self;
+        let Device { ordinal, name, capability: (major, minor), multiprocessors, memory, .. } = self;
         let gib = *memory as f64 / (1u64 << 30) as f64;
         write!(
             f,

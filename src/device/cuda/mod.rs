@@ -370,11 +370,6 @@ pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
 /// Bytes that a layout takes beside its elements.
 pub const BESIDE: u64 = (4 * PLAN_WORDS + blas::WORKSPACE) as u64;
 
-/// Where a GPU sits on the bus: its name on this machine, whatever its number is for this process.
-pub fn address(ordinal: usize) -> Option<String> {
-    detect::Device::address(ordinal).ok()
-}
-
 /// Bytes that are free, if the driver says.
 pub fn room(ordinal: usize) -> Option<u64> {
     let _context = context(ordinal).ok()?; // the question is of the current one
