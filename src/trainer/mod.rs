@@ -377,13 +377,12 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// The checkpoint; and, where no validation chooses it, the model.
+    /// The model, where no validation chooses it; then the checkpoint, so that where there is one there is a model.
     fn save(&mut self) -> Result<()> {
-        checkpoint::save(&self.folder, &self.run, &self.position, &self.network, &mut *self.backend)?;
         if self.position.best.is_none() {
             checkpoint::save_model(&self.folder, &self.run, &self.network, &mut *self.backend)?;
         }
-        Ok(())
+        checkpoint::save(&self.folder, &self.run, &self.position, &self.network, &mut *self.backend)
     }
 }
 
