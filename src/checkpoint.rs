@@ -194,6 +194,23 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// What `model.safetensors` would hold, without the file.
+    ///
+    /// # Errors
+    /// Those of the device; a parameter that is not finite.
+    pub fn of_network(run: &Run, network: &Network, b: &mut dyn Backend) -> Result<Saved> {
+        let tensors = parameters(run, None, network, b)?;
+        Ok(Saved { path: "the model in memory".into(), run: run.clone(), position: None, tensors })
+    }
+
+    /// Writes it, as training writes `model.safetensors`.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        self.tensors.clone().write(path, width(self.run.training.precision))
+    }
+
     /// Reads a run directory (its model) or a file of tensors.
     ///
     /// # Errors

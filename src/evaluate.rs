@@ -1,6 +1,6 @@
 //! How good a model is on a data set: the elbo and its parts, the importance bound, and what the latents do.
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Model, Objective};
+use crate::config::{Binarize, Likelihood, Model, Objective};
 use crate::data::Dataset;
 use crate::device::Backend;
 use crate::estimate::{Estimate, LogLikelihood, LogLikelihoods, Running, Weights};
@@ -205,11 +205,16 @@ pub(crate) fn finite<const N: usize>(data: &Dataset, example: usize, values: [f6
 /// # Errors
 /// A sentence with both numbers of columns, or about a value that the likelihood cannot take.
 pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
-    check_columns(&saved.run.model, data)?;
-    if saved.run.model.likelihood == crate::config::Likelihood::Bernoulli {
-        data.check_unit_interval(saved.run.model.input, option)?;
+    fits(&saved.run.model, data, "the data of the model", option)
+}
+
+/// The same of a model that is to be trained; its columns are those of `like`.
+pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, option: &str) -> Result<()> {
+    same_columns(data, model.columns(), like)?;
+    match model.likelihood {
+        Likelihood::Bernoulli => data.check_unit_interval(model.input, option),
+        Likelihood::Gaussian => Ok(()),
     }
-    Ok(())
 }
 
 pub(crate) fn check_columns(model: &Model, data: &Dataset) -> Result<()> {

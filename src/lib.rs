@@ -1,7 +1,7 @@
 //! Variational autoencoders, fast on an NVIDIA GPU and right everywhere.
 //!
-//! The program `vae-gpu` is a thin skin over this library: see [`cli`] for the commands, and the README for what they
-//! print. Likelihood-like numbers are nats per example throughout; matrices are row-major, examples are rows, weights
+//! To fit a model and use it, begin with [`Vae`]. The program `vae-gpu` is a thin skin over this library: see [`cli`] for
+//! the commands, and the README for what they print. Likelihood-like numbers are nats per example throughout; matrices are row-major, examples are rows, weights
 //! have PyTorch's `nn.Linear` layout.
 //!
 //! # The tour
@@ -32,6 +32,7 @@
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
 //!   `metrics`, `files`, `host` and `plot` touch files.
 //! - The tape never allocates while it runs.
+//! - The library gives the bytes that the program gives, prints nothing, and returns its errors (`tests/library.rs`).
 //! - Every file from outside is refused or read right, in memory of a small multiple of its bytes (`tests/fuzz.rs`).
 //! - The padding of every view is zero and stays zero (`tests/mathematics.rs`).
 //! - Every estimate of log p(x) agrees with the truth where that is known (`tests/estimators.rs`); a linear model reaches
@@ -101,5 +102,7 @@ pub mod step;
 pub mod tape;
 pub mod tensors;
 pub mod trainer;
+mod vae;
 
 pub use error::{Error, Result};
+pub use vae::{Builder, Latents, Vae};

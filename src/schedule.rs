@@ -1,6 +1,7 @@
 //! How the learning rate and beta go along the steps: pure functions of the step's index, so that a resumed run needs
 //! no more than the index.
 use crate::config::Optimizer;
+use crate::error::at_least_one;
 use crate::step::Step;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,17 @@ pub struct Plan {
     pub beta: f64,
     /// Steps over which beta rises from 0. 0: none.
     pub kl_warmup: u32,
+}
+
+/// The steps of so many epochs, the last of each with the examples that are left over.
+///
+/// # Errors
+/// None, or more than can be counted.
+pub fn steps(epochs: u32, examples: usize, batch: usize) -> Result<u32> {
+    at_least_one("epochs", epochs as usize, "--epochs 10")?;
+    let per_epoch = examples.div_ceil(batch.clamp(1, examples));
+    u32::try_from(per_epoch as u64 * epochs as u64)
+        .map_err(|_| Error::request(format!("epochs {epochs}: more than 4294967295 steps; pass fewer --epochs")))
 }
 
 impl Plan {

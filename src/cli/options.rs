@@ -7,7 +7,7 @@ use crate::config::{
     Source, Training, Variance,
 };
 use crate::data::Dataset;
-use crate::schedule::Schedule;
+use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
 use clap::Args;
@@ -284,15 +284,7 @@ impl TrainArgs {
         };
         let steps = match t.steps {
             Some(steps) => steps,
-            None => {
-                if t.epochs == 0 {
-                    return Err(Error::request("epochs 0: must be at least 1; pass --epochs 10"));
-                }
-                let per_epoch = data.rows().div_ceil(t.batch.clamp(1, data.rows()));
-                u32::try_from(per_epoch as u64 * t.epochs as u64).map_err(|_| {
-                    Error::request(format!("epochs {}: more than 4294967295 steps; pass fewer --epochs", t.epochs))
-                })?
-            }
+            None => schedule::steps(t.epochs, data.rows(), t.batch)?,
         };
         let training = Training {
             batch: t.batch,

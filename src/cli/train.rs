@@ -4,9 +4,9 @@ use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
 use crate::checkpoint::{Folder, Saved};
-use crate::config::{Binarize, Condition, Likelihood, Run, Source};
+use crate::config::{Binarize, Condition, Run, Source};
 use crate::data::Dataset;
-use crate::evaluate::same_columns;
+use crate::evaluate::fits;
 use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
@@ -47,14 +47,8 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
 
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
-    for (set, option) in [(Some(data), "--data"), (valid, "--valid")] {
-        let Some(set) = set else { continue };
-        same_columns(set, run.model.columns(), "--data")?;
-        if run.model.likelihood == Likelihood::Bernoulli {
-            set.check_unit_interval(run.model.input, option)?;
-        }
-    }
-    Ok(())
+    fits(&run.model, data, "--data", "--data")?;
+    valid.map_or(Ok(()), |valid| fits(&run.model, valid, "--data", "--valid"))
 }
 
 /// `repeating`: the file of options that repeats the run.
@@ -116,7 +110,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let name = folder.0.display().to_string();
     let mut trainer = Trainer::new(run.clone(), folder, saving, &data, valid.as_ref(), &device, resume.as_ref())?;
     if resume.is_none() {
-        write_atomically(&trainer.folder.options(), |out| out.write_all(repeating.as_bytes()))?;
+        write_atomically(&trainer.folder().options(), |out| out.write_all(repeating.as_bytes()))?;
     }
     common.say(describe(&run, &data, &device.name, &name, trainer.plan().steps_per_epoch()));
     let mut follow = Follow::new(&common, trainer.plan().clone());

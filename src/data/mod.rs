@@ -50,6 +50,20 @@ impl Dataset {
         Dataset { name, cols, values, labels: None, shape: Shape::of(dims) }
     }
 
+    /// Examples from memory, one row of `cols` numbers after the other. `name` is for messages.
+    ///
+    /// # Errors
+    /// No examples, not whole rows, or a number that is not finite.
+    pub fn from_rows(name: impl Into<String>, cols: usize, values: Vec<f32>) -> Result<Self> {
+        let (name, count) = (name.into(), values.len());
+        if cols == 0 || count == 0 || !count.is_multiple_of(cols) {
+            return Err(Error::request(format!("{name}: {count} numbers; must be whole rows of {cols}, at least one")));
+        }
+        let data = Self::of(name, &[(count / cols) as u64, cols as u64], Values::Reals(values));
+        data.check(cols, f32::is_finite, "must be finite")?;
+        Ok(data)
+    }
+
     /// CRC-32 of the numbers of data sets, as they are stored, one set after the other.
     pub fn checksum<'a>(sets: impl IntoIterator<Item = Option<&'a Dataset>>) -> u32 {
         let mut sum = crc32fast::Hasher::new();

@@ -1,5 +1,5 @@
 //! A step whose loss or gradient is not finite: what of it is not, and what becomes of the training.
-use super::{Trainer, Watch};
+use super::{Keep, Trainer, Watch};
 use crate::arena::View;
 use crate::config::OnNan;
 use crate::step::Step;
@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// So many steps in a row that are not finite end a training that skips them: the parameters themselves are lost.
 const HOPELESS: u32 = 100;
 
-impl Trainer<'_> {
+impl<K: Keep> Trainer<'_, K> {
     /// Skips a step that was not finite.
     ///
     /// # Errors
@@ -22,11 +22,7 @@ impl Trainer<'_> {
             watch.note(&format!("step {index}: not finite: {culprit}; skipped"));
             return Ok(());
         }
-        let folder = self.folder.0.display();
-        let kept = match self.folder.checkpoint().exists() {
-            true => format!("the last checkpoint in {folder} is kept"),
-            false => "no checkpoint was written yet".to_string(),
-        };
+        let kept = self.keep.left();
         let last = if row < HOPELESS { String::new() } else { format!(", the last of {row} in a row") };
         Err(Error::failed(format!(
             "step {index}: not finite: {culprit}{last}; {kept}: try a smaller --lr, or --clip-norm 1, or look at the data"

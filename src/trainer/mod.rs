@@ -4,12 +4,12 @@
 //! Everything that decides the result is a function of the step's index, so how steps are grouped into stretches, where
 //! a run was cut, and how often it was saved leave no trace in it.
 use crate::arena::RING;
-use crate::checkpoint::{self, Best, Held, Position, Saved};
+use crate::checkpoint::{Best, Held, Position, Saved};
 use crate::config::{OutputBias, Run};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
 use crate::evaluate::Evaluator;
-use crate::metrics::{Log, Record, Split};
+use crate::metrics::{Record, Split};
 use crate::model::Network;
 use crate::schedule::Plan;
 use crate::step::Step;
@@ -19,19 +19,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod broken;
+mod keep;
 mod room;
+pub use keep::{InFolder, InMemory, Keep};
 use room::Room;
 
-/// Who follows a training.
+/// Who follows a training. A closure of the [`Progress`] does, and `()` looks away.
 pub trait Watch {
     /// After every stretch of steps.
-    fn progress(&mut self, progress: &Progress);
+    fn progress(&mut self, _: &Progress) {}
     /// A line of metrics was written.
-    fn record(&mut self, record: &Record);
+    fn record(&mut self, _: &Record) {}
     /// Something that the user should know, as a sentence.
-    fn note(&mut self, sentence: &str);
+    fn note(&mut self, _: &str) {}
     /// Whether to finish the step, save and end.
-    fn stop(&mut self) -> bool;
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+impl Watch for () {}
+
+impl<F: FnMut(&Progress)> Watch for F {
+    fn progress(&mut self, progress: &Progress) {
+        self(progress);
+    }
 }
 
 /// How far a training is.
@@ -86,16 +98,15 @@ pub enum Saving {
 const STRETCH: f64 = 0.1; // seconds
 
 /// A training ready to run.
-pub struct Trainer<'a> {
+pub struct Trainer<'a, K = InFolder> {
     pub run: Run,
-    pub folder: Held,
+    pub keep: K,
     pub saving: Saving,
     network: Network,
     backend: Box<dyn Backend>,
     plan: Plan,
     valid: Option<Validation<'a>>,
     position: Position,
-    log: Log,
     /// The last lines of metrics, of training and of validation: all of them would be memory that grows.
     last: [Option<Record>; 2],
 }
@@ -107,7 +118,7 @@ struct Validation<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// A new training; or, with a checkpoint, one that goes on.
+    /// A new training in a run directory; or, with a checkpoint, one that goes on.
     ///
     /// # Errors
     /// A configuration that cannot be, a folder that cannot be written, too little memory.
@@ -120,6 +131,33 @@ impl<'a> Trainer<'a> {
         device: &Device,
         resume: Option<&Saved>,
     ) -> Result<Trainer<'a>> {
+        Trainer::keeping(run, folder.into(), saving, data, valid, device, resume)
+    }
+
+    pub fn folder(&self) -> &Held {
+        &self.keep.folder
+    }
+
+    /// Gives back the device's memory; the directory is still held.
+    pub fn close(self) -> Held {
+        self.keep.folder
+    }
+}
+
+impl<'a, K: Keep> Trainer<'a, K> {
+    /// The same, with another place for what it makes.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn keeping(
+        run: Run,
+        mut keep: K,
+        saving: Saving,
+        data: &'a Arc<Dataset>,
+        valid: Option<&'a Arc<Dataset>>,
+        device: &Device,
+        resume: Option<&Saved>,
+    ) -> Result<Trainer<'a, K>> {
         run.check()?;
         let t = &run.training;
         // A batch is never larger than the data: rows that no example fills would be work for nothing.
@@ -149,19 +187,13 @@ impl<'a> Trainer<'a> {
             beta: run.model.beta,
             kl_warmup: t.kl_warmup,
         };
-        folder.begin(&run, &network)?;
-        let (log, kept) = Log::open(&folder.metrics(), resume.map(|_| position.step))?;
-        let last = [Split::Train, Split::Valid].map(|split| kept.iter().rfind(|line| line.split == split).cloned());
-        Ok(Trainer { run, folder, saving, network, backend, plan, valid, position, log, last })
+        let lines = keep.begin(&run, &network, resume.map(|_| position.step))?;
+        let last = [Split::Train, Split::Valid].map(|split| lines.iter().rfind(|line| line.split == split).cloned());
+        Ok(Trainer { run, keep, saving, network, backend, plan, valid, position, last })
     }
 
     pub fn plan(&self) -> &Plan {
         &self.plan
-    }
-
-    /// Gives back the device's memory; the directory is still held.
-    pub fn close(self) -> Held {
-        self.folder
     }
 
     /// Trains to the end, or until `watch` wants to stop.
@@ -313,7 +345,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn write(&mut self, record: Record, watch: &mut dyn Watch) -> Result<()> {
-        self.log.write(&record)?;
+        self.keep.record(&record)?;
         watch.record(&record);
         let split = (record.split == Split::Valid) as usize;
         self.last[split] = Some(record);
@@ -368,7 +400,7 @@ impl<'a> Trainer<'a> {
         if self.position.best.is_none_or(|best| e.elbo.mean > best.elbo) {
             self.position.best = Some(Best { elbo: e.elbo.mean, epoch });
             self.position.stale_epochs = 0;
-            checkpoint::save_model(&self.folder, &self.run, &self.network, &mut *self.backend)?;
+            self.keep.model(&self.run, &self.network, &mut *self.backend)?;
         } else {
             self.position.stale_epochs += 1;
         }
@@ -380,9 +412,9 @@ impl<'a> Trainer<'a> {
     /// The model, where no validation chooses it; then the checkpoint, so that where there is one there is a model.
     fn save(&mut self) -> Result<()> {
         if self.position.best.is_none() {
-            checkpoint::save_model(&self.folder, &self.run, &self.network, &mut *self.backend)?;
+            self.keep.model(&self.run, &self.network, &mut *self.backend)?;
         }
-        checkpoint::save(&self.folder, &self.run, &self.position, &self.network, &mut *self.backend)
+        self.keep.checkpoint(&self.run, &self.position, &self.network, &mut *self.backend)
     }
 }
 

@@ -1,0 +1,101 @@
+//! Where a training keeps what it makes: a run directory, or memory.
+use crate::Result;
+use crate::checkpoint::{self, Held, Position, Saved};
+use crate::config::Run;
+use crate::device::Backend;
+use crate::metrics::{Log, Record};
+use crate::model::Network;
+
+/// What a training hands over, and when.
+pub trait Keep {
+    /// Before the first step; or, of a training that goes on, after so many. Returns the lines of metrics up to there.
+    ///
+    /// # Errors
+    /// A place that cannot be written.
+    fn begin(&mut self, run: &Run, network: &Network, resume_at: Option<u32>) -> Result<Vec<Record>>;
+
+    /// A line of metrics.
+    ///
+    /// # Errors
+    /// A place that cannot be written.
+    fn record(&mut self, record: &Record) -> Result<()>;
+
+    /// The model: the best so far, or the last where no validation chooses.
+    ///
+    /// # Errors
+    /// Those of the device and of the place; a parameter that is not finite.
+    fn model(&mut self, run: &Run, network: &Network, b: &mut dyn Backend) -> Result<()>;
+
+    /// All that a training needs to go on.
+    ///
+    /// # Errors
+    /// As [`Keep::model`].
+    fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()>;
+
+    /// What is left of a training that fails, as a clause.
+    fn left(&self) -> String;
+}
+
+/// In a run directory.
+pub struct InFolder {
+    pub folder: Held,
+    log: Option<Log>,
+}
+
+impl From<Held> for InFolder {
+    fn from(folder: Held) -> InFolder {
+        InFolder { folder, log: None }
+    }
+}
+
+impl Keep for InFolder {
+    fn begin(&mut self, run: &Run, network: &Network, resume_at: Option<u32>) -> Result<Vec<Record>> {
+        self.folder.begin(run, network)?;
+        let (log, lines) = Log::open(&self.folder.metrics(), resume_at)?;
+        self.log = Some(log);
+        Ok(lines)
+    }
+    fn record(&mut self, record: &Record) -> Result<()> {
+        self.log.as_mut().expect("a training begins before its first line").write(record)
+    }
+    fn model(&mut self, run: &Run, network: &Network, b: &mut dyn Backend) -> Result<()> {
+        checkpoint::save_model(&self.folder, run, network, b)
+    }
+    fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()> {
+        checkpoint::save(&self.folder, run, at, network, b)
+    }
+    fn left(&self) -> String {
+        let folder = self.folder.0.display();
+        match self.folder.checkpoint().exists() {
+            true => format!("the last checkpoint in {folder} is kept"),
+            false => "no checkpoint was written yet".into(),
+        }
+    }
+}
+
+/// In memory: the model alone, and the lines of metrics.
+#[derive(Default)]
+pub struct InMemory {
+    pub saved: Option<Saved>,
+    pub history: Vec<Record>,
+}
+
+impl Keep for InMemory {
+    fn begin(&mut self, _: &Run, _: &Network, _: Option<u32>) -> Result<Vec<Record>> {
+        Ok(vec![])
+    }
+    fn record(&mut self, record: &Record) -> Result<()> {
+        self.history.push(record.clone());
+        Ok(())
+    }
+    fn model(&mut self, run: &Run, network: &Network, b: &mut dyn Backend) -> Result<()> {
+        self.saved = Some(Saved::of_network(run, network, b)?);
+        Ok(())
+    }
+    fn checkpoint(&mut self, _: &Run, _: &Position, _: &Network, _: &mut dyn Backend) -> Result<()> {
+        Ok(())
+    }
+    fn left(&self) -> String {
+        "nothing is kept".into()
+    }
+}

@@ -1,0 +1,231 @@
+//! What a model shall be and how it is trained, step by step.
+use super::Vae;
+use crate::checkpoint::{Folder, Saved};
+use crate::config::{
+    Activation, Binarize, Condition, Init, Likelihood, Model, Numbers, Objective, Optimizer, Rule, Run, Source,
+    Training, Variance,
+};
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::evaluate::fits;
+use crate::schedule;
+use crate::trainer::{InMemory, Saving, Trainer, Watch};
+use crate::{Error, Result, metrics};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The settings of a training, from [`Vae::builder`]. What has no method of its own stands in `model` and `training`.
+///
+/// ```
+/// # use vae_gpu::{Vae, data::digits};
+/// # use std::sync::Arc;
+/// # let data = Arc::new(digits::train().first(300));
+/// let mut builder = Vae::builder().hidden(&[50]).latent(5).valid_fraction(0.1).epochs(2);
+/// builder.training.patience = 3;
+/// let mut seen = 0;
+/// let vae = builder.fit_watched(&data, &mut |p: &vae_gpu::trainer::Progress| seen = p.step)?;
+/// assert_eq!(seen, vae.outcome.unwrap().steps);
+/// # Ok::<(), vae_gpu::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    /// `input` is that of the data.
+    pub model: Model,
+    /// `steps` counts where it is not 0; `epochs` otherwise.
+    pub training: Training,
+    epochs: u32,
+    binarize: Binarize,
+    valid: Valid,
+    device: String,
+    folder: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+enum Valid {
+    None,
+    Data(Arc<Dataset>),
+    Fraction(f64),
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            model: Model::new(1, &[500], 20),
+            training: Training::new(100, 0),
+            epochs: 10,
+            binarize: Binarize::None,
+            valid: Valid::None,
+            device: "auto".into(),
+            folder: None,
+        }
+    }
+}
+
+/// Setters: `name: type => place`, each with its documentation.
+macro_rules! set {
+    ($($(#[$doc:meta])* $name:ident: $type:ty => $($place:ident).+;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(mut self, $name: $type) -> Builder {
+            self.$($place).+ = $name;
+            self
+        }
+    )*};
+}
+
+impl Builder {
+    set! {
+        /// Latent dimensions.
+        latent: usize => model.latent;
+        /// After each hidden layer.
+        activation: Activation => model.activation;
+        /// p(x|z).
+        likelihood: Likelihood => model.likelihood;
+        /// Of a Gaussian: where its variance comes from.
+        variance: Variance => model.variance;
+        /// The standard deviation of a fixed variance, in units of the data.
+        sigma: f64 => model.sigma;
+        /// The bound that is maximised.
+        objective: Objective => model.objective;
+        /// K: latent samples for each example.
+        samples: usize => model.samples;
+        /// The weight of the KL.
+        beta: f64 => model.beta;
+        /// Nats of KL that each latent dimension has for nothing.
+        free_bits: f64 => model.free_bits;
+        /// Examples in a step.
+        batch: usize => training.batch;
+        /// Steps, in place of epochs.
+        steps: u32 => training.steps;
+        /// Passes over the data.
+        epochs: u32 => epochs;
+        /// The learning rate.
+        lr: f64 => training.optimizer.lr;
+        /// How weights begin.
+        init: Init => training.init;
+        /// Fixes all randomness.
+        seed: u64 => training.seed;
+        /// The arithmetic.
+        precision: Numbers => training.precision;
+        /// How grey values become zeros and ones.
+        binarize: Binarize => binarize;
+    }
+
+    /// Widths of the encoder's hidden layers, from the data inward; the decoder mirrors them. None: a linear model.
+    pub fn hidden(mut self, widths: &[usize]) -> Builder {
+        self.model.hidden = widths.to_vec();
+        self
+    }
+
+    /// The last `columns` of the data are told to encoder and decoder, and not learned. [`Dataset::with_classes`] puts
+    /// classes there, [`Dataset::arranged`] other columns.
+    pub fn condition(mut self, columns: usize) -> Builder {
+        self.model.condition = columns;
+        self
+    }
+
+    /// The rule, with PyTorch's constants for it; the learning rate stays.
+    pub fn optimizer(mut self, rule: Rule) -> Builder {
+        let lr = self.training.optimizer.lr;
+        self.training.optimizer = Optimizer { lr, ..Optimizer::new(rule) };
+        self
+    }
+
+    /// Validates on these after every epoch, and keeps the model that is best there.
+    pub fn valid(mut self, data: &Arc<Dataset>) -> Builder {
+        self.valid = Valid::Data(data.clone());
+        self
+    }
+
+    /// Holds out this part of the data to validate on, as [`Dataset::split`] does.
+    pub fn valid_fraction(mut self, fraction: f64) -> Builder {
+        self.valid = Valid::Fraction(fraction);
+        self
+    }
+
+    /// `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+    pub fn device(mut self, name: &str) -> Builder {
+        self.device = name.into();
+        self
+    }
+
+    /// Also leaves in this directory what `vae-gpu train` leaves: configuration, model, checkpoints, metrics; made if it is
+    /// not there, overwritten if it holds a run.
+    pub fn folder(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.folder = Some(path.into());
+        self
+    }
+
+    /// Trains. Nothing is said on the way; [`Vae::outcome`] and [`Vae::history`] tell how it went.
+    ///
+    /// # Errors
+    /// A setting that cannot be; data that are not those of the likelihood; too little memory; a loss or gradient that is
+    /// not finite.
+    pub fn fit(self, data: &Arc<Dataset>) -> Result<Vae> {
+        self.fit_watched(data, &mut ())
+    }
+
+    /// The same, followed by `watch`: a closure of the [`Progress`](crate::trainer::Progress), say, or what can also stop it.
+    ///
+    /// # Errors
+    /// As [`Builder::fit`].
+    pub fn fit_watched(self, data: &Arc<Dataset>, watch: &mut dyn Watch) -> Result<Vae> {
+        let (device, notes) = Device::find(&self.device, self.training.precision)?;
+        notes.iter().for_each(|note| watch.note(note));
+        let (data, valid) = match &self.valid {
+            Valid::None => (data.clone(), None),
+            Valid::Data(valid) => (data.clone(), Some(valid.clone())),
+            Valid::Fraction(fraction) => {
+                let (rest, held_out) = (**data).clone().split(*fraction)?;
+                (Arc::new(rest), Some(Arc::new(held_out)))
+            }
+        };
+        let run = self.run(&data)?;
+        run.check()?;
+        for data in [Some(&data), valid.as_ref()].into_iter().flatten() {
+            fits(&run.model, data, "the data to learn", "the call")?;
+        }
+        let saving = Saving::Every(Duration::from_secs(30));
+        let (saved, outcome, history) = match &self.folder {
+            None => {
+                let keep = InMemory::default();
+                let mut trainer = Trainer::keeping(run, keep, saving, &data, valid.as_ref(), &device, None)?;
+                let outcome = trainer.run(watch)?;
+                let InMemory { saved, history } = trainer.keep;
+                (saved.expect("a training ends with a model"), outcome, history)
+            }
+            Some(path) => {
+                let folder = Folder(path.clone()).hold()?;
+                let mut trainer = Trainer::new(run, folder, saving, &data, valid.as_ref(), &device, None)?;
+                let outcome = trainer.run(watch)?;
+                let folder = trainer.close();
+                (Saved::read(&folder.0)?, outcome, metrics::read(&folder.metrics())?)
+            }
+        };
+        Ok(Vae { outcome: Some(outcome), history, ..Vae::of(saved, device)? })
+    }
+
+    fn run(&self, data: &Dataset) -> Result<Run> {
+        let condition = self.model.condition;
+        let Some(input) = data.cols.checked_sub(condition).filter(|&input| input > 0) else {
+            return Err(Error::request(format!(
+                "condition {condition}: {} has {} columns; at least one must be left to be learned",
+                data.name, data.cols
+            )));
+        };
+        let steps = match self.training.steps {
+            0 => schedule::steps(self.epochs, data.rows(), self.training.batch)?,
+            steps => steps,
+        };
+        let source = Source {
+            valid_fraction: if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 },
+            condition: (condition > 0).then_some(Condition::Columns { columns: (input, data.cols), x: None }),
+            checksum: Some(Dataset::checksum([Some(data), None])),
+            shape: data.shape,
+            binarize: self.binarize,
+            ..Source::new(&data.name, data.rows())
+        };
+        let model = Model { input, ..self.model.clone() };
+        Ok(Run { model, training: Training { steps, ..self.training.clone() }, data: source })
+    }
+}

@@ -1,0 +1,230 @@
+//! The library in the words of its users: [`Vae::builder`], `fit`, and what the fitted model gives. Nothing is printed, no
+//! file is touched unless it is named, and everything that can go wrong is an [`Error`](crate::Error).
+//!
+//! Data are a [`Dataset`]: from a file ([`Dataset::read`]), from numbers ([`Dataset::from_rows`]), or the built-in digits.
+//! What the model gives is row-major `Vec<f32>`, a row an example. The same settings, data and seed give the bytes that
+//! `vae-gpu train` gives.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use vae_gpu::{Vae, config::Likelihood, data::Dataset};
+//!
+//! // 200 points around a circle, in the plane.
+//! let angle = |i: usize| i as f32 * 0.0314;
+//! let points = (0..200).flat_map(|i| [angle(i).cos(), angle(i).sin()]).collect();
+//! let data = Arc::new(Dataset::from_rows("a circle", 2, points)?);
+//!
+//! let mut vae = Vae::builder()
+//!     .hidden(&[32])
+//!     .latent(2)
+//!     .likelihood(Likelihood::Gaussian)
+//!     .sigma(0.1)
+//!     .lr(0.01)
+//!     .epochs(60)
+//!     .batch(20)
+//!     .device("cpu")
+//!     .fit(&data)?;
+//!
+//! let elbo = vae.elbo(&data)?;                                  // nats per example, with its standard error
+//! let z = vae.encode(&data)?;                                   // q(z|x): mean and logvar, (200, 2) each
+//! let back = vae.decode(&z.mean)?;                              // the mean of p(x|z), (200, 2)
+//! let drawn = vae.sample(10, 0)?;                               // (10, 2), seed 0
+//! # assert!(elbo.mean > -2.0 && elbo.error > 0.0, "{elbo:?}");
+//! # assert_eq!((z.mean.len(), z.logvar.len(), back.len(), drawn.len()), (400, 400, 400, 20));
+//! # Ok::<(), vae_gpu::Error>(())
+//! ```
+mod builder;
+
+pub use builder::Builder;
+
+use crate::Result;
+use crate::checkpoint::Saved;
+use crate::config::Run;
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::estimate::Estimate;
+use crate::evaluate::{Evaluation, Evaluator, check_data};
+use crate::infer::Inference;
+use crate::latents;
+use crate::metrics::Record;
+use crate::trainer::Outcome;
+use crate::{Error, error::at_least_one};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A trained model on a device. Its methods that compute take `&mut self`: they run in the device's memory.
+pub struct Vae {
+    saved: Saved,
+    device: Device,
+    inference: Inference,
+    /// How the training went, of a model that was fitted here.
+    pub outcome: Option<Outcome>,
+    /// The lines of metrics of that training, in order.
+    pub history: Vec<Record>,
+}
+
+/// q(z|x) of some examples: a Gaussian with a diagonal covariance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latents {
+    /// (rows, latent)
+    pub mean: Vec<f32>,
+    /// The logarithm of the variance. (rows, latent)
+    pub logvar: Vec<f32>,
+}
+
+impl Vae {
+    /// Begins with the defaults of `vae-gpu train`: 500 hidden units, 20 latent dimensions, Bernoulli, Adam, 10 epochs of
+    /// batches of 100.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A model that was trained before, here or by `vae-gpu train`: a run directory, or its `model.safetensors`. On a GPU
+    /// if there is one.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged; too little memory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Vae> {
+        let saved = Saved::read(path.as_ref())?;
+        let (device, _) = Device::find("auto", saved.run.training.precision)?;
+        Vae::of(saved, device)
+    }
+
+    /// The same on a device of choice.
+    ///
+    /// # Errors
+    /// As [`Vae::open`].
+    pub fn open_on(path: impl AsRef<Path>, device: Device) -> Result<Vae> {
+        Vae::of(Saved::read(path.as_ref())?, device)
+    }
+
+    fn of(saved: Saved, device: Device) -> Result<Vae> {
+        let inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+        Ok(Vae { saved, device, inference, outcome: None, history: vec![] })
+    }
+
+    /// Its configuration: the model, how it was trained, and on what.
+    pub fn run(&self) -> &Run {
+        &self.saved.run
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The evidence lower bound, −(nll + kl), in nats per example, with the standard error of its mean over the examples.
+    /// One z is drawn for each.
+    ///
+    /// # Errors
+    /// Data of other columns; numbers that the likelihood cannot have.
+    pub fn elbo(&self, data: &Arc<Dataset>) -> Result<Estimate> {
+        Ok(self.evaluate(data, 1)?.elbo)
+    }
+
+    /// Everything that `vae-gpu eval` says: the elbo and its parts, the bound L_K of `samples` draws, active units.
+    ///
+    /// # Errors
+    /// As [`Vae::elbo`]; no samples.
+    pub fn evaluate(&self, data: &Arc<Dataset>, samples: usize) -> Result<Evaluation> {
+        at_least_one("samples", samples, "1")?;
+        self.check(data)?;
+        let run = self.run();
+        let evaluator = Evaluator::new(&run.model, samples, run.data.binarize, data.rows());
+        let network = evaluator.network();
+        let mut backend = self.device.open(network.layout(), network.tape.batch)?;
+        self.saved.load(network, &mut *backend)?;
+        backend.load(data)?;
+        evaluator.run(&mut *backend, data, run.training.seed, &mut |_| Ok(()))
+    }
+
+    /// q(z|x) of every example.
+    ///
+    /// # Errors
+    /// As [`Vae::elbo`].
+    pub fn encode(&mut self, data: &Arc<Dataset>) -> Result<Latents> {
+        self.check(data)?;
+        let head = self.inference.encode(data, self.saved.run.training.seed)?;
+        let latent = self.inference.latent();
+        let logvar = head.chunks(2 * latent).flat_map(|row| &row[latent..]).copied().collect();
+        Ok(Latents { mean: latents::means(&head, latent), logvar })
+    }
+
+    /// The mean of p(x|z).                              z: (rows, latent), out: (rows, input)
+    ///
+    /// # Errors
+    /// Not whole rows; a model that needs a condition, which [`Vae::decode_given`] takes.
+    pub fn decode(&mut self, z: &[f32]) -> Result<Vec<f32>> {
+        self.decode_given(z, &[])
+    }
+
+    /// The same of a conditional model.                 z: (rows, latent), condition: (rows, condition)
+    ///
+    /// # Errors
+    /// Not whole rows, or not as many of one as of the other.
+    pub fn decode_given(&mut self, z: &[f32], condition: &[f32]) -> Result<Vec<f32>> {
+        let rows = whole_rows("z", z.len(), self.run().model.latent)?;
+        self.check_condition(condition, rows)?;
+        self.inference.decode(z, condition)
+    }
+
+    /// Means of p(x|z) for `count` z from the prior. Row i depends on the seed and i alone.      (count, input)
+    ///
+    /// # Errors
+    /// A model that needs a condition, which [`Vae::sample_given`] takes.
+    pub fn sample(&mut self, count: usize, seed: u64) -> Result<Vec<f32>> {
+        self.check_condition(&[], count)?;
+        self.inference.sample(count, &[], seed)
+    }
+
+    /// The same of a conditional model, one draw for each row of `condition`.  condition: (count, condition)
+    ///
+    /// # Errors
+    /// Not whole rows; a model without a condition.
+    pub fn sample_given(&mut self, condition: &[f32], seed: u64) -> Result<Vec<f32>> {
+        let width = self.run().model.condition;
+        at_least_one("the model's condition", width, "sample() for a model that has none")?;
+        let count = whole_rows("condition", condition.len(), width)?;
+        self.inference.sample(count, condition, seed)
+    }
+
+    /// Every example through the mean of q(z|x) and back.                                  (rows, input)
+    ///
+    /// # Errors
+    /// As [`Vae::elbo`].
+    pub fn reconstruct(&mut self, data: &Arc<Dataset>) -> Result<Vec<f32>> {
+        self.check(data)?;
+        self.inference.reconstruct(data, self.saved.run.training.seed)
+    }
+
+    /// Writes the model as `vae-gpu train` does: safetensors, under the names and shapes of `torch.nn.Linear`. The file is
+    /// whole or absent.
+    ///
+    /// # Errors
+    /// A place that cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.saved.write(path.as_ref())
+    }
+
+    fn check(&self, data: &Dataset) -> Result<()> {
+        check_data(&self.saved, data, "the call")
+    }
+
+    fn check_condition(&self, condition: &[f32], rows: usize) -> Result<()> {
+        let width = self.run().model.condition;
+        match condition.len() == rows * width {
+            true => Ok(()),
+            false => Err(Error::request(format!(
+                "condition: {} numbers; must be {rows} rows of {width}, one for each z",
+                condition.len()
+            ))),
+        }
+    }
+}
+
+fn whole_rows(what: &str, numbers: usize, width: usize) -> Result<usize> {
+    match numbers.is_multiple_of(width) {
+        true => Ok(numbers / width),
+        false => Err(Error::request(format!("{what}: {numbers} numbers; must be whole rows of {width}"))),
+    }
+}
