@@ -1,38 +1,4 @@
-//! The library in the words of its users: [`Vae::builder`], `fit`, and what the fitted model gives. Nothing is printed, no
-//! file is touched unless it is named, and everything that can go wrong is an [`Error`](crate::Error).
-//!
-//! Data are a [`Dataset`]: from a file ([`Dataset::read`]), from numbers ([`Dataset::from_rows`]), or the built-in digits.
-//! What the model gives is row-major `Vec<f32>`, a row an example. The same settings, data and seed give the bytes that
-//! `vae-gpu train` gives.
-//!
-//! ```
-//! use std::sync::Arc;
-//! use vae_gpu::{Vae, config::Likelihood, data::Dataset};
-//!
-//! // 200 points around a circle, in the plane.
-//! let angle = |i: usize| i as f32 * 0.0314;
-//! let points = (0..200).flat_map(|i| [angle(i).cos(), angle(i).sin()]).collect();
-//! let data = Arc::new(Dataset::from_rows("a circle", 2, points)?);
-//!
-//! let mut vae = Vae::builder()
-//!     .hidden(&[32])
-//!     .latent(2)
-//!     .likelihood(Likelihood::Gaussian)
-//!     .sigma(0.1)
-//!     .lr(0.01)
-//!     .epochs(60)
-//!     .batch(20)
-//!     .device("cpu")
-//!     .fit(&data)?;
-//!
-//! let elbo = vae.elbo(&data)?;                                  // nats per example, with its standard error
-//! let z = vae.encode(&data)?;                                   // q(z|x): mean and logvar, (200, 2) each
-//! let back = vae.decode(&z.mean)?;                              // the mean of p(x|z), (200, 2)
-//! let drawn = vae.sample(10, 0)?;                               // (10, 2), seed 0
-//! # assert!(elbo.mean > -2.0 && elbo.error > 0.0, "{elbo:?}");
-//! # assert_eq!((z.mean.len(), z.logvar.len(), back.len(), drawn.len()), (400, 400, 400, 20));
-//! # Ok::<(), vae_gpu::Error>(())
-//! ```
+//! The library in the words of its users.
 mod builder;
 
 pub use builder::Builder;
@@ -52,7 +18,43 @@ use crate::{Error, error::at_least_one};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A trained model on a device. Its methods that compute take `&mut self`: they run in the device's memory.
+/// A variational autoencoder: [`Vae::builder`], `fit`, and what the fitted model gives. Nothing is printed, no file is
+/// touched unless it is named, and everything that can go wrong is an [`Error`](crate::Error).
+///
+/// Data are a [`Dataset`]: from a file ([`Dataset::read`]), from numbers ([`Dataset::from_rows`]), or the built-in digits.
+/// What the model gives is row-major `Vec<f32>`, a row an example. The same settings, data and seed give the bytes that
+/// `vae-gpu train` gives.
+///
+/// ```
+/// use std::sync::Arc;
+/// use vae_gpu::{Vae, config::Likelihood, data::Dataset};
+///
+/// // 200 points around a circle, in the plane.
+/// let angle = |i: usize| i as f32 * 0.0314;
+/// let points = (0..200).flat_map(|i| [angle(i).cos(), angle(i).sin()]).collect();
+/// let data = Arc::new(Dataset::from_rows("a circle", 2, points)?);
+///
+/// let mut vae = Vae::builder()
+///     .hidden(&[32])
+///     .latent(2)
+///     .likelihood(Likelihood::Gaussian)
+///     .sigma(0.1)
+///     .lr(0.01)
+///     .epochs(60)
+///     .batch(20)
+///     .device("cpu")
+///     .fit(&data)?;
+///
+/// let elbo = vae.elbo(&data)?;                                  // nats per example, with its standard error
+/// let z = vae.encode(&data)?;                                   // q(z|x): mean and logvar, (200, 2) each
+/// let back = vae.decode(&z.mean)?;                              // the mean of p(x|z), (200, 2)
+/// let drawn = vae.sample(10, 0)?;                               // (10, 2), seed 0
+/// # assert!(elbo.mean > -2.0 && elbo.error > 0.0, "{elbo:?}");
+/// # assert_eq!((z.mean.len(), z.logvar.len(), back.len(), drawn.len()), (400, 400, 400, 20));
+/// # Ok::<(), vae_gpu::Error>(())
+/// ```
+///
+/// Methods that take `&mut self` compute in the memory that the model has on its device.
 pub struct Vae {
     saved: Saved,
     device: Device,
