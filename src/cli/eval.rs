@@ -87,10 +87,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     saved.load(n, &mut *backend)?;
     backend.load(&data)?;
     let seed = args.common.seed;
-    let e = follow(&args.common, "elbo and L_K", |watch| evaluator.run(&mut *backend, &data, seed, watch))?;
+    let e =
+        follow(&args.common, "elbo and L_K", data.rows(), |watch| evaluator.run(&mut *backend, &data, seed, watch))?;
     let mut others = vec![];
     if args.estimator.contains(&Estimator::Naive) {
-        let naive = follow(&args.common, "naive", |watch| evaluator.prior(&mut *backend, &data, seed, watch))?;
+        let naive =
+            follow(&args.common, "naive", data.rows(), |watch| evaluator.prior(&mut *backend, &data, seed, watch))?;
         others.push(("naive", naive));
     }
     drop(backend);
@@ -99,7 +101,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         let mut backend = device.open(n.layout(), n.tape.batch)?;
         saved.load(n, &mut *backend)?;
         backend.load(&data)?;
-        let ais = follow(&args.common, "ais", |watch| annealer.run(&mut *backend, &data, seed, watch))?;
+        let ais = follow(&args.common, "ais", data.rows(), |watch| annealer.run(&mut *backend, &data, seed, watch))?;
         others.push(("ais", ais));
     }
     match args.common.json {
@@ -112,9 +114,10 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
 fn follow<T>(
     common: &Common,
     what: &'static str,
+    examples: usize,
     work: impl FnOnce(&mut dyn FnMut(f64) -> Result<()>) -> Result<T>,
 ) -> Result<T> {
-    let mut working = Working::new(common, what);
+    let mut working = Working::new(common, what, examples);
     work(&mut |part| {
         working.part(part);
         Ok(())

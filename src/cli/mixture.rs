@@ -1,5 +1,6 @@
 //! `vae-gpu mixture`
 use super::output::can_make;
+use super::progress::Working;
 use super::{Common, held_out_part, name_of, own_test, print, thousands, train};
 use crate::config::{Numbers, Source};
 use crate::data::Dataset;
@@ -10,10 +11,8 @@ use crate::plot::grid;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Lines of a long fit appear no oftener than this.
-const PAUSE: Duration = Duration::from_secs(10);
 /// What it writes into its directory.
 const FILES: [&str; 3] = ["mixture.safetensors", "means.png", "samples.png"];
 /// Draws in samples.png.
@@ -187,29 +186,27 @@ fn rows(data: &Dataset) -> Vec<f64> {
 
 /// Fits, and says how it goes: a line at the end of every restart, and now and then in between.
 fn follow(args: &MixtureArgs, x: &[f64], cols: usize, start: Option<Mixture>, settings: &Settings) -> Result<Fit> {
-    let mut said = Instant::now();
+    let restarts = if start.is_some() { 1 } else { settings.restarts };
+    let each = settings.iterations + 1;
+    let mut working = Working::new(&args.common, "mixture", x.len() / cols * each * restarts).at_most();
     let mut last: Option<String> = None;
     let mut watch = |restart: usize, iteration: usize, mean: f64| {
         if iteration == 0
             && let Some(line) = last.take()
         {
-            args.common.say(line);
+            working.line(&line);
         }
         let line = format!("start {}, iteration {iteration:>4}: {mean:.4} nats per example", restart + 1);
-        if said.elapsed() > PAUSE {
-            said = Instant::now();
-            args.common.say(&line);
-            last = None;
-        } else {
-            last = Some(line);
-        }
+        // The last part is not told: whether it converges is not known here.
+        working.part_with((restart * each + iteration) as f64 / (restarts * each) as f64, &line);
+        last = Some(line);
     };
     let fit = match start {
         Some(start) => em::fit_from(x, start, settings, &mut watch)?,
         None => em::fit(x, cols, settings, &mut watch)?,
     };
     if let Some(line) = last {
-        args.common.say(line);
+        working.line(&line);
     }
     Ok(fit)
 }

@@ -83,10 +83,14 @@ impl Watch for Follow {
     }
 }
 
-/// Work of which it is known what part is done: an evaluation, an imputation. What takes a moment says nothing.
+/// Work of which it is known what part is done: an evaluation, an imputation, a mixture. What takes a moment says nothing.
 pub(crate) struct Working {
     common: Common,
     what: &'static str,
+    /// Of the whole, each as often as it is met.
+    examples: f64,
+    /// How sure the time left is.
+    about: &'static str,
     bar: Option<ProgressBar>,
     began: Instant,
     said: Instant,
@@ -96,26 +100,54 @@ pub(crate) struct Working {
 const WHOLE: f64 = 10_000.0;
 
 impl Working {
-    pub(crate) fn new(common: &Common, what: &'static str) -> Working {
+    pub(crate) fn new(common: &Common, what: &'static str, examples: usize) -> Working {
         let bar = (!common.quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(WHOLE as u64), ProgressDrawTarget::stderr_with_hz(8));
-            let style = ProgressStyle::with_template("{msg} {bar:24} {percent} %, {eta} left");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(what)
+            let style = ProgressStyle::with_template("{prefix} {bar:24} {percent} %, {msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_prefix(what)
         });
-        Working { common: common.clone(), what, bar, began: Instant::now(), said: Instant::now() }
+        let now = Instant::now();
+        Working { common: common.clone(), what, examples: examples as f64, about: "about", bar, began: now, said: now }
+    }
+
+    /// The work may be done before its last part: what is said of the time left is a bound.
+    pub(crate) fn at_most(mut self) -> Working {
+        self.about = "at most";
+        self
     }
 
     /// `part` of it is done, from 0 to 1.
     pub(crate) fn part(&mut self, part: f64) {
+        self.part_with(part, "");
+    }
+
+    /// The same, with where it stands in words.
+    pub(crate) fn part_with(&mut self, part: f64, words: &str) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let rate = thousands(part * self.examples / seconds.max(1e-9));
+        let left = seconds * (1.0 - part) / part.max(1e-9);
+        let told = match part {
+            0.0 => words.to_string(), // how fast it is, nothing tells yet
+            _ => format!("{rate} examples/s, {} {left:.0} s left  {words}", self.about),
+        };
+        let told = told.trim_end();
         if let Some(bar) = &self.bar {
             bar.set_position((part * WHOLE) as u64);
+            bar.set_message(told.to_string());
             if part >= 1.0 {
                 bar.finish_and_clear(); // what is said next stands on a line of its own
             }
         } else if self.said.elapsed() > PAUSE && part > 0.0 && part < 1.0 {
             self.said = Instant::now();
-            let left = self.began.elapsed().as_secs_f64() * (1.0 - part) / part;
-            self.common.say(format!("{}: {:.0} % done, about {left:.0} s left", self.what, 100.0 * part));
+            self.common.say(format!("{}: {:.0} % done, {told}", self.what, 100.0 * part));
+        }
+    }
+
+    /// A line of its own, above the bar.
+    pub(crate) fn line(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => self.common.say(line),
         }
     }
 }
