@@ -1,5 +1,6 @@
 //! What a user chooses: the model, its objective, and how it is trained. Plain data, checked once; everything below
 //! assumes that it is right. config.json is these structs.
+use crate::data::Columns;
 use crate::error::at_least_one;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
@@ -385,6 +386,9 @@ pub struct Source {
     /// CRC-32 of the examples, those of validation behind them: so that a run goes on with what it began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<u32>,
+    /// Which columns of the data are taken, where not all are. The condition counts in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
     /// Where the examples are pictures.
@@ -401,6 +405,7 @@ impl Source {
             valid_fraction: 0.0,
             rows,
             checksum: None,
+            columns: None,
             condition: None,
             shape: None,
             binarize: Binarize::None,
@@ -513,6 +518,7 @@ impl Run {
         at_least_one("steps", t.steps as usize, "--steps 1000 or --epochs 10")?;
         at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
         self.model.check_batch(t.batch)?;
+        self.data.columns.as_ref().map_or(Ok(()), Columns::check)?;
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

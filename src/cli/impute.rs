@@ -5,7 +5,7 @@ use super::progress::Working;
 use super::{BUILT_IN, Common, data_for, print, thousands};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
-use crate::data::{Dataset, Shape};
+use crate::data::{Dataset, Missing, Shape};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
@@ -13,7 +13,6 @@ use crate::impute::{self, Filled, Given, Imputer, Score, Settings};
 use crate::plot::grid;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Fills in what is missing, given what is observed: inpainting, super-resolution, gaps in tables, denoising
 #[derive(Args)]
@@ -93,7 +92,9 @@ impl ImputeArgs {
     /// The data, gaps and all, under the mask.
     fn read(&self, run: &Run, target: Option<Target>) -> Result<Given> {
         let data = match &self.data {
-            Some(path) if !BUILT_IN.contains(&path.as_str()) => Arc::new(Dataset::read_with_gaps(Path::new(path))?),
+            Some(path) if !BUILT_IN.contains(&path.as_str()) => {
+                Dataset::read_columns(Path::new(path), run.data.columns.as_ref(), Missing::Kept)?
+            }
             other => data_for(run, other)?,
         };
         check_columns(&run.model, &data)?;

@@ -5,7 +5,7 @@ use super::progress::Follow;
 use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source};
-use crate::data::Dataset;
+use crate::data::{Columns, Dataset};
 use crate::evaluate::same_columns;
 use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
@@ -17,11 +17,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
-/// classes in `source` are counted.
+/// classes in `source` are counted, and its columns found.
 pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
-    let owned = |data: Arc<Dataset>| Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
-    let mut data = owned(dataset(&source.train, Part::Train)?);
-    let mut valid = source.valid.as_ref().map(|path| dataset(path, Part::Test)).transpose()?.map(owned);
+    let mut data = dataset(&source.train, Part::Train, source.columns.as_ref())?;
+    source.columns = source.columns.is_some().then(|| data.columns.clone());
+    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, source.columns.as_ref()));
+    let mut valid = valid.transpose()?;
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
         for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
             if let (Some(data), Some(file)) = (data, file) {
@@ -41,7 +42,7 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
         let (train, held_out) = data.split(source.valid_fraction)?;
         (data, valid) = (train, Some(held_out));
     }
-    let arrange = |data| condition::arrange(Arc::new(data), &source.condition, None);
+    let arrange = |data| condition::arrange(data, &source.condition, None).map(Arc::new);
     Ok((arrange(data)?, valid.map(arrange).transpose()?))
 }
 
@@ -91,6 +92,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
             let mut source = Source {
                 valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
                 valid_fraction: held_out_part(args.data.valid_fraction)?,
+                columns: Columns::asked(args.data.columns.clone(), args.data.skip_columns.clone()),
                 condition: args.data.condition(),
                 binarize: args.data.binarize,
                 ..Source::new(path, 0)

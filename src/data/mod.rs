@@ -1,5 +1,6 @@
 //! What a model is fitted to: a matrix of examples, from a file or built in.
 //! A file's format is told by its content, never by its name. Nothing here knows about models or devices.
+mod columns;
 mod condition;
 mod csv;
 pub mod digits;
@@ -17,6 +18,8 @@ mod shape;
 mod source;
 mod zip;
 
+pub use columns::{Asked, Columns, List};
+pub use read::Missing;
 pub use shape::Shape;
 
 use crate::{Error, Result};
@@ -33,6 +36,8 @@ pub struct Dataset {
     pub labels: Option<Vec<u8>>,
     /// Where the examples are pictures.
     pub shape: Option<Shape>,
+    /// What its columns are called, and where in the file they were.
+    pub columns: Columns,
 }
 
 /// The numbers, row-major, as compact as the source had them.
@@ -47,7 +52,7 @@ impl Dataset {
     /// Examples along the first of `dims`; the others are flattened.
     fn of(name: String, dims: &[u64], values: Values) -> Self {
         let cols = dims[1..].iter().product::<u64>() as usize;
-        Dataset { name, cols, values, labels: None, shape: Shape::of(dims) }
+        Dataset { name, cols, values, labels: None, shape: Shape::of(dims), columns: Columns::default() }
     }
 
     /// CRC-32 of the numbers of data sets, as they are stored, one set after the other.
@@ -105,9 +110,9 @@ impl Dataset {
         match values.iter().enumerate().position(|(i, &v)| i % self.cols < cols && !holds(v)) {
             None => Ok(()),
             Some(i) => Err(Error::failed(format!(
-                "row {}, column {} (counted from 0) of {} is {}: {must}",
+                "row {}, {} of {} is {}: {must}",
                 i / self.cols,
-                i % self.cols,
+                self.columns.told(i % self.cols),
                 self.name,
                 values[i]
             ))),
@@ -126,6 +131,7 @@ impl Dataset {
             name: self.name.clone(),
             cols: self.cols,
             shape: self.shape,
+            columns: self.columns.clone(),
         }
     }
 
@@ -143,6 +149,7 @@ impl Dataset {
             name: self.name.clone(),
             cols: self.cols,
             shape: self.shape,
+            columns: self.columns.clone(),
         }
     }
 
@@ -193,6 +200,7 @@ impl Dataset {
             },
             labels: self.labels.as_ref().map(|labels| select(labels, 1, &is_held, side)),
             shape: self.shape,
+            columns: self.columns.clone(),
         };
         Ok((part(false, self.name.clone()), part(true, format!("{}, held out", self.name))))
     }

@@ -16,6 +16,9 @@ pub fn train(run: &Run, built_in: &[&str]) -> String {
         Some(valid) => line.unless(own && *valid == data.train, "valid", valid),
         None => line.unless(!own && data.valid_fraction == 0.0, "valid-fraction", data.valid_fraction),
     }
+    if let Some(columns) = &data.columns {
+        line.unless(false, "columns", columns.list());
+    }
     line.choice("binarize", data.binarize, Binarize::None);
     match &data.condition {
         None => (),

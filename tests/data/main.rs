@@ -241,6 +241,7 @@ fn counted(rows: usize) -> Dataset {
         values: Values::Reals((0..2 * rows).map(|i| i as f32).collect()),
         labels: Some((0..rows).map(|i| (i % 256) as u8).collect()),
         shape: None,
+        columns: Default::default(),
     }
 }
 
