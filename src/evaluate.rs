@@ -207,7 +207,11 @@ pub(crate) fn finite<const N: usize>(data: &Dataset, example: usize, values: [f6
 pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
     check_columns(&saved.run.model, data)?;
     if saved.run.model.likelihood == crate::config::Likelihood::Bernoulli {
-        data.check_unit_interval(saved.run.model.input, option)?;
+        let remedy = match &saved.run.data.scale {
+            None => format!("pass --likelihood gaussian or scale the data of {option}"),
+            Some(_) => format!("the examples that the model was trained on have none beyond; leave it out of {option}"),
+        };
+        data.check_unit_interval(saved.run.model.input, &remedy)?;
     }
     Ok(())
 }

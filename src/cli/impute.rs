@@ -62,10 +62,10 @@ pub(crate) struct ImputeArgs {
     /// Writes M draws of each example, in place of the mean over 10 chains
     #[arg(long, value_name = "M")]
     draws: Option<usize>,
-    /// The standard deviation of the noise on what is observed
+    /// The standard deviation of the noise on what is observed; of a model with --scale, on what that makes of it
     #[arg(long, value_name = "S")]
     noise: Option<f64>,
-    /// Prints how probable the values were that the mask hides
+    /// Prints how probable the values were that the mask hides; of a model with --scale, of scaled values
     #[arg(long)]
     score: bool,
     /// none, threshold or dynamic; as in training if not given. What is observed is written as it was given
@@ -117,9 +117,12 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     impute::check_model(&saved)?; // before its data, whose columns would be told to be too few
     let given = args.read(&saved.run, output.map(|(_, target)| target))?;
     let mut seen = given.clone();
+    if let Some(scale) = &saved.run.data.scale {
+        scale.apply_to(&mut seen.values, 0..given.cols);
+    }
     if args.noise.is_none() {
         if saved.run.model.likelihood == Likelihood::Bernoulli {
-            given.check_unit_interval()?;
+            seen.check_unit_interval()?;
         }
         seen.binarize(args.binarize.unwrap_or(saved.run.data.binarize), args.common.seed);
     }
@@ -137,6 +140,9 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         said["accepted"] = filled.accepted.map(|a| a.0).into();
         said["walked"] = filled.accepted.map(|a| a.1).into();
         args.common.say(describe(&given, filled.accepted));
+        if let Some(scale) = &saved.run.data.scale {
+            scale.undo(&mut filled.values, 0..given.cols);
+        }
         if args.noise.is_none() {
             put_back(&given, &mut filled);
         }

@@ -6,7 +6,7 @@ use crate::config::{
     Activation, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer, OutputBias, Rule, Run,
     Source, Training, Variance,
 };
-use crate::data::{Dataset, List};
+use crate::data::{Dataset, List, scale};
 use crate::schedule::Schedule;
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -77,6 +77,18 @@ pub(super) struct DataArgs {
     /// Columns to leave out, of all or of --columns
     #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
     pub(super) skip_columns: Option<List>,
+    /// Scales each column of the data, and of a condition by columns: none, minmax (onto [0, 1]) or standard (to mean 0 and
+    /// standard deviation 1), as found on the examples that are trained on. Kept in the model, which scales what it is given and
+    /// gives back what the file had. --sigma and the figures are of scaled data
+    #[arg(
+        long,
+        value_enum,
+        default_value = "none",
+        hide_possible_values = true,
+        value_name = "HOW",
+        conflicts_with = "resume"
+    )]
+    pub(super) scale: scale::Rule,
     /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
     #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
     pub(super) binarize: Binarize,

@@ -224,7 +224,7 @@ impl Columns {
     /// Column `j` of a data set for a message: its number, and its name where it has one.
     pub fn told(&self, j: usize) -> String {
         match self.names.get(j) {
-            Some(name) if !name.is_empty() => format!("column {j} (counted from 0), {:?},", shown(name)),
+            Some(name) if !name.is_empty() => format!("column {j} ({:?}, counted from 0)", shown(name)),
             _ => format!("column {j} (counted from 0)"),
         }
     }

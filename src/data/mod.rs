@@ -14,12 +14,14 @@ mod npz;
 mod pictures;
 mod read;
 mod safetensors;
+pub mod scale;
 mod shape;
 mod source;
 mod zip;
 
 pub use columns::{Asked, Columns, List};
 pub use read::Missing;
+pub use scale::Scale;
 pub use shape::Shape;
 
 use crate::{Error, Result};
@@ -89,19 +91,13 @@ impl Dataset {
         }
     }
 
-    /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs. `what` is the
-    /// option that named the data, such as `--data`.
+    /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs.
     ///
     /// # Errors
     /// The first number that is not, by row and column, counted from 0.
-    pub fn check_unit_interval(&self, cols: usize, what: &str) -> Result<()> {
-        self.check(
-            cols,
-            |v| (0.0..=1.0).contains(&v),
-            &format!(
-                "must be in [0, 1] for the Bernoulli likelihood; pass --likelihood gaussian or scale the data of {what}"
-            ),
-        )
+    pub fn check_unit_interval(&self, cols: usize, remedy: &str) -> Result<()> {
+        let must = format!("must be in [0, 1] for the Bernoulli likelihood; {remedy}");
+        self.check(cols, |v| (0.0..=1.0).contains(&v), &must)
     }
 
     /// The first number for which `holds` is false becomes a sentence that ends in `must`.
