@@ -1,5 +1,6 @@
 //! What a user chooses: the model, its objective, and how it is trained. Plain data, checked once; everything below
 //! assumes that it is right. config.json is these structs.
+use crate::data::{Columns, Scale};
 use crate::error::at_least_one;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
@@ -385,6 +386,12 @@ pub struct Source {
     /// CRC-32 of the examples, those of validation behind them: so that a run goes on with what it began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<u32>,
+    /// Which columns of the data are taken, where not all are. The condition counts in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
+    /// How columns are scaled before the model sees them: those of x, then those of a condition that are no classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
     /// Where the examples are pictures.
@@ -401,6 +408,8 @@ impl Source {
             valid_fraction: 0.0,
             rows,
             checksum: None,
+            columns: None,
+            scale: None,
             condition: None,
             shape: None,
             binarize: Binarize::None,
@@ -424,6 +433,14 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// How many classes it has.
+    pub fn classes(&self) -> usize {
+        match self {
+            Condition::Classes { classes, .. } => *classes,
+            Condition::Columns { .. } => 0,
+        }
+    }
+
     /// How many columns it takes.
     pub fn width(&self) -> usize {
         match self {
@@ -513,6 +530,9 @@ impl Run {
         at_least_one("steps", t.steps as usize, "--steps 1000 or --epochs 10")?;
         at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
         self.model.check_batch(t.batch)?;
+        self.data.columns.as_ref().map_or(Ok(()), Columns::check)?;
+        let (input, columns) = (self.model.input, self.model.columns());
+        self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

@@ -205,14 +205,18 @@ pub(crate) fn finite<const N: usize>(data: &Dataset, example: usize, values: [f6
 /// # Errors
 /// A sentence with both numbers of columns, or about a value that the likelihood cannot take.
 pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
-    fits(&saved.run.model, data, "the data of the model", option)
+    let remedy = match &saved.run.data.scale {
+        None => format!("pass --likelihood gaussian or scale the data of {option}"),
+        Some(_) => format!("the examples that the model was trained on have none beyond; leave it out of {option}"),
+    };
+    fits(&saved.run.model, data, "the data of the model", &remedy)
 }
 
-/// The same of a model that is to be trained; its columns are those of `like`.
-pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, option: &str) -> Result<()> {
+/// The same of a model that is to be trained, whose columns are those of `like`. `remedy`: for a value that cannot be.
+pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, remedy: &str) -> Result<()> {
     same_columns(data, model.columns(), like)?;
     match model.likelihood {
-        Likelihood::Bernoulli => data.check_unit_interval(model.input, option),
+        Likelihood::Bernoulli => data.check_unit_interval(model.input, remedy),
         Likelihood::Gaussian => Ok(()),
     }
 }

@@ -1,8 +1,9 @@
 //! What a trained model gives: latents of examples, examples of latents, draws from the prior and around an example.
+//! Examples come in as the model sees them, and go out in the units of the file that it was trained on.
 //! Where in latent space: [`crate::latents`].
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Model};
-use crate::data::Dataset;
+use crate::data::{Dataset, Scale};
 use crate::decoding::Decoding;
 use crate::device::{Backend, Device};
 use crate::latents;
@@ -11,6 +12,7 @@ use crate::rng::Stream;
 use crate::step::Step;
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Examples in one batch.
@@ -23,6 +25,8 @@ const DRAW: u32 = 2;
 pub struct Inference {
     network: Network,
     b: Box<dyn Backend>,
+    /// The model sees what this makes of x; what it gives is undone.
+    scale: Option<Scale>,
 }
 
 impl Inference {
@@ -35,7 +39,7 @@ impl Inference {
         let network = Network::inference(&model, BATCH, binarize);
         let mut b = device.open(network.layout(), BATCH)?;
         saved.load(&network, &mut *b)?;
-        Ok(Inference { network, b })
+        Ok(Inference { network, b, scale: saved.run.data.scale.clone() })
     }
 
     /// `[mu | logvar]` of every example.                               (rows, 2 latent)
@@ -112,11 +116,32 @@ impl Inference {
                 fill(&decoding, out, first + row, x);
             });
         }
+        if let Some(scale) = &self.scale {
+            scale.undo(&mut x, 0..input);
+        }
         finite(&x, input, "the decoder's output")?;
         Ok(x)
     }
 
-    /// What the model is told beside x.                                        (rows, condition)
+    /// x of examples as the model sees them, as it was before it was scaled.     (rows, input)
+    pub fn examples(&self, data: &Dataset) -> Vec<f32> {
+        self.unscaled(data, 0..self.network.model.input)
+    }
+
+    /// Their condition, as it was before it was scaled.                        (rows, condition)
+    pub fn told(&self, data: &Dataset) -> Vec<f32> {
+        self.unscaled(data, self.network.model.input..self.network.model.columns())
+    }
+
+    fn unscaled(&self, data: &Dataset, columns: Range<usize>) -> Vec<f32> {
+        let mut rows = data.columns(columns.clone());
+        if let Some(scale) = self.scale.as_ref().filter(|scale| columns.end <= scale.shift.len()) {
+            scale.undo(&mut rows, columns);
+        }
+        rows
+    }
+
+    /// What the model is told beside x, as it sees it.                         (rows, condition)
     pub fn condition_of(&self, data: &Dataset) -> Vec<f32> {
         data.columns(self.network.model.input..self.network.model.columns())
     }

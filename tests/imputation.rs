@@ -76,7 +76,11 @@ fn imputer(model: &str) -> Imputer {
 
 fn given(cols: usize, values: &[f32]) -> Given {
     let values = Values::Reals(values.to_vec());
-    Given::new(&Dataset { name: "given".into(), cols, values, labels: None, shape: None }, None).unwrap()
+    Given::new(
+        &Dataset { name: "given".into(), cols, values, labels: None, shape: None, columns: Default::default() },
+        None,
+    )
+    .unwrap()
 }
 
 fn settings(samples: usize, sweeps: usize, draws: usize) -> Settings {
@@ -312,6 +316,7 @@ fn the_score_of_bits_is_that_of_quadrature() {
         values: Values::Reals(vec![1.0, 1.0, 0.0, 0.0, 1.0]),
         labels: None,
         shape: None,
+        columns: Default::default(),
     };
     let mask = Dataset { values: Values::Reals(vec![0.0, 1.0, 0.0, 1.0, 0.0]), ..data.clone() };
     let given = Given::new(&data, Some(&mask)).unwrap();

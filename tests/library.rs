@@ -4,8 +4,9 @@ mod program;
 use program::{folder, run};
 use std::sync::Arc;
 use vae_gpu::checkpoint::Saved;
-use vae_gpu::config::{Binarize, Likelihood, Rule};
-use vae_gpu::data::{Dataset, digits};
+use vae_gpu::config::{self, Binarize, Likelihood};
+use vae_gpu::data::scale::Rule;
+use vae_gpu::data::{Dataset, Scale, digits};
 use vae_gpu::tensors::Tensors;
 use vae_gpu::trainer::{Progress, Watch};
 use vae_gpu::{Error, Vae};
@@ -53,7 +54,7 @@ fn what_it_gives_has_the_shapes_and_the_meaning_that_it_says() {
         .latent(1)
         .likelihood(Likelihood::Gaussian)
         .sigma(0.2)
-        .optimizer(Rule::Adam)
+        .optimizer(config::Rule::Adam)
         .lr(0.02)
         .epochs(60)
         .batch(30)
@@ -98,6 +99,34 @@ fn a_conditional_model_is_told_the_last_columns() {
     vae.save(home.join("two.safetensors")).unwrap();
     std::fs::write(home.join("given.csv"), "1,0\n0,1\n").unwrap();
     run(&home, "sample two.safetensors --condition given.csv --count 2 --to drawn.npy --device cpu").succeeded();
+}
+
+#[test]
+fn what_is_scaled_comes_back_in_its_units() {
+    // Columns of a million and of a thousandth, a condition of thousands.
+    let row = |i: usize| {
+        let z = (i as f32 * 0.7).sin();
+        [3e6 + 1e6 * z, 0.002 - 0.001 * z, if i.is_multiple_of(2) { 4000.0 } else { 6000.0 }]
+    };
+    let data = Arc::new(Dataset::from_rows("two units", 3, (0..300).flat_map(row).collect()).unwrap());
+    let gaussian = || Vae::builder().hidden(&[]).latent(1).likelihood(Likelihood::Gaussian).sigma(0.1).lr(0.02);
+    let builder = || gaussian().condition(1).epochs(60).batch(30).device("cpu").valid_fraction(0.1);
+    let mut vae = builder().scale(Rule::Standard).fit(&data).unwrap();
+    let back = vae.reconstruct(&data).unwrap();
+    for (back, x) in back.chunks(2).zip(data.to_rows().chunks(3)) {
+        assert!((back[0] - x[0]).abs() < 2e5 && (back[1] - x[1]).abs() < 2e-4, "{back:?} of {x:?}");
+    }
+    let (z, given) = (vae.encode(&data).unwrap().mean, data.columns(2..3));
+    assert_eq!(vae.decode_given(&z, &given).unwrap(), back);
+
+    // The same by hand: split, scaled, and then trained on without a scale.
+    let (rest, held_out) = (*data).clone().split(0.1).unwrap();
+    let scale = Scale::find(Rule::Standard, &rest, 3).unwrap();
+    let [rest, held_out] = [rest, held_out].map(|part| Arc::new(scale.apply(part).unwrap()));
+    let mut by_hand = gaussian().condition(1).epochs(60).batch(30).device("cpu").valid(&held_out).fit(&rest).unwrap();
+    let seen = Arc::new(scale.apply((*data).clone()).unwrap());
+    assert_eq!(by_hand.encode(&seen).unwrap().mean, z);
+    assert_eq!(by_hand.elbo(&seen).unwrap(), vae.elbo(&data).unwrap());
 }
 
 /// Stops after so many stretches.

@@ -35,6 +35,8 @@ fn numpy_rebuilds_encoder_and_decoder() {
         "--hidden 12 --activation softplus --likelihood gaussian --mean sigmoid",
         "--hidden 11,10,9 --activation sigmoid",
         "--hidden none --likelihood gaussian --variance shared",
+        "--hidden 12 --likelihood gaussian --scale standard",
+        "--hidden 12 --scale minmax",
     ];
     for (i, model) in models.iter().enumerate() {
         let train =

@@ -27,6 +27,8 @@ fn furnish(home: &Path) {
         ("there.npy", ""),
         ("wide.csv", "1,2,3\n0.5,0.1,0.2\n"),
         ("narrow.csv", "0.1,0.2\n0.3,0.4\n"),
+        ("titled.csv", "age,height,day\n1,5,monday\n"),
+        ("far.csv", "-3e38,1\n3e38,2\n"),
         ("constant.csv", "1,5\n2,5\n3,5\n"),
         ("damaged.safetensors", "\x08\0\0\0\0\0\0\0{}      "),
         ("one.csv", &picture("0.5")),

@@ -215,6 +215,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
             "config" => "run/run.toml",
             "condition" | "past" | "future" => "0..1",
             "activation" => "tanh",
+            "scale" => "minmax",
             "likelihood" => "gaussian",
             "variance" => "scalar",
             "mean" => "sigmoid",

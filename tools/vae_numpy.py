@@ -5,6 +5,8 @@
     mu, logvar = vae.encode(x)        # x: (N, input + condition), z ~ N(mu, exp(logvar))
     mean = vae.decode(mu)             # of p(x|z); z: (N, latent + condition)
 
+x, a condition and the mean are in the units of the file: what --scale did to the columns is done and undone here.
+
 Needs numpy and safetensors. The same names load into torch.nn.Linear: `torch_layers` below does it.
 """
 import json
@@ -28,6 +30,8 @@ class Vae:
         self.config = json.load(open(os.path.join(run, "config.json")))
         self.params = load_file(os.path.join(run, "model.safetensors"))
         self.f = ACTIVATIONS[self.config["activation"]]
+        scale = self.config["data"].get("scale") or {"shift": [], "factor": []}
+        self.shift, self.factor = np.array(scale["shift"]), np.array(scale["factor"])
 
     def linear(self, name, x):
         return x @ self.params[name + ".weight"].T + self.params[name + ".bias"]
@@ -37,18 +41,28 @@ class Vae:
             x = self.f(self.linear(f"{part}.{i}", x))
         return x
 
+    def scaled(self, x, first):
+        """Columns from `first` on as the model sees them. Classes, behind all that are scaled, stay."""
+        shift, factor = self.shift[first:], self.factor[first:]
+        n = min(len(shift), x.shape[1])
+        return np.concatenate([(x[:, :n] - shift[:n]) / factor[:n], x[:, n:]], axis=1)
+
     def encode(self, x):
+        x = self.scaled(x, 0)
         h = self.hidden("encoder", x)
         return self.linear("encoder.mu", h), self.linear("encoder.logvar", h)
 
     def decode(self, z):
+        latent, input = self.config["latent"], self.config["input"]
+        z = np.concatenate([z[:, :latent], self.scaled(z[:, latent:], input)], axis=1)
         out = self.linear("decoder.out", self.hidden("decoder", z))
         squashed = self.config["likelihood"] == "bernoulli" or self.config["mean"] == "sigmoid"
-        return sigmoid(out) if squashed else out
+        mean = sigmoid(out) if squashed else out
+        return mean * self.factor[:input] + self.shift[:input] if len(self.shift) else mean
 
 
 def torch_layers(run):
-    """The encoder's hidden layers and mu, and the decoder, as torch.nn.Linear, by name."""
+    """The encoder's hidden layers and mu, and the decoder, as torch.nn.Linear, by name. They take and give scaled columns."""
     import torch
     from safetensors.torch import load_file as load
 

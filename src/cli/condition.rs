@@ -1,7 +1,7 @@
 //! What a conditional model is given: `--condition`, `--past` and `--future`.
 use super::{Part, data_for};
-use crate::config::{Condition, Run};
-use crate::data::Dataset;
+use crate::config::{Condition, Run, Source};
+use crate::data::{Columns, Dataset};
 use crate::evaluate::same_columns;
 use crate::{Error, Result};
 use clap::Args;
@@ -30,9 +30,9 @@ impl DataFor {
         }
         // The columns were named when the model was trained, and are not what this request has wrong.
         if let Some(want) = run.data.condition.as_ref().map(columns_of).filter(|&want| data.cols < want) {
-            return same_columns(&data, want, "the data of the model").map(|()| data);
+            return same_columns(&data, want, "the data of the model").map(|()| Arc::new(data));
         }
-        arrange(data, &run.data.condition, self.labels.as_deref())
+        Ok(Arc::new(arrange(data, &run.data, self.labels.as_deref())?))
     }
 }
 
@@ -44,21 +44,22 @@ fn columns_of(condition: &Condition) -> usize {
     }
 }
 
-/// `data` with its condition behind its columns. `labels`: a file that has them.
-pub(super) fn arrange(data: Arc<Dataset>, condition: &Option<Condition>, labels: Option<&str>) -> Result<Arc<Dataset>> {
-    let owned = |data: Arc<Dataset>| Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
-    match condition {
-        None => Ok(data),
+/// What a model sees of `data`: its condition behind its columns, scaled where the scale was found already. `labels`: a
+/// file that has them.
+pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) -> Result<Dataset> {
+    let data = match &source.condition {
+        None => data,
         Some(Condition::Classes { classes, .. }) => {
-            let mut data = owned(data);
             if let Some(labels) = labels {
                 data.labels = Some(Dataset::read_labels(Path::new(labels))?);
             }
-            Ok(Arc::new(data.with_classes(*classes)?))
+            data.with_classes(*classes)?
         }
-        Some(Condition::Columns { columns, x }) => {
-            Ok(Arc::new(owned(data).arranged(x.map(|x| x.0..x.1), columns.0..columns.1)?))
-        }
+        Some(Condition::Columns { columns, x }) => data.arranged(x.map(|x| x.0..x.1), columns.0..columns.1)?,
+    };
+    match &source.scale {
+        Some(scale) if scale.is_found() => scale.apply(data),
+        _ => Ok(data),
     }
 }
 
@@ -110,15 +111,21 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
             ));
         }
         (Condition::Columns { .. }, Some(file)) => {
-            let data = super::dataset(file, Part::Test)?;
+            let columns = run.data.columns.clone().map(|columns| Columns { or: width, ..columns });
+            let data = super::dataset(file, Part::Test, columns.as_ref())?;
             if data.cols != width && data.cols < columns_of(condition) {
                 let (name, got) = (&data.name, data.cols);
                 return Err(Error::failed(format!(
                     "{name}: a row has {got} numbers; must have {width}, those of the condition, or be a whole example"
                 )));
             }
-            let data = if data.cols == width { data } else { arrange(data, &run.data.condition, None)? };
-            data.columns(data.cols - width..data.cols).chunks(width).map(<[f32]>::to_vec).collect()
+            let (alone, input) = (data.cols == width, run.model.input);
+            let data = if alone { data } else { arrange(data, &run.data, None)? };
+            let mut rows = data.columns(data.cols - width..data.cols);
+            if let (true, Some(scale)) = (alone, &run.data.scale) {
+                scale.apply_to(&mut rows, input..input + width);
+            }
+            rows.chunks(width).map(<[f32]>::to_vec).collect()
         }
     };
     Ok(rows.iter().cycle().take(count).flatten().copied().collect())

@@ -30,7 +30,11 @@ pub(crate) struct DecodeArgs {
 }
 
 /// A Gaussian's means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are.
-pub(crate) fn on_one_scale<const N: usize>(run: &Run, pictures: [&mut Vec<f32>; N]) {
+/// Columns that the model has scaled are drawn scaled: the largest would leave the others black.
+pub(crate) fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
+    if let Some(scale) = &run.data.scale {
+        pictures.iter_mut().for_each(|values| _ = scale.apply_to(values, 0..run.model.input));
+    }
     if run.model.likelihood == Likelihood::Gaussian {
         let (low, high) = grid::range(pictures[0]);
         pictures.into_iter().for_each(|values| grid::normalise(values, low, high));

@@ -4,7 +4,7 @@ use super::progress::Working;
 use super::{Common, print, thousands};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
-use crate::config::Binarize;
+use crate::config::{Binarize, Likelihood};
 use crate::data::Dataset;
 use crate::error::{Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood};
@@ -23,7 +23,8 @@ use std::sync::Arc;
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --count 100 --estimator ais --temperatures 500\n\n\
     Every number has its standard error over the examples. Of an estimate of log p(x) the part of it that more samples \
     would take away stands beside it, with the effective number of samples: near 1 the estimate is far too low. A unit \
-    is active where the variance over x of E_q[z] is above 0.01.")]
+    is active where the variance over x of E_q[z] is above 0.01. Of a model with --scale all figures are of scaled data; a line \
+    more says what L_K is in the units of the file, where p(x) is a density: less by the sum of ln factor of all columns.")]
 pub(crate) struct EvalArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
@@ -104,9 +105,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         let ais = follow(&args.common, "ais", data.rows(), |watch| annealer.run(&mut *backend, &data, seed, watch))?;
         others.push(("ais", ais));
     }
+    // A density has units: those of the scaled columns, and those of the file.
+    let scale = saved.run.data.scale.as_ref().filter(|_| model.likelihood == Likelihood::Gaussian);
+    let in_file =
+        scale.map(|scale| Estimate { mean: e.iwae.bound.mean - scale.log_volume(model.input), ..e.iwae.bound });
     match args.common.json {
-        true => print(json(&e, &others)),
-        false => print(table(&data, &e, &others)),
+        true => print(json(&e, &others, in_file)),
+        false => print(table(&data, &e, &others, in_file)),
     }
 }
 
@@ -124,7 +129,7 @@ fn follow<T>(
     })
 }
 
-fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)]) -> String {
+fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estimate>) -> String {
     let line = |name: &str, e: Estimate| format!("{name:<12} {:>11.4} ± {:.4}", e.mean, e.error);
     let of_log_p = |name: String, l: &LogLikelihood| {
         let (error, effective) = (l.monte_carlo_error, l.effective_samples);
@@ -142,12 +147,14 @@ fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)]) -> St
         of_log_p(format!("L_{}", e.iwae.samples), &e.iwae),
     ];
     lines.extend(others.iter().map(|(name, l)| of_log_p(format!("{name}_{}", l.samples), l)));
+    let units = |l| format!("{}   L_{} as a density in the units of the file", line("of the file", l), e.iwae.samples);
+    lines.extend(in_file.map(units));
     lines.push(format!("active units {:>6} of {}", e.active_units, e.kl_per_dim.len()));
     lines.push(format!("kl per dimension, largest first: {kl}"));
     lines.join("\n")
 }
 
-fn json(e: &Evaluation, others: &[(&str, LogLikelihood)]) -> Value {
+fn json(e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estimate>) -> Value {
     let mut json = Map::new();
     let mut put = |name: String, value: Value| json.insert(name, value);
     put("examples".into(), json!(e.examples));
@@ -160,6 +167,9 @@ fn json(e: &Evaluation, others: &[(&str, LogLikelihood)]) -> Value {
         put(format!("{name}_error"), json!(l.bound.error));
         put(format!("{name}_monte_carlo_error"), json!(l.monte_carlo_error));
         put(format!("{name}_effective_samples"), json!(l.effective_samples));
+    }
+    if let Some(l) = in_file {
+        put("iwae_in_units_of_file".into(), json!(l.mean));
     }
     put("samples".into(), json!(e.iwae.samples));
     put("active_units".into(), json!(e.active_units));

@@ -69,10 +69,10 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     match target {
         Target::Npy => write_npy(path, &drawn, future),
         Target::Png => {
-            let truth = data.columns(0..future);
+            let (truth, told) = (inference.examples(&data), inference.told(&data));
             // A past of another size is no tile of this picture.
             let shown = past == future;
-            let rows = given.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(args.draws * future));
+            let rows = told.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(args.draws * future));
             let tiles = rows.flat_map(|((past, truth), drawn)| [if shown { past } else { &[] }, truth, drawn].concat());
             draw_rows(path, tiles.collect(), args.draws + 1 + shown as usize, &saved.run)
         }

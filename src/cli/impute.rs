@@ -5,7 +5,7 @@ use super::progress::Working;
 use super::{BUILT_IN, Common, data_for, print, thousands};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
-use crate::data::{Dataset, Shape};
+use crate::data::{Dataset, Missing, Shape};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
@@ -13,7 +13,6 @@ use crate::impute::{self, Filled, Given, Imputer, Score, Settings};
 use crate::plot::grid;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Fills in what is missing, given what is observed: inpainting, super-resolution, gaps in tables, denoising
 #[derive(Args)]
@@ -63,10 +62,10 @@ pub(crate) struct ImputeArgs {
     /// Writes M draws of each example, in place of the mean over 10 chains
     #[arg(long, value_name = "M")]
     draws: Option<usize>,
-    /// The standard deviation of the noise on what is observed
+    /// The standard deviation of the noise on what is observed; of a model with --scale, on what that makes of it
     #[arg(long, value_name = "S")]
     noise: Option<f64>,
-    /// Prints how probable the values were that the mask hides
+    /// Prints how probable the values were that the mask hides; of a model with --scale, of scaled values
     #[arg(long)]
     score: bool,
     /// none, threshold or dynamic; as in training if not given. What is observed is written as it was given
@@ -93,7 +92,9 @@ impl ImputeArgs {
     /// The data, gaps and all, under the mask.
     fn read(&self, run: &Run, target: Option<Target>) -> Result<Given> {
         let data = match &self.data {
-            Some(path) if !BUILT_IN.contains(&path.as_str()) => Arc::new(Dataset::read_with_gaps(Path::new(path))?),
+            Some(path) if !BUILT_IN.contains(&path.as_str()) => {
+                Dataset::read_columns(Path::new(path), run.data.columns.as_ref(), Missing::Kept)?
+            }
             other => data_for(run, other)?,
         };
         check_columns(&run.model, &data)?;
@@ -116,9 +117,12 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     impute::check_model(&saved)?; // before its data, whose columns would be told to be too few
     let given = args.read(&saved.run, output.map(|(_, target)| target))?;
     let mut seen = given.clone();
+    if let Some(scale) = &saved.run.data.scale {
+        scale.apply_to(&mut seen.values, 0..given.cols);
+    }
     if args.noise.is_none() {
         if saved.run.model.likelihood == Likelihood::Bernoulli {
-            given.check_unit_interval()?;
+            seen.check_unit_interval()?;
         }
         seen.binarize(args.binarize.unwrap_or(saved.run.data.binarize), args.common.seed);
     }
@@ -136,6 +140,9 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         said["accepted"] = filled.accepted.map(|a| a.0).into();
         said["walked"] = filled.accepted.map(|a| a.1).into();
         args.common.say(describe(&given, filled.accepted));
+        if let Some(scale) = &saved.run.data.scale {
+            scale.undo(&mut filled.values, 0..given.cols);
+        }
         if args.noise.is_none() {
             put_back(&given, &mut filled);
         }

@@ -91,7 +91,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     match target {
         Target::Npy => write_npy(path, &decoded, cols),
         Target::Png => {
-            let originals = ends.columns(0..cols);
+            let originals = inference.examples(&ends);
             let ways = originals.chunks(2 * cols).zip(decoded.chunks(args.steps * cols));
             let tiles = ways.flat_map(|(ends, way)| {
                 let (from, to) = ends.split_at(cols);

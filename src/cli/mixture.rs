@@ -3,7 +3,7 @@ use super::output::can_make;
 use super::progress::Working;
 use super::{Common, held_out_part, name_of, own_test, print, thousands, train};
 use crate::config::{Numbers, Source};
-use crate::data::Dataset;
+use crate::data::{Columns, Dataset, List};
 use crate::evaluate::same_columns;
 use crate::mixture::em::{self, Fit, Settings};
 use crate::mixture::{Config, Covariance, Mixture};
@@ -44,6 +44,12 @@ pub(crate) struct MixtureArgs {
     /// The part of the data that is held out to hold the fit against, as 0.1
     #[arg(long, value_name = "F")]
     valid_fraction: Option<f64>,
+    /// Columns of the data to fit: positions, ranges and names of a header, as age,height,3..7; all if not given
+    #[arg(long, value_name = "COLUMNS")]
+    columns: Option<List>,
+    /// Columns to leave out, of all or of --columns
+    #[arg(long, value_name = "COLUMNS")]
+    skip_columns: Option<List>,
     /// Where mixture.safetensors and the pictures go
     #[arg(long, value_name = "DIR", default_value = "runs/mixture")]
     out: PathBuf,
@@ -92,7 +98,8 @@ impl MixtureArgs {
         let train = self.data.clone().unwrap_or("digits".into());
         let valid = self.valid.clone().or(own_test(&train, self.valid_fraction));
         let valid_fraction = held_out_part(self.valid_fraction)?;
-        Ok(Source { valid, valid_fraction, ..Source::new(train, 0) })
+        let columns = Columns::asked(self.columns.clone(), self.skip_columns.clone());
+        Ok(Source { valid, valid_fraction, columns, ..Source::new(train, 0) })
     }
 
     /// A directory that holds one of its files, and a run's samples.png is one, is not written into unasked.

@@ -1,12 +1,11 @@
 //! The command line. One file per command; this one parses and reports. The only room that prints.
 use crate::config::Numbers;
-use crate::data::{Dataset, digits, moving};
+use crate::data::{Columns, Dataset, Missing, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 mod bench;
 mod check;
@@ -154,15 +153,19 @@ fn unless_gone(cause: std::io::Error) -> Result<()> {
 /// The data sets that the program makes itself, by the names that stand for paths.
 pub(crate) const BUILT_IN: [&str; 2] = ["digits", "moving"];
 
-/// A data set by its path, or a built-in one by its name.
-pub(crate) fn dataset(path: &str, part: Part) -> Result<Arc<Dataset>> {
-    Ok(Arc::new(match (path, part) {
+/// Some or all columns of a data set by its path, or of a built-in one by its name.
+pub(crate) fn dataset(path: &str, part: Part, columns: Option<&Columns>) -> Result<Dataset> {
+    let built_in = match (path, part) {
         ("digits", Part::Train) => digits::train(),
         ("digits", Part::Test) => digits::test(),
         ("moving", Part::Train) => moving::train(),
         ("moving", Part::Test) => moving::test(),
-        _ => Dataset::read(Path::new(path))?,
-    }))
+        _ => return Dataset::read_columns(Path::new(path), columns, Missing::Refused),
+    };
+    match columns {
+        Some(columns) => built_in.with_columns(columns),
+        None => Ok(built_in),
+    }
 }
 
 /// Built-in data bring their own test set, to validate on unless a part is held out.
@@ -188,10 +191,11 @@ pub(crate) enum Part {
 }
 
 /// The data that `--data` names; without it, the test part of what the model was trained on, if that is built in.
-pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Result<Arc<Dataset>> {
+pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Result<Dataset> {
+    let columns = model.data.columns.as_ref();
     match (data, model.data.train.as_str()) {
-        (Some(path), _) => dataset(path, Part::Test),
-        (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test),
+        (Some(path), _) => dataset(path, Part::Test, columns),
+        (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test, columns),
         (None, trained) => {
             Err(Error::request(format!("data: not given, and the model was trained on {trained}; pass --data FILE")))
         }

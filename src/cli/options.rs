@@ -6,7 +6,7 @@ use crate::config::{
     Activation, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer, OutputBias, Rule, Run,
     Source, Training, Variance,
 };
-use crate::data::Dataset;
+use crate::data::{Dataset, List, scale};
 use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -69,10 +69,31 @@ pub(super) struct DataArgs {
     /// The part of the data that is held out to validate on, as 0.1
     #[arg(long, value_name = "F", conflicts_with = "resume")]
     pub(super) valid_fraction: Option<f64>,
+    /// Columns of the data to learn: positions, ranges and names of a header, as age,height,3..7; in the order of the file, whatever
+    /// the order here. Positions count all columns from 0; all if not given. What is not learned may be words. Kept in the model,
+    /// which takes the same columns of other files
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
+    pub(super) columns: Option<List>,
+    /// Columns to leave out, of all or of --columns
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
+    pub(super) skip_columns: Option<List>,
+    /// Scales each column of the data, and of a condition by columns: none, minmax (onto [0, 1]) or standard (to mean 0 and
+    /// standard deviation 1), as found on the examples that are trained on. Kept in the model, which scales what it is given and
+    /// gives back what the file had. --sigma and the figures are of scaled data
+    #[arg(
+        long,
+        value_enum,
+        default_value = "none",
+        hide_possible_values = true,
+        value_name = "HOW",
+        conflicts_with = "resume"
+    )]
+    pub(super) scale: scale::Rule,
     /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
     #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
     pub(super) binarize: Binarize,
-    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx), or columns as 0..10
+    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx), or columns as 0..10,
+    /// which count in those of --columns, as --past and --future do
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"])]
     condition: Option<String>,
     /// The labels of --valid, where --condition is a file of labels

@@ -40,12 +40,13 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let count = args.count.unwrap_or(if target == Target::Png { 32 } else { usize::MAX }).min(data.rows());
     let data = Arc::new(data.first(count));
     let device = args.common.device()?;
-    let mut out = Inference::open(&saved, saved.run.data.binarize, &device)?.reconstruct(&data, args.common.seed)?;
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+    let mut out = inference.reconstruct(&data, args.common.seed)?;
     match target {
         Target::Npy => write_atomically(path, |mut file| npy::write(&mut file, count, saved.run.model.input, &out)),
         Target::Png => {
             let cols = saved.run.model.input;
-            let mut originals = data.columns(0..cols);
+            let mut originals = inference.examples(&data);
             on_one_scale(&saved.run, [&mut originals, &mut out]);
             let shape = grid::shape_for(cols, saved.run.data.shape);
             let (tiles, columns) = grid::interleave(&originals, &out, cols, grid::columns_for(2 * count, shape));

@@ -99,7 +99,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     match target {
         Target::Npy => write_npy(path, &variations, cols),
         Target::Png => {
-            let rows = data.columns(0..cols);
+            let rows = inference.examples(&data);
             let of_example = rows.chunks(cols).zip(variations.chunks(cols * args.per_example));
             let tiles = of_example.flat_map(|(example, others)| [example, others].concat()).collect();
             draw_rows(path, tiles, 1 + args.per_example, &saved.run)

@@ -5,7 +5,8 @@ use super::progress::Follow;
 use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Condition, Run, Source};
-use crate::data::Dataset;
+use crate::data::scale::Rule;
+use crate::data::{Columns, Dataset, Scale};
 use crate::evaluate::fits;
 use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
@@ -17,11 +18,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
-/// classes in `source` are counted.
+/// classes in `source` are counted, and its columns and their scale found.
 pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
-    let owned = |data: Arc<Dataset>| Arc::try_unwrap(data).unwrap_or_else(|shared| (*shared).clone());
-    let mut data = owned(dataset(&source.train, Part::Train)?);
-    let mut valid = source.valid.as_ref().map(|path| dataset(path, Part::Test)).transpose()?.map(owned);
+    let mut data = dataset(&source.train, Part::Train, source.columns.as_ref())?;
+    source.columns = source.columns.is_some().then(|| data.columns.clone());
+    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, source.columns.as_ref()));
+    let mut valid = valid.transpose()?;
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
         for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
             if let (Some(data), Some(file)) = (data, file) {
@@ -41,14 +43,27 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
         let (train, held_out) = data.split(source.valid_fraction)?;
         (data, valid) = (train, Some(held_out));
     }
-    let arrange = |data| condition::arrange(Arc::new(data), &source.condition, None);
-    Ok((arrange(data)?, valid.map(arrange).transpose()?))
+    let arrange = |data| condition::arrange(data, source, None);
+    let (mut data, mut valid) = (arrange(data)?, valid.map(arrange).transpose()?);
+    if let Some(scale) = source.scale.as_mut().filter(|scale| !scale.is_found()) {
+        let classes = source.condition.as_ref().map_or(0, Condition::classes);
+        *scale = Scale::find(scale.rule, &data, data.cols - classes)?;
+        (data, valid) = (scale.apply(data)?, valid.map(|valid| scale.apply(valid)).transpose()?);
+    }
+    Ok((Arc::new(data), valid.map(Arc::new)))
 }
 
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
-    fits(&run.model, data, "--data", "--data")?;
-    valid.map_or(Ok(()), |valid| fits(&run.model, valid, "--data", "--valid"))
+    let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
+        None => "pass --likelihood gaussian, or --scale minmax",
+        Some(Rule::Minmax) => {
+            "no example that is trained on lies beyond; pass --likelihood gaussian, or leave the example out"
+        }
+        Some(_) => "pass --likelihood gaussian, or --scale minmax in place of this one",
+    };
+    let mut sets = [Some(data), valid].into_iter().flatten();
+    sets.try_for_each(|set| fits(&run.model, set, "--data", remedy))
 }
 
 /// `repeating`: the file of options that repeats the run.
@@ -85,6 +100,8 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
             let mut source = Source {
                 valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
                 valid_fraction: held_out_part(args.data.valid_fraction)?,
+                columns: Columns::asked(args.data.columns.clone(), args.data.skip_columns.clone()),
+                scale: Scale::asked(args.data.scale),
                 condition: args.data.condition(),
                 binarize: args.data.binarize,
                 ..Source::new(path, 0)
@@ -113,6 +130,9 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
         write_atomically(&trainer.folder().options(), |out| out.write_all(repeating.as_bytes()))?;
     }
     common.say(describe(&run, &data, &device.name, &name, trainer.plan().steps_per_epoch()));
+    if let Some(note) = never_change(&run, &data) {
+        common.say(note);
+    }
     let mut follow = Follow::new(&common, trainer.plan().clone());
     let outcome = trainer.run(&mut follow)?;
     let files = trainer.close(); // pictures may need the memory
@@ -141,13 +161,23 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
 fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {
     let (widths, batch) = (run.model.widths(), run.training.batch.min(data.rows()));
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
+    let scaled = run.data.scale.as_ref().map_or(String::new(), |scale| format!(", columns {}", scale.told()));
     format!(
-        "{}: {} examples; model {widths}; {} steps of {batch} ({} epochs) on {device}; writing to {folder}",
+        "{}: {} examples{scaled}; model {widths}; {} steps of {batch} ({} epochs) on {device}; writing to {folder}",
         data.name,
         thousands(data.rows() as f64),
         thousands(run.training.steps as f64),
         if epochs.fract() == 0.0 { format!("{epochs:.0}") } else { format!("{epochs:.2}") },
     )
+}
+
+/// A sentence about the columns that no factor could be found for.
+fn never_change(run: &Run, data: &Dataset) -> Option<String> {
+    const SHOWN: usize = 8;
+    let constant = run.data.scale.as_ref()?.constant(data);
+    let more = if constant.len() > SHOWN { format!(", and {} more", constant.len() - SHOWN) } else { String::new() };
+    let told: Vec<String> = constant.iter().take(SHOWN).map(|&j| data.columns.told(j)).collect();
+    (!constant.is_empty()).then(|| format!("never changes, and is scaled by 1: {}{more}", told.join(", ")))
 }
 
 fn curves(folder: &Folder) -> Result<()> {
@@ -174,7 +204,7 @@ fn draw(saved: &Saved, folder: &Folder, data: &Arc<Dataset>, device: &crate::dev
     let given: Vec<f32> = given.iter().copied().cycle().take(64 * run.model.condition).collect();
     let mut samples = inference.sample(64, &given, run.training.seed)?;
     let few = Arc::new(few.first(32));
-    let mut originals = few.columns(0..run.model.input);
+    let mut originals = inference.examples(&few);
     let mut reconstructed = inference.reconstruct(&few, run.training.seed)?;
     on_one_scale(run, [&mut originals, &mut reconstructed, &mut samples]);
     grid::write_png(&folder.picture("samples.png"), &samples, shape, columns)?;

@@ -1,6 +1,7 @@
 //! What a conditional model is given beside x, as columns behind those of x: classes, each a column of which one is 1, or
 //! columns that the data had already.
-use super::{Dataset, Values};
+use super::columns::keep;
+use super::{Columns, Dataset, Values};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -37,7 +38,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Columns that are not there, none left for x, or x and the condition sharing some.
-    pub fn arranged(self, x: Option<Range<usize>>, condition: Range<usize>) -> Result<Dataset> {
+    pub fn arranged(mut self, x: Option<Range<usize>>, condition: Range<usize>) -> Result<Dataset> {
         let (name, cols) = (&self.name, self.cols);
         for range in x.iter().chain([&condition]) {
             if range.is_empty() || range.end > cols {
@@ -60,11 +61,14 @@ impl Dataset {
             }
             None => vec![0..condition.start, condition.end..cols, condition],
         };
-        let values = match &self.values {
-            Values::Bytes(v) => Values::Bytes(pick(v, cols, &parts)),
-            Values::Reals(v) => Values::Reals(pick(v, cols, &parts)),
-        };
-        Ok(Dataset { cols: parts.iter().map(Range::len).sum(), values, ..self })
+        let positions: Vec<usize> = parts.into_iter().flatten().collect();
+        match &mut self.values {
+            Values::Bytes(v) => keep(v, cols, &positions),
+            Values::Reals(v) => keep(v, cols, &positions),
+        }
+        let names = self.columns.names;
+        let names = if names.is_empty() { names } else { positions.iter().map(|&j| names[j].clone()).collect() };
+        Ok(Dataset { cols: positions.len(), columns: Columns { names, ..self.columns }, ..self })
     }
 
     /// Some columns of all examples, bytes scaled to [0, 1].            (rows, range)
@@ -86,15 +90,6 @@ fn beside<T: Copy + Default>(values: &[T], cols: usize, labels: &[u8], classes: 
     for (row, &label) in values.chunks_exact(cols).zip(labels) {
         out.extend_from_slice(row);
         out.extend((0..classes).map(|class| if class == label as usize { one } else { T::default() }));
-    }
-    out
-}
-
-fn pick<T: Copy>(values: &[T], cols: usize, parts: &[Range<usize>]) -> Vec<T> {
-    let width: usize = parts.iter().map(Range::len).sum();
-    let mut out = Vec::with_capacity(values.len() / cols * width);
-    for row in values.chunks_exact(cols) {
-        parts.iter().for_each(|part| out.extend_from_slice(&row[part.clone()]));
     }
     out
 }

@@ -4,10 +4,11 @@ use std::io;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
+use super::columns::There;
 use super::lines::Lines;
 use super::read::{FORMATS, Missing};
 use super::source::{Source, room};
-use super::{Dataset, Values};
+use super::{Columns, Dataset, Values};
 use crate::{Error, Result};
 
 /// How much of a cell a message shows, in characters.
@@ -31,8 +32,8 @@ fn cell(bytes: &[u8]) -> Cell {
     }
 }
 
-/// One example per line.
-pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
+/// One example per line, of all columns or of some.
+pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) -> Result<Dataset> {
     let name = source.name.clone();
     // Text has no zero bytes; pictures, archives and UTF-16 have.
     if source.head.contains(&0) {
@@ -45,8 +46,9 @@ pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
     let mut first = rows.next()?.ok_or_else(|| none("blank lines"))?;
     let mut second = rows.next()?;
     let mut header = None;
-    if is_header(&first.cells, second.as_ref().map(|s| &s.cells)) {
-        if let Some((word, number)) = mixed(&first.cells) {
+    let wanted = Wanted::of(columns, &first.cells);
+    if wanted.is_header(&first.cells, second.as_ref().map(|s| &s.cells)) {
+        if let Some((word, number)) = mixed(&wanted.cells(&first.cells)) {
             return Err(Error::failed(format!(
                 "line {} of {name} has the word {} and the number {} in it: a header must be words alone, an example \
                  numbers alone; repair the line, or delete it if it is a header",
@@ -60,27 +62,39 @@ pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
 
     let width = first.cells.len();
     let named = width > 1 && matches!(cell(&first.cells[0]), Cell::Word);
-    let mut skip = named as usize;
+    let mut rows_named = named;
+    let mut names: Option<Vec<String>> = None;
     if let Some(header) = header {
         // R leaves the title of the row names out; pandas leaves it empty.
         let short = header.cells.len() + 1 == width;
-        skip = (named || width > 1 && (short || header.cells[0].is_empty())) as usize;
+        rows_named = named || width > 1 && (short || header.cells[0].is_empty());
         if header.cells.len() != width && !short {
             return Err(ragged(&name, &header, &first));
         }
+        let title = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        names = Some([b"" as &[u8]].into_iter().take(short as usize).chain(&header.cells).map(title).collect());
     }
+    let there = There { file: &name, width, rows_named, names: names.as_deref() };
+    let positions = match columns {
+        Some(columns) => columns.positions(&there)?,
+        None => (rows_named as usize..width).collect(),
+    };
+    let chosen = match columns {
+        Some(_) => Columns::of(&there, &positions),
+        None => Columns { names: Columns::of(&there, &positions).names, ..Columns::default() },
+    };
 
     let mut values = Vec::new();
     let mut take = |row: &Row| -> Result<()> {
         // Room for twice as many, as push makes it, but too little of it is a sentence.
-        if values.capacity() - values.len() < width {
-            let more = values.len().max(width);
+        if values.capacity() - values.len() < positions.len() {
+            let more = values.len().max(positions.len());
             room(&name, &mut values, more)?;
         }
         if row.cells.len() != width {
             return Err(ragged(&name, &first, row));
         }
-        if named && matches!(cell(&row.cells[0]), Cell::Number(_)) {
+        if named && columns.is_none() && matches!(cell(&row.cells[0]), Cell::Number(_)) {
             return Err(Error::failed(format!(
                 "line {}, column 1 of {name} is the word {}, but line {} has the number {} there: \
                  the first column must be all names or all numbers",
@@ -90,11 +104,12 @@ pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
                 shown(&row.cells[0])
             )));
         }
-        for (i, bytes) in row.cells.iter().enumerate().skip(skip) {
+        for &i in &positions {
+            let bytes = &row.cells[i];
             match cell(bytes) {
                 Cell::Number(v) if v.is_finite() => values.push(v),
                 Cell::Missing if missing == Missing::Kept => values.push(f32::NAN),
-                _ => return Err(bad_cell(&name, row.line, i + 1, bytes)),
+                _ => return Err(bad_cell(&there, row.line, i, bytes)),
             }
         }
         Ok(())
@@ -107,7 +122,8 @@ pub(super) fn read(source: Source, missing: Missing) -> Result<Dataset> {
         take(&row)?;
         rows.spare = row.cells;
     }
-    Ok(Dataset { name, cols: width - skip, values: Values::Reals(values), labels: None, shape: None })
+    let cols = positions.len();
+    Ok(Dataset { name, cols, values: Values::Reals(values), labels: None, shape: None, columns: chosen })
 }
 
 struct Row {
@@ -169,20 +185,65 @@ fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
     first[0].is_empty() && (counts(0) || counts(1))
 }
 
+/// What is wanted of a table, before it is known whether it has a header.
+enum Wanted {
+    All,
+    /// By names, which then stand in the first row.
+    Named,
+    /// At these positions; in the other columns words mean nothing.
+    At(Vec<usize>),
+}
+
+impl Wanted {
+    fn of(columns: Option<&Columns>, first: &ByteRecord) -> Wanted {
+        let Some(columns) = columns else { return Wanted::All };
+        let has = |name: &String| first.iter().any(|cell| cell == name.as_bytes());
+        if columns.by_name() && first.iter().any(word) || !columns.names.is_empty() && columns.names.iter().all(has) {
+            return Wanted::Named;
+        }
+        // What cannot be is told once names are known.
+        let there = There { file: "", width: first.len(), rows_named: false, names: None };
+        columns.positions(&there).map_or(Wanted::All, Wanted::At)
+    }
+
+    fn is_header(&self, first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
+        match self {
+            Wanted::All => is_header(first, second),
+            Wanted::Named => true,
+            Wanted::At(positions) => {
+                // Row names are words too, in every row.
+                let title =
+                    |&j: &usize| word(&first[j]) && (j > 0 || second.is_none_or(|s| s.get(0).is_none_or(|c| !word(c))));
+                let elsewhere = (1..first.len()).any(|j| word(&first[j]));
+                positions.iter().any(title) || !elsewhere && is_header(first, second)
+            }
+        }
+    }
+
+    /// Of a header, what should be words.
+    fn cells<'a>(&self, header: &'a ByteRecord) -> Vec<&'a [u8]> {
+        match self {
+            Wanted::All => header.iter().collect(),
+            Wanted::Named => vec![],
+            Wanted::At(positions) => positions.iter().map(|&j| &header[j]).collect(),
+        }
+    }
+}
+
 fn word(bytes: &[u8]) -> bool {
     matches!(cell(bytes), Cell::Word)
 }
 
 /// A word and a number of a row that has both, unless it is a header all the same: words, and behind them numbers that
 /// count its columns. Else it may as well be an example with a damaged cell, which nobody would miss.
-fn mixed(first: &ByteRecord) -> Option<(&[u8], &[u8])> {
+fn mixed<'a>(first: &[&'a [u8]]) -> Option<(&'a [u8], &'a [u8])> {
     // A column may be called inf.
-    let number = |c: &&[u8]| matches!(cell(c), Cell::Number(v) if v.is_finite());
-    let found = (first.iter().find(|c| word(c))?, first.iter().find(number)?);
+    let number = |c: &&&[u8]| matches!(cell(c), Cell::Number(v) if v.is_finite());
+    let found = (*first.iter().find(|c| word(c))?, *first.iter().find(number)?);
     let leading = first.iter().take_while(|c| !number(c)).count();
     let counts = |from: usize| {
         first.len() > leading + 1
-            && first.iter().skip(leading).enumerate().all(|(i, c)| c == (i + from).to_string().as_bytes())
+            && first.iter().skip(leading).enumerate().all(|(i, c)| *c == (i + from).to_string().as_bytes())
     };
     if counts(0) || counts(1) { None } else { Some(found) }
 }
@@ -221,8 +282,11 @@ fn shown(bytes: &[u8]) -> String {
     if cut.len() < text.len() { format!("{cut:?}...") } else { format!("{cut:?}") }
 }
 
-fn bad_cell(name: &str, line: u64, column: usize, bytes: &[u8]) -> Error {
-    let at = format!("line {line}, column {column} of {name}");
+/// Column `j`, counted from 0; editors count from 1.
+fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
+    let title = there.names.map(|names| names[j].as_str()).filter(|title| !title.is_empty());
+    let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
+    let at = format!("line {line}, column {}{title} of {}", j + 1, there.file);
     let shown = shown(bytes);
     Error::failed(match cell(bytes) {
         Cell::Missing if bytes.is_empty() => {
@@ -234,7 +298,10 @@ fn bad_cell(name: &str, line: u64, column: usize, bytes: &[u8]) -> Error {
             format!("{at} is {shown}, not a number: write the decimal comma as a point")
         }
         Cell::Word => {
-            format!("{at} is {shown}, not a number: code words as numbers, separated by comma, semicolon or tab")
+            format!(
+                "{at} is {shown}, not a number: code words as numbers, separated by comma, semicolon or tab, or train with \
+                 --skip-columns {j}"
+            )
         }
     })
 }

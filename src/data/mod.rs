@@ -1,5 +1,6 @@
 //! What a model is fitted to: a matrix of examples, from a file or built in.
 //! A file's format is told by its content, never by its name. Nothing here knows about models or devices.
+mod columns;
 mod condition;
 mod csv;
 pub mod digits;
@@ -13,10 +14,14 @@ mod npz;
 mod pictures;
 mod read;
 mod safetensors;
+pub mod scale;
 mod shape;
 mod source;
 mod zip;
 
+pub use columns::{Asked, Columns, List};
+pub use read::Missing;
+pub use scale::Scale;
 pub use shape::Shape;
 
 use crate::{Error, Result};
@@ -33,6 +38,8 @@ pub struct Dataset {
     pub labels: Option<Vec<u8>>,
     /// Where the examples are pictures.
     pub shape: Option<Shape>,
+    /// What its columns are called, and where in the file they were.
+    pub columns: Columns,
 }
 
 /// The numbers, row-major, as compact as the source had them.
@@ -47,7 +54,7 @@ impl Dataset {
     /// Examples along the first of `dims`; the others are flattened.
     fn of(name: String, dims: &[u64], values: Values) -> Self {
         let cols = dims[1..].iter().product::<u64>() as usize;
-        Dataset { name, cols, values, labels: None, shape: Shape::of(dims) }
+        Dataset { name, cols, values, labels: None, shape: Shape::of(dims), columns: Columns::default() }
     }
 
     /// Examples from memory, one row of `cols` numbers after the other. `name` is for messages.
@@ -98,19 +105,13 @@ impl Dataset {
         }
     }
 
-    /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs. `what` is the
-    /// option that named the data, such as `--data`.
+    /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs.
     ///
     /// # Errors
     /// The first number that is not, by row and column, counted from 0.
-    pub fn check_unit_interval(&self, cols: usize, what: &str) -> Result<()> {
-        self.check(
-            cols,
-            |v| (0.0..=1.0).contains(&v),
-            &format!(
-                "must be in [0, 1] for the Bernoulli likelihood; pass --likelihood gaussian or scale the data of {what}"
-            ),
-        )
+    pub fn check_unit_interval(&self, cols: usize, remedy: &str) -> Result<()> {
+        let must = format!("must be in [0, 1] for the Bernoulli likelihood; {remedy}");
+        self.check(cols, |v| (0.0..=1.0).contains(&v), &must)
     }
 
     /// The first number for which `holds` is false becomes a sentence that ends in `must`.
@@ -119,9 +120,9 @@ impl Dataset {
         match values.iter().enumerate().position(|(i, &v)| i % self.cols < cols && !holds(v)) {
             None => Ok(()),
             Some(i) => Err(Error::failed(format!(
-                "row {}, column {} (counted from 0) of {} is {}: {must}",
+                "row {}, {} of {} is {}: {must}",
                 i / self.cols,
-                i % self.cols,
+                self.columns.told(i % self.cols),
                 self.name,
                 values[i]
             ))),
@@ -140,6 +141,7 @@ impl Dataset {
             name: self.name.clone(),
             cols: self.cols,
             shape: self.shape,
+            columns: self.columns.clone(),
         }
     }
 
@@ -157,6 +159,7 @@ impl Dataset {
             name: self.name.clone(),
             cols: self.cols,
             shape: self.shape,
+            columns: self.columns.clone(),
         }
     }
 
@@ -207,6 +210,7 @@ impl Dataset {
             },
             labels: self.labels.as_ref().map(|labels| select(labels, 1, &is_held, side)),
             shape: self.shape,
+            columns: self.columns.clone(),
         };
         Ok((part(false, self.name.clone()), part(true, format!("{}, held out", self.name))))
     }

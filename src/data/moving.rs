@@ -49,6 +49,7 @@ fn draw_all(name: &str, n: usize, stream: u64) -> Dataset {
         values: Values::Bytes(values),
         labels: Some(labels),
         shape: Some((2 * SIDE, SIDE).into()),
+        columns: Default::default(),
     }
 }
 

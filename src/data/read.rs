@@ -4,15 +4,15 @@ use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use super::source::Source;
-use super::{Dataset, Values, csv, idx, named, npy, npz, pictures, safetensors, zip};
+use super::{Columns, Dataset, Values, csv, idx, named, npy, npz, pictures, safetensors, zip};
 use crate::{Error, Result};
 
 /// What is read, for messages.
 pub(super) const FORMATS: &str = "idx, .npy, .npz, .safetensors, .png or numeric .csv";
 
 /// What becomes of missing values.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Missing {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
     Refused,
     /// As NaN.
     Kept,
@@ -32,7 +32,7 @@ impl Dataset {
     /// Where the file cannot be read, is damaged, holds no example, or holds a number that is missing or not finite;
     /// where several arrays may be meant.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::open(path, Missing::Refused)?.finite()
+        Self::read_columns(path, None, Missing::Refused)
     }
 
     /// The same for the bytes of a file, called `name` in messages.
@@ -41,7 +41,7 @@ impl Dataset {
     /// Those of [`Dataset::read`].
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         let length = Some(bytes.len() as u64);
-        Self::parse(name.into(), Cursor::new(bytes), length, None, Missing::Refused)?.finite()
+        Self::parse(name.into(), Cursor::new(bytes), length, None, None, Missing::Refused)?.finite()
     }
 
     fn finite(self) -> Result<Self> {
@@ -53,13 +53,16 @@ impl Dataset {
         Ok(self)
     }
 
-    /// As [`Dataset::read`] for data of which some values are missing: NaN, and in text an empty cell or a word such as NA,
-    /// become NaN.
+    /// As [`Dataset::read`], but only some columns, where they are named. Where missing values are kept, NaN, and in text an
+    /// empty cell or a word such as NA, become NaN. Of text, what is not taken may be words.
     ///
     /// # Errors
-    /// Those of [`Dataset::read`], but for missing values.
-    pub fn read_with_gaps(path: &Path) -> Result<Self> {
-        let data = Self::open(path, Missing::Kept)?;
+    /// Those of [`Dataset::read`], columns that are not there.
+    pub fn read_columns(path: &Path, columns: Option<&Columns>, missing: Missing) -> Result<Self> {
+        let data = Self::open(path, columns, missing)?;
+        if missing == Missing::Refused {
+            return data.finite();
+        }
         data.check(
             data.cols,
             |v| v.is_finite() || v.is_nan(),
@@ -68,13 +71,20 @@ impl Dataset {
         Ok(data)
     }
 
-    fn open(path: &Path, missing: Missing) -> Result<Self> {
+    fn open(path: &Path, columns: Option<&Columns>, missing: Missing) -> Result<Self> {
         let (path, array) = named::split(path);
-        if path.is_dir() {
-            return pictures::read_folder(&path);
+        let data = match path.is_dir() {
+            true => pictures::read_folder(&path)?,
+            false => {
+                let (name, file, length) = open_file(&path)?;
+                Self::parse(name, file, length, array.as_deref(), columns, missing)?
+            }
+        };
+        match columns {
+            // Text is the one format that has taken them already.
+            Some(columns) if data.columns == Columns::default() => data.with_columns(columns),
+            _ => Ok(data),
         }
-        let (name, file, length) = open_file(&path)?;
-        Self::parse(name, file, length, array.as_deref(), missing)
     }
 
     /// The data of a file of `length` bytes, or of a pipe, which has none.
@@ -83,6 +93,7 @@ impl Dataset {
         mut file: impl Read + Seek,
         length: Option<u64>,
         array: Option<&str>,
+        columns: Option<&Columns>,
         missing: Missing,
     ) -> Result<Self> {
         // Only these two need to go back and forth in the file.
@@ -114,7 +125,7 @@ impl Dataset {
         } else if idx::is_idx(head) {
             idx::read(source)
         } else {
-            csv::read(source, missing)
+            csv::read(source, columns, missing)
         }
     }
 

@@ -1,5 +1,6 @@
 //! The command line that makes a run again: of a configuration, the options that are not what they are anyway.
 use crate::config::{Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training};
+use crate::data::scale::Rule;
 use clap::ValueEnum;
 
 /// `vae-gpu train …`, as a shell takes it. `built_in`: names of data that validate on their own test part.
@@ -16,6 +17,10 @@ pub fn train(run: &Run, built_in: &[&str]) -> String {
         Some(valid) => line.unless(own && *valid == data.train, "valid", valid),
         None => line.unless(!own && data.valid_fraction == 0.0, "valid-fraction", data.valid_fraction),
     }
+    if let Some(columns) = &data.columns {
+        line.unless(false, "columns", columns.list());
+    }
+    line.choice("scale", data.scale.as_ref().map_or(Rule::None, |scale| scale.rule), Rule::None);
     line.choice("binarize", data.binarize, Binarize::None);
     match &data.condition {
         None => (),

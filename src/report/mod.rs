@@ -18,6 +18,8 @@ pub mod directions;
 pub const LATENTS: usize = 2000;
 /// Bars of the KL per dimension that are drawn; of what is beyond, the sum is told.
 const BARS: usize = 256;
+/// Values of a setting that are listed; of more, how many there are.
+const LISTED: usize = 64;
 /// Numbers in one of the two pictures at most, so that a page of large pictures stays small.
 const PIXELS: usize = 1 << 18;
 
@@ -129,8 +131,12 @@ fn pictures(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Re
     let given: Vec<f32> = given.into_iter().cycle().take(count * run.model.condition).collect();
     let mut samples = inference.sample(count, &given, seed)?;
     let few = Arc::new(few.first(count / 2));
-    let mut originals = few.columns(0..input);
+    let mut originals = inference.examples(&few);
     let mut back = inference.reconstruct(&few, seed)?;
+    if let Some(scale) = &run.data.scale {
+        // As `train` draws them: the largest column would leave the others black.
+        [&mut originals, &mut back, &mut samples].into_iter().for_each(|values| _ = scale.apply_to(values, 0..input));
+    }
     if run.model.likelihood == Likelihood::Gaussian {
         let (low, high) = grid::range(&originals);
         [&mut originals, &mut back, &mut samples].into_iter().for_each(|values| grid::normalise(values, low, high));
@@ -185,6 +191,7 @@ fn settings(run: &Run) -> Value {
         match value {
             Value::Object(map) => map.iter().for_each(|(key, value)| rows(out, &format!("{name}.{key}"), value)),
             Value::String(text) => out.push([name.into(), text.clone()]),
+            Value::Array(list) if list.len() > LISTED => out.push([name.into(), format!("{} values", list.len())]),
             Value::Null => out.push([name.into(), "none".into()]),
             other => out.push([name.into(), other.to_string()]),
         }

@@ -5,7 +5,7 @@ use crate::config::{
     Activation, Binarize, Condition, Init, Likelihood, Model, Numbers, Objective, Optimizer, Rule, Run, Source,
     Training, Variance,
 };
-use crate::data::Dataset;
+use crate::data::{Dataset, Scale, scale};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::schedule;
@@ -36,6 +36,7 @@ pub struct Builder {
     pub training: Training,
     epochs: u32,
     binarize: Binarize,
+    scale: scale::Rule,
     valid: Valid,
     device: String,
     folder: Option<PathBuf>,
@@ -55,6 +56,7 @@ impl Default for Builder {
             training: Training::new(100, 0),
             epochs: 10,
             binarize: Binarize::None,
+            scale: scale::Rule::None,
             valid: Valid::None,
             device: "auto".into(),
             folder: None,
@@ -109,6 +111,9 @@ impl Builder {
         precision: Numbers => training.precision;
         /// How grey values become zeros and ones.
         binarize: Binarize => binarize;
+        /// How columns are scaled, those of a condition too: found on the data that are trained on, undone in what the model
+        /// gives. Sigma and the figures are of scaled data.
+        scale: scale::Rule => scale;
     }
 
     /// Widths of the encoder's hidden layers, from the data inward; the decoder mirrors them. None: a linear model.
@@ -180,10 +185,21 @@ impl Builder {
                 (Arc::new(rest), Some(Arc::new(held_out)))
             }
         };
-        let run = self.run(&data)?;
+        let scale = match self.scale {
+            scale::Rule::None => None,
+            rule => Some(Scale::find(rule, &data, data.cols)?),
+        };
+        let (data, valid) = match &scale {
+            None => (data, valid),
+            Some(scale) => {
+                let apply = |data: Arc<Dataset>| scale.apply(Arc::unwrap_or_clone(data)).map(Arc::new);
+                (apply(data)?, valid.map(apply).transpose()?)
+            }
+        };
+        let run = self.run(&data, scale)?;
         run.check()?;
         for data in [Some(&data), valid.as_ref()].into_iter().flatten() {
-            fits(&run.model, data, "the data to learn", "the call")?;
+            fits(&run.model, data, "the data to learn", "pass Likelihood::Gaussian, or scale the data")?;
         }
         let saving = Saving::Every(Duration::from_secs(30));
         let (saved, outcome, history) = match &self.folder {
@@ -205,7 +221,7 @@ impl Builder {
         Ok(Vae { outcome: Some(outcome), history, ..Vae::of(saved, device)? })
     }
 
-    fn run(&self, data: &Dataset) -> Result<Run> {
+    fn run(&self, data: &Dataset, scale: Option<Scale>) -> Result<Run> {
         let condition = self.model.condition;
         let Some(input) = data.cols.checked_sub(condition).filter(|&input| input > 0) else {
             return Err(Error::request(format!(
@@ -220,6 +236,7 @@ impl Builder {
         let source = Source {
             valid_fraction: if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 },
             condition: (condition > 0).then_some(Condition::Columns { columns: (input, data.cols), x: None }),
+            scale,
             checksum: Some(Dataset::checksum([Some(data), None])),
             shape: data.shape,
             binarize: self.binarize,

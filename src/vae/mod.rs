@@ -5,7 +5,7 @@ pub use builder::Builder;
 
 use crate::Result;
 use crate::checkpoint::Saved;
-use crate::config::Run;
+use crate::config::{Model, Run};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::estimate::Estimate;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// touched unless it is named, and everything that can go wrong is an [`Error`](crate::Error).
 ///
 /// Data are a [`Dataset`]: from a file ([`Dataset::read`]), from numbers ([`Dataset::from_rows`]), or the built-in digits.
-/// What the model gives is row-major `Vec<f32>`, a row an example. The same settings, data and seed give the bytes that
+/// What the model gives is row-major `Vec<f32>`, a row an example, in the units of the data. The same settings, data and seed give the bytes that
 /// `vae-gpu train` gives.
 ///
 /// ```
@@ -130,7 +130,7 @@ impl Vae {
     /// As [`Vae::elbo`]; no samples.
     pub fn evaluate(&self, data: &Arc<Dataset>, samples: usize) -> Result<Evaluation> {
         at_least_one("samples", samples, "1")?;
-        self.check(data)?;
+        let data = &self.seen(data)?;
         let run = self.run();
         let evaluator = Evaluator::new(&run.model, samples, run.data.binarize, data.rows());
         let network = evaluator.network();
@@ -145,8 +145,7 @@ impl Vae {
     /// # Errors
     /// As [`Vae::elbo`].
     pub fn encode(&mut self, data: &Arc<Dataset>) -> Result<Latents> {
-        self.check(data)?;
-        let head = self.inference.encode(data, self.saved.run.training.seed)?;
+        let head = self.inference.encode(&self.seen(data)?, self.saved.run.training.seed)?;
         let latent = self.inference.latent();
         let logvar = head.chunks(2 * latent).flat_map(|row| &row[latent..]).copied().collect();
         Ok(Latents { mean: latents::means(&head, latent), logvar })
@@ -166,8 +165,8 @@ impl Vae {
     /// Not whole rows, or not as many of one as of the other.
     pub fn decode_given(&mut self, z: &[f32], condition: &[f32]) -> Result<Vec<f32>> {
         let rows = whole_rows("z", z.len(), self.run().model.latent)?;
-        self.check_condition(condition, rows)?;
-        self.inference.decode(z, condition)
+        let condition = self.told(condition, rows)?;
+        self.inference.decode(z, &condition)
     }
 
     /// Means of p(x|z) for `count` z from the prior. Row i depends on the seed and i alone.      (count, input)
@@ -175,7 +174,7 @@ impl Vae {
     /// # Errors
     /// A model that needs a condition, which [`Vae::sample_given`] takes.
     pub fn sample(&mut self, count: usize, seed: u64) -> Result<Vec<f32>> {
-        self.check_condition(&[], count)?;
+        self.told(&[], count)?;
         self.inference.sample(count, &[], seed)
     }
 
@@ -187,7 +186,7 @@ impl Vae {
         let width = self.run().model.condition;
         at_least_one("the model's condition", width, "sample() for a model that has none")?;
         let count = whole_rows("condition", condition.len(), width)?;
-        self.inference.sample(count, condition, seed)
+        self.inference.sample(count, &self.told(condition, count)?, seed)
     }
 
     /// Every example through the mean of q(z|x) and back.                                  (rows, input)
@@ -195,8 +194,7 @@ impl Vae {
     /// # Errors
     /// As [`Vae::elbo`].
     pub fn reconstruct(&mut self, data: &Arc<Dataset>) -> Result<Vec<f32>> {
-        self.check(data)?;
-        self.inference.reconstruct(data, self.saved.run.training.seed)
+        self.inference.reconstruct(&self.seen(data)?, self.saved.run.training.seed)
     }
 
     /// Writes the model as `vae-gpu train` does: safetensors, under the names and shapes of `torch.nn.Linear`. The file is
@@ -208,19 +206,31 @@ impl Vae {
         self.saved.write(path.as_ref())
     }
 
-    fn check(&self, data: &Dataset) -> Result<()> {
-        check_data(&self.saved, data, "the call")
+    /// Data as the model sees them.
+    fn seen(&self, data: &Arc<Dataset>) -> Result<Arc<Dataset>> {
+        let data = match &self.run().data.scale {
+            Some(scale) => Arc::new(scale.apply((**data).clone())?),
+            None => data.clone(),
+        };
+        check_data(&self.saved, &data, "the call")?;
+        Ok(data)
     }
 
-    fn check_condition(&self, condition: &[f32], rows: usize) -> Result<()> {
-        let width = self.run().model.condition;
-        match condition.len() == rows * width {
-            true => Ok(()),
-            false => Err(Error::request(format!(
+    /// A condition as the model sees it, checked to be `rows` rows.
+    fn told(&self, condition: &[f32], rows: usize) -> Result<Vec<f32>> {
+        let Model { condition: width, input, .. } = self.run().model;
+        if condition.len() != rows * width {
+            return Err(Error::request(format!(
                 "condition: {} numbers; must be {rows} rows of {width}, one for each z",
                 condition.len()
-            ))),
+            )));
         }
+        let mut condition = condition.to_vec();
+        match &self.run().data.scale {
+            Some(scale) if scale.shift.len() > input => scale.apply_to(&mut condition, input..input + width),
+            _ => None,
+        };
+        Ok(condition)
     }
 }
 

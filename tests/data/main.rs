@@ -90,7 +90,7 @@ fn idx_bytes_stand_for_255ths() {
     assert_eq!(data.shape, Some((1, 3).into()));
     assert_eq!(data.values, Values::Bytes(vec![0, 1, 51, 102, 255, 3]));
     assert_eq!(all_rows(&data), [0.0, 1.0 / 255.0, 0.2, 0.4, 1.0, 3.0 / 255.0]);
-    assert!(data.check_unit_interval(data.cols, "--data").is_ok());
+    assert!(data.check_unit_interval(data.cols, "").is_ok());
 }
 
 #[test]
@@ -241,6 +241,7 @@ fn counted(rows: usize) -> Dataset {
         values: Values::Reals((0..2 * rows).map(|i| i as f32).collect()),
         labels: Some((0..rows).map(|i| (i % 256) as u8).collect()),
         shape: None,
+        columns: Default::default(),
     }
 }
 

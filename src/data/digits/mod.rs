@@ -36,6 +36,7 @@ fn draw_all(name: &str, n: usize, stream: u64) -> Dataset {
         values: Values::Bytes(values),
         labels: Some(labels),
         shape: Some((SIDE, SIDE).into()),
+        columns: Default::default(),
     }
 }
 

@@ -1,0 +1,215 @@
+//! `--scale`: x' = (x − shift) / factor for every column, found on the training data, kept in the model, and undone in
+//! what it gives. A model and a device see x' alone.
+use super::{Dataset, Values};
+use crate::{Error, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// How a column is scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    #[default]
+    None,
+    /// From the smallest to the largest number onto [0, 1].
+    Minmax,
+    /// To mean 0 and standard deviation 1.
+    Standard,
+}
+
+/// What was found of each column that is scaled: those of x, then those of a condition. Classes are none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    pub rule: Rule,
+    /// Empty before data were read.
+    pub shift: Vec<f32>,
+    pub factor: Vec<f32>,
+}
+
+impl Scale {
+    /// Not yet of any data.
+    pub fn asked(rule: Rule) -> Option<Scale> {
+        (rule != Rule::None).then_some(Scale { rule, shift: vec![], factor: vec![] })
+    }
+
+    /// Whether it was found on data already.
+    pub fn is_found(&self) -> bool {
+        !self.shift.is_empty()
+    }
+
+    /// That of the first `cols` columns of `data`. One that never changes keeps the factor 1.
+    ///
+    /// # Errors
+    /// Numbers so far apart that no f32 holds the distance.
+    pub fn find(rule: Rule, data: &Dataset, cols: usize) -> Result<Scale> {
+        let n = data.rows() as f64;
+        let (mut low, mut high) = (vec![f32::INFINITY; cols], vec![f32::NEG_INFINITY; cols]);
+        let (mut means, mut squares) = (vec![0f64; cols], vec![0f64; cols]);
+        each_row(data, |row| {
+            for j in 0..cols {
+                low[j] = low[j].min(row[j]);
+                high[j] = high[j].max(row[j]);
+                means[j] += row[j] as f64 / n;
+            }
+        });
+        if rule == Rule::Standard {
+            each_row(data, |row| (0..cols).for_each(|j| squares[j] += (row[j] as f64 - means[j]).powi(2) / n));
+        }
+        let mut scale = Scale { rule, shift: vec![], factor: vec![] };
+        for j in 0..cols {
+            let width = high[j] as f64 - low[j] as f64;
+            let (shift, factor) = match rule {
+                _ if width == 0.0 => (low[j], 1.0),
+                Rule::None => (0.0, 1.0),
+                // Rounded up, so that nothing comes to lie beyond 1.
+                Rule::Minmax if (width as f32 as f64) < width => (low[j], (width as f32).next_up()),
+                Rule::Minmax => (low[j], width as f32),
+                Rule::Standard => (means[j] as f32, squares[j].sqrt() as f32),
+            };
+            if !factor.is_finite() {
+                let (column, name) = (data.columns.told(j), &data.name);
+                return Err(Error::failed(format!(
+                    "{column} of {name}: its numbers from {} to {} are too far apart to be scaled; leave out --scale",
+                    low[j], high[j]
+                )));
+            }
+            scale.shift.push(shift);
+            scale.factor.push(if factor > 0.0 { factor } else { 1.0 });
+        }
+        Ok(scale)
+    }
+
+    /// The data with its columns scaled. A missing value stays missing.
+    ///
+    /// # Errors
+    /// Fewer columns; a number so far from those that this was found on that no f32 holds it.
+    pub fn apply(&self, mut data: Dataset) -> Result<Dataset> {
+        let (cols, scaled) = (data.cols, self.shift.len());
+        if cols < scaled {
+            return Err(Error::failed(format!(
+                "{}: an example has {cols} numbers; must have {scaled}, as the data of the model: give data of the same \
+                 columns",
+                data.name
+            )));
+        }
+        let mut values = match data.values {
+            Values::Reals(values) => values,
+            Values::Bytes(_) => data.to_rows(),
+        };
+        for (i, row) in values.chunks_mut(cols).enumerate() {
+            if let Some(j) = self.apply_to(&mut row[..scaled], 0..scaled) {
+                let (column, name) = (data.columns.told(j), &data.name);
+                return Err(Error::failed(format!(
+                    "row {i}, {column} of {name}: lies too far from the data that the scale was found on; repair it or leave the \
+                     example out"
+                )));
+            }
+        }
+        data.values = Values::Reals(values);
+        Ok(data)
+    }
+
+    /// Scales one row, or several, of these columns: x' = (x − shift) / factor. The column of the first number that came to
+    /// be infinite.
+    pub fn apply_to(&self, rows: &mut [f32], columns: Range<usize>) -> Option<usize> {
+        let mut infinite = None;
+        for row in rows.chunks_mut(columns.len().max(1)) {
+            for (x, j) in row.iter_mut().zip(columns.clone()) {
+                *x = ((*x as f64 - self.shift[j] as f64) / self.factor[j] as f64) as f32;
+                if x.is_infinite() && infinite.is_none() {
+                    infinite = Some(j);
+                }
+            }
+        }
+        infinite
+    }
+
+    /// x = x' factor + shift, for rows of these columns.
+    pub fn undo(&self, rows: &mut [f32], columns: Range<usize>) {
+        for row in rows.chunks_mut(columns.len().max(1)) {
+            for (x, j) in row.iter_mut().zip(columns.clone()) {
+                *x = (*x as f64 * self.factor[j] as f64 + self.shift[j] as f64) as f32;
+            }
+        }
+    }
+
+    /// Σ ln factor over the first columns: log p(x) = log p(x') − this, for densities.
+    pub fn log_volume(&self, input: usize) -> f64 {
+        self.factor[..input].iter().map(|&f| (f as f64).ln()).sum()
+    }
+
+    /// The columns that never change, of data that this was found on and that are scaled: zeros.
+    pub fn constant(&self, data: &Dataset) -> Vec<usize> {
+        let mut constant: Vec<bool> = self.factor.iter().map(|&f| f == 1.0).collect();
+        each_row(data, |row| constant.iter_mut().zip(row).for_each(|(c, &x)| *c &= x == 0.0));
+        (0..constant.len()).filter(|&j| constant[j]).collect()
+    }
+
+    /// What became of the columns, for a line.
+    pub fn told(&self) -> &'static str {
+        match self.rule {
+            Rule::None => "as they are",
+            Rule::Minmax => "scaled to [0, 1]",
+            Rule::Standard => "scaled to mean 0 and standard deviation 1",
+        }
+    }
+
+    /// # Errors
+    /// What cannot be of a model of so many columns, of which `input` are x: a file may say anything.
+    pub fn check(&self, input: usize, columns: usize) -> Result<()> {
+        let finite = self.shift.iter().all(|x| x.is_finite()) && self.factor.iter().all(|&f| f > 0.0 && f.is_finite());
+        let (count, known) = (self.shift.len(), self.rule != Rule::None);
+        match finite && known && count == self.factor.len() && [input, columns].contains(&count) {
+            true => Ok(()),
+            false => Err(Error::failed("scale: that of its columns cannot be; it is damaged")),
+        }
+    }
+}
+
+fn each_row(data: &Dataset, mut f: impl FnMut(&[f32])) {
+    let mut row = vec![0f32; data.cols];
+    for i in 0..data.rows() {
+        data.row(i, &mut row);
+        f(&row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(cols: usize, values: &[f32]) -> Dataset {
+        let values = Values::Reals(values.to_vec());
+        Dataset { name: "x".into(), cols, values, labels: None, shape: None, columns: Default::default() }
+    }
+
+    #[test]
+    fn nothing_lies_beyond_one_and_all_comes_back() {
+        let values: Vec<f32> =
+            (0..3000).map(|i| ((i * 7919 % 3001) as f32 * 0.7371 - 300.3) * 1e4f32.powi(i % 3)).collect();
+        let x = data(3, &values);
+        for rule in [Rule::Minmax, Rule::Standard] {
+            let scale = Scale::find(rule, &x, 3).unwrap();
+            let mut back = scale.apply(x.clone()).unwrap().to_rows();
+            if rule == Rule::Minmax {
+                assert!(back.iter().all(|v| (0.0..=1.0).contains(v)));
+                assert!((0..3).all(|j| back.iter().skip(j).step_by(3).any(|&v| v > 0.9999999)));
+            }
+            scale.undo(&mut back, 0..3);
+            for (i, (got, want)) in back.iter().zip(&values).enumerate() {
+                assert!((got - want).abs() <= 1e-6 * scale.factor[i % 3] * 10.0, "{rule:?}, {i}: {got}, want {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_that_never_changes_keeps_its_factor() {
+        let x = data(2, &[0.1, 1.0, 0.1, 2.0, 0.1, 4.0]);
+        for rule in [Rule::Minmax, Rule::Standard] {
+            let scale = Scale::find(rule, &x, 2).unwrap();
+            assert_eq!((scale.shift[0], scale.factor[0]), (0.1, 1.0));
+            assert_eq!(scale.constant(&scale.apply(x.clone()).unwrap()), [0]);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `--columns` and `--skip-columns`: which columns are learned, that a model takes the same ones of every file, and that it
+//! says which it misses.
+#[path = "support/program.rs"]
+mod program;
+use program::{folder, run, write_idx};
+use std::fmt::Write as _;
+use std::path::Path;
+use vae_gpu::data::{Columns, Dataset, Missing, npy};
+
+const ROWS: usize = 40;
+const SMALL: &str = "--likelihood gaussian --hidden 5 --latent 2 --batch 8 --steps 5 --device cpu --quiet";
+
+/// Some number of a row and a column, which every file below agrees about.
+fn number(row: usize, column: &str) -> String {
+    let seed: usize = column.bytes().map(usize::from).sum();
+    format!("{:.3}", ((row * 37 + seed * 11) % 97) as f64 / 97.0)
+}
+
+/// A csv with these columns. An id and a date are words.
+fn table(path: &Path, header: bool, columns: &[&str]) {
+    let mut text = if header { columns.join(",") + "\n" } else { String::new() };
+    for row in 0..ROWS {
+        let cell = |column: &&str| match *column {
+            "id" => format!("n{row}"),
+            "date" => format!("2020-01-{:02}", row % 28 + 1),
+            column => number(row, column),
+        };
+        writeln!(text, "{}", columns.iter().map(cell).collect::<Vec<_>>().join(",")).unwrap();
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+const ALL: [&str; 6] = ["id", "age", "height", "date", "weight", "score"];
+
+/// The same numbers give the same tensors, whatever names the header of the model has for where they came from.
+fn tensors(home: &Path, run: &str) -> Vec<u64> {
+    let read = vae_gpu::tensors::Tensors::read(&home.join(run).join("model.safetensors")).unwrap();
+    read.tensors.values().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
+}
+
+#[test]
+fn every_way_to_ask_for_columns_learns_the_same() {
+    let home = folder("columns-ways");
+    table(&home.join("all.csv"), true, &ALL);
+    table(&home.join("bare.csv"), false, &ALL);
+    table(&home.join("three.csv"), false, &["age", "height", "score"]);
+    run(&home, &format!("train --data three.csv {SMALL} --out want")).succeeded();
+    let want = tensors(&home, "want");
+    let ways = [
+        "--data all.csv --columns age,height,score",
+        "--data all.csv --columns score,1..3",
+        "--data all.csv --columns 5,2,1,1..2",
+        "--data all.csv --skip-columns date,weight",
+        "--data all.csv --skip-columns 0,3..5",
+        "--data all.csv --columns 1..6 --skip-columns date,weight",
+        "--data bare.csv --columns 1,2,5",
+        "--data bare.csv --skip-columns 3,4",
+    ];
+    for (i, way) in ways.iter().enumerate() {
+        run(&home, &format!("train {way} {SMALL} --out run{i}")).succeeded();
+        assert_eq!(tensors(&home, &format!("run{i}")), want, "{way}");
+        run(&home, &format!("train --config run{i}/run.toml --device cpu --quiet --out again{i}")).succeeded();
+        let bytes = |run: &str| std::fs::read(home.join(format!("{run}{i}/model.safetensors"))).unwrap();
+        assert_eq!(bytes("run"), bytes("again"), "{way}");
+    }
+    run(&home, &format!("train --data all.csv --columns age,height,weight {SMALL} --out other")).succeeded();
+    assert_ne!(tensors(&home, "other"), want);
+}
+
+#[test]
+fn a_model_takes_its_columns_of_every_file() {
+    let home = folder("columns-files");
+    table(&home.join("all.csv"), true, &ALL);
+    run(&home, &format!("train --data all.csv --columns age,height,score --valid-fraction 0.2 {SMALL} --out run"))
+        .succeeded();
+    table(&home.join("bare.csv"), false, &ALL);
+    table(&home.join("moved.csv"), true, &["score", "date", "height", "more", "age"]);
+    table(&home.join("alone.csv"), false, &["age", "height", "score"]);
+    let alone = Dataset::read(&home.join("alone.csv")).unwrap();
+    npy::write(&mut std::fs::File::create(home.join("alone.npy")).unwrap(), ROWS, 3, &alone.to_rows()).unwrap();
+    let wide: Vec<f32> = alone.to_rows().chunks(3).flat_map(|r| [9.0, r[0], r[1], 9.0, 9.0, r[2]]).collect();
+    npy::write(&mut std::fs::File::create(home.join("wide.npy")).unwrap(), ROWS, 6, &wide).unwrap();
+    let of = |command: &str, options: &str| {
+        let files = ["all.csv", "bare.csv", "moved.csv", "alone.csv", "alone.npy", "wide.npy"];
+        let outputs = files.map(|file| {
+            let line = format!("{command} run {options} {file} --device cpu --quiet --to {file}.{command}.npy");
+            run(&home, &line).succeeded();
+            std::fs::read(home.join(format!("{file}.{command}.npy"))).unwrap()
+        });
+        assert!(outputs.iter().all(|output| *output == outputs[0]), "{command}");
+    };
+    of("encode", "--data");
+    of("reconstruct", "--data");
+    of("interpolate", "--data");
+    of("traverse", "--data");
+    of("sample", "--near");
+    of("impute", "--data");
+    let eval = |file: &str| run(&home, &format!("eval run --data {file} --device cpu --json")).succeeded().stdout;
+    assert_eq!(eval("all.csv"), eval("wide.npy"));
+    run(&home, "train --resume run --device cpu --quiet").succeeded();
+    run(&home, "report run --device cpu --quiet").succeeded();
+
+    table(&home.join("renamed.csv"), true, &["Age", "height", "score"]);
+    run(&home, "eval run --data renamed.csv --device cpu --quiet")
+        .refused(1, "the model's column age: renamed.csv has no column of this name; did you mean Age?");
+    table(&home.join("four.csv"), false, &["age", "height", "score", "more"]);
+    run(&home, "eval run --data four.csv --device cpu --quiet").refused(
+        1,
+        "four.csv: an example has 4 numbers; must have 6, as the data of the model, or its 3 columns alone: give data of the \
+         same columns",
+    );
+}
+
+#[test]
+fn a_condition_counts_in_the_columns_that_are_taken() {
+    let home = folder("columns-condition");
+    table(&home.join("all.csv"), true, &ALL);
+    table(&home.join("four.csv"), false, &["age", "height", "weight", "score"]);
+    table(&home.join("given.csv"), true, &["age", "height"]);
+    let options = format!("--condition 0..2 {SMALL}");
+    run(&home, &format!("train --data four.csv {options} --out want")).succeeded();
+    run(&home, &format!("train --data all.csv --skip-columns id,date {options} --out got")).succeeded();
+    assert_eq!(tensors(&home, "got"), tensors(&home, "want"));
+    for (model, given) in [("want", "four.csv"), ("got", "all.csv"), ("got", "given.csv")] {
+        run(
+            &home,
+            &format!("sample {model} --count 9 --condition {given} --device cpu --quiet --to {model}-{given}.npy"),
+        )
+        .succeeded();
+    }
+    let read = |name: &str| std::fs::read(home.join(name)).unwrap();
+    assert_eq!(read("got-all.csv.npy"), read("want-four.csv.npy"));
+    assert_eq!(read("got-given.csv.npy"), read("want-four.csv.npy"));
+}
+
+#[test]
+fn pictures_are_cut_and_are_no_pictures_then() {
+    let home = folder("columns-pictures");
+    write_idx(&home.join("x.idx"), 30, 6);
+    run(&home, "train --data x.idx --columns 6..30 --steps 3 --hidden 5 --latent 2 --device cpu --quiet --out run")
+        .succeeded();
+    let config = std::fs::read_to_string(home.join("run/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!((&config["input"], &config["data"]["shape"]), (&serde_json::json!(24), &serde_json::Value::Null));
+    let columns = Columns::asked(Some("6..30".parse().unwrap()), None);
+    let (cut, all) = (
+        Dataset::read_columns(&home.join("x.idx"), columns.as_ref(), Missing::Refused).unwrap(),
+        Dataset::read(&home.join("x.idx")).unwrap(),
+    );
+    let want: Vec<f32> = all.to_rows().chunks(36).flat_map(|row| row[6..30].to_vec()).collect();
+    assert_eq!(cut.to_rows(), want);
+    // Built-in data too.
+    run(&home, "train --columns 300..400 --steps 1 --hidden 5 --latent 2 --device cpu --quiet --out digits")
+        .succeeded();
+    run(&home, "eval digits --count 9 --device cpu --quiet").succeeded();
+    run(&home, "mixture --data x.idx --columns 6..8,9 --components 1 --out mixed --quiet").succeeded();
+    let mixture = vae_gpu::mixture::Mixture::read(&home.join("mixed/mixture.safetensors")).unwrap().0;
+    assert_eq!(mixture.cols(), 3);
+}
+
+#[test]
+fn headers_are_told_by_the_columns_that_are_taken() {
+    let home = folder("columns-headers");
+    let rows = |text: &str, columns: &str| {
+        std::fs::write(home.join("t.csv"), text).unwrap();
+        let columns = Columns::asked(Some(columns.parse().unwrap()), None);
+        Dataset::read_columns(&home.join("t.csv"), columns.as_ref(), Missing::Refused)
+            .map(|data| (data.to_rows(), data.columns.names.join(" ")))
+            .map_err(|e| e.to_string())
+    };
+    let read = |values: &[f32], names: &str| Ok((values.to_vec(), names.to_string()));
+    // Words beside what is taken make no header of an example.
+    assert_eq!(rows("1,two,3\n4,five,6\n", "0,2"), read(&[1.0, 3.0, 4.0, 6.0], ""));
+    assert_eq!(rows("a,b,c\n4,five,6\n", "0,2"), read(&[4.0, 6.0], "a c"));
+    assert_eq!(rows("a,b\n4,five\n", "0"), read(&[4.0], "a"));
+    assert_eq!(rows("x,1,two\ny,3,four\n", "1"), read(&[1.0, 3.0], ""));
+    // Names that are numbers are positions; columns counted by pandas; the title of the row names left out by R.
+    assert_eq!(
+        rows("id,2020,2021\nx,5,6\n", "id,1").unwrap_err().split(" of ").next(),
+        Some("line 2, column 1 (\"id\")")
+    );
+    assert_eq!(rows(",0,1,2\nx,5,6,7\ny,8,9,1\n", "1,3"), read(&[5.0, 7.0, 8.0, 1.0], "0 2"));
+    assert_eq!(rows("height,weight\nann,5,6\nbob,7,8\n", "weight"), read(&[6.0, 8.0], "weight"));
+    assert!(rows("a,a\n1,2\n", "a").unwrap_err().ends_with("have this name; pass a position"));
+    assert!(rows("1,2\n3,4\n", "1,7").unwrap_err().contains("has columns 0 to 1"));
+}
