@@ -47,6 +47,14 @@ fn eval_estimates_the_likelihood_in_three_ways() {
     // All three estimate one number; this model and its q are simple.
     let number = |key: &str| e[key].as_f64().unwrap();
     assert!((number("iwae") - number("ais")).abs() < 0.2 && number("naive") < number("iwae") + 0.2, "{e}");
+    // Each example's own: their means are the estimates.
+    run(home(), &format!("{line} --to bounds.npy --device cpu")).succeeded();
+    let bounds = npy(&home().join("bounds.npy"));
+    assert_eq!((bounds.rows(), bounds.cols), (20, 3));
+    for (j, name) in ["iwae", "naive", "ais"].into_iter().enumerate() {
+        let mean = bounds.columns(j..j + 1).iter().map(|&x| x as f64).sum::<f64>() / 20.0;
+        assert!((mean - number(name)).abs() < 1e-4, "{name}: {mean} of {e}"); // f32 of hundreds
+    }
     let table = run(home(), &format!("{line} --device cpu --quiet")).succeeded().stdout;
     assert!(["L_50", "naive_50", "ais_5"].iter().all(|name| table.contains(name)), "{table}");
     for option in ["samples", "count", "chains", "temperatures", "leapfrogs"] {

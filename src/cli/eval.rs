@@ -1,5 +1,7 @@
 //! `vae-gpu eval`
 use super::condition::DataFor;
+use super::decode::write_npy;
+use super::output::Output;
 use super::progress::Working;
 use super::{Common, print, thousands};
 use crate::ais::{Ais, Annealer};
@@ -16,15 +18,19 @@ use std::sync::Arc;
 
 /// Computes the elbo and its parts, estimates of log p(x), active units
 #[derive(Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    mut_arg("to", |to| to.required(false).help("An .npy: the estimates of log p(x) of each example, a column each, (N, 1) for L_K alone")),
+    after_help = "Examples:\n  \
     vae-gpu eval runs/digits\n  \
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 5000 --json\n  \
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 1000 --estimator iwae,naive\n  \
-    vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --count 100 --estimator ais --temperatures 500\n\n\
+    vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --count 100 --estimator ais --temperatures 500\n  \
+    vae-gpu eval runs/table --data new.csv --samples 100 --to bounds.npy   of each example: how unlike the others it is\n\n\
     Every number has its standard error over the examples. Of an estimate of log p(x) the part of it that more samples \
     would take away stands beside it, with the effective number of samples: near 1 the estimate is far too low. A unit \
     is active where the variance over x of E_q[z] is above 0.01. Of a model with --scale all figures are of scaled data; a line \
-    more says what L_K is in the units of the file, where p(x) is a density: less by the sum of ln factor of all columns.")]
+    more says what L_K is in the units of the file, where p(x) is a density: less by the sum of ln factor of all columns."
+)]
 pub(crate) struct EvalArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
@@ -52,6 +58,8 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_enum, hide_possible_values = true)]
     binarize: Option<Binarize>,
     #[command(flatten)]
+    output: Option<Output>,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -67,6 +75,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 100")?;
     let ais = Ais { temperatures: args.temperatures, chains: args.chains, leapfrogs: args.leapfrogs };
     ais.check()?;
+    let output = args.output.as_ref().map(Output::path).transpose()?;
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;
     let mut data = args.data.load(&saved.run)?;
@@ -104,6 +113,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         backend.load(&data)?;
         let ais = follow(&args.common, "ais", data.rows(), |watch| annealer.run(&mut *backend, &data, seed, watch))?;
         others.push(("ais", ais));
+    }
+    if let Some(path) = output {
+        let columns: Vec<&LogLikelihood> = [&e.iwae].into_iter().chain(others.iter().map(|(_, l)| l)).collect();
+        let rows = (0..e.examples).flat_map(|i| columns.iter().map(move |l| l.per_example[i] as f32));
+        write_npy(path, &rows.collect::<Vec<f32>>(), columns.len())?;
     }
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.likelihood == Likelihood::Gaussian);
