@@ -104,5 +104,10 @@ pub mod tensors;
 pub mod trainer;
 mod vae;
 
+/// The Rust of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 pub use error::{Error, Result};
 pub use vae::{Builder, Latents, Vae};

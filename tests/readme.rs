@@ -1,0 +1,143 @@
+//! Every command of the README, run as it is written there, in its order, in a folder with the files that it speaks of; and
+//! its Python. What it shows of a command's output is held against what the command says, but for the numbers.
+#![cfg(unix)]
+#[path = "support/program.rs"]
+mod program;
+use program::folder;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+use vae_gpu::data::{Dataset, digits, npy};
+
+/// Commands that a test cannot run, and why.
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("cargo test --release", "it is this"),
+    ("cargo install --path .", "it is built already, and stands in the path"),
+    ("tools/get-mnist", "tests need no network: tests/get_mnist.rs"),
+    ("git clone", "tests need no network"),
+];
+
+/// The fenced blocks of a language, as lines.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<Vec<&'a str>> {
+    let mut blocks = vec![];
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some(found) = line.strip_prefix("```") {
+            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            if found == language {
+                blocks.push(block);
+            }
+        }
+    }
+    blocks
+}
+
+/// The commands of a block, each with the output that is shown below it.
+fn commands<'a>(block: &[&'a str]) -> Vec<(String, Vec<&'a str>)> {
+    let mut commands: Vec<(String, Vec<&str>)> = vec![];
+    for line in block {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command.split(" #").next().unwrap().trim().into(), vec![])),
+            (None, Some((_, shown))) => shown.push(line),
+            (None, None) => panic!("{line}: a console block begins with a command"),
+        }
+    }
+    commands
+}
+
+/// Built-in digits under the names of MNIST: a few of them.
+fn write_digits(path: &Path, data: &Dataset, rows: usize) {
+    let few = data.first(rows);
+    let mut bytes = vec![0, 0, 8, 3];
+    [rows as u32, 28, 28].iter().for_each(|n| bytes.extend(n.to_be_bytes()));
+    bytes.extend(few.to_rows().iter().map(|x| (x * 255.0).round() as u8));
+    let mut file = flate2::write::GzEncoder::new(File::create(path).unwrap(), flate2::Compression::fast());
+    file.write_all(&bytes).unwrap();
+    file.finish().unwrap();
+}
+
+/// Grey pictures of 12 × 10 pixels.
+fn write_pictures(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    for i in 0..40u32 {
+        let mut picture = png::Encoder::new(File::create(folder.join(format!("{i:02}.png"))).unwrap(), 10, 12);
+        picture.set_color(png::ColorType::Grayscale);
+        let pixels: Vec<u8> = (0..120u32).map(|j| (128 + (j % 10) * (i % 7) * 2 + i) as u8).collect();
+        picture.write_header().unwrap().write_image_data(&pixels).unwrap();
+    }
+}
+
+fn write_table(path: &Path) {
+    let mut table = "name,height,weight,age\n".to_string();
+    for i in 0..200 {
+        let z = (i as f64 * 0.37).sin();
+        table +=
+            &format!("person {i},{:.1},{:.1},{}\n", 170.0 + 10.0 * z, 70.0 + 12.0 * z + (i % 5) as f64, 20 + i % 50);
+    }
+    fs::write(path, table).unwrap();
+}
+
+/// The files that the README speaks of, and the program in the path.
+fn home() -> std::path::PathBuf {
+    let home = folder("readme");
+    fs::create_dir_all(home.join("mnist")).unwrap();
+    write_digits(&home.join("mnist/train-images-idx3-ubyte.gz"), &digits::train(), 600);
+    write_digits(&home.join("mnist/t10k-images-idx3-ubyte.gz"), &digits::test(), 200);
+    write_pictures(&home.join("faces"));
+    write_table(&home.join("table.csv"));
+    let upper: Vec<f32> = (0..784).map(|i| (i < 392) as u8 as f32).collect();
+    npy::write(&mut File::create(home.join("upper.npy")).unwrap(), 1, 784, &upper).unwrap();
+    fs::create_dir(home.join("bin")).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_vae-gpu"), home.join("bin/vae-gpu")).unwrap();
+    home
+}
+
+fn run(home: &Path, program: &str, argument: &str, text: &str) -> Output {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+    let [path, python] = ["PATH", "PYTHONPATH"].map(|name| std::env::var(name).unwrap_or_default());
+    let mut command = Command::new(program);
+    command.args([argument, text]).current_dir(home).env_remove("LD_LIBRARY_PATH");
+    command.env("PATH", format!("{}:{path}", home.join("bin").display()));
+    command.env("PYTHONPATH", format!("{}:{python}", tools.display())).output().unwrap()
+}
+
+#[test]
+fn every_command_of_the_readme_runs_as_it_is_written() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let home = home();
+    let (mut ran, mut skipped) = (0, 0);
+    for (command, shown) in blocks(&page, "console").iter().flat_map(|block| commands(block)) {
+        if let Some((_, why)) = ELSEWHERE.iter().find(|(name, _)| command.starts_with(name)) {
+            println!("not run: {command}: {why}");
+            skipped += 1;
+            continue;
+        }
+        let line = command.replace("cargo run --release --", "vae-gpu");
+        let ended = run(&home, "bash", "-ec", &line);
+        let [stdout, stderr] = [ended.stdout, ended.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(ended.status.success(), "{command}\n{stdout}\n{stderr}");
+        let said: Vec<&str> = stdout.lines().chain(stderr.lines()).collect();
+        let word = |line: &str| line.split_whitespace().next().unwrap_or_default().to_string();
+        // Whether there is a GPU, and its name, are of the machine.
+        for shown in shown.iter().filter(|line| **line != "..." && !line.starts_with("no CUDA driver")) {
+            assert!(said.iter().any(|said| word(said) == word(shown)), "{command}\nshows: {shown}\nsays: {said:#?}");
+        }
+        // What it was told to write is there.
+        for to in line.split_whitespace().skip_while(|word| *word != "--to").skip(1).take(1) {
+            assert!(home.join(to).exists(), "{command}: no {to}");
+        }
+        ran += 1;
+    }
+    println!("{ran} commands run, {skipped} not");
+    assert!(ran >= 20 && skipped <= ELSEWHERE.len(), "{ran} commands run, {skipped} not");
+
+    for block in blocks(&page, "python") {
+        if !run(&home, "python3", "-c", "import numpy, safetensors").status.success() {
+            println!("skipped: Python has no numpy and safetensors");
+            continue;
+        }
+        let ended = run(&home, "python3", "-c", &block.join("\n"));
+        assert!(ended.status.success(), "{block:#?}\n{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
