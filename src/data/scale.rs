@@ -95,7 +95,7 @@ impl Scale {
         }
         let mut values = match data.values {
             Values::Reals(values) => values,
-            Values::Bytes(_) => data.to_rows(),
+            Values::Bytes(bytes) => reals(bytes),
         };
         for (i, row) in values.chunks_mut(cols).enumerate() {
             if let Some(j) = self.apply_to(&mut row[..scaled], 0..scaled) {
@@ -165,6 +165,19 @@ impl Scale {
             false => Err(Error::failed("scale: that of its columns cannot be; it is damaged")),
         }
     }
+}
+
+/// Bytes as numbers. From the end, in pieces that are given back: together they take little more than the numbers alone.
+fn reals(mut bytes: Vec<u8>) -> Vec<f32> {
+    const PIECE: usize = 16 << 20;
+    let mut out = vec![0f32; bytes.len()]; // zeros that nobody has written to take no memory yet
+    while !bytes.is_empty() {
+        let from = bytes.len().saturating_sub(PIECE);
+        out[from..].iter_mut().zip(&bytes[from..]).for_each(|(x, &b)| *x = b as f32 / 255.0);
+        bytes.truncate(from);
+        bytes.shrink_to_fit();
+    }
+    out
 }
 
 fn each_row(data: &Dataset, mut f: impl FnMut(&[f32])) {
