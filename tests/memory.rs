@@ -93,6 +93,13 @@ fn a_large_file_is_never_held_twice() {
         let values: Vec<f32> = (0..rows * COLS).map(|i| (i.wrapping_mul(7919) % 4096) as f32 / 4096.0).collect();
         npy::write(&mut std::fs::File::create(home.join(name)).unwrap(), rows, COLS, &values).unwrap();
     };
+    let fortran = |name: &str, rows: usize| {
+        reals(name, rows);
+        let bytes = std::fs::read(home.join(name)).unwrap();
+        let (header, numbers) = bytes.split_at(128);
+        let header = String::from_utf8_lossy(&header[10..]).replacen("False", "True ", 1);
+        std::fs::write(home.join(name), [&bytes[..10], header.as_bytes(), numbers].concat()).unwrap();
+    };
     let bytes = |name: &str, rows: u32| write_idx(&home.join(name), rows, 8);
     let text = |name: &str, rows: usize| {
         let line = |i: usize| (0..COLS).map(|j| format!("0.{}", (i + j) % 10)).collect::<Vec<_>>().join(",") + "\n";
@@ -102,6 +109,8 @@ fn a_large_file_is_never_held_twice() {
     const MANY: usize = 250_000;
     reals("few.npy", FEW);
     reals("many.npy", MANY);
+    fortran("few.fortran", FEW);
+    fortran("many.fortran", MANY);
     bytes("few.idx", FEW as u32);
     bytes("many.idx", 4 * MANY as u32);
     text("few.csv", FEW);
@@ -122,6 +131,7 @@ fn a_large_file_is_never_held_twice() {
         ("npy", "--columns 1..63", 1.15),
         ("npy", "--condition 0..4", 1.15),
         ("npy", "--condition FILE.labels", 1.15 * 68.0 / 64.0),
+        ("fortran", "--valid-fraction 0.1", 1.25),
         ("idx", "", 1.15),
         ("idx", "--valid-fraction 0.1", 1.25),
         ("idx", "--scale minmax", 4.0 * 1.15),
