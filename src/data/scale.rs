@@ -217,6 +217,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_claims_is_held_against_the_model() {
+        let scale = Scale { rule: Rule::Standard, shift: vec![0.0; 3], factor: vec![1.0; 3] };
+        assert!(scale.check(3, 5).is_ok() && scale.check(2, 3).is_ok());
+        assert!(scale.check(2, 4).is_err() && scale.check(4, 4).is_err());
+        for factor in [0.0, -1.0, f32::INFINITY, f32::NAN] {
+            let scale = Scale { factor: vec![1.0, factor, 1.0], ..scale.clone() };
+            assert!(scale.check(3, 3).is_err(), "{factor}");
+        }
+        assert!(Scale { shift: vec![0.0; 2], ..scale.clone() }.check(3, 3).is_err());
+        assert!(Scale { rule: Rule::None, ..scale }.check(3, 3).is_err());
+    }
+
+    #[test]
+    fn what_no_f32_holds_is_told() {
+        let far = data(1, &[-3e38, 3e38]);
+        assert!(Scale::find(Rule::Minmax, &far, 1).unwrap_err().to_string().contains("too far apart"));
+        let scale = Scale::find(Rule::Minmax, &data(1, &[0.0, 1e-30]), 1).unwrap();
+        let e = scale.apply(data(1, &[0.0, 1e30])).unwrap_err().to_string();
+        assert!(e.starts_with("row 1, column 0 (counted from 0) of x: lies too far"), "{e}");
+        assert!(scale.apply(Dataset { values: Values::Bytes(vec![255]), ..data(1, &[]) }).is_ok());
+    }
+
+    #[test]
     fn a_column_that_never_changes_keeps_its_factor() {
         let x = data(2, &[0.1, 1.0, 0.1, 2.0, 0.1, 4.0]);
         for rule in [Rule::Minmax, Rule::Standard] {
