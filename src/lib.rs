@@ -44,8 +44,10 @@
 //! - A file of tensors is what was written, to the bit, or is refused (`tests/damage.rs`); a data file is read right or
 //!   refused, in memory that its size bounds (`tests/data`, `tests/outside.rs`, `tests/fuzz.rs`).
 //! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels.rs`).
-//! - Memory does not grow with the steps, and where there is too little that is a sentence (`tests/memory.rs`,
+//! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence (`tests/memory.rs`,
 //!   `tests/device_memory.rs`). What is refused is in `tests/requests/refused.txt`.
+//! - A model of some columns takes the same ones of every file (`tests/columns.rs`); one of scaled columns is, to the bit, that
+//!   of columns scaled by hand, and what it gives is in the units of the file (`tests/scale.rs`).
 //! - Gradients agree with finite differences, and with an independent implementation (`tests/gradients.rs`,
 //!   `tests/golden.rs`).
 //! - log p(x) − KL(q(z|x) ‖ p(z|x)) is the elbo, to rounding, of a linear model, where each of them is known; and the

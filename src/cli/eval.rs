@@ -3,7 +3,7 @@ use super::condition::DataFor;
 use super::decode::write_npy;
 use super::output::Output;
 use super::progress::Working;
-use super::{Common, print, thousands};
+use super::{Common, first, print, thousands};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood};
@@ -14,7 +14,6 @@ use crate::evaluate::{Evaluation, Evaluator, check_data};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Computes the elbo and its parts, estimates of log p(x), active units
 #[derive(Args)]
@@ -81,7 +80,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let mut data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
     if let Some(count) = args.count {
-        data = Arc::new(data.first(count));
+        data = first(data, count);
     }
     let binarize = args.binarize.unwrap_or(saved.run.data.binarize);
     let annealer = args

@@ -1,8 +1,8 @@
 //! `vae-gpu forecast`
-use super::Common;
 use super::condition::{self, DataFor};
 use super::decode::{draw_rows, write_npy};
 use super::output::{Output, Target};
+use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::config::Condition;
 use crate::error::{Error, Result, at_least_one};
@@ -11,7 +11,6 @@ use crate::infer::Inference;
 use crate::latents;
 use clap::Args;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Draws futures of examples, p(future | past): z from the prior, then the mean of p(future | z, past)
 #[derive(Args)]
@@ -54,7 +53,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
-    let data = Arc::new(data.first(count));
+    let data = first(data, count);
 
     let device = args.common.device()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;

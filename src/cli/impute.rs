@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
     vae-gpu impute runs/mnist --data digits --mask upper.npy --score   how probable the hidden part was\n  \
     vae-gpu impute runs/moving --mask past.npy --draws 5 --to futures.png   the second frame from the first\n  \
     vae-gpu impute runs/frey --data noisy.npy --noise 0.1 --to clean.png\n\n\
-    A mask has 1 where a value is observed and 0 where it is missing, in the shape of the data or as one row for all \
-    examples. In Python, for 28 x 28: m = np.zeros((28, 28)), then m[:14] = 1 for the upper half, or m[::2, ::2] = 1 for \
+    A mask has 1 where a value is observed and 0 where it is missing, in the shape of the data (of a model with --columns: of \
+    those) or as one row for all examples. In Python, for 28 x 28: m = np.zeros((28, 28)), then m[:14] = 1 for the upper half, or m[::2, ::2] = 1 for \
     super-resolution from every second pixel, then np.save('mask.npy', m.ravel()).\n\n\
     Chains over z and the missing part: importance resampling, then Gibbs sweeps with Metropolis steps (Rezende et al. 2014; \
     Mattei & Frellsen 2018), exact in the limit whatever the encoder is. The default is the mean of the missing part, over 10 \

@@ -188,7 +188,13 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
 }
 
 fn rows(data: &Dataset) -> Vec<f64> {
-    data.to_rows().into_iter().map(f64::from).collect()
+    let mut row = vec![0f32; data.cols];
+    let mut all = Vec::with_capacity(data.rows() * data.cols);
+    for i in 0..data.rows() {
+        data.row(i, &mut row);
+        all.extend(row.iter().map(|&x| f64::from(x)));
+    }
+    all
 }
 
 /// Fits, and says how it goes: a line at the end of every restart, and now and then in between.

@@ -6,6 +6,7 @@ use crate::{Error, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 mod bench;
 mod check;
@@ -200,6 +201,11 @@ pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Res
             Err(Error::request(format!("data: not given, and the model was trained on {trained}; pass --data FILE")))
         }
     }
+}
+
+/// The first `count` examples, or all if there are fewer: then the same, and no copy.
+pub(crate) fn first(data: Arc<Dataset>, count: usize) -> Arc<Dataset> {
+    if count < data.rows() { Arc::new(data.first(count)) } else { data }
 }
 
 /// A precision, a preset or an objective by its name on the command line.

@@ -1,8 +1,8 @@
 //! `vae-gpu reconstruct`
-use super::Common;
 use super::condition::DataFor;
 use super::decode::on_one_scale;
 use super::output::{Output, Target};
+use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::data::npy;
 use crate::error::{Result, at_least_one};
@@ -12,7 +12,6 @@ use crate::infer::Inference;
 use crate::plot::grid;
 use clap::Args;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Encodes examples and decodes their means: originals over reconstructions, or all reconstructions as npy
 #[derive(Args)]
@@ -38,7 +37,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 32 } else { usize::MAX }).min(data.rows());
-    let data = Arc::new(data.first(count));
+    let data = first(data, count);
     let device = args.common.device()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let mut out = inference.reconstruct(&data, args.common.seed)?;

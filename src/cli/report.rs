@@ -109,5 +109,6 @@ fn labelled(examples: Arc<Dataset>, labels: Option<&Path>) -> Result<Arc<Dataset
         let (path, name) = (path.display(), &examples.name);
         return Err(Error::failed(format!("{path}: has {count} labels, and {name} {rows} examples; give its own")));
     }
-    Ok(Arc::new(Dataset { labels: Some(labels), ..(*examples).clone() }))
+    let examples = Arc::try_unwrap(examples).unwrap_or_else(|shared| (*shared).clone());
+    Ok(Arc::new(Dataset { labels: Some(labels), ..examples }))
 }

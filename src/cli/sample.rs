@@ -1,8 +1,8 @@
 //! `vae-gpu sample`
-use super::Common;
 use super::condition::{self, DataFor};
 use super::decode::{draw_rows, write, write_npy};
 use super::output::{Output, Target};
+use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
@@ -10,7 +10,6 @@ use crate::infer::Inference;
 use crate::latents;
 use clap::Args;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Draws from the prior, z ~ N(0, T² I), or around examples, z ~ N(mu(x), T² diag(exp(logvar(x)))); then the mean of p(x|z)
 #[derive(Args)]
@@ -89,7 +88,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run)?;
     check_data(&saved, &data, "--near")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
-    let data = Arc::new(data.first(count));
+    let data = first(data, count);
     let device = args.common.device()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let z = inference.near(&data, args.per_example, args.temperature, args.common.seed)?;

@@ -316,6 +316,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_claims_is_possible_or_refused() {
+        let columns = |taken: &[(usize, usize)], of, names: usize| {
+            Columns { taken: taken.to_vec(), of, names: vec!["a".into(); names], ..Columns::default() }.check().is_ok()
+        };
+        assert!(columns(&[], 0, 0) && columns(&[(0, 2), (3, 4)], 4, 0) && columns(&[(0, 2), (3, 4)], 4, 3));
+        assert!(!columns(&[(0, 2)], 1, 0) && !columns(&[(2, 2)], 4, 0) && !columns(&[(0, 2)], 4, 1));
+        assert!(!columns(&[(0, usize::MAX), (0, usize::MAX)], 7, 0));
+    }
+
+    #[test]
     fn columns_are_kept_in_the_memory_that_they_have() {
         let mut values: Vec<u32> = (0..12).collect();
         keep(&mut values, 4, &[3, 1]);

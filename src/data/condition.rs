@@ -1,6 +1,7 @@
 //! What a conditional model is given beside x, as columns behind those of x: classes, each a column of which one is 1, or
 //! columns that the data had already.
 use super::columns::keep;
+use super::source::room;
 use super::{Columns, Dataset, Values};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -10,7 +11,7 @@ impl Dataset {
     ///
     /// # Errors
     /// No labels, another number of them than of examples, or one beyond the classes.
-    pub fn with_classes(self, classes: usize) -> Result<Dataset> {
+    pub fn with_classes(mut self, classes: usize) -> Result<Dataset> {
         let name = &self.name;
         let Some(labels) = &self.labels else {
             return Err(Error::request(format!(
@@ -27,11 +28,11 @@ impl Dataset {
             let (label, last) = (labels[i], classes - 1);
             return Err(Error::failed(format!("{name}: example {i} is of class {label}; the model knows 0 to {last}")));
         }
-        let values = match &self.values {
-            Values::Bytes(v) => Values::Bytes(beside(v, self.cols, labels, classes, 255)),
-            Values::Reals(v) => Values::Reals(beside(v, self.cols, labels, classes, 1.0)),
-        };
-        Ok(Dataset { cols: self.cols + classes, values, ..self })
+        match &mut self.values {
+            Values::Bytes(v) => beside(name, v, self.cols, labels, classes, 255)?,
+            Values::Reals(v) => beside(name, v, self.cols, labels, classes, 1.0)?,
+        }
+        Ok(Dataset { cols: self.cols + classes, ..self })
     }
 
     /// The columns `x`, or all but those of the condition, and behind them the condition.
@@ -85,11 +86,23 @@ impl Dataset {
     }
 }
 
-fn beside<T: Copy + Default>(values: &[T], cols: usize, labels: &[u8], classes: usize, one: T) -> Vec<T> {
-    let mut out = Vec::with_capacity(values.len() + labels.len() * classes);
-    for (row, &label) in values.chunks_exact(cols).zip(labels) {
-        out.extend_from_slice(row);
-        out.extend((0..classes).map(|class| if class == label as usize { one } else { T::default() }));
+/// Makes room behind every row and writes the class there, from the last row on: it is the same memory, and more of it.
+fn beside<T: Copy + Default>(
+    name: &str,
+    values: &mut Vec<T>,
+    cols: usize,
+    labels: &[u8],
+    classes: usize,
+    one: T,
+) -> Result<()> {
+    let wide = cols + classes;
+    room(name, values, labels.len() * classes)?;
+    values.resize(labels.len() * wide, T::default());
+    for (i, &label) in labels.iter().enumerate().rev() {
+        values.copy_within(i * cols..(i + 1) * cols, i * wide);
+        let classes = &mut values[i * wide + cols..(i + 1) * wide];
+        classes.fill(T::default());
+        classes[label as usize] = one;
     }
-    out
+    Ok(())
 }

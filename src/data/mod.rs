@@ -178,7 +178,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Where the fraction is not between 0 and 1, or leaves one part empty.
-    pub fn split(self, fraction: f64) -> Result<(Self, Self)> {
+    pub fn split(mut self, fraction: f64) -> Result<(Self, Self)> {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(Error::request(format!(
                 "valid-fraction {fraction}: must be more than 0 and less than 1; pass --valid-fraction 0.1"
@@ -195,34 +195,55 @@ impl Dataset {
                 self.name
             )));
         }
-        let mut order: Vec<(u64, usize)> = (0..rows).map(|i| (hash(i as u64), i)).collect();
-        order.select_nth_unstable(rows - held);
-        let mut is_held = vec![false; rows];
-        order[rows - held..].iter().for_each(|&(_, i)| is_held[i] = true);
-
-        let cols = self.cols;
-        let part = |side: bool, name: String| Dataset {
-            name,
-            cols,
-            values: match &self.values {
-                Values::Bytes(v) => Values::Bytes(select(v, cols, &is_held, side)),
-                Values::Reals(v) => Values::Reals(select(v, cols, &is_held, side)),
-            },
-            labels: self.labels.as_ref().map(|labels| select(labels, 1, &is_held, side)),
-            shape: self.shape,
-            columns: self.columns.clone(),
+        let from = last_hashes(rows, held);
+        // The smaller side moves out, the other closes up where it is: a large file is not held twice.
+        let moves = |i: usize| (hash(i as u64) >= from) == (2 * held <= rows);
+        let values = match &mut self.values {
+            Values::Bytes(v) => Values::Bytes(move_out(v, self.cols, moves)),
+            Values::Reals(v) => Values::Reals(move_out(v, self.cols, moves)),
         };
-        Ok((part(false, self.name.clone()), part(true, format!("{}, held out", self.name))))
+        let labels = self.labels.as_mut().map(|labels| move_out(labels, 1, moves));
+        let (name, cols, columns) = (self.name.clone(), self.cols, self.columns.clone());
+        let moved = Dataset { name, cols, values, labels, shape: self.shape, columns };
+        let (train, mut held) = if 2 * held <= rows { (self, moved) } else { (moved, self) };
+        held.name += ", held out";
+        Ok((train, held))
     }
 }
 
-/// The rows whose flag is `side`.
-fn select<T: Copy>(values: &[T], cols: usize, flags: &[bool], side: bool) -> Vec<T> {
-    let mut out = Vec::with_capacity(cols * flags.iter().filter(|&&f| f == side).count());
-    for (row, _) in values.chunks_exact(cols).zip(flags).filter(|&(_, &f)| f == side) {
-        out.extend_from_slice(row);
+/// Moves the rows that `moves` into memory of their own. The others stay, in theirs.
+fn move_out<T: Copy>(values: &mut Vec<T>, cols: usize, moves: impl Fn(usize) -> bool) -> Vec<T> {
+    let rows = values.len() / cols;
+    let mut out = Vec::with_capacity(cols * (0..rows).filter(|&i| moves(i)).count());
+    let mut end = 0;
+    for i in 0..rows {
+        let row = i * cols..(i + 1) * cols;
+        if moves(i) {
+            out.extend_from_slice(&values[row]);
+        } else {
+            values.copy_within(row, end);
+            end += cols;
+        }
     }
+    values.truncate(end);
+    values.shrink_to_fit();
     out
+}
+
+/// From where on the hashes of `0..rows` are the `held` largest; no two are the same. By their upper bits, for a list of all
+/// may be longer than the data.
+fn last_hashes(rows: usize, held: usize) -> u64 {
+    let upper = |i: usize| (hash(i as u64) >> 48) as usize;
+    let mut counts = vec![0; 1 << 16];
+    (0..rows).for_each(|i| counts[upper(i)] += 1);
+    let (mut at, mut above) = (counts.len(), 0);
+    while above < held {
+        at -= 1;
+        above += counts[at];
+    }
+    let mut here: Vec<u64> = (0..rows).filter(|&i| upper(i) == at).map(|i| hash(i as u64)).collect();
+    here.sort_unstable();
+    here[above - held]
 }
 
 /// A mix of 64 bits in which every bit depends on every bit: splitmix64, Steele, Lea & Flood 2014.

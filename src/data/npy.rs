@@ -40,11 +40,10 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
     })?;
     let n = source.claim(&dims, size)?;
     let values = if kind.ends_with("u1") {
-        let values = source.bytes(n, &format!("the shape ({})", shape(&dims)))?;
-        bytes(in_rows(&source.name, values, &dims, fortran)?)
+        let what = format!("the shape ({})", shape(&dims));
+        bytes(in_rows(&mut source, n, &dims, fortran, |source, n| source.bytes(n, &what))?)
     } else {
-        let values = source.reals(n, size, real)?;
-        Values::Reals(in_rows(&source.name, values, &dims, fortran)?)
+        Values::Reals(in_rows(&mut source, n, &dims, fortran, |source, n| source.reals(n, size, real))?)
     };
     source.end()?;
     Ok(Dataset::of(source.name, &dims, values))
@@ -151,26 +150,43 @@ fn element(kind: &str) -> Option<(usize, Real)> {
     })
 }
 
-/// Fortran order, where the first index runs fastest, turned into rows; C order is left as it is.
-fn in_rows<T: Copy>(name: &str, values: Vec<T>, dims: &[u64], fortran: bool) -> Result<Vec<T>> {
+/// The place in C order, last index fastest, of column `from` in Fortran order, first index fastest.
+fn in_c_order(dims: &[u64], mut from: usize) -> usize {
+    dims.iter().fold(0, |col, &d| {
+        let index = from % d as usize;
+        from /= d as usize;
+        col * d as usize + index
+    })
+}
+
+/// Numbers that are read at once where columns come one after the other, if a column has not more.
+const AT_ONCE: usize = 64 << 10;
+
+/// All `n` numbers in rows. Those in Fortran order are read by columns, so that a large file is held once; where it is not
+/// known that they are all there, they are read first, and memory grows with what comes.
+fn in_rows<T: Copy + Default>(
+    source: &mut Source,
+    n: usize,
+    dims: &[u64],
+    fortran: bool,
+    read: impl Fn(&mut Source, usize) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
     if !fortran || dims.len() < 2 {
-        return Ok(values);
+        return read(source, n);
     }
-    let (rows, rest) = (dims[0] as usize, &dims[1..]);
-    let cols = values.len() / rows;
+    let all = if source.is_covered() { None } else { Some(read(source, n)?) };
+    let (rows, cols) = (dims[0] as usize, n / dims[0] as usize);
     let mut out = Vec::new();
-    room(name, &mut out, values.len())?;
-    out.extend_from_slice(&values);
-    for col in 0..cols {
-        // The C-order column as indices, last one fastest, and back with the first one fastest.
-        let (mut c, mut stride, mut from) = (col, cols, 0);
-        for &d in rest.iter().rev() {
-            stride /= d as usize;
-            from += c % d as usize * stride;
-            c /= d as usize;
-        }
-        for row in 0..rows {
-            out[row * cols + col] = values[from * rows + row];
+    room(&source.name, &mut out, n)?;
+    out.resize(n, T::default());
+    let together = (AT_ONCE / rows).max(1);
+    for first in (0..cols).step_by(together) {
+        let some = first * rows..cols.min(first + together) * rows;
+        let came = if all.is_none() { read(source, some.len())? } else { vec![] };
+        let columns = all.as_ref().map_or(&came[..], |all| &all[some]);
+        for (from, column) in (first..).zip(columns.chunks_exact(rows)) {
+            let cells = out[in_c_order(&dims[1..], from)..].iter_mut().step_by(cols);
+            cells.zip(column).for_each(|(cell, &value)| *cell = value);
         }
     }
     Ok(out)

@@ -95,7 +95,7 @@ impl Scale {
         }
         let mut values = match data.values {
             Values::Reals(values) => values,
-            Values::Bytes(_) => data.to_rows(),
+            Values::Bytes(bytes) => reals(bytes),
         };
         for (i, row) in values.chunks_mut(cols).enumerate() {
             if let Some(j) = self.apply_to(&mut row[..scaled], 0..scaled) {
@@ -167,6 +167,19 @@ impl Scale {
     }
 }
 
+/// Bytes as numbers. From the end, in pieces that are given back: together they take little more than the numbers alone.
+fn reals(mut bytes: Vec<u8>) -> Vec<f32> {
+    const PIECE: usize = 16 << 20;
+    let mut out = vec![0f32; bytes.len()]; // zeros that nobody has written to take no memory yet
+    while !bytes.is_empty() {
+        let from = bytes.len().saturating_sub(PIECE);
+        out[from..].iter_mut().zip(&bytes[from..]).for_each(|(x, &b)| *x = b as f32 / 255.0);
+        bytes.truncate(from);
+        bytes.shrink_to_fit();
+    }
+    out
+}
+
 fn each_row(data: &Dataset, mut f: impl FnMut(&[f32])) {
     let mut row = vec![0f32; data.cols];
     for i in 0..data.rows() {
@@ -201,6 +214,29 @@ mod tests {
                 assert!((got - want).abs() <= 1e-6 * scale.factor[i % 3] * 10.0, "{rule:?}, {i}: {got}, want {want}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_file_claims_is_held_against_the_model() {
+        let scale = Scale { rule: Rule::Standard, shift: vec![0.0; 3], factor: vec![1.0; 3] };
+        assert!(scale.check(3, 5).is_ok() && scale.check(2, 3).is_ok());
+        assert!(scale.check(2, 4).is_err() && scale.check(4, 4).is_err());
+        for factor in [0.0, -1.0, f32::INFINITY, f32::NAN] {
+            let scale = Scale { factor: vec![1.0, factor, 1.0], ..scale.clone() };
+            assert!(scale.check(3, 3).is_err(), "{factor}");
+        }
+        assert!(Scale { shift: vec![0.0; 2], ..scale.clone() }.check(3, 3).is_err());
+        assert!(Scale { rule: Rule::None, ..scale }.check(3, 3).is_err());
+    }
+
+    #[test]
+    fn what_no_f32_holds_is_told() {
+        let far = data(1, &[-3e38, 3e38]);
+        assert!(Scale::find(Rule::Minmax, &far, 1).unwrap_err().to_string().contains("too far apart"));
+        let scale = Scale::find(Rule::Minmax, &data(1, &[0.0, 1e-30]), 1).unwrap();
+        let e = scale.apply(data(1, &[0.0, 1e30])).unwrap_err().to_string();
+        assert!(e.starts_with("row 1, column 0 (counted from 0) of x: lies too far"), "{e}");
+        assert!(scale.apply(Dataset { values: Values::Bytes(vec![255]), ..data(1, &[]) }).is_ok());
     }
 
     #[test]

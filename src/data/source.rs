@@ -119,6 +119,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether the bytes that a header claims are known to be there, once [`Source::claim`] has held them against the file.
+    pub fn is_covered(&self) -> bool {
+        self.left.is_some()
+    }
+
     fn too_long(&self, by: &str) -> Error {
         Error::failed(format!(
             "{} holds more bytes than the shape in its header says{by}: the header or the end is damaged, fetch it again",
