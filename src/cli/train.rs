@@ -170,6 +170,7 @@ pub(super) fn claim(device: &Device, common: &Common) -> Lock {
 /// `repeating`: the file of options that repeats the run.
 pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let saving = args.saving()?;
+    args.common.start_threads()?; // before the data: those that are built in are made by them
     let (job, folder, resume) = match &args.data.resume {
         Some(dir) => {
             let folder = Folder(dir.clone());
