@@ -63,6 +63,25 @@ impl Folder {
         self.0.join(name)
     }
 
+    /// The configuration of the run, which it has from its beginning on.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no configuration.
+    pub fn read_config(&self) -> Result<Run> {
+        let path = self.config();
+        let what = path.display();
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::failed(format!("{what}: cannot be read: {e}")))?;
+        let run: Run = serde_json::from_str(&text)
+            .map_err(|e| Error::failed(format!("{what}: its configuration cannot be understood: {e}")))?;
+        run.check().map_err(|e| Error::failed(format!("{what}: {e}")))?;
+        Ok(run)
+    }
+
+    /// The text of one of its files, where it is there and is text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.0.join(name)).ok()
+    }
+
     /// Makes the directory where it is not there, and keeps every other run out of it.
     ///
     /// # Errors
@@ -260,6 +279,15 @@ impl Saved {
     /// Of a checkpoint: where the training stood.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
+    }
+
+    /// Of a checkpoint: whether nothing of the training is left to do.
+    pub fn is_complete(&self) -> bool {
+        let Some(position) = &self.position else { return false };
+        let (t, data) = (&self.run.training, &self.run.data);
+        let validates = data.valid.is_some() || data.valid_fraction > 0.0;
+        let out_of_patience = t.patience > 0 && position.stale_epochs >= t.patience;
+        out_of_patience || position.step == t.steps && (!validates || position.validated == t.steps)
     }
 
     /// What makes a run that goes on here end in other last digits than one that went on where it began, as sentences.

@@ -18,7 +18,8 @@
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
 //! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`], [`impute`]: what is done with all that; [`estimate`] adds up
 //!    log-likelihoods. [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`checkpoint`],
-//!    [`metrics`], [`plot`], [`report`]: what it leaves behind. [`data`]: what it is fed.
+//!    [`metrics`], [`plot`], [`report`]: what it leaves behind. [`data`]: what it is fed. [`sweep`]: several runs, side by
+//!    side, and one table of them.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
 //! 8. [`mixture`]: the shallow latent variable model, fitted by expectation maximisation. [`gaussian`]: what is exact
 //!    of Gaussians with a full covariance, the divergence of any two among it. Both apart from the devices, in f64.
@@ -41,6 +42,8 @@
 //! - The same seed gives the same bytes, with any number of threads, cut and resumed anywhere (`tests/training.rs`), killed
 //!   at any moment (`tests/killed.rs`), asked to end by any signal (`tests/signals.rs`), on a disk that fails at any call
 //!   (`tests/disk.rs`).
+//! - A run of a sweep, side by side with others, has the bytes of the run that `train` makes of its options
+//!   (`tests/sweep.rs`, `tests/standin.rs`).
 //! - A file of tensors is what was written, to the bit, or is refused (`tests/damage.rs`); a data file is read right or
 //!   refused, in memory that its size bounds (`tests/data`, `tests/outside.rs`, `tests/fuzz.rs`).
 //! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels.rs`).
@@ -101,6 +104,7 @@ pub mod rng;
 pub mod schedule;
 mod seal;
 pub mod step;
+pub mod sweep;
 pub mod tape;
 pub mod tensors;
 pub mod trainer;

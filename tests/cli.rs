@@ -109,6 +109,8 @@ fn help_teaches_and_asks_for_nothing() {
     assert!(help.stdout.contains("Examples:") && help.stderr.is_empty());
     for command in [
         "train",
+        "sweep",
+        "compare",
         "eval",
         "sample",
         "reconstruct",

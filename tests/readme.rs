@@ -33,12 +33,16 @@ fn blocks<'a>(page: &'a str, language: &str) -> Vec<Vec<&'a str>> {
     blocks
 }
 
-/// The commands of a block, each with the output that is shown below it.
+/// The commands of a block, each with the output that is shown below it. A line that ends in \ goes on.
 fn commands<'a>(block: &[&'a str]) -> Vec<(String, Vec<&'a str>)> {
     let mut commands: Vec<(String, Vec<&str>)> = vec![];
     for line in block {
         match (line.strip_prefix("$ "), commands.last_mut()) {
             (Some(command), _) => commands.push((command.split(" #").next().unwrap().trim().into(), vec![])),
+            (None, Some((command, _))) if command.ends_with('\\') => {
+                command.pop();
+                command.push_str(line.trim());
+            }
             (None, Some((_, shown))) => shown.push(line),
             (None, None) => panic!("{line}: a console block begins with a command"),
         }
@@ -114,13 +118,17 @@ fn every_command_of_the_readme_runs_as_it_is_written() {
             continue;
         }
         let line = command.replace("cargo run --release --", "vae-gpu");
+        let clock = std::time::Instant::now();
         let ended = run(&home, "bash", "-ec", &line);
+        println!("{:.1} s: {command}", clock.elapsed().as_secs_f64());
         let [stdout, stderr] = [ended.stdout, ended.stderr].map(|text| String::from_utf8(text).unwrap());
         assert!(ended.status.success(), "{command}\n{stdout}\n{stderr}");
         let said: Vec<&str> = stdout.lines().chain(stderr.lines()).collect();
         let word = |line: &str| line.split_whitespace().next().unwrap_or_default().to_string();
-        // Whether there is a GPU, and its name, are of the machine.
-        for shown in shown.iter().filter(|line| **line != "..." && !line.starts_with("no CUDA driver")) {
+        // Whether there is a GPU, its name, how many at once: of the machine. Which is best: of the data.
+        let of_machine = |line: &str| line.starts_with("no CUDA driver") || line.starts_with(char::is_numeric);
+        let shown = shown.iter().map(|line| line.trim()).filter(|line| *line != "..." && !of_machine(line));
+        for shown in shown {
             assert!(said.iter().any(|said| word(said) == word(shown)), "{command}\nshows: {shown}\nsays: {said:#?}");
         }
         // What it was told to write is there.

@@ -527,6 +527,20 @@ fn a_run_on_the_device_that_was_cut_ends_in_the_bytes_of_one_that_was_not() {
     }
 }
 
+/// Trainings of several threads share one context, each with a stream of its own: none takes part in another's.
+#[test]
+fn runs_side_by_side_on_the_device_are_those_of_train() {
+    let home = folder("standin-sweep");
+    write_idx(&home.join("x.idx"), 23, 3);
+    let settings = "--data x.idx --epochs 2 --batch 10 --hidden 9 --valid-fraction 0.2 --device cuda --quiet";
+    shipped(&home, &format!("sweep {settings} --grid latent=2,3 --seeds 2 --jobs 2 --out all")).succeeded();
+    for (latent, seed) in [(2, 0), (2, 1), (3, 0), (3, 1)] {
+        shipped(&home, &format!("train {settings} --latent {latent} --seed {seed} --force --out one")).succeeded();
+        let bytes = |run: &str| std::fs::read(home.join(run).join("model.safetensors")).unwrap();
+        assert!(bytes("one") == bytes(&format!("all/latent={latent},seed={seed}")), "latent {latent}, seed {seed}");
+    }
+}
+
 /// What it costs that sums have one order is asked for by name, and the answer stands beside the promise.
 #[test]
 fn bench_measures_beside_it_what_order_costs() {

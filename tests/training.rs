@@ -63,6 +63,28 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_threads() {
     assert_ne!(bytes(&home.join("run0"), "model.safetensors"), bytes(&home.join("other"), "model.safetensors"));
 }
 
+/// The data that are built in are made by several threads: those, too, are no more than was asked for.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_training_has_as_many_threads_as_were_asked_for() {
+    let home = folder("asked");
+    for threads in [1, 3] {
+        let line =
+            format!("train --threads {threads} --steps 10000000 --hidden 4 --device cpu --out run --force --quiet");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let mut child = program::command(&home, &words).spawn().unwrap();
+        let metrics = home.join("run/metrics.jsonl");
+        while !std::fs::metadata(&metrics).is_ok_and(|m| m.len() > 0) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::fs::remove_dir_all(home.join("run")).unwrap();
+        assert_eq!(tasks, threads + 1, "with the one that waits for them");
+    }
+}
+
 /// Stops after a step.
 struct StopAt {
     at: u32,

@@ -3,8 +3,9 @@
 //
 // Work on a stream runs when the stream is synchronised, so a result read too early is stale here as on a GPU. While a
 // stream is captured its work goes to a graph instead, and each launch of the graph enqueues that work again. It is
-// stricter than a GPU where that shows mistakes: nothing allocates, waits or records an event during a capture. The
-// default stream is left out: it cannot be captured. The environment says what to report and what to break:
+// stricter than a GPU where that shows mistakes: nothing allocates, waits or records an event during a capture. Several
+// threads may call: each has its own current context, and their kernels run one after the other. The default stream is
+// left out: it cannot be captured. The environment says what to report and what to break:
 //   STAND_IN_TRACE=FILE        writes the name of every call, one a line
 //   STAND_IN_FAIL=CALL:N:CODE  the N-th call of CALL returns CODE; with *, the N-th of all calls (of cuBLAS, status 13)
 //   STAND_IN_MEMORY=BYTES      the memory of a device
@@ -34,9 +35,9 @@ struct Event { Stream* stream = nullptr; bool reached = false; Clock::time_point
 
 std::map<uintptr_t, size_t> allocations;
 size_t in_use;
-int captures;  // under way
-int lost;      // the error that ended the context: every later call returns it
-void* current_context;
+thread_local int captures;  // under way
+int lost;                   // the error that ended the context: every later call returns it
+thread_local void* current_context;
 
 size_t memory() { return getenv("STAND_IN_MEMORY") ? strtoull(getenv("STAND_IN_MEMORY"), nullptr, 10) : 1ull << 32; }
 
@@ -54,9 +55,12 @@ int run_queue(Stream* s) {
 
 }  // namespace
 
+std::recursive_mutex stand_in::one_at_a_time;
+
 int stand_in::setting(const char* name, int otherwise) { return getenv(name) ? atoi(getenv(name)) : otherwise; }
 
 int stand_in::enter(const char* call) {
+    std::lock_guard<std::recursive_mutex> alone(one_at_a_time);
     static FILE* trace = getenv("STAND_IN_TRACE") ? fopen(getenv("STAND_IN_TRACE"), "w") : nullptr;
     if (trace) fprintf(trace, "%s\n", call), fflush(trace);
     static int calls = 0;
@@ -105,7 +109,7 @@ API cuDeviceGetAttribute(int* v, int attribute, int) {
     *v = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 16 ? 132 : 1;
     return Success;
 }
-API cuDevicePrimaryCtxRetain(void** context, int) { ENTER; *context = &current_context; return Success; }
+API cuDevicePrimaryCtxRetain(void** context, int) { ENTER; *context = &lost; return Success; }
 API cuDevicePrimaryCtxRelease_v2(int) { ENTER; return Success; }
 API cuCtxGetCurrent(void** context) { ENTER; *context = current_context; return Success; }
 API cuCtxSetCurrent(void* context) { ENTER; current_context = context; return Success; }
@@ -223,6 +227,7 @@ API cuStreamBeginCapture_v2(Stream* s, int) {
     return Success;
 }
 API cuStreamEndCapture(Stream* s, Graph** graph) {
+    std::lock_guard<std::recursive_mutex> alone(stand_in::one_at_a_time);
     // Ends also where it is told to fail: a stream does not stay in a capture that nobody can end.
     if (s->capture) --captures;
     *graph = std::exchange(s->capture, nullptr);

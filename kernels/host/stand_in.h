@@ -3,9 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 
 namespace stand_in {
 
+extern std::recursive_mutex one_at_a_time;             // threads share the device: calls wait for one another
 int enter(const char* call);                           // notes the call; not 0 where STAND_IN_FAIL wants it to fail
 int enqueue(void* stream, std::function<int()> work);  // work returns 0 or an error of the driver
 bool allocated(uintptr_t begin, size_t bytes);
@@ -14,4 +16,6 @@ int setting(const char* name, int otherwise);          // a number from the envi
 }  // namespace stand_in
 
 #define API extern "C" int
-#define ENTER if (int code = stand_in::enter(__func__)) return code
+#define ENTER                                                                  \
+    std::lock_guard<std::recursive_mutex> alone(stand_in::one_at_a_time);       \
+    if (int code = stand_in::enter(__func__)) return code

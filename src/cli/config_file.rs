@@ -1,5 +1,5 @@
 //! `--config FILE`: options from a TOML file, by the names that they have on the command line; and the file that repeats
-//! a run, which every run leaves.
+//! a run or a sweep, which every one leaves.
 use crate::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
@@ -13,7 +13,8 @@ use toml::{Table, Value};
 /// # Errors
 /// A file that cannot be read, or is not TOML of names and plain values.
 pub(super) fn expand(args: Vec<OsString>) -> Result<Vec<OsString>> {
-    let Some((path, rest)) = take(&args) else { return Ok(args) };
+    let args = resumed_sweep(args);
+    let Some((path, rest)) = take(&args, "--config") else { return Ok(args) };
     let what = Path::new(&path).display();
     let text = std::fs::read_to_string(&path)
         .map_err(|e| Error::failed(format!("config {what}: cannot be read: {e}; check the path")))?;
@@ -33,10 +34,23 @@ pub(super) fn expand(args: Vec<OsString>) -> Result<Vec<OsString>> {
     Ok(all)
 }
 
-/// What follows `--config`, and the line without it.
-fn take(args: &[OsString]) -> Option<(OsString, Vec<OsString>)> {
-    let at =
-        args.iter().position(|arg| arg == "--config" || arg.to_str().is_some_and(|a| a.starts_with("--config=")))?;
+/// `sweep --resume DIR` is the sweep that DIR says it is, into DIR.
+fn resumed_sweep(args: Vec<OsString>) -> Vec<OsString> {
+    let is_sweep = args.get(1).is_some_and(|command| command == "sweep");
+    match take(&args, "--resume").filter(|_| is_sweep && take(&args, "--config").is_none()) {
+        Some((dir, mut rest)) => {
+            let file = Path::new(&dir).join(SWEEP);
+            rest.splice(2..2, ["--config".into(), file.into(), "--out".into(), dir]);
+            rest
+        }
+        None => args,
+    }
+}
+
+/// What follows an option, and the line without it.
+fn take(args: &[OsString], option: &str) -> Option<(OsString, Vec<OsString>)> {
+    let with_value = |arg: &str| arg.strip_prefix(option).is_some_and(|rest| rest.starts_with('='));
+    let at = args.iter().position(|arg| arg == option || arg.to_str().is_some_and(with_value))?;
     let (path, words) = match args[at].to_str()?.split_once('=') {
         Some((_, path)) => (path.into(), 1),
         None => (args.get(at + 1)?.clone(), 2),
@@ -45,7 +59,7 @@ fn take(args: &[OsString]) -> Option<(OsString, Vec<OsString>)> {
 }
 
 /// As it would stand on the command line; None where it could not.
-fn option(name: &str, value: &Value) -> Option<Option<OsString>> {
+fn option(name: &str, value: &Value) -> Option<Vec<OsString>> {
     let word = |value: &Value| match value {
         Value::String(s) => Some(s.clone()),
         Value::Integer(n) => Some(n.to_string()),
@@ -53,23 +67,35 @@ fn option(name: &str, value: &Value) -> Option<Option<OsString>> {
         _ => None,
     };
     match value {
-        Value::Boolean(false) => Some(None),
-        Value::Boolean(true) => Some(Some(format!("--{name}").into())),
+        Value::Boolean(false) => Some(vec![]),
+        Value::Boolean(true) => Some(vec![format!("--{name}").into()]),
         Value::Array(list) => {
             let words = list.iter().map(word).collect::<Option<Vec<_>>>()?;
-            Some(Some(format!("--{name}={}", words.join(",")).into()))
+            Some(match name {
+                // Each is an option and its values, which commas part.
+                GRID => words.iter().map(|word| format!("--{name}={word}").into()).collect(),
+                _ => vec![format!("--{name}={}", words.join(",")).into()],
+            })
         }
-        value => Some(Some(format!("--{name}={}", word(value)?).into())),
+        value => Some(vec![format!("--{name}={}", word(value)?).into()]),
     }
 }
 
+/// The option that may stand there several times.
+const GRID: &str = "grid";
+/// What repeats a sweep, in its directory.
+pub(super) const SWEEP: &str = "sweep.toml";
+
 /// What is about this machine, the screen, and where a run goes, and so no part of what repeats it.
-const ELSEWHERE: [&str; 10] =
-    ["config", "out", "force", "resume", "save_every", "device", "threads", "json", "quiet", "help"];
+const ELSEWHERE: [&str; 11] =
+    ["config", "out", "force", "resume", "save_every", "device", "threads", "jobs", "json", "quiet", "help"];
 
 /// The file for [`expand`] that repeats what was asked for, defaults and all.
 pub(super) fn repeating(command: &Command, given: &ArgMatches) -> String {
-    let mut text = format!("# vae-gpu {} --config run.toml repeats this run.\n", command.get_name());
+    let mut text = match command.get_name() {
+        "sweep" => format!("# vae-gpu sweep --config {SWEEP} repeats this sweep.\n"),
+        name => format!("# vae-gpu {name} --config run.toml repeats this run.\n"),
+    };
     let mut heading = None;
     for arg in command.get_arguments().filter(|arg| !ELSEWHERE.contains(&arg.get_id().as_str())) {
         let id = arg.get_id().as_str();
@@ -83,6 +109,11 @@ pub(super) fn repeating(command: &Command, given: &ArgMatches) -> String {
         if arg.get_help_heading() != heading {
             heading = arg.get_help_heading();
             let _ = writeln!(text, "\n# {}", heading.unwrap_or_default());
+        }
+        if id == GRID {
+            let values = Value::Array(values.iter().map(|value| Value::String(value.to_string())).collect());
+            let _ = writeln!(text, "{name} = {values}");
+            continue;
         }
         let value = values.join(",");
         let plain =

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 mod bench;
 mod check;
+mod compare;
 mod completions;
 mod condition;
 mod config_file;
@@ -31,6 +32,8 @@ mod reconstruct;
 mod report;
 mod sample;
 mod signals;
+mod sweep;
+mod table;
 mod train;
 mod traverse;
 
@@ -47,6 +50,7 @@ mod traverse;
                   vae-gpu train --data moving                            on two frames of a moving digit, built in as well\n  \
                   vae-gpu train --data train-images-idx3-ubyte.gz        on MNIST\n  \
                   vae-gpu train --data table.csv --likelihood gaussian --variance shared\n  \
+                  vae-gpu sweep --grid latent=2,10,50 --grid beta=1,4    all combinations, and one table of them\n  \
                   vae-gpu eval runs/digits --samples 500                 the elbo, its parts, and L_500\n  \
                   vae-gpu sample runs/digits --to samples.png            what the model draws\n\n\
                   Likelihood-like numbers are nats per example. `vae-gpu help COMMAND` says what each command takes."
@@ -59,6 +63,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Train(Box<options::TrainArgs>),
+    Sweep(Box<sweep::SweepArgs>),
+    Compare(compare::CompareArgs),
     Eval(eval::EvalArgs),
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),
@@ -228,13 +234,14 @@ pub(crate) fn thousands(n: f64) -> String {
 
 /// The whole command line. What a `--config` says, a later option says anew.
 fn command() -> clap::Command {
-    numbers::with_sentences(Cli::command()).mut_subcommand("train", |train| train.args_override_self(true))
+    let of_train = |command: clap::Command| command.args_override_self(true);
+    numbers::with_sentences(Cli::command()).mut_subcommand("train", of_train).mut_subcommand("sweep", of_train)
 }
 
-/// The file of options that repeats a training.
+/// The file of options that repeats a training, or a sweep.
 fn repeating(command: &clap::Command, given: &clap::ArgMatches) -> String {
-    match (given.subcommand_matches("train"), command.find_subcommand("train")) {
-        (Some(given), Some(train)) => config_file::repeating(train, given),
+    match given.subcommand().map(|(name, given)| (command.find_subcommand(name), given)) {
+        Some((Some(command), given)) => config_file::repeating(command, given),
         _ => String::new(),
     }
 }
@@ -262,6 +269,8 @@ pub fn main() -> u8 {
     };
     let done = match cli.command {
         Command::Train(args) => train::run(&args, &repeating(&command, &given)),
+        Command::Sweep(args) => sweep::run(&args, &command, &given),
+        Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),

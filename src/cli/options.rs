@@ -29,6 +29,11 @@ const FILES: [&str; 9] = [
     "report.html",
 ];
 
+/// The first of these that a directory holds.
+pub(super) fn held(path: &Path) -> Option<&'static str> {
+    FILES.into_iter().find(|name| path.join(name).exists())
+}
+
 /// Trains a model and writes it, its checkpoint, metrics and pictures into a run directory
 #[derive(Args)]
 #[command(
@@ -107,10 +112,10 @@ pub(super) struct DataArgs {
     future: Option<(usize, usize)>,
     /// The run directory; runs/NAME-OF-THE-DATA if not given
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Writes into a run directory that holds a run already
     #[arg(long, conflicts_with = "resume")]
-    force: bool,
+    pub(super) force: bool,
     /// Saves a checkpoint after every N steps, instead of every half minute
     #[arg(long, value_name = "N")]
     save_every: Option<u32>,
@@ -222,6 +227,13 @@ struct TrainingArgs {
 }
 
 impl DataArgs {
+    /// What a run of these data is called.
+    pub(super) fn name(&self) -> String {
+        let Some(path) = &self.data else { return "digits".into() };
+        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.split('.').next().filter(|n| !n.is_empty()).unwrap_or("run").to_string()
+    }
+
     pub(super) fn condition(&self) -> Option<Condition> {
         if let Some(columns) = self.past {
             return Some(Condition::Columns { columns, x: self.future });
@@ -336,7 +348,6 @@ impl TrainArgs {
 
     /// The run directory: the one that was named, or a new one below `runs`.
     pub(super) fn folder(&self) -> Result<Folder> {
-        let held = |path: &Path| FILES.into_iter().find(|name| path.join(name).exists());
         if let Some(out) = &self.data.out {
             if let (Some(name), false) = (held(out), self.data.force) {
                 let out = out.display();
@@ -350,13 +361,7 @@ impl TrainArgs {
             }
             return Ok(Folder(out.clone()));
         }
-        let name = match &self.data.data {
-            None => "digits".to_string(),
-            Some(path) => {
-                let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
-                name.split('.').next().filter(|n| !n.is_empty()).unwrap_or("run").to_string()
-            }
-        };
+        let name = self.data.name();
         let candidates = (1..).map(|i| if i == 1 { name.clone() } else { format!("{name}-{i}") });
         let mut candidates = candidates.map(|name| Path::new("runs").join(name));
         Ok(Folder(candidates.find(|path| self.data.force || held(path).is_none()).expect("names do not end")))

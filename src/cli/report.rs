@@ -40,7 +40,7 @@ pub(crate) struct ReportArgs {
 }
 
 /// The file of a run directory.
-const FILE: &str = "report.html";
+pub(super) const FILE: &str = "report.html";
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     let to = target(args)?;
@@ -85,18 +85,25 @@ fn write(folder: &Folder, to: &Path, saved: &Saved, examples: &Arc<Dataset>, dev
 
 /// Where it goes. What is there and is something else stays.
 fn target(args: &ReportArgs) -> Result<PathBuf> {
-    let Some(to) = &args.to else { return Ok(args.run.join(FILE)) };
+    match &args.to {
+        Some(to) => may_be_page(to, args.force).map(|()| to.clone()),
+        None => Ok(args.run.join(FILE)),
+    }
+}
+
+/// Whether a page may be written there.
+pub(super) fn may_be_page(to: &Path, force: bool) -> Result<()> {
     let path = to.display();
     if to.extension().is_none_or(|e| e != "html") {
         return Err(Error::request(format!("to {path}: must end in .html; pass --to report.html")));
     }
     let mut start = vec![];
     let there = std::fs::File::open(to).and_then(|file| file.take(report::MARK.len() as u64).read_to_end(&mut start));
-    match there.is_ok() && start != report::MARK.as_bytes() && !args.force {
+    match there.is_ok() && start != report::MARK.as_bytes() && !force {
         true => {
             Err(Error::request(format!("to {path}: is there already and no report; pass another --to, or --force")))
         }
-        false => Ok(to.clone()),
+        false => Ok(()),
     }
 }
 

@@ -3,16 +3,17 @@ use super::decode::on_one_scale;
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
-use crate::checkpoint::{Folder, Saved};
+use crate::checkpoint::{Folder, Held, Saved};
 use crate::config::{Binarize, Condition, Run, Source};
 use crate::data::scale::Rule;
 use crate::data::{Columns, Dataset, Scale};
+use crate::device::Device;
 use crate::evaluate::fits;
 use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
 use crate::plot::{self, grid};
-use crate::trainer::{Ending, Outcome, Trainer};
+use crate::trainer::{Ending, Outcome, Saving, Trainer, Watch};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -66,10 +67,122 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     sets.try_for_each(|set| fits(&run.model, set, "--data", remedy))
 }
 
+/// Data that were read, with their checksum.
+pub(super) struct Loaded {
+    pub source: Source,
+    pub data: Arc<Dataset>,
+    pub valid: Option<Arc<Dataset>>,
+}
+
+/// Where the data of a new run come from. Nothing is read yet.
+pub(super) fn source(args: &TrainArgs) -> Result<Source> {
+    let path = args.data.data.clone().unwrap_or("digits".into());
+    Ok(Source {
+        valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
+        valid_fraction: held_out_part(args.data.valid_fraction)?,
+        columns: Columns::asked(args.data.columns.clone(), args.data.skip_columns.clone()),
+        scale: Scale::asked(args.data.scale),
+        condition: args.data.condition(),
+        binarize: args.data.binarize,
+        ..Source::new(path, 0)
+    })
+}
+
+impl Loaded {
+    pub(super) fn new(mut source: Source) -> Result<Loaded> {
+        let (data, valid) = load(&mut source)?;
+        source.checksum = Some(Dataset::checksum([Some(&*data), valid.as_deref()]));
+        Ok(Loaded { source, data, valid })
+    }
+}
+
+/// A run that was checked, with its data. It has no directory and no device yet.
+pub(super) struct Job {
+    pub run: Run,
+    pub data: Arc<Dataset>,
+    pub valid: Option<Arc<Dataset>>,
+}
+
+impl Job {
+    /// A new run.
+    pub(super) fn new(args: &TrainArgs, loaded: &Loaded) -> Result<Job> {
+        let source = Source { binarize: args.data.binarize, ..loaded.source.clone() };
+        let run = args.run(&loaded.data, source)?;
+        check(&run, &loaded.data, loaded.valid.as_deref())?;
+        Ok(Job { run, data: loaded.data.clone(), valid: loaded.valid.clone() })
+    }
+
+    /// One that goes on, with the data that it began with.
+    fn again(saved: &Saved) -> Result<Job> {
+        let (data, valid) = load(&mut saved.run.data.clone())?;
+        if data.rows() != saved.run.data.rows {
+            let (name, got, want) = (&data.name, data.rows(), saved.run.data.rows);
+            return Err(Error::failed(format!(
+                "{name}: has {got} examples; the run began with {want}: the file changed"
+            )));
+        }
+        if saved.run.data.checksum.is_some_and(|sum| sum != Dataset::checksum([Some(&*data), valid.as_deref()])) {
+            return Err(Error::failed(format!(
+                "{}: its numbers are not those that the run began with; give the same file, or begin a new run",
+                data.name
+            )));
+        }
+        check(&saved.run, &data, valid.as_deref())?;
+        Ok(Job { run: saved.run.clone(), data, valid })
+    }
+
+    /// Trains into a directory, to the end or until `watch`, which is made when all is ready, wants to stop.
+    /// `repeating`: the file of options that repeats the run.
+    pub(super) fn train<W: Watch>(
+        &self,
+        folder: Held,
+        saving: Saving,
+        resume: Option<&Saved>,
+        repeating: &str,
+        device: &Device,
+        watch: impl FnOnce(&Trainer) -> W,
+    ) -> Result<(Outcome, Held, W)> {
+        let (data, valid) = (&self.data, self.valid.as_ref());
+        let mut trainer = Trainer::new(self.run.clone(), folder, saving, data, valid, device, resume)?;
+        if resume.is_none() {
+            write_atomically(&trainer.folder().options(), |out| out.write_all(repeating.as_bytes()))?;
+        }
+        let mut watch = watch(&trainer);
+        let outcome = trainer.run(&mut watch)?;
+        Ok((outcome, trainer.close(), watch)) // pictures may need the memory
+    }
+
+    /// What is shown of a run that has ended: its pictures and its page. What could not be made is told.
+    pub(super) fn show(&self, files: &Folder, device: &Device, say: &mut dyn FnMut(String)) -> Result<()> {
+        let shown = self.valid.as_ref().unwrap_or(&self.data);
+        let saved = Saved::read(&files.0)?;
+        match draw(&saved, files, shown, device) {
+            // More examples at once than a step may have: the model is saved all the same.
+            Err(e @ Error::NoRoom { .. }) => say(format!("no pictures: {e}")),
+            drawn => drawn?,
+        }
+        // It can be made again at any time: nothing about it ends a training that succeeded.
+        if let Err(e) = report::of_run(files, &saved, shown, device) {
+            say(format!("no report: {e}; vae-gpu report {} makes it again", files.0.display()));
+        }
+        Ok(())
+    }
+}
+
+/// Says so where another process trains on the device; others hear so of this one as long as this is held.
+pub(super) fn claim(device: &Device, common: &Common) -> Lock {
+    let claim = device.claim();
+    if matches!(claim, Lock::Taken) {
+        common.say(format!("another training runs on {} already: both are slower, and share its memory", device.name));
+    }
+    claim
+}
+
 /// `repeating`: the file of options that repeats the run.
 pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let saving = args.saving()?;
-    let (run, folder, data, valid, resume) = match &args.data.resume {
+    args.common.start_threads()?; // before the data: those that are built in are made by them
+    let (job, folder, resume) = match &args.data.resume {
         Some(dir) => {
             let folder = Folder(dir.clone());
             if !folder.checkpoint().exists() {
@@ -78,64 +191,29 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
             }
             let folder = folder.hold()?;
             let saved = Saved::read(&folder.checkpoint())?;
-            let (data, valid) = load(&mut saved.run.data.clone())?;
-            if data.rows() != saved.run.data.rows {
-                let (name, got, want) = (&data.name, data.rows(), saved.run.data.rows);
-                return Err(Error::failed(format!(
-                    "{name}: has {got} examples; the run began with {want}: the file changed"
-                )));
-            }
-            if saved.run.data.checksum.is_some_and(|sum| sum != Dataset::checksum([Some(&*data), valid.as_deref()])) {
-                return Err(Error::failed(format!(
-                    "{}: its numbers are not those that the run began with; give the same file, or begin a new run",
-                    data.name
-                )));
-            }
-            check(&saved.run, &data, valid.as_deref())?;
-            (saved.run.clone(), folder, data, valid, Some(saved))
+            (Job::again(&saved)?, folder, Some(saved))
         }
         None => {
             let folder = args.folder()?;
-            let path = args.data.data.clone().unwrap_or("digits".into());
-            let mut source = Source {
-                valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
-                valid_fraction: held_out_part(args.data.valid_fraction)?,
-                columns: Columns::asked(args.data.columns.clone(), args.data.skip_columns.clone()),
-                scale: Scale::asked(args.data.scale),
-                condition: args.data.condition(),
-                binarize: args.data.binarize,
-                ..Source::new(path, 0)
-            };
-            let (data, held_out) = load(&mut source)?;
-            source.checksum = Some(Dataset::checksum([Some(&*data), held_out.as_deref()]));
-            let run = args.run(&data, source)?;
-            check(&run, &data, held_out.as_deref())?;
-            (run, folder.hold()?, data, held_out, None)
+            let job = Job::new(args, &Loaded::new(source(args)?)?)?;
+            (job, folder.hold()?, None)
         }
     };
-    let common = Common { precision: run.training.precision, ..args.common.clone() };
+    let common = Common { precision: job.run.training.precision, ..args.common.clone() };
     let device = common.device()?;
-
-    let claim = device.claim();
-    if matches!(claim, Lock::Taken) {
-        common.say(format!("another training runs on {} already: both are slower, and share its memory", device.name));
-    }
+    let _claim = claim(&device, &common);
     if let Some(saved) = &resume {
         saved.differences(&device).iter().for_each(|note| common.say(note));
     }
 
     let name = folder.0.display().to_string();
-    let mut trainer = Trainer::new(run.clone(), folder, saving, &data, valid.as_ref(), &device, resume.as_ref())?;
-    if resume.is_none() {
-        write_atomically(&trainer.folder().options(), |out| out.write_all(repeating.as_bytes()))?;
-    }
-    common.say(describe(&run, &data, &device.name, &name, trainer.plan().steps_per_epoch()));
-    if let Some(note) = never_change(&run, &data) {
-        common.say(note);
-    }
-    let mut follow = Follow::new(&common, trainer.plan().clone());
-    let outcome = trainer.run(&mut follow)?;
-    let files = trainer.close(); // pictures may need the memory
+    let watch = |trainer: &Trainer| {
+        let per_epoch = trainer.plan().steps_per_epoch();
+        common.say(describe(&job.run, &job.data, &device.name, &name, per_epoch));
+        never_change(&job.run, &job.data).iter().for_each(|note| common.say(note));
+        Follow::new(&common, trainer.plan().clone())
+    };
+    let (outcome, files, follow) = job.train(folder, saving, resume.as_ref(), repeating, &device, watch)?;
     follow.finish();
 
     curves(&files)?;
@@ -144,17 +222,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
         let sentence = format!("stopped after step {steps}; saved: vae-gpu train --resume {name} goes on");
         return Err(Error::Interrupted { signal, sentence });
     }
-    let shown = valid.as_ref().unwrap_or(&data);
-    let saved = Saved::read(&files.0)?;
-    match draw(&saved, &files, shown, &device) {
-        // More examples at once than a step may have: the model is saved all the same.
-        Err(e @ Error::NoRoom { .. }) => common.say(format!("no pictures: {e}")),
-        drawn => drawn?,
-    }
-    // It can be made again at any time: nothing about it ends a training that succeeded.
-    if let Err(e) = report::of_run(&files, &saved, shown, &device) {
-        common.say(format!("no report: {e}; vae-gpu report {name} makes it again"));
-    }
+    job.show(&files, &device, &mut |note| common.say(note))?;
     summarise(&common, &outcome, &name)
 }
 
@@ -180,7 +248,7 @@ fn never_change(run: &Run, data: &Dataset) -> Option<String> {
     (!constant.is_empty()).then(|| format!("never changes, and is scaled by 1: {}{more}", told.join(", ")))
 }
 
-fn curves(folder: &Folder) -> Result<()> {
+pub(super) fn curves(folder: &Folder) -> Result<()> {
     let records = metrics::read(&folder.metrics())?;
     let points = |split| {
         let of = |r: &&Record| r.split == split;
@@ -193,7 +261,7 @@ fn curves(folder: &Folder) -> Result<()> {
 }
 
 /// Samples and reconstructions.
-fn draw(saved: &Saved, folder: &Folder, data: &Arc<Dataset>, device: &crate::device::Device) -> Result<()> {
+fn draw(saved: &Saved, folder: &Folder, data: &Arc<Dataset>, device: &Device) -> Result<()> {
     let run = &saved.run;
     let mut inference = Inference::open(saved, Binarize::None, device)?;
     let shape = grid::shape_for(run.model.input, run.data.shape);

@@ -1,12 +1,36 @@
-//! The command line that makes a run again: of a configuration, the options that are not what they are anyway.
+//! A configuration as options of `train`, and the command line that makes a run again.
 use crate::config::{Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training};
 use crate::data::scale::Rule;
 use clap::ValueEnum;
 
-/// `vae-gpu train …`, as a shell takes it. `built_in`: names of data that validate on their own test part.
+/// An option with the value that a run has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    pub option: &'static str,
+    pub value: String,
+    /// It has this value anyway.
+    pub needless: bool,
+}
+
+/// `vae-gpu train …`, as a shell takes it, with what is not needless. `built_in`: names of data that validate on their own
+/// test part.
 pub fn train(run: &Run, built_in: &[&str]) -> String {
+    let mut words = vec!["vae-gpu".to_string(), "train".into()];
+    for Setting { option, value, .. } in settings(run, built_in).into_iter().filter(|setting| !setting.needless) {
+        let value = quoted(&value);
+        // What begins with a hyphen would be read as an option of its own.
+        match value.trim_start_matches('\'').starts_with('-') {
+            true => words.push(format!("--{option}={value}")),
+            false => words.extend([format!("--{option}"), value]),
+        }
+    }
+    words.join(" ")
+}
+
+/// The options of a run, in the order of the help.
+pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     let (model, t, data) = (&run.model, &run.training, &run.data);
-    let mut line = Line(vec!["vae-gpu".into(), "train".into()]);
+    let mut line = Line(vec![]);
     let by_default = Model::new(model.input, &[500], 20);
     let training = Training::new(t.batch, t.steps);
     let optimizer = Optimizer::new(t.optimizer.rule);
@@ -71,28 +95,19 @@ pub fn train(run: &Run, built_in: &[&str]) -> String {
     line.number("log-every", t.log_every, training.log_every);
     line.number("seed", t.seed, 0);
     line.choice("precision", t.precision, Numbers::Fp32);
-    line.0.join(" ")
+    line.0
 }
 
-/// Words of a command, each as a shell takes it.
-struct Line(Vec<String>);
+struct Line(Vec<Setting>);
 
 impl Line {
-    fn unless(&mut self, needless: bool, option: &str, value: impl ToString) {
-        if needless {
-            return;
-        }
-        let value = quoted(&value.to_string());
-        // What begins with a hyphen would be read as an option of its own.
-        match value.trim_start_matches('\'').starts_with('-') {
-            true => self.0.push(format!("--{option}={value}")),
-            false => self.0.extend([format!("--{option}"), value]),
-        }
+    fn unless(&mut self, needless: bool, option: &'static str, value: impl ToString) {
+        self.0.push(Setting { option, value: value.to_string(), needless });
     }
-    fn number<T: ToString + PartialEq>(&mut self, option: &str, value: T, by_default: T) {
+    fn number<T: ToString + PartialEq>(&mut self, option: &'static str, value: T, by_default: T) {
         self.unless(value == by_default, option, value);
     }
-    fn choice<T: ValueEnum + PartialEq>(&mut self, option: &str, value: T, by_default: T) {
+    fn choice<T: ValueEnum + PartialEq>(&mut self, option: &'static str, value: T, by_default: T) {
         let name = value.to_possible_value().map_or(String::new(), |v| v.get_name().to_string());
         self.unless(value == by_default, option, name);
     }

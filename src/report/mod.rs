@@ -1,5 +1,6 @@
 //! A run on one page: `report.html`, which needs no network, no other file and no library. This gathers what the page
-//! shows, in numbers and pictures, as one JSON object; how it looks and how it is zoomed is `page.html` beside this file.
+//! shows, in numbers and pictures, as one JSON object; how it looks and how it is zoomed is `page.html` beside this file,
+//! with `style.css` and `shared.js`, which the page of several runs ([`page_of_several`]) has too.
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Likelihood, Run};
 use crate::data::Dataset;
@@ -44,13 +45,39 @@ pub struct Parts<'a> {
 pub fn page(parts: Parts) -> Result<String> {
     let name = parts.folder.0.canonicalize().unwrap_or(parts.folder.0.clone());
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let data = gather(parts, &name)?;
+    Ok(filled(include_str!("page.html"), &name, &gather(parts, &name)?))
+}
+
+/// The page of several runs: `data` is what [`crate::sweep::table::Table::page`] gathers.
+pub fn page_of_several(title: &str, data: &Value) -> String {
+    filled(include_str!("several.html"), title, data)
+}
+
+/// A page of its template: with its title, what all pages share, and the data that its script draws.
+fn filled(template: &str, title: &str, data: &Value) -> String {
     // Inside a script element only `</` and `<!--` mean something, and in a JSON string every character may be \u….
     let data = data.to_string().replace('<', "\\u003c");
-    let title = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let (before, rest) = include_str!("page.html").split_once("{{title}}").expect("the page has a title");
-    let (between, after) = rest.split_once("{{data}}").expect("the page has data");
-    Ok([MARK, before, &title, between, &data, after].concat())
+    let title = title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let (mut page, mut rest) = (MARK.to_string(), template);
+    for (place, text) in [
+        ("{{title}}", title.as_str()),
+        ("{{style}}", include_str!("style.css")),
+        ("{{data}}", &data),
+        ("{{shared}}", include_str!("shared.js")),
+    ] {
+        let (before, after) = rest.split_once(place).expect("a page has each of these places, in this order");
+        page += before;
+        page += text;
+        rest = after;
+    }
+    page + rest
+}
+
+/// The active units that the page of a run tells.
+pub fn active_units(page: &str) -> Option<u64> {
+    let (_, data) = page.split_once("<script type=\"application/json\" id=\"data\">")?;
+    let data: Value = serde_json::from_str(data.split_once("</script>")?.0).ok()?;
+    data["latents"]["active"].as_u64()
 }
 
 fn gather(parts: Parts, name: &str) -> Result<Value> {

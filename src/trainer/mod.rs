@@ -24,6 +24,12 @@ mod room;
 pub use keep::{InFolder, InMemory, Keep};
 use room::Room;
 
+/// Bytes of memory that a training takes on the device, and on the host; where the device is the host, they are the same
+/// memory.
+pub fn memory(run: &Run, device: &Device, data: &Arc<Dataset>, valid: Option<&Arc<Dataset>>) -> (u64, u64) {
+    Room { run, device, data, batch: run.training.batch.min(data.rows()), valid }.wanted()
+}
+
 /// Who follows a training. A closure of the [`Progress`] does, and `()` looks away.
 pub trait Watch {
     /// After every stretch of steps.

@@ -58,6 +58,15 @@ impl<'a> Room<'_, 'a> {
         }
     }
 
+    /// Bytes that the training and its validation take on the device, and on the host.
+    pub fn wanted(&self) -> (u64, u64) {
+        let network = self.network(self.batch);
+        let takes = |network: &Network, data| self.device.bytes(network.layout()) + self.device.bytes_of(data);
+        let valid = self.valid.map_or(0, |data| takes(self.evaluator(data).network(), data));
+        let (state, saving) = (takes(&network, self.data) + valid, self.saving(&network));
+        if self.device.is_host() { (state, state + saving) } else { (state, saving) }
+    }
+
     fn try_open(&self) -> Result<(Network, Box<dyn Backend>, Option<Validation<'a>>)> {
         let network = self.network(self.batch);
         self.check_host(&network)?;

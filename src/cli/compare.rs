@@ -1,0 +1,82 @@
+//! `vae-gpu compare`
+use super::{BUILT_IN, Common, report, table};
+use crate::checkpoint::Folder;
+use crate::sweep::table::{Entry, Rows, Table};
+use crate::{Error, Result};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Compares runs: in which options they differ, and what came of each, best first
+#[derive(Args)]
+#[command(after_help = "Examples:\n  vae-gpu compare runs/digits runs/digits-2\n  \
+    vae-gpu compare runs/sweep-digits --to sweep.html\n\n\
+    Runs that differ in their seed only are one row: mean ± standard deviation. The elbo is that of the model that was kept, \
+    the best validation, or where there is no validation data the last of training; active units are those of report.html. \
+    Of runs that are not done the table says so, and a row counts them only where none of it is done.")]
+pub(crate) struct CompareArgs {
+    /// Run directories; that of a sweep stands for its runs
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<PathBuf>,
+    /// One row for each run, those that differ in their seed only too
+    #[arg(long)]
+    each: bool,
+    /// An .html for the table with the curves of all runs, on one page
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Replaces a file --to that is no report
+    #[arg(long, requires = "to")]
+    force: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(args: &CompareArgs) -> Result<()> {
+    if let Some(to) = &args.to {
+        report::may_be_page(to, args.force)?;
+    }
+    let (mut entries, mut seen) = (vec![], vec![]);
+    for path in &args.runs {
+        for folder in runs(path)? {
+            // A run that is named twice, say by itself and by its sweep, is one.
+            let place = folder.0.canonicalize().unwrap_or(folder.0.clone());
+            if !seen.contains(&place) {
+                seen.push(place);
+                let name = folder.0.display().to_string();
+                entries.push(Entry::read(folder, name)?);
+            }
+        }
+    }
+    let rows = if args.each { Rows::Runs } else { Rows::Combinations };
+    let found = Table::new(entries, rows, &BUILT_IN)?;
+    if let Some(to) = &args.to {
+        let name = to.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        table::write_page(&found, &name, to)?;
+    }
+    table::show(&found, &args.common)?;
+    if let Some(to) = &args.to {
+        args.common.say(format!("{}: open it in a browser", to.display()));
+    }
+    Ok(())
+}
+
+/// The run that a directory is, or the runs in it.
+fn runs(path: &Path) -> Result<Vec<Folder>> {
+    let what = path.display();
+    if !path.is_dir() {
+        return Err(Error::failed(format!("{what}: is no directory; give a run directory, as runs/digits")));
+    }
+    let found = if Folder(path.into()).config().exists() { vec![Folder(path.into())] } else { runs_in(path) };
+    match found.is_empty() {
+        true => Err(Error::failed(format!("{what}: holds no run; give a run directory, as runs/digits, or a sweep's"))),
+        false => Ok(found),
+    }
+}
+
+/// The directories in this one that hold a run, by name.
+pub(super) fn runs_in(path: &Path) -> Vec<Folder> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    found.retain(|path| Folder(path.clone()).config().exists());
+    found.sort();
+    found.into_iter().map(Folder).collect()
+}

@@ -1,0 +1,105 @@
+//! How a sweep is followed: one bar for all its runs on a terminal, elsewhere a line for each run that ends.
+use super::super::Common;
+use super::{Heard, Task};
+use crate::trainer::{Ending, Outcome, memory};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::Instant;
+
+/// Parts of a whole, for the bar.
+const WHOLE: f64 = 10_000.0;
+
+pub(super) struct Follow<'a> {
+    common: &'a Common,
+    tasks: &'a [Task<'a>],
+    /// What each run is of the whole work, and what part of it is done.
+    shares: Vec<f64>,
+    parts: Vec<f64>,
+    /// Runs that have ended, and that there are.
+    ended: usize,
+    runs: usize,
+    bar: Option<ProgressBar>,
+    began: Instant,
+}
+
+impl<'a> Follow<'a> {
+    /// `done` of the `runs` are so already.
+    pub fn new(common: &'a Common, tasks: &'a [Task<'a>], done: usize, runs: usize) -> Follow<'a> {
+        // The memory of a step is near enough to its work.
+        let work = |Task { run, .. }: &Task| {
+            let (bytes, _) = memory(&run.job.run, &run.device, &run.job.data, run.job.valid.as_ref());
+            bytes as f64 * run.job.run.training.steps as f64
+        };
+        let work: Vec<f64> = tasks.iter().map(work).collect();
+        let all = work.iter().sum::<f64>().max(1.0);
+        let bar = (!common.quiet && std::io::stderr().is_terminal() && !tasks.is_empty()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(WHOLE as u64), ProgressDrawTarget::stderr_with_hz(8));
+            let style = ProgressStyle::with_template("{msg} {bar:24} {percent} %, {eta} left");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        let parts = vec![0.0; tasks.len()];
+        let shares = work.into_iter().map(|work| work / all).collect();
+        let follow = Follow { common, tasks, shares, parts, ended: done, runs, bar, began: Instant::now() };
+        follow.draw();
+        follow
+    }
+
+    fn done(&self) -> f64 {
+        self.shares.iter().zip(&self.parts).map(|(share, part)| share * part).sum()
+    }
+
+    fn draw(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{} of {} runs", self.ended, self.runs));
+            bar.set_position((WHOLE * self.done()) as u64);
+        }
+    }
+
+    pub fn hear(&mut self, heard: &Heard) {
+        match heard {
+            Heard::Part(i, part) => self.parts[*i] = *part,
+            Heard::Note(i, sentence) => self.line(format!("{}: {sentence}", self.tasks[*i].run.name)),
+            Heard::Ended(i, ended) => {
+                let name = &self.tasks[*i].run.name;
+                if !matches!(ended, Ok(outcome) if outcome.ending == Ending::Stopped) {
+                    (self.ended, self.parts[*i]) = (self.ended + 1, 1.0);
+                }
+                match ended {
+                    Err(why) => self.line(format!("{name}: failed: {why}")),
+                    Ok(outcome) if self.bar.is_none() => self.common.say(format!("{name}: {}", self.told(outcome))),
+                    Ok(_) => (),
+                }
+            }
+        }
+        self.draw();
+    }
+
+    /// Of a run that ended: how, and how long the others take.
+    fn told(&self, outcome: &Outcome) -> String {
+        let bound = match (&outcome.best, &outcome.train) {
+            (Some(best), _) => format!("valid elbo {:.2}", best.elbo),
+            (None, Some(r)) => format!("train elbo {:.2}", r.elbo),
+            (None, None) => "nothing was learned".into(),
+        };
+        let (done, seconds) = (self.done(), outcome.seconds);
+        let left = self.began.elapsed().as_secs_f64() * (1.0 - done) / done.max(1e-9);
+        let left = if self.ended < self.runs { format!(", about {left:.0} s left") } else { String::new() };
+        match outcome.ending {
+            Ending::Stopped => format!("cut after step {}; saved", outcome.steps),
+            _ => format!("{bound} in {seconds:.1} s ({} of {} runs{left})", self.ended, self.runs),
+        }
+    }
+
+    fn line(&self, line: String) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => self.common.say(line),
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The runs of a sweep, each checked before any is trained: what `train` would make of its options.
+use super::super::options::{TrainArgs, held};
+use super::super::train::{Job, Loaded, source};
+use super::super::{Common, config_file};
+use super::{Start, SweepArgs};
+use crate::checkpoint::{Folder, Saved};
+use crate::config::{Binarize, Numbers, Source};
+use crate::device::Device;
+use crate::sweep::grid::{Axis, Combination, combinations};
+use crate::{Error, Result};
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, FromArgMatches};
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+/// What decides where a run goes and on what it computes, which is the same for all.
+const NOT_FOR_A_GRID: [&str; 6] = ["out", "resume", "config", "device", "threads", "save-every"];
+
+/// A run of the sweep.
+pub(super) struct Planned {
+    /// As its directory.
+    pub name: String,
+    pub folder: Folder,
+    pub job: Job,
+    /// The file of options that repeats it.
+    pub repeating: String,
+    pub device: Device,
+}
+
+/// All of them. Nothing is written yet.
+///
+/// # Errors
+/// The first combination that cannot be, as a sentence.
+pub(super) fn plan(args: &SweepArgs, out: &Folder, command: &Command, given: &ArgMatches) -> Result<Vec<Planned>> {
+    let train = command.find_subcommand("train").expect("there is a command train");
+    args.grid.iter().try_for_each(|axis| check(train, axis))?;
+    let base = given.subcommand_matches("sweep").map(|given| words(train, given)).unwrap_or_default();
+    // Data are read once for all runs that name the same.
+    let mut read: Vec<(Source, Loaded)> = vec![];
+    let (mut jobs, mut names) = (vec![], HashMap::new());
+    for combination in combinations(&args.grid, args.train.common.seed, args.seeds)? {
+        let (one, given) = of(train, &base, &combination)?;
+        let from = Source { binarize: Binarize::None, ..source(&one)? };
+        let at = match read.iter().position(|(source, _)| *source == from) {
+            Some(at) => at,
+            None => {
+                read.push((from.clone(), Loaded::new(from)?));
+                read.len() - 1
+            }
+        };
+        let (name, job) = (combination.name(), Job::new(&one, &read[at].1)?);
+        let settings = serde_json::to_string(&job.run).expect("a configuration is JSON");
+        if let Some(other) = names.insert(settings, name.clone()) {
+            return Err(Error::request(format!(
+                "grid: {name} and {other} are the same run; leave out one of the values"
+            )));
+        }
+        jobs.push((name, job, config_file::repeating(train, &given)));
+    }
+    // The same device for all runs of a precision.
+    let mut devices: Vec<(Numbers, Device)> = vec![];
+    let mut planned = vec![];
+    for (name, job, repeating) in jobs {
+        let precision = job.run.training.precision;
+        let device = match devices.iter().find(|(numbers, _)| *numbers == precision) {
+            Some((_, device)) => device.clone(),
+            None => {
+                let device = Common { precision, ..args.train.common.clone() }.device()?;
+                devices.push((precision, device.clone()));
+                device
+            }
+        };
+        planned.push(Planned { folder: Folder(out.0.join(&name)), name, job, repeating, device });
+    }
+    Ok(planned)
+}
+
+/// Whether an option of `train` can be an axis.
+fn check(train: &Command, axis: &Axis) -> Result<()> {
+    let name = &axis.name;
+    let refused = |why: &str| Err(Error::request(format!("grid {name}: {why}; see vae-gpu sweep --help")));
+    let Some(option) = train.get_arguments().find(|arg| arg.get_long() == Some(name)) else {
+        // clap knows which is the nearest.
+        let unknown = train.clone().try_get_matches_from(["train".to_string(), format!("--{name}=")]);
+        let nearest = unknown.err().and_then(|e| match e.get(ContextKind::SuggestedArg) {
+            Some(ContextValue::String(nearest)) => Some(nearest.trim_start_matches("--").to_string()),
+            _ => None,
+        });
+        let nearest = nearest.map(|nearest| format!(" (the nearest is {nearest})")).unwrap_or_default();
+        return refused(&format!("train has no such option{nearest}"));
+    };
+    match name.as_str() {
+        "seed" => refused("seeds are counted by --seeds, from --seed on"),
+        name if NOT_FOR_A_GRID.contains(&name) => refused("is the same for all runs; pass it beside the grid"),
+        _ if !option.get_action().takes_values() => refused("takes no value"),
+        _ => Ok(()),
+    }
+}
+
+/// What was asked for of the options that all runs share, as words of a command line.
+fn words(train: &Command, given: &ArgMatches) -> Vec<OsString> {
+    let mut words = vec![];
+    for arg in train.get_arguments() {
+        let (id, Some(name)) = (arg.get_id().as_str(), arg.get_long()) else { continue };
+        let shared = !matches!(id, "out" | "force" | "resume" | "config");
+        if !shared || given.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        if !arg.get_action().takes_values() {
+            words.push(format!("--{name}").into());
+            continue;
+        }
+        for value in given.get_raw(id).into_iter().flatten() {
+            let mut word = OsString::from(format!("--{name}="));
+            word.push(value);
+            words.push(word);
+        }
+    }
+    words
+}
+
+/// The options of one combination, as `train` reads them.
+fn of(train: &Command, base: &[OsString], combination: &Combination) -> Result<(TrainArgs, ArgMatches)> {
+    let own = combination.values.iter().map(|(name, value)| format!("--{name}={value}").into());
+    let seed = format!("--seed={}", combination.seed).into();
+    let line = ["train".into()].into_iter().chain(base.iter().cloned()).chain(own).chain([seed]);
+    let given = train.clone().try_get_matches_from(line);
+    given.and_then(|given| Ok((TrainArgs::from_arg_matches(&given)?, given))).map_err(|e| {
+        // What clap says in its first paragraph, as one sentence.
+        let text = e.render().to_string();
+        let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let sentence = first.split_whitespace().collect::<Vec<_>>().join(" ");
+        Error::request(format!("{}: {sentence}", combination.name()))
+    })
+}
+
+impl Planned {
+    /// Whether what is in its directory is this run, or nothing.
+    ///
+    /// # Errors
+    /// It is another.
+    pub fn allow(&self) -> Result<()> {
+        let path = self.folder.0.display();
+        let another = |what: &str| {
+            Err(Error::request(format!(
+                "out {path}: holds {what} already; pass another --out, or --force to replace it"
+            )))
+        };
+        match held(&self.folder.0) {
+            None => Ok(()),
+            Some(_) if self.is_there() => Ok(()),
+            Some("config.json") => another("a run with other settings or other data"),
+            Some(name) => another(name),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.folder.read_config().is_ok_and(|run| run == self.job.run)
+    }
+
+    /// Where it begins.
+    ///
+    /// # Errors
+    /// A checkpoint that is damaged.
+    pub fn start(&self) -> Result<Start> {
+        if !self.is_there() || !self.folder.checkpoint().exists() {
+            return Ok(Start::New);
+        }
+        let saved = Saved::read(&self.folder.checkpoint())?;
+        Ok(match saved.is_complete() {
+            _ if saved.run != self.job.run => Start::New, // of the run that this one replaces
+            true if self.folder.picture("report.html").exists() => Start::Done,
+            _ => Start::GoOn,
+        })
+    }
+}

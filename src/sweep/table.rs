@@ -1,0 +1,332 @@
+//! Several runs in one table: the options in which they differ, and what came of each; runs that differ in their seed only
+//! are one row, the mean of them. Read from what runs leave on disk, so it is the same for a sweep and for runs that were
+//! made one by one.
+use crate::checkpoint::{Folder, Saved};
+use crate::config::Run;
+use crate::metrics::{self, Record, Split};
+use crate::report::{self, command};
+use crate::{Error, Result};
+
+/// How far a run came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Done,
+    /// After so many steps; it can go on.
+    Cut(u32),
+    /// Why.
+    Failed(String),
+}
+
+/// A run as it lies on disk.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub folder: Folder,
+    /// What it is called in the table.
+    pub name: String,
+    pub run: Run,
+    pub state: State,
+    pub records: Vec<Record>,
+    /// Of training.
+    pub seconds: Option<f64>,
+    /// As its page tells them.
+    pub active: Option<u64>,
+}
+
+impl Entry {
+    /// Reads a run directory.
+    ///
+    /// # Errors
+    /// No configuration, a checkpoint that is damaged.
+    pub fn read(folder: Folder, name: String) -> Result<Entry> {
+        let run = folder.read_config()?;
+        let mut entry = Entry { records: metrics::read(&folder.metrics())?, ..Entry::of(folder, name, run) };
+        if entry.folder.checkpoint().exists() {
+            let saved = Saved::read(&entry.folder.checkpoint())?;
+            let position = saved.position();
+            entry.seconds = position.map(|p| p.seconds).filter(|&seconds| seconds > 0.0);
+            entry.state = match saved.is_complete() {
+                true => State::Done,
+                false => State::Cut(position.map_or(0, |p| p.step)),
+            };
+        }
+        entry.active = entry.folder.text("report.html").and_then(|page| report::active_units(&page));
+        Ok(entry)
+    }
+
+    /// A run of which there is nothing yet.
+    pub fn of(folder: Folder, name: String, run: Run) -> Entry {
+        Entry { folder, name, run, state: State::Cut(0), records: vec![], seconds: None, active: None }
+    }
+
+    /// What the model that was kept reaches: the best validation; without validation data, the last of training.
+    pub fn result(&self) -> Option<&Record> {
+        let mut valid = self.records.iter().filter(|r| r.split == Split::Valid);
+        // Of two that are the same the first: that model was kept.
+        match valid.next() {
+            Some(first) => Some(valid.fold(first, |best, r| if r.elbo > best.elbo { r } else { best })),
+            None => self.records.last(),
+        }
+    }
+
+    /// Steps in a pass over the data.
+    pub fn steps_per_epoch(&self) -> usize {
+        let batch = self.run.training.batch.clamp(1, self.run.data.rows.max(1));
+        self.run.data.rows.div_ceil(batch).max(1)
+    }
+
+    /// Why its numbers are no result, in a few words; None where they are.
+    pub fn remark(&self) -> Option<String> {
+        match &self.state {
+            State::Done => None,
+            State::Cut(step) => Some(format!("cut at step {step} of {}", self.run.training.steps)),
+            State::Failed(why) => Some(why.clone()),
+        }
+    }
+}
+
+/// A number of several runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub mean: f64,
+    /// The standard deviation, with n − 1; of one run there is none.
+    pub deviation: Option<f64>,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
+        let values: Vec<f64> = values.collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+        let deviation = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
+        (!values.is_empty()).then_some(Spread { mean, deviation })
+    }
+}
+
+/// Runs with the same settings.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// One for each of the table's options; None where the runs have no such option.
+    pub values: Vec<Option<String>>,
+    /// Places in [`Table::entries`], by seed.
+    pub runs: Vec<usize>,
+    /// Of the runs that are done; where none is, of those that were cut. Failed ones are left out.
+    pub elbo: Option<Spread>,
+    pub nll: Option<Spread>,
+    pub kl: Option<Spread>,
+    pub active: Option<Spread>,
+    pub seconds: Option<Spread>,
+}
+
+/// Which runs are a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rows {
+    /// All that differ in their seed only.
+    Combinations,
+    Runs,
+}
+
+pub struct Table {
+    pub entries: Vec<Entry>,
+    /// In which the runs differ.
+    pub options: Vec<&'static str>,
+    /// Best first.
+    pub rows: Vec<Row>,
+}
+
+impl Table {
+    /// `built_in`: names of data that validate on their own test part.
+    ///
+    /// # Errors
+    /// No run at all.
+    pub fn new(entries: Vec<Entry>, rows: Rows, built_in: &[&str]) -> Result<Table> {
+        if entries.is_empty() {
+            return Err(Error::failed("there is no run to compare; give run directories, or that of a sweep"));
+        }
+        let settings = settings(&entries, built_in);
+        let seeds = if rows == Rows::Runs { None } else { Some("seed") };
+        let options = differing(&settings).into_iter().filter(|option| seeds != Some(*option)).collect::<Vec<_>>();
+        let values = |i: usize| {
+            let value = |option: &&str| find(&settings[i], option).map(|s| short(&s.value));
+            options.iter().map(value).collect::<Vec<_>>()
+        };
+        let mut groups: Vec<(Vec<Option<String>>, Vec<usize>)> = vec![];
+        for i in 0..entries.len() {
+            let values = values(i);
+            match groups.iter_mut().find(|group| rows == Rows::Combinations && group.0 == values) {
+                Some((_, runs)) => runs.push(i),
+                None => groups.push((values, vec![i])),
+            }
+        }
+        let row = |(values, mut runs): (Vec<Option<String>>, Vec<usize>)| {
+            runs.sort_by_key(|&i| entries[i].run.training.seed);
+            Row::of(values, runs, &entries)
+        };
+        let mut rows: Vec<Row> = groups.into_iter().map(row).collect();
+        let elbo = |row: &Row| row.elbo.map_or(f64::NEG_INFINITY, |elbo| elbo.mean);
+        rows.sort_by(|a, b| elbo(b).total_cmp(&elbo(a)));
+        Ok(Table { entries, options, rows })
+    }
+
+    /// What the elbo is of: `valid elbo`, `train elbo`, or `elbo` where runs differ in that.
+    pub fn elbo(&self) -> &'static str {
+        let of = |split| self.entries.iter().filter_map(Entry::result).all(|r| r.split == split);
+        match (of(Split::Valid), of(Split::Train)) {
+            (true, false) => "valid elbo",
+            (false, true) => "train elbo",
+            _ => "elbo",
+        }
+    }
+
+    /// What keeps runs of a row from being results, each sentence once, with the seeds that it is about.
+    pub fn remarks(&self, row: &Row) -> Vec<String> {
+        let mut remarks: Vec<(String, Vec<String>)> = vec![];
+        for entry in row.runs.iter().map(|&i| &self.entries[i]) {
+            let Some(remark) = entry.remark() else { continue };
+            let seed = entry.run.training.seed.to_string();
+            match remarks.iter_mut().find(|(known, _)| *known == remark) {
+                Some((_, seeds)) => seeds.push(seed),
+                None => remarks.push((remark, vec![seed])),
+            }
+        }
+        let sentence = |(remark, seeds): (String, Vec<String>)| match seeds.as_slice() {
+            _ if row.runs.len() == 1 => remark,
+            [seed] => format!("seed {seed}: {remark}"),
+            all => format!("seeds {}: {remark}", all.join(", ")),
+        };
+        remarks.into_iter().map(sentence).collect()
+    }
+}
+
+impl Row {
+    fn of(values: Vec<Option<String>>, runs: Vec<usize>, entries: &[Entry]) -> Row {
+        let all = || runs.iter().map(|&i| &entries[i]);
+        let done = all().any(|entry| entry.state == State::Done);
+        let counted = || {
+            all().filter(move |entry| match entry.state {
+                State::Done => true,
+                State::Cut(_) => !done,
+                State::Failed(_) => false,
+            })
+        };
+        let spread = |of: fn(&Record) -> f64| Spread::of(counted().filter_map(|e| e.result().map(of)));
+        let (elbo, nll, kl) = (spread(|r| r.elbo), spread(|r| r.nll), spread(|r| r.kl));
+        let active = Spread::of(counted().filter_map(|e| e.active.map(|n| n as f64)));
+        let seconds = Spread::of(counted().filter_map(|e| e.seconds));
+        Row { elbo, nll, kl, active, seconds, values, runs }
+    }
+}
+
+/// A number of many zeros by its exponent; everything else as it is.
+fn short(value: &str) -> String {
+    match value.parse::<f64>() {
+        Ok(number) if value.len() > 8 && number.is_finite() => {
+            let with_exponent = format!("{number:e}");
+            if with_exponent.len() < value.len() { with_exponent } else { value.into() }
+        }
+        _ => value.into(),
+    }
+}
+
+fn find<'s>(settings: &'s [command::Setting], option: &str) -> Option<&'s command::Setting> {
+    settings.iter().find(|setting| setting.option == option)
+}
+
+/// The options of every run. Steps are told as epochs where all are whole ones, so that a larger batch alone does not
+/// differ in steps too.
+fn settings(entries: &[Entry], built_in: &[&str]) -> Vec<Vec<command::Setting>> {
+    let whole = entries.iter().all(|e| (e.run.training.steps as usize).is_multiple_of(e.steps_per_epoch()));
+    let of = |entry: &Entry| {
+        let mut settings = command::settings(&entry.run, built_in);
+        if let Some(steps) = settings.iter_mut().find(|s| s.option == "steps" && whole) {
+            let epochs = entry.run.training.steps as usize / entry.steps_per_epoch();
+            (steps.option, steps.value) = ("epochs", epochs.to_string());
+        }
+        settings
+    };
+    entries.iter().map(of).collect()
+}
+
+/// The options that are not the same in all runs. One that has in each what it has anyway, as the optimiser's own eps, is
+/// no difference of its own.
+fn differing(settings: &[Vec<command::Setting>]) -> Vec<&'static str> {
+    let mut options: Vec<&'static str> = vec![];
+    for setting in settings.iter().flatten().filter(|setting| !setting.needless) {
+        if !options.contains(&setting.option) {
+            options.push(setting.option);
+        }
+    }
+    let value = |run: usize, option: &str| find(&settings[run], option).map(|s| &s.value);
+    options.retain(|option| (1..settings.len()).any(|run| value(run, option) != value(0, option)));
+    // In the order of the help, which those of a run are in; where they differ, that of the first run that has it.
+    let place = |option: &&str| settings.iter().find_map(|run| run.iter().position(|s| s.option == *option));
+    options.sort_by_key(place);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Model, Rule, Source, Training};
+
+    fn entry(seed: u64, elbo: &[f64], change: impl FnOnce(&mut Run)) -> Entry {
+        let mut run = Run {
+            model: Model::new(4, &[8], 2),
+            training: Training { seed, ..Training::new(10, 20) },
+            data: Source { valid_fraction: 0.1, ..Source::new("x.idx", 40) },
+        };
+        change(&mut run);
+        let record = |(i, &elbo): (usize, &f64)| {
+            let (step, epoch) = (4 * (i as u32 + 1), i as f64 + 1.0);
+            let (nll, kl, loss, lr, beta) = (-elbo - 1.0, 1.0, -elbo, 1e-3, 1.0);
+            Record { step, epoch, split: Split::Valid, elbo, nll, kl, loss, lr, beta, examples_per_s: 1.0 }
+        };
+        let records = elbo.iter().enumerate().map(record).collect();
+        let name = format!("seed={seed}");
+        Entry { records, state: State::Done, ..Entry::of(Folder(name.clone().into()), name, run) }
+    }
+
+    #[test]
+    fn a_row_is_the_mean_over_seeds_best_first() {
+        let wide = |run: &mut Run| run.model.latent = 3;
+        let entries = vec![
+            entry(0, &[-9.0, -5.0, -6.0], |_| ()),
+            entry(1, &[-3.0], |_| ()),
+            entry(0, &[-2.0], wide),
+            entry(1, &[-2.5], wide),
+            Entry { state: State::Failed("no".into()), ..entry(2, &[-100.0], wide) },
+        ];
+        let table = Table::new(entries.clone(), Rows::Combinations, &[]).unwrap();
+        assert_eq!((table.options.as_slice(), table.elbo()), (&["latent"][..], "valid elbo"));
+        assert_eq!(table.rows.len(), 2);
+        assert_eq!(table.rows[0].values, [Some("3".to_string())]);
+        assert_eq!((&table.rows[0].runs, &table.rows[1].runs), (&vec![2, 3, 4], &vec![0, 1]));
+        // -5 and -3, by hand: mean -4, squares 1 + 1 over n − 1 = 1.
+        let elbo = table.rows[1].elbo.unwrap();
+        assert_eq!((elbo.mean, elbo.deviation.unwrap()), (-4.0, 2f64.sqrt()));
+        assert_eq!(table.rows[0].elbo.unwrap().mean, -2.25, "what failed does not count");
+        assert_eq!(table.remarks(&table.rows[0]), ["seed 2: no"]);
+        let each = Table::new(entries, Rows::Runs, &[]).unwrap();
+        assert_eq!((each.rows.len(), each.options.as_slice()), (5, &["latent", "seed"][..]));
+    }
+
+    #[test]
+    fn what_follows_from_another_option_is_no_difference() {
+        let adagrad = |run: &mut Run| run.training.optimizer = crate::config::Optimizer::new(Rule::Adagrad);
+        let batch = |run: &mut Run| (run.training.batch, run.training.steps) = (20, 10);
+        let table =
+            Table::new(vec![entry(0, &[], |_| ()), entry(0, &[], adagrad), entry(0, &[], batch)], Rows::Runs, &[]);
+        let table = table.unwrap();
+        assert_eq!(table.options, ["optimizer", "batch"]);
+        assert!(table.rows[0].elbo.is_none() && table.rows.len() == 3);
+    }
+
+    #[test]
+    fn cut_runs_count_only_where_none_is_done() {
+        let cut = |seed, elbo: &[f64]| Entry { state: State::Cut(4), ..entry(seed, elbo, |_| ()) };
+        let mean = |entries| Table::new(entries, Rows::Combinations, &[]).unwrap().rows[0].elbo.map(|elbo| elbo.mean);
+        assert_eq!(mean(vec![entry(0, &[-1.0], |_| ()), cut(1, &[-9.0])]), Some(-1.0));
+        assert_eq!(mean(vec![cut(0, &[-1.0]), cut(1, &[-9.0]), cut(2, &[])]), Some(-5.0));
+        assert!(Table::new(vec![], Rows::Runs, &[]).is_err());
+    }
+}

@@ -1,0 +1,277 @@
+//! Several runs: that each is the run that `train` makes, side by side, cut and resumed; what is refused; the table and
+//! the page of them.
+#![cfg(unix)]
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/runs.rs"]
+mod runs;
+use program::{command, folder, run, write_idx};
+use runs::{assert_same_run, bytes};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use vae_gpu::metrics::Split;
+
+const SETTINGS: &str = "--data x.idx --valid-fraction 0.2 --epochs 3 --batch 10 --hidden 12 --device cpu --quiet";
+
+/// A folder with a data set `x.idx`, and a sweep of it: two options, two seeds, two runs at once.
+fn home() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| {
+        let home = folder("sweep");
+        write_idx(&home.join("x.idx"), 103, 6);
+        let line =
+            format!("sweep {SETTINGS} --grid latent=2,3 --grid hidden=12;7,5 --seeds 2 --seed 4 --jobs 2 --out all");
+        run(&home, &line).succeeded();
+        home
+    })
+}
+
+/// The directories in a directory, by name.
+fn runs_in(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path).unwrap().map(Result::unwrap).filter(|e| e.path().is_dir());
+    let mut names: Vec<String> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_combination_is_the_run_that_train_makes() {
+    let mut want = vec![];
+    for (latent, hidden, seed) in [(2, "12", 4), (2, "7,5", 5), (3, "12", 5), (3, "7,5", 4)] {
+        let name = format!("latent={latent},hidden={hidden},seed={seed}");
+        let line = format!("train {SETTINGS} --latent {latent} --hidden {hidden} --seed {seed} --out {name}");
+        run(home(), &line).succeeded();
+        let (own, of_sweep) = (home().join(&name), home().join("all").join(&name));
+        assert_same_run(&own, &of_sweep, &name);
+        for file in ["config.json", "run.toml", "samples.png", "reconstructions.png"] {
+            assert!(bytes(&own, file) == bytes(&of_sweep, file), "{name}: {file} differs");
+        }
+        assert!(of_sweep.join("report.html").exists() && of_sweep.join("curves.svg").exists());
+        want.push(name);
+    }
+    let found = runs_in(&home().join("all"));
+    assert_eq!(found.len(), 8, "{found:?}");
+    assert!(want.iter().all(|name| found.contains(name)), "{found:?}");
+    // Two of a sweep differ, or the bytes above say nothing.
+    let model = |name: &str| bytes(&home().join("all").join(name), "model.safetensors");
+    assert_ne!(model("latent=2,hidden=12,seed=4"), model("latent=2,hidden=12,seed=5"));
+}
+
+/// By another way: from the lines of metrics of each run.
+#[test]
+fn the_table_is_the_mean_over_seeds_best_first() {
+    let rows = json_lines(&run(home(), "compare all --json").succeeded().stdout);
+    assert_eq!(rows.len(), 4);
+    for row in &rows {
+        let name = |seed| {
+            let word = |option: &str| row["options"][option].to_string().replace('"', "");
+            format!("latent={},hidden={},seed={seed}", word("latent"), word("hidden"))
+        };
+        let best = |seed| {
+            let lines = runs::lines(&home().join("all").join(name(seed)));
+            let valid = lines.into_iter().filter(|r| r.split == Split::Valid);
+            valid.max_by(|a, b| a.elbo.total_cmp(&b.elbo)).unwrap()
+        };
+        let (a, b) = (best(4), best(5));
+        for (key, a, b) in [("elbo", a.elbo, b.elbo), ("kl", a.kl, b.kl), ("nll", a.nll, b.nll)] {
+            let close = |got: &Value, want: f64| (got.as_f64().unwrap() - want).abs() < 1e-9;
+            assert!(close(&row[key], (a + b) / 2.0), "{key}: {row}");
+            // Of two numbers the deviation is |a − b| / √2.
+            assert!(close(&row[format!("{key}_deviation")], (a - b).abs() / 2f64.sqrt()), "{key}: {row}");
+        }
+        let named: Vec<&str> = row["runs"].as_array().unwrap().iter().map(|r| r["run"].as_str().unwrap()).collect();
+        assert_eq!(named, [4, 5].map(|seed| format!("all/{}", name(seed))));
+        // The active units are those of eval on the same data.
+        let active = |seed: u64| row["runs"][(seed - 4) as usize]["active_units"].as_u64();
+        assert!(active(4).is_some_and(|n| n <= 3));
+    }
+    assert!(rows.windows(2).all(|two| two[0]["elbo"].as_f64() >= two[1]["elbo"].as_f64()), "best first");
+    // One row a run; a run that is named twice is one.
+    let each = run(home(), "compare all all/latent=2,hidden=12,seed=4 --each --json").succeeded();
+    assert_eq!(json_lines(&each.stdout).len(), 8);
+    let table = run(home(), "compare all").succeeded().stdout;
+    let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["hidden", "latent", "valid", "elbo", "kl", "active", "seconds", "run"]);
+    assert!(table.lines().count() == 5 && table.contains(" ± ") && table.contains("2 runs"), "{table}");
+    let csv = std::fs::read_to_string(home().join("all/sweep.csv")).unwrap();
+    assert!(csv.starts_with("run,hidden,latent,seed,state,split,elbo,"), "{csv}");
+    assert_eq!(csv.lines().count(), 9);
+}
+
+#[test]
+fn a_sweep_that_is_given_again_keeps_what_is_done_and_a_larger_grid_adds_to_it() {
+    let home = folder("sweep-again");
+    write_idx(&home.join("x.idx"), 60, 4);
+    let line = |grid: &str| format!("sweep --data x.idx --steps 8 --hidden 6 --grid {grid} --device cpu --out s");
+    let first = run(&home, &line("latent=2,3")).succeeded();
+    // The rates in it are of the clock: made again, they would be others.
+    let lines = bytes(&home.join("s/latent=2,seed=0"), "metrics.jsonl");
+    let again = run(&home, &line("latent=2,3")).succeeded();
+    assert_eq!(first.stdout, again.stdout);
+    assert!(again.stderr.contains("2 runs, all of them done before"), "{}", again.stderr);
+    let larger = run(&home, &line("latent=2,3,4")).succeeded();
+    assert!(larger.stderr.contains("3 runs, 2 of them done before"), "{}", larger.stderr);
+    let other = run(&home, &line("beta=1,2")).succeeded();
+    assert_eq!(other.stdout.lines().count(), 1 + 5, "all runs of the directory: {}", other.stdout);
+    assert_eq!(bytes(&home.join("s/latent=2,seed=0"), "metrics.jsonl"), lines);
+    // What it leaves repeats it, and a run's own file is a base.
+    run(&home, "sweep --config s/sweep.toml --device cpu --out t --quiet").succeeded();
+    assert_eq!(runs_in(&home.join("t")), ["beta=1,seed=0", "beta=2,seed=0"]);
+    assert_same_run(&home.join("s/beta=2,seed=0"), &home.join("t/beta=2,seed=0"), "repeated");
+    run(&home, "sweep --config s/latent=3,seed=0/run.toml --grid lr=0.01 --device cpu --out u --quiet").succeeded();
+    let config = String::from_utf8(bytes(&home.join("u/lr=0.01,seed=0"), "config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!((&config["latent"], &config["training"]["steps"]), (&3.into(), &8.into()));
+    // Other settings under the same name are another run.
+    let changed = line("latent=2,3").replace("--steps 8", "--steps 9");
+    run(&home, &changed).refused(
+        2,
+        "out s/latent=2,seed=0: holds a run with other settings or other data already; pass another --out, or --force to \
+         replace it",
+    );
+    assert_eq!(bytes(&home.join("s/latent=2,seed=0"), "metrics.jsonl"), lines);
+    run(&home, &format!("{changed} --force")).succeeded();
+    assert_ne!(bytes(&home.join("s/latent=2,seed=0"), "metrics.jsonl"), lines);
+}
+
+fn start(home: &Path, line: &str) -> Child {
+    let args: Vec<_> = line.split_whitespace().collect();
+    command(home, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until these runs have written lines of metrics.
+fn begun(out: &Path, names: &[&str]) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let written = |name: &&str| std::fs::metadata(out.join(name).join("metrics.jsonl")).is_ok_and(|m| m.len() > 0);
+    while !names.iter().all(written) {
+        assert!(Instant::now() < deadline, "no line of metrics in a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_sweep_that_was_cut_goes_on_to_the_same_bytes() {
+    let home = folder("sweep-cut");
+    write_idx(&home.join("x.idx"), 103, 6);
+    let line = "sweep --data x.idx --steps 12000 --log-every 50 --hidden 40 --grid latent=2,3 --seeds 2 --jobs 2 \
+                --device cpu --out";
+    let child = start(&home, &format!("{line} cut"));
+    begun(&home.join("cut"), &["latent=2,seed=0", "latent=2,seed=1"]);
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(143), "{said}");
+    let last = "vae-gpu: stopped: 0 of 4 runs are done, 2 saved where they stood; vae-gpu sweep --resume cut goes on";
+    assert_eq!(said.lines().last(), Some(last), "{said}");
+    assert_eq!(runs_in(&home.join("cut")), ["latent=2,seed=0", "latent=2,seed=1"], "the others were never begun");
+    // What was cut can be looked at.
+    let table = run(&home, "compare cut").succeeded().stdout;
+    assert!(table.contains("cut at step") && table.contains("of 12000"), "{table}");
+    let before = String::from_utf8(bytes(&home.join("cut/latent=2,seed=1"), "metrics.jsonl")).unwrap();
+
+    let resumed = run(&home, "sweep --resume cut --device cpu --jobs 2").succeeded();
+    assert!(resumed.stderr.contains("4 runs; 2 at once"), "{}", resumed.stderr);
+    let after = String::from_utf8(bytes(&home.join("cut/latent=2,seed=1"), "metrics.jsonl")).unwrap();
+    assert!(after.starts_with(&before), "it went on from its checkpoint: the rates in its lines are of the clock");
+    run(&home, &format!("{line} whole --quiet --jobs 1")).succeeded();
+    for name in runs_in(&home.join("whole")) {
+        assert_same_run(&home.join("whole").join(&name), &home.join("cut").join(&name), &name);
+    }
+    assert_eq!(runs_in(&home.join("whole")), runs_in(&home.join("cut")));
+}
+
+#[test]
+fn two_sweeps_and_a_run_of_one_of_them_are_kept_apart() {
+    let home = folder("sweep-locked");
+    write_idx(&home.join("x.idx"), 60, 4);
+    let line = "sweep --data x.idx --steps 10000000 --log-every 50 --hidden 6 --latent 2 --device cpu --out s";
+    let mut child = start(&home, line);
+    begun(&home.join("s"), &["seed=0"]);
+    run(&home, line).refused(2, "out s: another run writes to it; wait for it, or pass another --out");
+    run(&home, "train --data x.idx --steps 3 --force --out s/seed=0 --device cpu")
+        .refused(2, "out s/seed=0: another run writes to it; wait for it, or pass another --out");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_run_that_fails_does_not_end_the_others() {
+    let home = folder("sweep-fails");
+    write_idx(&home.join("x.idx"), 60, 4);
+    let line = "sweep --data x.idx --steps 40 --hidden 6 --latent 2 --grid lr=1e30,1e-3 --seeds 2 --device cpu --out s";
+    for _ in 0..2 {
+        let ended = run(&home, line);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        let last = "vae-gpu: 2 of 4 runs failed, as the table says; see s/sweep.html, and give the command again to try \
+                    them again";
+        assert_eq!(ended.stderr.lines().last(), Some(last));
+        let table: Vec<&str> = ended.stdout.lines().collect();
+        assert_eq!(table.len(), 5, "{}", ended.stdout);
+        assert!(table[1].trim_start().starts_with("0.001 ") && table[2].trim_start().starts_with("1e30 "), "{table:?}");
+        for (seed, remark) in table[3..].iter().enumerate() {
+            assert!(remark.contains(&format!("seed {seed}: step ")) && remark.contains("not finite"), "{table:?}");
+        }
+    }
+    let csv = std::fs::read_to_string(home.join("s/sweep.csv")).unwrap();
+    assert_eq!(csv.matches(",failed,").count(), 2);
+    assert_eq!(csv.matches(",done,").count(), 2);
+    let page = browser::data(&browser::page(&home.join("s/sweep.html")));
+    assert!(page["rows"][1]["remarks"][0].as_str().unwrap().contains("not finite"));
+}
+
+#[test]
+fn the_page_has_every_run_with_its_curve_and_a_way_to_its_own() {
+    let own = home().join("all/sweep.html");
+    std::fs::create_dir_all(home().join("a folder")).unwrap();
+    let line = ["compare", "all", "--to", "a folder/compared.html", "--quiet"];
+    assert!(command(home(), &line).stdout(Stdio::null()).status().unwrap().success());
+    for page in [own, home().join("a folder/compared.html")] {
+        let data = browser::data(&browser::page(&page));
+        let rows = data["rows"].as_array().unwrap();
+        let all: Vec<&Value> = rows.iter().flat_map(|row| row["runs"].as_array().unwrap()).collect();
+        assert_eq!((rows.len(), all.len()), (4, 8));
+        for run in all {
+            let link = page.parent().unwrap().join(run["link"].as_str().unwrap());
+            assert!(browser::page(&link).contains("a report of vae-gpu"), "{link:?}");
+            let lines = runs::lines(link.parent().unwrap());
+            let valid: Vec<f64> = lines.iter().filter(|r| r.split == Split::Valid).map(|r| r.elbo).collect();
+            let drawn = run["curve"][1].as_array().unwrap();
+            assert_eq!((drawn.len(), valid.len()), (3, 3));
+            let close = |(got, want): (&Value, &f64)| (got.as_f64().unwrap() - want).abs() < 1e-5 * want.abs();
+            assert!(drawn.iter().zip(&valid).all(close), "{run}");
+        }
+    }
+    run(home(), "compare all --to x.idx").refused(2, "to x.idx: must end in .html; pass --to report.html");
+    std::fs::write(home().join("mine.html"), "<p>mine").unwrap();
+    run(home(), "compare all --to mine.html")
+        .refused(2, "to mine.html: is there already and no report; pass another --to, or --force");
+
+    let script = r##"
+        const out = document.documentElement.dataset, row = document.querySelectorAll("tbody tr")[2];
+        out.rows = document.querySelectorAll("tbody tr").length;
+        out.links = document.querySelectorAll("tbody a").length;
+        out.lines = document.querySelectorAll("#chart path.line").length;
+        out.colours = new Set([...document.querySelectorAll("#chart path.line")].map(p => p.getAttribute("stroke"))).size;
+        row.dispatchEvent(new PointerEvent("pointerenter"));
+        out.chosen = document.querySelectorAll("path.chosen").length;
+        row.dispatchEvent(new PointerEvent("pointerleave"));
+        const box = document.querySelector("#chart svg").getBoundingClientRect();
+        document.querySelector("#chart svg").dispatchEvent(new PointerEvent("pointermove", { clientX: box.right - 8, clientY: box.top + 9 }));
+        out.read = document.querySelector(".readout").textContent;
+        out.wide = document.documentElement.scrollWidth <= innerWidth;
+    "##;
+    let Some(dom) = browser::browsed(&home().join("all/sweep.html"), script, "sweep") else { return };
+    let left = |name| browser::left(&dom, name);
+    assert_eq!((left("rows"), left("links"), left("lines"), left("colours")), ("4", "8", "8", "4"));
+    assert_eq!((left("chosen"), left("wide")), ("2", "true"), "the two seeds of a row");
+    assert!(left("read").contains("latent") && left("read").ends_with("at epoch 3"), "{}", left("read"));
+}
