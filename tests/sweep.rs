@@ -66,6 +66,34 @@ fn every_combination_is_the_run_that_train_makes() {
     assert_ne!(model("latent=2,hidden=12,seed=4"), model("latent=2,hidden=12,seed=5"));
 }
 
+/// Data are read once for all runs that name the same, and only for those.
+#[test]
+fn a_grid_over_data_gives_each_run_its_own() {
+    let home = folder("sweep-data");
+    write_idx(&home.join("x.idx"), 60, 4);
+    write_idx(&home.join("y.idx"), 40, 5);
+    let settings = "--steps 6 --hidden 6 --latent 2 --device cpu --quiet";
+    let grid = "--grid data=x.idx,./x.idx,y.idx --grid binarize=none,threshold --grid valid-fraction=0.2,0.5";
+    run(&home, &format!("sweep {settings} {grid} --out all")).succeeded();
+    let names = runs_in(&home.join("all"));
+    assert_eq!(names.len(), 12, "{names:?}");
+    for data in ["x.idx", "./x.idx", "y.idx"] {
+        for (binarize, fraction) in [("none", "0.2"), ("threshold", "0.2"), ("threshold", "0.5")] {
+            let options = format!("--data {data} --binarize {binarize} --valid-fraction {fraction}");
+            run(&home, &format!("train {settings} {options} --out one --force")).succeeded();
+            let (head, tail) =
+                (format!("data={}", data.replace('/', "_")), format!(",valid-fraction={fraction},seed=0"));
+            let of_it = |name: &&String| {
+                let rest = name.strip_prefix(&head).filter(|rest| rest.starts_with([',', '~']));
+                rest.is_some_and(|rest| rest.contains(&format!(",binarize={binarize},")) && rest.ends_with(&tail))
+            };
+            let found: Vec<_> = names.iter().filter(of_it).collect();
+            assert_eq!(found.len(), 1, "{options}: {names:?}");
+            assert_same_run(&home.join("one"), &home.join("all").join(found[0]), &options);
+        }
+    }
+}
+
 /// By another way: from the lines of metrics of each run.
 #[test]
 fn the_table_is_the_mean_over_seeds_best_first() {
