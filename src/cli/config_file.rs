@@ -16,6 +16,12 @@ pub(super) fn expand(args: Vec<OsString>) -> Result<Vec<OsString>> {
     let args = resumed_sweep(args);
     let Some((path, rest)) = take(&args, "--config") else { return Ok(args) };
     let what = Path::new(&path).display();
+    if let Some((other, _)) = take(&rest, "--config") {
+        let other = Path::new(&other).display();
+        return Err(Error::request(format!(
+            "config {other}: beside {what}; pass one file, and what differs as options"
+        )));
+    }
     let text = std::fs::read_to_string(&path)
         .map_err(|e| Error::failed(format!("config {what}: cannot be read: {e}; check the path")))?;
     let table: Table = text.parse().map_err(|e: toml::de::Error| {

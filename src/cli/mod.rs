@@ -3,7 +3,7 @@ use crate::config::Numbers;
 use crate::data::{Columns, Dataset, Missing, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -109,27 +109,8 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// Starts the threads that compute, before any is needed.
-    ///
-    /// # Errors
-    /// The system gives fewer.
-    fn start_threads(&self) -> Result<()> {
-        let threads = self.threads.unwrap_or(0); // 0: as many as there are cores
-        if self.threads == Some(0) {
-            return Err(Error::request("threads 0: must be at least 1; pass --threads 2"));
-        }
-        match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
-            // Where they run already, which only a caller of the library can bring about, it has no source.
-            Err(e) if std::error::Error::source(&e).is_some() => {
-                Err(Error::failed(format!("threads: cannot be started: {e}; pass --threads 1, or allow more memory")))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Finds the device, once, and says what was chosen.
     fn device(&self) -> Result<Device> {
-        self.start_threads()?;
         let (device, notes) = Device::find(&self.device, self.precision)?;
         notes.iter().for_each(|note| self.say(note));
         Ok(device)
@@ -141,6 +122,25 @@ impl Common {
             // A closed stderr is no reason to stop.
             let _ = writeln!(std::io::stderr(), "{line}");
         }
+    }
+}
+
+/// Starts the threads of `--threads`, before a command does anything: built-in data are made by them.
+///
+/// # Errors
+/// The system gives fewer.
+fn start_threads(given: &ArgMatches) -> Result<()> {
+    let asked = given.subcommand().and_then(|(_, given)| given.try_get_one::<usize>("threads").ok().flatten());
+    if asked == Some(&0) {
+        return Err(Error::request("threads 0: must be at least 1; pass --threads 2"));
+    }
+    let threads = asked.copied().unwrap_or(0); // 0: as many as there are cores
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+        // Where they run already, which only a caller of the library can bring about, it has no source.
+        Err(e) if std::error::Error::source(&e).is_some() => {
+            Err(Error::failed(format!("threads: cannot be started: {e}; pass --threads 1, or allow more memory")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -267,7 +267,7 @@ pub fn main() -> u8 {
             return ended(printed.or_else(unless_gone));
         }
     };
-    let done = match cli.command {
+    let done = start_threads(&given).and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, &repeating(&command, &given)),
         Command::Sweep(args) => sweep::run(&args, &command, &given),
         Command::Compare(args) => compare::run(&args),
@@ -287,8 +287,8 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Info(args) => info::run(&args),
-        Command::Completions(args) => completions::run(&args, command),
-    };
+        Command::Completions(args) => completions::run(&args, command.clone()),
+    });
     ended(done)
 }
 

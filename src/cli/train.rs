@@ -181,7 +181,6 @@ pub(super) fn claim(device: &Device, common: &Common) -> Lock {
 /// `repeating`: the file of options that repeats the run.
 pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let saving = args.saving()?;
-    args.common.start_threads()?; // before the data: those that are built in are made by them
     let (job, folder, resume) = match &args.data.resume {
         Some(dir) => {
             let folder = Folder(dir.clone());
@@ -209,7 +208,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let name = folder.0.display().to_string();
     let watch = |trainer: &Trainer| {
         let per_epoch = trainer.plan().steps_per_epoch();
-        common.say(describe(&job.run, &job.data, &device.name, &name, per_epoch));
+        common.say(describe(&job.run, &job.data, &place(&device), &name, per_epoch));
         never_change(&job.run, &job.data).iter().for_each(|note| common.say(note));
         Follow::new(&common, trainer.plan().clone())
     };
@@ -224,6 +223,16 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     }
     job.show(&files, &device, &mut |note| common.say(note))?;
     summarise(&common, &outcome, &name)
+}
+
+/// Where, and how: what was chosen without being asked for.
+fn place(device: &Device) -> String {
+    let how = match (device.is_host(), rayon::current_num_threads()) {
+        (false, _) => "a step is one captured graph".into(),
+        (true, 1) => "1 thread".into(),
+        (true, threads) => format!("{threads} threads"),
+    };
+    format!("{}, {how}", device.name)
 }
 
 fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {

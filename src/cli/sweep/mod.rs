@@ -65,7 +65,6 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
         return Err(Error::request("jobs 0: must be at least 1; pass --jobs 2"));
     }
     let saving = args.train.saving()?;
-    common.start_threads()?; // before the data: those that are built in are made by them
     let name = format!("sweep-{}", args.train.data.name());
     let out = Folder(args.train.data.out.clone().unwrap_or(Path::new("runs").join(name)));
     let planned = plan(args, &out, command, given)?;
