@@ -19,7 +19,7 @@ fn pixels(cols: usize) -> Arc<Dataset> {
     let mut draws = vec![0f32; EXAMPLES * cols];
     draws.chunks_mut(cols).enumerate().for_each(|(row, u)| uniforms(u, 1, Stream::Sample, 0, row as u32));
     let values = Values::Bytes(draws.iter().map(|u| (u * 256.0) as u8).collect());
-    Arc::new(Dataset { name: "random".into(), cols, values, labels: None, shape: None, columns: Default::default() })
+    Arc::new(Dataset::new("random", cols, values))
 }
 
 /// The `STEPS` steps from `index` on, of epochs without their incomplete last batch.

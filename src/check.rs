@@ -279,5 +279,5 @@ fn learned(variance: LogVariance) -> Vec<View> {
 pub(crate) fn data(rows: usize, cols: usize) -> Dataset {
     let byte = |i: usize| ((i as u32).wrapping_mul(2654435761) >> 24) as u8;
     let values = Values::Bytes((0..rows * cols).map(byte).collect());
-    Dataset { name: "bytes".into(), cols, values, labels: None, shape: None, columns: Default::default() }
+    Dataset::new("bytes", cols, values)
 }

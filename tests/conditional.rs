@@ -11,14 +11,7 @@ use std::sync::OnceLock;
 use vae_gpu::data::{Dataset, Values};
 
 fn reals(cols: usize, values: &[f32]) -> Dataset {
-    Dataset {
-        name: "a table".into(),
-        cols,
-        values: Values::Reals(values.to_vec()),
-        labels: None,
-        shape: None,
-        columns: Default::default(),
-    }
+    Dataset::new("a table", cols, Values::Reals(values.to_vec()))
 }
 
 #[test]

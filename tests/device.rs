@@ -29,7 +29,7 @@ fn gpu(numbers: Numbers) -> Option<Device> {
 fn data(rows: usize, cols: usize) -> Arc<Dataset> {
     let byte = |i: usize| ((i as u32).wrapping_mul(2654435761) >> 24) as u8;
     let values = Values::Bytes((0..rows * cols).map(byte).collect());
-    Arc::new(Dataset { name: "bytes".into(), cols, values, labels: None, shape: None, columns: Default::default() })
+    Arc::new(Dataset::new("bytes", cols, values))
 }
 
 fn plan(model: &Model, rows: usize, batch: usize, optimizer: Optimizer) -> Plan {

@@ -19,7 +19,7 @@ use vae_gpu::step::Step;
 const SIGMAS: f64 = 4.0;
 
 fn dataset(cols: usize, values: Values) -> Arc<Dataset> {
-    Arc::new(Dataset { name: "drawn".into(), cols, values, labels: None, shape: None, columns: Default::default() })
+    Arc::new(Dataset::new("drawn", cols, values))
 }
 
 /// Examples of the model, and the mean of their log p(x).

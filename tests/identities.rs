@@ -292,14 +292,7 @@ fn the_evaluated_elbo_is_the_exact_one() {
         let values: Vec<f32> = numbers.normals(rows * input).iter().map(|&x| x as f32).collect();
         let x: Vec<f64> = values.iter().map(|&x| x as f64).collect();
         let values = Values::Reals(values);
-        let data = Arc::new(Dataset {
-            name: "normals".into(),
-            cols: input,
-            values,
-            labels: None,
-            shape: None,
-            columns: Default::default(),
-        });
+        let data = Arc::new(Dataset::new("normals", input, values));
         cpu.load(&data).unwrap();
         let mut evaluate = |seed| evaluator.run(&mut cpu, &data, seed, &mut |_| Ok(())).unwrap();
         let evaluations: Vec<_> = (0..100).map(&mut evaluate).collect();

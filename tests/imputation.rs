@@ -76,11 +76,7 @@ fn imputer(model: &str) -> Imputer {
 
 fn given(cols: usize, values: &[f32]) -> Given {
     let values = Values::Reals(values.to_vec());
-    Given::new(
-        &Dataset { name: "given".into(), cols, values, labels: None, shape: None, columns: Default::default() },
-        None,
-    )
-    .unwrap()
+    Given::new(&Dataset::new("given", cols, values), None).unwrap()
 }
 
 fn settings(samples: usize, sweeps: usize, draws: usize) -> Settings {
@@ -310,14 +306,7 @@ fn noisy_bits_are_cleaned_as_quadrature_says() {
 
 #[test]
 fn the_score_of_bits_is_that_of_quadrature() {
-    let data = Dataset {
-        name: "bits".into(),
-        cols: BINARY,
-        values: Values::Reals(vec![1.0, 1.0, 0.0, 0.0, 1.0]),
-        labels: None,
-        shape: None,
-        columns: Default::default(),
-    };
+    let data = Dataset::new("bits", BINARY, Values::Reals(vec![1.0, 1.0, 0.0, 0.0, 1.0]));
     let mask = Dataset { values: Values::Reals(vec![0.0, 1.0, 0.0, 1.0, 0.0]), ..data.clone() };
     let given = Given::new(&data, Some(&mask)).unwrap();
     let want = expected(|p| p[1] * (1.0 - p[3]), |p| p[0] * (1.0 - p[2]) * p[4]).ln();

@@ -30,7 +30,7 @@ fn dataset(rows: usize, cols: usize, reals: bool) -> Arc<Dataset> {
         true => Values::Reals(unit.enumerate().map(|(i, x)| if i % 7 == 0 { 0.5 } else { x as f32 }).collect()),
         false => Values::Bytes(unit.map(|x| (x * 256.0) as u8).collect()),
     };
-    Arc::new(Dataset { name: "made up".into(), cols, values, labels: None, shape: None, columns: Default::default() })
+    Arc::new(Dataset::new("made up", cols, values))
 }
 
 /// What a training test varies.
@@ -368,15 +368,7 @@ fn every_epoch_is_a_permutation() {
         let network = setting.network();
         let mut gpu = setting.gpu(&network, false);
         let values = Values::Bytes((0..n as u8).collect());
-        gpu.load(&Arc::new(Dataset {
-            name: "".into(),
-            cols: 1,
-            values,
-            labels: None,
-            shape: None,
-            columns: Default::default(),
-        }))
-        .unwrap();
+        gpu.load(&Arc::new(Dataset::new("", 1, values))).unwrap();
         gpu.set_step(&Step { position: 0, ..Step::batch(3, n) }).unwrap();
         gpu.gather(network.x, Fetch::new(Order::Shuffled, Binarize::None)).unwrap();
         let seen: BTreeSet<u64> = gpu.read(network.x).unwrap().iter().map(|x| (x * 255.0).round() as u64).collect();

@@ -461,14 +461,7 @@ fn a_loss_that_is_not_finite_stops_the_training_where_it_was() {
     let model = Model { likelihood: Likelihood::Gaussian, ..Model::new(3, &[5], 2) };
     let mut values = Numbers::new(1).normals(15).iter().map(|&x| x as f32).collect::<Vec<_>>();
     values[7] = f32::NAN;
-    let data = Dataset {
-        name: "damaged".into(),
-        cols: 3,
-        values: Values::Reals(values),
-        labels: None,
-        shape: None,
-        columns: Default::default(),
-    };
+    let data = Dataset::new("damaged", 3, Values::Reals(values));
     let mut network = Network::training(&model, 1, Binarize::None);
     // In order, so that the damaged one is the third.
     if let Op::Gather { fetch, .. } = &mut network.tape.ops[0] {
@@ -514,14 +507,7 @@ fn data(model: &Model, rows: usize) -> Arc<Dataset> {
         Likelihood::Bernoulli => Values::Bytes(numbers.units(n).iter().map(|u| (u * 256.0) as u8).collect()),
         Likelihood::Gaussian => Values::Reals(numbers.normals(n).iter().map(|&x| x as f32).collect()),
     };
-    Arc::new(Dataset {
-        name: "made up".into(),
-        cols: model.input,
-        values,
-        labels: None,
-        shape: None,
-        columns: Default::default(),
-    })
+    Arc::new(Dataset::new("made up", model.input, values))
 }
 
 /// Some epochs, the last batch of each smaller; returns the whole memory.

@@ -22,14 +22,7 @@ fn data(bad: Option<usize>) -> Arc<Dataset> {
     if let Some(row) = bad {
         values[4 * row + 2] = f32::NAN;
     }
-    Arc::new(Dataset {
-        name: "x".into(),
-        cols: 4,
-        values: Values::Reals(values),
-        labels: None,
-        shape: None,
-        columns: Default::default(),
-    })
+    Arc::new(Dataset::new("x", 4, Values::Reals(values)))
 }
 
 fn settings(numbers: Numbers, on_nan: OnNan) -> Run {

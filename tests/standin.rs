@@ -214,14 +214,7 @@ fn train(choice: &str, numbers: Numbers, say: &mut impl FnMut(String)) -> Result
     let mut backend = device.open(network.layout(), batch)?;
     let bytes = (0..rows * model.input).map(|i| (i * 7919 % 251) as u8).collect();
     let values = Values::Bytes(bytes);
-    let data = Dataset {
-        name: "made up".into(),
-        cols: model.input,
-        values,
-        labels: None,
-        shape: None,
-        columns: Default::default(),
-    };
+    let data = Dataset::new("made up", model.input, values);
     backend.load(&Arc::new(data))?;
     for p in &network.parameters {
         let values: Vec<f64> =

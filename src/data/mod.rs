@@ -51,13 +51,18 @@ pub enum Values {
 }
 
 impl Dataset {
+    /// Rows of `cols` numbers, taken as they are: without labels, names, or the shape of a picture.
+    pub fn new(name: impl Into<String>, cols: usize, values: Values) -> Self {
+        Dataset { name: name.into(), cols, values, labels: None, shape: None, columns: Columns::default() }
+    }
+
     /// Examples along the first of `dims`; the others are flattened.
     fn of(name: String, dims: &[u64], values: Values) -> Self {
         let cols = dims[1..].iter().product::<u64>() as usize;
-        Dataset { name, cols, values, labels: None, shape: Shape::of(dims), columns: Columns::default() }
+        Dataset { shape: Shape::of(dims), ..Self::new(name, cols, values) }
     }
 
-    /// Examples from memory, one row of `cols` numbers after the other. `name` is for messages.
+    /// The same of numbers that are looked at first. `name` is for messages.
     ///
     /// # Errors
     /// No examples, not whole rows, or a number that is not finite.
@@ -66,7 +71,7 @@ impl Dataset {
         if cols == 0 || count == 0 || !count.is_multiple_of(cols) {
             return Err(Error::request(format!("{name}: {count} numbers; must be whole rows of {cols}, at least one")));
         }
-        let data = Self::of(name, &[(count / cols) as u64, cols as u64], Values::Reals(values));
+        let data = Self::new(name, cols, Values::Reals(values));
         data.check(cols, f32::is_finite, "must be finite")?;
         Ok(data)
     }

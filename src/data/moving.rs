@@ -44,12 +44,9 @@ fn draw_all(name: &str, n: usize, stream: u64) -> Dataset {
         put(next, &digit, moved(x, vx), moved(y, vy));
     });
     Dataset {
-        name: name.into(),
-        cols,
-        values: Values::Bytes(values),
         labels: Some(labels),
         shape: Some((2 * SIDE, SIDE).into()),
-        columns: Default::default(),
+        ..Dataset::new(name, cols, Values::Bytes(values))
     }
 }
 

@@ -194,7 +194,7 @@ mod tests {
 
     fn data(cols: usize, values: &[f32]) -> Dataset {
         let values = Values::Reals(values.to_vec());
-        Dataset { name: "x".into(), cols, values, labels: None, shape: None, columns: Default::default() }
+        Dataset::new("x", cols, values)
     }
 
     #[test]

@@ -236,12 +236,8 @@ fn csv_is_read_as_people_write_it() {
 
 fn counted(rows: usize) -> Dataset {
     Dataset {
-        name: "counted".into(),
-        cols: 2,
-        values: Values::Reals((0..2 * rows).map(|i| i as f32).collect()),
         labels: Some((0..rows).map(|i| (i % 256) as u8).collect()),
-        shape: None,
-        columns: Default::default(),
+        ..Dataset::new("counted", 2, Values::Reals((0..2 * rows).map(|i| i as f32).collect()))
     }
 }
 

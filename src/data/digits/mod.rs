@@ -31,12 +31,9 @@ fn draw_all(name: &str, n: usize, stream: u64) -> Dataset {
         *label = draw(picture, &mut Rng::new(hash(stream << 32 | i as u64)));
     });
     Dataset {
-        name: name.into(),
-        cols: SIDE * SIDE,
-        values: Values::Bytes(values),
         labels: Some(labels),
         shape: Some((SIDE, SIDE).into()),
-        columns: Default::default(),
+        ..Dataset::new(name, SIDE * SIDE, Values::Bytes(values))
     }
 }
 

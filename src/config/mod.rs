@@ -1,0 +1,53 @@
+//! What a user chooses: the model, its objective, and how it is trained. Plain data, checked once; everything below
+//! assumes that it is right. config.json is these structs.
+mod model;
+mod source;
+mod training;
+
+pub use model::{Activation, Likelihood, Mean, Model, Objective, Variance};
+pub use source::{Binarize, Condition, Source};
+pub use training::{Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
+
+use crate::data::Columns;
+use crate::error::at_least_one;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Everything about a run: the model, and how it was or will be trained. config.json, and the metadata of every file of
+/// tensors. The keys of the model stand at the top, so that a run can be read where a model is wanted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    #[serde(flatten)]
+    pub model: Model,
+    pub training: Training,
+    pub data: Source,
+}
+
+impl Run {
+    /// # Errors
+    /// A sentence about the first value that cannot be.
+    pub fn check(&self) -> Result<()> {
+        self.model.check()?;
+        let t = &self.training;
+        t.optimizer.check()?;
+        at_least_one("steps", t.steps as usize, "--steps 1000 or --epochs 10")?;
+        at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
+        self.model.check_batch(t.batch)?;
+        self.data.columns.as_ref().map_or(Ok(()), Columns::check)?;
+        let (input, columns) = (self.model.input, self.model.columns());
+        self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
+        if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
+            let steps = t.kl_warmup;
+            return Err(Error::request(format!(
+                "kl-warmup {steps}: the objective iwae has no beta to warm up; leave it out or pass --objective elbo-mc"
+            )));
+        }
+        if t.patience > 0 && self.data.valid.is_none() && self.data.valid_fraction == 0.0 {
+            let patience = t.patience;
+            return Err(Error::request(format!(
+                "patience {patience}: needs validation data; pass --valid FILE or --valid-fraction 0.1"
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! The model and its objective.
+use crate::error::at_least_one;
+use crate::{Error, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// The nonlinearity after each hidden layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    Tanh,
+    Relu,
+    Softplus,
+    /// The tanh form: ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+    Gelu,
+    Sigmoid,
+}
+
+/// p(x|z).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Likelihood {
+    /// The decoder gives logits; x in [0, 1].
+    Bernoulli,
+    /// The decoder gives the mean, and `variance` says where the variance comes from.
+    Gaussian,
+}
+
+/// Where the variance of a Gaussian p(x|z) comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variance {
+    /// sigma², given.
+    Fixed,
+    /// One learned log-variance.
+    Scalar,
+    /// One learned log-variance per data dimension.
+    Shared,
+    /// A second head of the decoder.
+    Network,
+}
+
+/// What becomes of the decoder's output before it is the mean of a Gaussian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mean {
+    Identity,
+    Sigmoid,
+}
+
+/// The bound on log p(x) that is maximised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// The KL in closed form: estimator B of Kingma & Welling 2014.
+    Elbo,
+    /// The KL by Monte Carlo: estimator A.
+    ElboMc,
+    /// The importance-weighted bound of Burda et al. 2016.
+    Iwae,
+}
+
+/// The model and its objective: what a case file and the metadata of a model hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// How many numbers an example has.
+    pub input: usize,
+    /// How many numbers a condition has, which encoder and decoder see beside x and z. 0: none.
+    #[serde(default, skip_serializing_if = "zero")]
+    pub condition: usize,
+    /// The encoder's hidden widths, from the data inward; the decoder mirrors them. Empty: a linear model.
+    #[serde(default)]
+    pub hidden: Vec<usize>,
+    pub latent: usize,
+    #[serde(default = "defaults::activation")]
+    pub activation: Activation,
+    #[serde(default = "defaults::likelihood")]
+    pub likelihood: Likelihood,
+    #[serde(default = "defaults::variance")]
+    pub variance: Variance,
+    /// The standard deviation of p(x|z) where `variance` is fixed.
+    #[serde(default = "defaults::one")]
+    pub sigma: f64,
+    #[serde(default = "defaults::mean")]
+    pub mean: Mean,
+    #[serde(default = "defaults::objective")]
+    pub objective: Objective,
+    /// How many z are drawn for each example: K.
+    #[serde(default = "defaults::samples")]
+    pub samples: usize,
+    /// The weight of the KL.
+    #[serde(default = "defaults::one")]
+    pub beta: f64,
+    /// λ of the free bits, in nats per latent dimension (Kingma et al. 2016).
+    #[serde(default)]
+    pub free_bits: f64,
+}
+
+/// Hidden layers at most: what a file claims shall not take more memory than it has bytes.
+const LAYERS: usize = 1000;
+
+fn zero(n: &usize) -> bool {
+    *n == 0
+}
+
+mod defaults {
+    use super::*;
+    pub fn activation() -> Activation {
+        Activation::Relu
+    }
+    pub fn likelihood() -> Likelihood {
+        Likelihood::Bernoulli
+    }
+    pub fn variance() -> Variance {
+        Variance::Fixed
+    }
+    pub fn mean() -> Mean {
+        Mean::Identity
+    }
+    pub fn objective() -> Objective {
+        Objective::Elbo
+    }
+    pub fn samples() -> usize {
+        1
+    }
+    pub fn one() -> f64 {
+        1.0
+    }
+}
+
+impl Model {
+    /// A Bernoulli model with one sample and the plain elbo: what `train` begins with.
+    pub fn new(input: usize, hidden: &[usize], latent: usize) -> Model {
+        Model {
+            input,
+            condition: 0,
+            hidden: hidden.to_vec(),
+            latent,
+            activation: defaults::activation(),
+            likelihood: defaults::likelihood(),
+            variance: defaults::variance(),
+            sigma: 1.0,
+            mean: defaults::mean(),
+            objective: defaults::objective(),
+            samples: 1,
+            beta: 1.0,
+            free_bits: 0.0,
+        }
+    }
+
+    /// Its widths from data to data, as 784-500-20-500-784; with a condition of 10, 784+10-500-20+10-500-784.
+    pub fn widths(&self) -> String {
+        let beside = if self.condition == 0 { String::new() } else { format!("+{}", self.condition) };
+        let there = [format!("{}{beside}", self.input)].into_iter().chain(self.hidden.iter().map(usize::to_string));
+        let back = self.hidden.iter().rev().chain([&self.input]).map(usize::to_string);
+        there.chain([format!("{}{beside}", self.latent)]).chain(back).collect::<Vec<_>>().join("-")
+    }
+
+    /// The columns of its data: x and the condition.
+    pub fn columns(&self) -> usize {
+        self.input + self.condition
+    }
+
+    /// Whether the decoder has a second head, for the variance.
+    pub fn has_variance_head(&self) -> bool {
+        self.likelihood == Likelihood::Gaussian && self.variance == Variance::Network
+    }
+
+    /// # Errors
+    /// A sentence about the first value that cannot be.
+    pub fn check(&self) -> Result<()> {
+        let request = |wrong: bool, sentence: &dyn Fn() -> String| match wrong {
+            true => Err(Error::request(sentence())),
+            false => Ok(()),
+        };
+        at_least_one("input", self.input, "data with at least one column")?;
+        at_least_one("latent", self.latent, "--latent 20")?;
+        at_least_one("samples", self.samples, "--samples 1")?;
+        request(self.hidden.len() > LAYERS, &|| {
+            format!("hidden: {} layers; at most {LAYERS} are possible; pass fewer widths", self.hidden.len())
+        })?;
+        for &width in &self.hidden {
+            at_least_one("hidden", width, "--hidden 500, or --hidden none for a linear model")?;
+        }
+        let positive = |name: &str, value: f64, example: &str| {
+            request(!(value.is_finite() && value > 0.0), &|| {
+                format!("{name} {value}: must be a positive number; pass {example}")
+            })
+        };
+        positive("sigma", self.sigma, "--sigma 1")?;
+        let not_negative = |name: &str, value: f64, example: &str| {
+            request(!(value.is_finite() && value >= 0.0), &|| {
+                format!("{name} {value}: must be a number that is not negative; pass {example}")
+            })
+        };
+        not_negative("beta", self.beta, "--beta 1")?;
+        not_negative("free-bits", self.free_bits, "--free-bits 0")?;
+        request(self.objective != Objective::Elbo && self.free_bits > 0.0, &|| {
+            let objective = self.objective.to_possible_value().unwrap().get_name().to_string();
+            format!(
+                "free-bits {}: only the objective elbo has them, not {objective}; pass --free-bits 0",
+                self.free_bits
+            )
+        })?;
+        request(self.objective == Objective::Iwae && self.beta != 1.0, &|| {
+            format!("beta {}: the objective iwae has none; pass --beta 1 or --objective elbo-mc", self.beta)
+        })?;
+        // Rows times columns of a matrix are 32-bit numbers in the kernels.
+        let at_most = |name: &str, value: usize, most: usize, remedy: &str| {
+            request(value > most, &|| format!("{name} {value}: must be at most {most}; {remedy}"))
+        };
+        at_most("latent", self.latent, 1 << 20, "pass --latent 20")?;
+        for &width in &self.hidden {
+            at_most("hidden", width, 1 << 20, "pass --hidden 500")?;
+        }
+        at_most("columns", self.columns(), 1 << 26, "give data with fewer")
+    }
+
+    /// # Errors
+    /// A batch that cannot be.
+    pub fn check_batch(&self, batch: usize) -> Result<()> {
+        at_least_one("batch", batch, "--batch 100")?;
+        // A row of the decoder is one of the batch's examples times samples; positions in it are 32-bit numbers.
+        let widest = self.hidden.iter().copied().chain([2 * self.columns(), 2 * self.latent]).max();
+        let elements = batch.saturating_mul(self.samples).saturating_mul(widest.unwrap_or(1));
+        match elements > 1 << 31 {
+            true => Err(Error::request(format!(
+                "batch {batch} × samples {}: a layer would hold {elements} numbers, at most 2147483648 are possible; \
+                 pass a smaller --batch",
+                self.samples
+            ))),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a model is trained on.
+use crate::data::{Columns, Scale};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What a model is trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// A path, or `digits` for the built-in ones.
+    pub train: String,
+    pub valid: Option<String>,
+    /// The part of the training data that is held out for validation. 0: none.
+    pub valid_fraction: f64,
+    pub rows: usize,
+    /// CRC-32 of the examples, those of validation behind them: so that a run goes on with what it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<u32>,
+    /// Which columns of the data are taken, where not all are. The condition counts in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
+    /// How columns are scaled before the model sees them: those of x, then those of a condition that are no classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// Where the examples are pictures.
+    pub shape: Option<crate::data::Shape>,
+    pub binarize: Binarize,
+}
+
+impl Source {
+    /// Of so many examples, of which none is held out.
+    pub fn new(train: impl Into<String>, rows: usize) -> Source {
+        Source {
+            train: train.into(),
+            valid: None,
+            valid_fraction: 0.0,
+            rows,
+            checksum: None,
+            columns: None,
+            scale: None,
+            condition: None,
+            shape: None,
+            binarize: Binarize::None,
+        }
+    }
+}
+
+/// Whether and how grey values become zeros and ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binarize {
+    None,
+    /// 1 where x ≥ ½.
+    Threshold,
+    /// 1 with probability x, drawn anew whenever the example is seen.
+    Dynamic,
+}
+
+/// Where the condition of a model comes from. In memory it stands behind the columns of x.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// The class of each example, as so many columns of which one is 1.
+    Classes {
+        classes: usize,
+        /// idx files of labels for the training and the validation data. None: the labels that the data brings.
+        train: Option<String>,
+        valid: Option<String>,
+    },
+    /// Columns of the data, as from..to. x is what `x` names, or all others.
+    Columns { columns: (usize, usize), x: Option<(usize, usize)> },
+}
+
+impl Condition {
+    /// How many classes it has.
+    pub fn classes(&self) -> usize {
+        match self {
+            Condition::Classes { classes, .. } => *classes,
+            Condition::Columns { .. } => 0,
+        }
+    }
+
+    /// How many columns it takes.
+    pub fn width(&self) -> usize {
+        match self {
+            Condition::Classes { classes, .. } => *classes,
+            Condition::Columns { columns, .. } => columns.1 - columns.0,
+        }
+    }
+}
