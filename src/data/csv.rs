@@ -285,6 +285,10 @@ fn shown(bytes: &[u8]) -> String {
 /// Column `j`, counted from 0; editors count from 1.
 fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
     let title = there.names.map(|names| names[j].as_str()).filter(|title| !title.is_empty());
+    // A name that a shell and a list of columns take as it is; otherwise its number there.
+    let plain =
+        |title: &&str| title.starts_with(char::is_alphabetic) && title.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let skipped = title.filter(plain).map_or(j.to_string(), String::from);
     let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
     let at = format!("line {line}, column {}{title} of {}", j + 1, there.file);
     let shown = shown(bytes);
@@ -300,7 +304,7 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
         Cell::Word => {
             format!(
                 "{at} is {shown}, not a number: code words as numbers, separated by comma, semicolon or tab, or train with \
-                 --skip-columns {j}"
+                 --skip-columns {skipped}"
             )
         }
     })
