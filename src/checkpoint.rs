@@ -256,8 +256,14 @@ impl Saved {
         let config = tensors.metadata.get("config").ok_or_else(|| {
             Error::failed(format!("{what}: no metadata key config; give a model that this program wrote"))
         })?;
-        let Header { run, position } = serde_json::from_str(config)
-            .map_err(|e| Error::failed(format!("{what}: its configuration cannot be understood: {e}")))?;
+        let Header { run, position } = serde_json::from_str(config).map_err(|e| {
+            let is_mixture =
+                serde_json::from_str(config).is_ok_and(|config: serde_json::Value| config["components"].is_u64());
+            Error::failed(match is_mixture {
+                true => format!("{what}: holds a mixture of Gaussians; give a model that vae-gpu train wrote"),
+                false => format!("{what}: its configuration cannot be understood: {e}"),
+            })
+        })?;
         run.check().map_err(|e| Error::failed(format!("{what}: {e}")))?;
         let saved = Saved { path: path.clone(), run, position, tensors };
         saved.check()?;

@@ -1,8 +1,8 @@
 //! Variational autoencoders, fast on an NVIDIA GPU and right everywhere.
 //!
 //! To fit a model and use it, begin with [`Vae`]. The program `vae-gpu` is a thin skin over this library: see [`cli`] for
-//! the commands, and the README for what they print. Likelihood-like numbers are nats per example throughout; matrices are row-major, examples are rows, weights
-//! have PyTorch's `nn.Linear` layout.
+//! the commands, and the README for what they print. Likelihood-like numbers are nats per example throughout; matrices are
+//! row-major, examples are rows, weights have PyTorch's `nn.Linear` layout.
 //!
 //! # The tour
 //!
@@ -47,8 +47,8 @@
 //! - A file of tensors is what was written, to the bit, or is refused (`tests/damage.rs`); a data file is read right or
 //!   refused, in memory that its size bounds (`tests/data`, `tests/outside.rs`, `tests/fuzz.rs`).
 //! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels.rs`).
-//! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence (`tests/memory.rs`,
-//!   `tests/device_memory.rs`). What is refused is in `tests/requests/refused.txt`.
+//! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
+//!   (`tests/memory.rs`, `tests/device_memory.rs`). What is refused is in `tests/requests/refused.txt`.
 //! - A model of some columns takes the same ones of every file (`tests/columns.rs`); one of scaled columns is, to the bit, that
 //!   of columns scaled by hand, and what it gives is in the units of the file (`tests/scale.rs`).
 //! - Gradients agree with finite differences, and with an independent implementation (`tests/gradients.rs`,
@@ -61,6 +61,8 @@
 //!
 //! # Where the code left its plan
 //!
+//! - The runs of a sweep are threads of one process, not processes: on a GPU those would take turns, where the streams of
+//!   one process overlap; and the data are read once.
 //! - Checksums stand inside the JSON of the metadata key `config` ([`checkpoint`]): the file format's library writes
 //!   several keys in no fixed order, and the same run shall give the same bytes.
 //! - Who writes a gradient says whether it is finite, in passing: a product on the CPU in its registers, a kernel by a flag
