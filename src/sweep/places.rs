@@ -32,8 +32,8 @@ pub struct Bounds {
 
 impl Places {
     /// On the CPU as many as there are threads, so that each has one: the steps of a small model are too short to be
-    /// shared. Six runs of 784-50-…-784 on two cores, the best of five on a busy machine (2026-11-21): 3.2 s two at once,
-    /// 5.4 s one after the other on two threads; of 784-500-…-784 both took the same processor time.
+    /// shared. Six runs on two cores, two at once against one after the other on two threads, the median of five pairs
+    /// (2026-11-21): 1.55 times as fast for 784-50-…-784, 1.09 times for 784-500-…-784.
     pub fn choose(bounds: &Bounds) -> Places {
         let fit = |(wanted, free): (u64, Option<u64>)| {
             free.map_or(usize::MAX, |free| (free / wanted.max(1)).try_into().unwrap_or(usize::MAX))
