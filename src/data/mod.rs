@@ -62,7 +62,7 @@ impl Dataset {
         Dataset { shape: Shape::of(dims), ..Self::new(name, cols, values) }
     }
 
-    /// The same of numbers that are looked at first. `name` is for messages.
+    /// Rows of `cols` numbers from memory, checked. `name` is for messages.
     ///
     /// # Errors
     /// No examples, not whole rows, or a number that is not finite.
