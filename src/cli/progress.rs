@@ -11,46 +11,82 @@ use std::time::{Duration, Instant};
 /// Lines of a long epoch appear no oftener than this.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// A bar on a terminal; where there is none, or nothing is to be said, no bar.
+pub(crate) struct Bar {
+    common: Common,
+    bar: Option<ProgressBar>,
+}
+
+/// Parts of a whole, where the bar counts no steps.
+pub(crate) const WHOLE: f64 = 10_000.0;
+
+impl Bar {
+    pub(crate) fn new(common: &Common, length: u64, template: &str) -> Bar {
+        let bar = (!common.quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(8));
+            bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Bar { common: common.clone(), bar }
+    }
+
+    pub(crate) fn is_shown(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    pub(crate) fn set(&self, position: u64, words: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(words());
+            bar.set_position(position);
+        }
+    }
+
+    /// A line of its own, above the bar.
+    pub(crate) fn line(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => self.common.say(line),
+        }
+    }
+
+    /// Takes it away: what is said next stands on a line of its own.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 pub(crate) struct Follow {
     common: Common,
     plan: Plan,
-    bar: Option<ProgressBar>,
+    bar: Bar,
     pub signals: Signals,
     said: Instant,
 }
 
 impl Follow {
     pub(crate) fn new(common: &Common, plan: Plan) -> Follow {
-        let bar = (!common.quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(plan.total as u64), ProgressDrawTarget::stderr_with_hz(8));
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps, {eta} left  {msg}");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
+        let bar = Bar::new(common, plan.total as u64, "{bar:24} {pos}/{len} steps, {eta} left  {msg}");
         Follow { common: common.clone(), plan, bar, signals: Signals::watch(), said: Instant::now() }
     }
 
     pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn line(&mut self, line: String) {
-        self.said = Instant::now();
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => self.common.say(line),
-        }
+        self.bar.finish();
     }
 }
 
 impl Watch for Follow {
     fn progress(&mut self, p: &Progress) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(p.step as u64);
+        self.bar.set(p.step as u64, || {
             let rate = thousands(p.examples_per_s);
-            bar.set_message(format!("{rate} examples/s  elbo {:.2}  nll {:.2}  kl {:.2}", p.elbo, p.nll, p.kl));
-        }
+            format!("{rate} examples/s  elbo {:.2}  nll {:.2}  kl {:.2}", p.elbo, p.nll, p.kl)
+        });
     }
 
     fn record(&mut self, r: &Record) {
@@ -68,14 +104,12 @@ impl Watch for Follow {
             Split::Valid => String::new(),
         };
         let (epoch, elbo, nll, kl) = (r.epoch, r.elbo, r.nll, r.kl);
-        self.line(format!("epoch {epoch:>6.2}  {split}  elbo {elbo:>10.3}  nll {nll:>9.3}  kl {kl:>8.3}{rate}"));
+        self.said = Instant::now();
+        self.bar.line(&format!("epoch {epoch:>6.2}  {split}  elbo {elbo:>10.3}  nll {nll:>9.3}  kl {kl:>8.3}{rate}"));
     }
 
     fn note(&mut self, sentence: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(sentence),
-            None => self.common.say(sentence),
-        }
+        self.bar.line(sentence);
     }
 
     fn stop(&mut self) -> bool {
@@ -85,29 +119,21 @@ impl Watch for Follow {
 
 /// Work of which it is known what part is done: an evaluation, an imputation, a mixture. What takes a moment says nothing.
 pub(crate) struct Working {
-    common: Common,
     what: &'static str,
     /// Of the whole, each as often as it is met.
     examples: f64,
     /// How sure the time left is.
     about: &'static str,
-    bar: Option<ProgressBar>,
+    bar: Bar,
     began: Instant,
     said: Instant,
 }
 
-/// Parts of a whole, for the bar.
-const WHOLE: f64 = 10_000.0;
-
 impl Working {
     pub(crate) fn new(common: &Common, what: &'static str, examples: usize) -> Working {
-        let bar = (!common.quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(WHOLE as u64), ProgressDrawTarget::stderr_with_hz(8));
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {percent} %, {msg}");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_prefix(what)
-        });
+        let bar = Bar::new(common, WHOLE as u64, &format!("{what} {{bar:24}} {{percent}} %, {{msg}}"));
         let now = Instant::now();
-        Working { common: common.clone(), what, examples: examples as f64, about: "about", bar, began: now, said: now }
+        Working { what, examples: examples as f64, about: "about", bar, began: now, said: now }
     }
 
     /// The work may be done before its last part: what is said of the time left is a bound.
@@ -131,31 +157,18 @@ impl Working {
             _ => format!("{rate} examples/s, {} {left:.0} s left  {words}", self.about),
         };
         let told = told.trim_end();
-        if let Some(bar) = &self.bar {
-            bar.set_position((part * WHOLE) as u64);
-            bar.set_message(told.to_string());
-            if part >= 1.0 {
-                bar.finish_and_clear(); // what is said next stands on a line of its own
-            }
-        } else if self.said.elapsed() > PAUSE && part > 0.0 && part < 1.0 {
+        self.bar.set((part * WHOLE) as u64, || told.to_string());
+        if part >= 1.0 {
+            self.bar.finish();
+        }
+        if !self.bar.is_shown() && self.said.elapsed() > PAUSE && part > 0.0 && part < 1.0 {
             self.said = Instant::now();
-            self.common.say(format!("{}: {:.0} % done, {told}", self.what, 100.0 * part));
+            self.bar.line(&format!("{}: {:.0} % done, {told}", self.what, 100.0 * part));
         }
     }
 
     /// A line of its own, above the bar.
     pub(crate) fn line(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => self.common.say(line),
-        }
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.line(line);
     }
 }

@@ -1,16 +1,11 @@
 //! How a sweep is followed: one bar for all its runs on a terminal, elsewhere a line for each run that ends.
 use super::super::Common;
+use super::super::progress::{Bar, WHOLE};
 use super::{Heard, Task};
-use crate::trainer::{Ending, Outcome, memory};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use crate::trainer::{Ending, Outcome};
 use std::time::Instant;
 
-/// Parts of a whole, for the bar.
-const WHOLE: f64 = 10_000.0;
-
 pub(super) struct Follow<'a> {
-    common: &'a Common,
     tasks: &'a [Task<'a>],
     /// What each run is of the whole work, and what part of it is done.
     shares: Vec<f64>,
@@ -18,7 +13,7 @@ pub(super) struct Follow<'a> {
     /// Runs that have ended, and that there are.
     ended: usize,
     runs: usize,
-    bar: Option<ProgressBar>,
+    bar: Bar,
     began: Instant,
 }
 
@@ -26,21 +21,16 @@ impl<'a> Follow<'a> {
     /// `done` of the `runs` are so already.
     pub fn new(common: &'a Common, tasks: &'a [Task<'a>], done: usize, runs: usize) -> Follow<'a> {
         // The memory of a step is near enough to its work.
-        let work = |Task { run, .. }: &Task| {
-            let (bytes, _) = memory(&run.job.run, &run.device, &run.job.data, run.job.valid.as_ref());
-            bytes as f64 * run.job.run.training.steps as f64
-        };
+        let work = |task: &Task| task.bytes.0 as f64 * task.run.job.run.training.steps as f64;
         let work: Vec<f64> = tasks.iter().map(work).collect();
         let all = work.iter().sum::<f64>().max(1.0);
-        let bar = (!common.quiet && std::io::stderr().is_terminal() && !tasks.is_empty()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(WHOLE as u64), ProgressDrawTarget::stderr_with_hz(8));
-            let style = ProgressStyle::with_template("{msg} {bar:24} {percent} %, {eta} left");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
+        let bar = Bar::new(common, WHOLE as u64, "{msg} {bar:24} {percent} %, {eta} left");
         let parts = vec![0.0; tasks.len()];
         let shares = work.into_iter().map(|work| work / all).collect();
-        let follow = Follow { common, tasks, shares, parts, ended: done, runs, bar, began: Instant::now() };
-        follow.draw();
+        let follow = Follow { tasks, shares, parts, ended: done, runs, bar, began: Instant::now() };
+        if !tasks.is_empty() {
+            follow.draw();
+        }
         follow
     }
 
@@ -49,24 +39,21 @@ impl<'a> Follow<'a> {
     }
 
     fn draw(&self) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("{} of {} runs", self.ended, self.runs));
-            bar.set_position((WHOLE * self.done()) as u64);
-        }
+        self.bar.set((WHOLE * self.done()) as u64, || format!("{} of {} runs", self.ended, self.runs));
     }
 
     pub fn hear(&mut self, heard: &Heard) {
         match heard {
             Heard::Part(i, part) => self.parts[*i] = *part,
-            Heard::Note(i, sentence) => self.line(format!("{}: {sentence}", self.tasks[*i].run.name)),
+            Heard::Note(i, sentence) => self.bar.line(&format!("{}: {sentence}", self.tasks[*i].run.name)),
             Heard::Ended(i, ended) => {
                 let name = &self.tasks[*i].run.name;
                 if !matches!(ended, Ok(outcome) if outcome.ending == Ending::Stopped) {
                     (self.ended, self.parts[*i]) = (self.ended + 1, 1.0);
                 }
                 match ended {
-                    Err(why) => self.line(format!("{name}: failed: {why}")),
-                    Ok(outcome) if self.bar.is_none() => self.common.say(format!("{name}: {}", self.told(outcome))),
+                    Err(why) => self.bar.line(&format!("{name}: failed: {why}")),
+                    Ok(outcome) if !self.bar.is_shown() => self.bar.line(&format!("{name}: {}", self.told(outcome))),
                     Ok(_) => (),
                 }
             }
@@ -90,16 +77,7 @@ impl<'a> Follow<'a> {
         }
     }
 
-    fn line(&self, line: String) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => self.common.say(line),
-        }
-    }
-
     pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish();
     }
 }

@@ -9,7 +9,7 @@ use crate::files::write_atomically;
 use crate::sweep::grid::Axis;
 use crate::sweep::places::{Bounds, Places};
 use crate::sweep::table::{Entry, Rows, State, Table};
-use crate::trainer::{Ending, Outcome, memory};
+use crate::trainer::Ending;
 use crate::{Error, Result, host};
 use clap::{ArgMatches, Args, Command};
 use std::collections::{HashMap, HashSet};
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
     for run in &planned {
         match run.start() {
             Ok(Start::Done) => done += 1,
-            Ok(start) => tasks.push(Task { run, start }),
+            Ok(start) => tasks.push(Task::new(run, start)),
             Err(why) => _ = failed.insert(run.folder.0.clone(), why.to_string()),
         }
     }
@@ -88,20 +88,19 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
 
     let signals = Signals::watch();
     let mut follow = Follow::new(common, &tasks, done, planned.len());
-    let mut outcomes: Vec<Option<Outcome>> = tasks.iter().map(|_| None).collect();
+    let mut cut = 0;
     let work = |i: usize, task: &Task, to: &_| task.work(i, saving, &signals, to);
     places.work(&tasks, work, |heard| {
         follow.hear(&heard);
         match heard {
-            Heard::Ended(i, Ok(outcome)) => outcomes[i] = Some(*outcome),
+            Heard::Ended(_, Ok(outcome)) if outcome.ending == Ending::Stopped => cut += 1,
+            Heard::Ended(_, Ok(_)) => done += 1,
             Heard::Ended(i, Err(why)) => _ = failed.insert(tasks[i].run.folder.0.clone(), why.to_string()),
             Heard::Part(..) | Heard::Note(..) => (),
         }
     })?;
     follow.finish();
 
-    let count = |wanted: fn(Ending) -> bool| outcomes.iter().flatten().filter(|o| wanted(o.ending)).count();
-    let (cut, done) = (count(|e| e == Ending::Stopped), done + count(|e| e != Ending::Stopped));
     if let Some(signal) = signals.came().filter(|_| done + failed.len() < planned.len()) {
         let runs = planned.len();
         let sentence = format!(
@@ -150,9 +149,7 @@ fn places(args: &SweepArgs, tasks: &[Task]) -> Places {
     }
     let Some(first) = tasks.first() else { return Places::of(1, threads) };
     let device = &first.run.device;
-    let wants =
-        tasks.iter().map(|Task { run, .. }| memory(&run.job.run, &run.device, &run.job.data, run.job.valid.as_ref()));
-    let (on_device, on_host) = wants.fold((0, 0), |(d, h), (device, host)| (device.max(d), host.max(h)));
+    let (on_device, on_host) = tasks.iter().fold((0, 0), |(d, h), task| (task.bytes.0.max(d), task.bytes.1.max(h)));
     Places::choose(&Bounds {
         runs: tasks.len(),
         threads,

@@ -4,8 +4,7 @@ use super::super::train;
 use super::Planned;
 use crate::Result;
 use crate::checkpoint::Saved;
-use crate::metrics::Record;
-use crate::trainer::{Ending, Outcome, Progress, Saving, Trainer, Watch};
+use crate::trainer::{Ending, Outcome, Progress, Saving, Trainer, Watch, memory};
 use std::sync::mpsc::Sender;
 
 /// Where a run begins.
@@ -28,10 +27,17 @@ pub(super) enum Heard {
 /// A run that is not done.
 pub(super) struct Task<'a> {
     pub run: &'a Planned,
-    pub start: Start,
+    start: Start,
+    /// What it takes of the device's memory, and of the host's.
+    pub bytes: (u64, u64),
 }
 
-impl Task<'_> {
+impl<'a> Task<'a> {
+    pub fn new(run: &'a Planned, start: Start) -> Task<'a> {
+        let bytes = memory(&run.job.run, &run.device, &run.job.data, run.job.valid.as_ref());
+        Task { run, start, bytes }
+    }
+
     /// Trains it, unless a signal came.
     pub fn work(&self, i: usize, saving: Saving, signals: &Signals, to: &Sender<Heard>) {
         if signals.came().is_none() {
@@ -72,7 +78,6 @@ impl Watch for Told<'_> {
     fn progress(&mut self, p: &Progress) {
         let _ = self.to.send(Heard::Part(self.i, p.step as f64 / p.steps.max(1) as f64));
     }
-    fn record(&mut self, _: &Record) {}
     fn note(&mut self, sentence: &str) {
         let _ = self.to.send(Heard::Note(self.i, sentence.into()));
     }
