@@ -104,13 +104,19 @@ pub struct Plan {
     pub kl_warmup: u32,
 }
 
+/// Steps in a pass over the data; a batch is never larger than they are.
+pub fn steps_per_epoch(examples: usize, batch: usize) -> usize {
+    let examples = examples.max(1);
+    examples.div_ceil(batch.clamp(1, examples))
+}
+
 /// The steps of so many epochs, the last of each with the examples that are left over.
 ///
 /// # Errors
 /// None, or more than can be counted.
 pub fn steps(epochs: u32, examples: usize, batch: usize) -> Result<u32> {
     at_least_one("epochs", epochs as usize, "--epochs 10")?;
-    let per_epoch = examples.div_ceil(batch.clamp(1, examples));
+    let per_epoch = steps_per_epoch(examples, batch);
     u32::try_from(per_epoch as u64 * epochs as u64)
         .map_err(|_| Error::request(format!("epochs {epochs}: more than 4294967295 steps; pass fewer --epochs")))
 }

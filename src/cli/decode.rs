@@ -2,11 +2,12 @@
 use super::output::{Output, Target};
 use super::{Common, condition};
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Likelihood, Run};
+use crate::config::{Binarize, Run};
 use crate::data::{Dataset, npy};
 use crate::files::write_atomically;
 use crate::infer::Inference;
 use crate::plot::grid;
+use crate::report::on_one_scale;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -27,18 +28,6 @@ pub(crate) struct DecodeArgs {
     output: Output,
     #[command(flatten)]
     common: Common,
-}
-
-/// A Gaussian's means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are.
-/// Columns that the model has scaled are drawn scaled: the largest would leave the others black.
-pub(crate) fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
-    if let Some(scale) = &run.data.scale {
-        pictures.iter_mut().for_each(|values| _ = scale.apply_to(values, 0..run.model.input));
-    }
-    if run.model.likelihood == Likelihood::Gaussian {
-        let (low, high) = grid::range(pictures[0]);
-        pictures.into_iter().for_each(|values| grid::normalise(values, low, high));
-    }
 }
 
 /// Writes them as the name of the file says.

@@ -1,6 +1,5 @@
 //! `vae-gpu reconstruct`
 use super::condition::DataFor;
-use super::decode::on_one_scale;
 use super::output::{Output, Target};
 use super::{Common, first};
 use crate::checkpoint::Saved;
@@ -10,6 +9,7 @@ use crate::evaluate::check_data;
 use crate::files::write_atomically;
 use crate::infer::Inference;
 use crate::plot::grid;
+use crate::report::on_one_scale;
 use clap::Args;
 use std::path::PathBuf;
 

@@ -1,5 +1,4 @@
 //! `vae-gpu train`
-use super::decode::on_one_scale;
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
@@ -13,6 +12,7 @@ use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
 use crate::plot::{self, grid};
+use crate::report::on_one_scale;
 use crate::trainer::{Ending, Outcome, Saving, Trainer, Watch};
 use crate::{Error, Result};
 use std::path::Path;

@@ -8,7 +8,7 @@ use crate::evaluate::ACTIVE;
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
 use crate::plot::{curves, grid};
-use crate::{Result, host, latents};
+use crate::{Result, host, latents, schedule};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -80,6 +80,18 @@ pub fn active_units(page: &str) -> Option<u64> {
     data["latents"]["active"].as_u64()
 }
 
+/// A Gaussian's means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are.
+/// Columns that the model has scaled are drawn scaled: the largest would leave the others black.
+pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
+    if let Some(scale) = &run.data.scale {
+        pictures.iter_mut().for_each(|values| _ = scale.apply_to(values, 0..run.model.input));
+    }
+    if run.model.likelihood == Likelihood::Gaussian {
+        let (low, high) = grid::range(pictures[0]);
+        pictures.into_iter().for_each(|values| grid::normalise(values, low, high));
+    }
+}
+
 fn gather(parts: Parts, name: &str) -> Result<Value> {
     let Parts { folder, saved, examples, inference, built_in } = parts;
     let run = &saved.run;
@@ -92,7 +104,7 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
     let position = checkpoint.as_ref().and_then(|saved| saved.position());
     let steps = position.map(|p| p.step).or(records.last().map(|r| r.step)).unwrap_or(0);
     let (rows, batch) = (run.data.rows, run.training.batch.min(run.data.rows.max(1)));
-    let per_epoch = rows.div_ceil(batch).max(1);
+    let per_epoch = schedule::steps_per_epoch(rows, batch);
     let seen = steps as usize / per_epoch * rows + steps as usize % per_epoch * batch;
     let seconds = position.map(|p| p.seconds).filter(|&s| s > 0.0);
     let threads = rayon::current_num_threads();
@@ -160,14 +172,7 @@ fn pictures(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Re
     let few = Arc::new(few.first(count / 2));
     let mut originals = inference.examples(&few);
     let mut back = inference.reconstruct(&few, seed)?;
-    if let Some(scale) = &run.data.scale {
-        // As `train` draws them: the largest column would leave the others black.
-        [&mut originals, &mut back, &mut samples].into_iter().for_each(|values| _ = scale.apply_to(values, 0..input));
-    }
-    if run.model.likelihood == Likelihood::Gaussian {
-        let (low, high) = grid::range(&originals);
-        [&mut originals, &mut back, &mut samples].into_iter().for_each(|values| grid::normalise(values, low, high));
-    }
+    on_one_scale(run, [&mut originals, &mut back, &mut samples]);
     let columns = grid::columns_for(count, shape);
     let picture = |tiles: &[f32], columns, count| -> Result<Value> {
         let png = grid::png(tiles, shape, columns)?;

@@ -5,7 +5,7 @@ use crate::checkpoint::{Folder, Saved};
 use crate::config::Run;
 use crate::metrics::{self, Record, Split};
 use crate::report::{self, command};
-use crate::{Error, Result};
+use crate::{Error, Result, schedule};
 
 /// How far a run came.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +70,7 @@ impl Entry {
 
     /// Steps in a pass over the data.
     pub fn steps_per_epoch(&self) -> usize {
-        let batch = self.run.training.batch.clamp(1, self.run.data.rows.max(1));
-        self.run.data.rows.div_ceil(batch).max(1)
+        schedule::steps_per_epoch(self.run.data.rows, self.run.training.batch)
     }
 
     /// Why its numbers are no result, in a few words; None where they are.
