@@ -1,5 +1,6 @@
 //! `vae-gpu compare`
-use super::{BUILT_IN, Common, report, table};
+use super::report::Page;
+use super::{BUILT_IN, Common, table};
 use crate::checkpoint::Folder;
 use crate::sweep::table::{Entry, Rows, Table};
 use crate::{Error, Result};
@@ -8,11 +9,14 @@ use std::path::{Path, PathBuf};
 
 /// Compares runs: in which options they differ, and what came of each, best first
 #[derive(Args)]
-#[command(after_help = "Examples:\n  vae-gpu compare runs/digits runs/digits-2\n  \
+#[command(
+    mut_arg("to", |to| to.help("An .html for the table with the curves of all runs, on one page")),
+    after_help = "Examples:\n  vae-gpu compare runs/digits runs/digits-2\n  \
     vae-gpu compare runs/sweep-digits --to sweep.html\n\n\
     Runs that differ in their seed only are one row: mean ± standard deviation. The elbo is that of the model that was kept, \
     the best validation, or where there is no validation data the last of training; active units are those of report.html. \
-    Of runs that are not done the table says so, and a row counts them only where none of it is done.")]
+    Of runs that are not done the table says so, and a row counts them only where none of it is done."
+)]
 pub(crate) struct CompareArgs {
     /// Run directories; that of a sweep stands for its runs
     #[arg(value_name = "RUN", required = true)]
@@ -20,20 +24,14 @@ pub(crate) struct CompareArgs {
     /// One row for each run, those that differ in their seed only too
     #[arg(long)]
     each: bool,
-    /// An .html for the table with the curves of all runs, on one page
-    #[arg(long, value_name = "FILE")]
-    to: Option<PathBuf>,
-    /// Replaces a file --to that is no report
-    #[arg(long, requires = "to")]
-    force: bool,
+    #[command(flatten)]
+    page: Page,
     #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
-    if let Some(to) = &args.to {
-        report::may_be_page(to, args.force)?;
-    }
+    let to = args.page.path()?;
     let (mut entries, mut seen) = (vec![], vec![]);
     for path in &args.runs {
         for folder in runs(path)? {
@@ -48,12 +46,12 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     }
     let rows = if args.each { Rows::Runs } else { Rows::Combinations };
     let found = Table::new(entries, rows, &BUILT_IN)?;
-    if let Some(to) = &args.to {
+    if let Some(to) = to {
         let name = to.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         table::write_page(&found, &name, to)?;
     }
     table::show(&found, &args.common)?;
-    if let Some(to) = &args.to {
+    if let Some(to) = to {
         args.common.say(format!("{}: open it in a browser", to.display()));
     }
     Ok(())

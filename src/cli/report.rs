@@ -29,21 +29,51 @@ pub(crate) struct ReportArgs {
     /// Classes to colour the latents by: the labels of --data, as idx
     #[arg(long = "labels", value_name = "LABELS", requires = "data", conflicts_with = "labels")]
     colours: Option<PathBuf>,
+    #[command(flatten)]
+    page: Page,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Where a page goes that is not the one of a run directory.
+#[derive(Args)]
+pub(super) struct Page {
     /// An .html; report.html in the run directory if not given
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     /// Replaces a file --to that is no report
     #[arg(long, requires = "to")]
     force: bool,
-    #[command(flatten)]
-    common: Common,
+}
+
+impl Page {
+    /// The file, if one was named and may be written. What is there and is something else stays.
+    ///
+    /// # Errors
+    /// Another ending than .html; a file that is no report, without `--force`.
+    pub(super) fn path(&self) -> Result<Option<&Path>> {
+        let Some(to) = self.to.as_deref() else { return Ok(None) };
+        let path = to.display();
+        if to.extension().is_none_or(|e| e != "html") {
+            return Err(Error::request(format!("to {path}: must end in .html; pass --to report.html")));
+        }
+        let mut start = vec![];
+        let there =
+            std::fs::File::open(to).and_then(|file| file.take(report::MARK.len() as u64).read_to_end(&mut start));
+        match there.is_ok() && start != report::MARK.as_bytes() && !self.force {
+            true => {
+                Err(Error::request(format!("to {path}: is there already and no report; pass another --to, or --force")))
+            }
+            false => Ok(Some(to)),
+        }
+    }
 }
 
 /// The file of a run directory.
 pub(super) const FILE: &str = "report.html";
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
-    let to = target(args)?;
+    let to = args.page.path()?.map_or(args.run.join(FILE), PathBuf::from);
     let folder = Folder(args.run.clone());
     if !folder.0.is_dir() {
         let run = args.run.display();
@@ -83,30 +113,6 @@ fn write(folder: &Folder, to: &Path, saved: &Saved, examples: &Arc<Dataset>, dev
     write_atomically(to, |out| out.write_all(page.as_bytes()))
 }
 
-/// Where it goes. What is there and is something else stays.
-fn target(args: &ReportArgs) -> Result<PathBuf> {
-    match &args.to {
-        Some(to) => may_be_page(to, args.force).map(|()| to.clone()),
-        None => Ok(args.run.join(FILE)),
-    }
-}
-
-/// Whether a page may be written there.
-pub(super) fn may_be_page(to: &Path, force: bool) -> Result<()> {
-    let path = to.display();
-    if to.extension().is_none_or(|e| e != "html") {
-        return Err(Error::request(format!("to {path}: must end in .html; pass --to report.html")));
-    }
-    let mut start = vec![];
-    let there = std::fs::File::open(to).and_then(|file| file.take(report::MARK.len() as u64).read_to_end(&mut start));
-    match there.is_ok() && start != report::MARK.as_bytes() && !force {
-        true => {
-            Err(Error::request(format!("to {path}: is there already and no report; pass another --to, or --force")))
-        }
-        false => Ok(()),
-    }
-}
-
 /// The examples with these classes.
 fn labelled(examples: Arc<Dataset>, labels: Option<&Path>) -> Result<Arc<Dataset>> {
     let Some(path) = labels else { return Ok(examples) };
@@ -116,6 +122,5 @@ fn labelled(examples: Arc<Dataset>, labels: Option<&Path>) -> Result<Arc<Dataset
         let (path, name) = (path.display(), &examples.name);
         return Err(Error::failed(format!("{path}: has {count} labels, and {name} {rows} examples; give its own")));
     }
-    let examples = Arc::try_unwrap(examples).unwrap_or_else(|shared| (*shared).clone());
-    Ok(Arc::new(Dataset { labels: Some(labels), ..examples }))
+    Ok(Arc::new(Dataset { labels: Some(labels), ..Arc::unwrap_or_clone(examples) }))
 }
