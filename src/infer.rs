@@ -135,7 +135,7 @@ impl Inference {
 
     fn unscaled(&self, data: &Dataset, columns: Range<usize>) -> Vec<f32> {
         let mut rows = data.columns(columns.clone());
-        if let Some(scale) = self.scale.as_ref().filter(|scale| columns.end <= scale.shift.len()) {
+        if let Some(scale) = &self.scale {
             scale.undo(&mut rows, columns);
         }
         rows

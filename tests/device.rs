@@ -9,7 +9,6 @@ use vae_gpu::data::{Dataset, Values, digits};
 use vae_gpu::device::{Backend, Cpu, Device};
 use vae_gpu::evaluate::Evaluator;
 use vae_gpu::init;
-use vae_gpu::metrics::Record;
 use vae_gpu::model::Network;
 use vae_gpu::schedule::{Plan, Schedule};
 use vae_gpu::step::Step;
@@ -96,8 +95,6 @@ impl Watch for StopAt {
     fn progress(&mut self, progress: &Progress) {
         self.1 = progress.step;
     }
-    fn record(&mut self, _: &Record) {}
-    fn note(&mut self, _: &str) {}
     fn stop(&mut self) -> bool {
         self.1 >= self.0
     }

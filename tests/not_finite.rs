@@ -10,7 +10,6 @@ use vae_gpu::checkpoint::{Folder, Saved};
 use vae_gpu::config::*;
 use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::{Backend, Device};
-use vae_gpu::metrics::Record;
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
 use vae_gpu::trainer::{Outcome, Progress, Saving, Trainer, Watch};
@@ -45,7 +44,6 @@ impl Watch for Notes {
     fn progress(&mut self, progress: &Progress) {
         self.step = progress.step;
     }
-    fn record(&mut self, _: &Record) {}
     fn note(&mut self, sentence: &str) {
         self.said.push(sentence.into());
     }

@@ -11,7 +11,7 @@ use vae_gpu::checkpoint::{Folder, Saved};
 use vae_gpu::config::*;
 use vae_gpu::data::Dataset;
 use vae_gpu::device::Device;
-use vae_gpu::metrics::{self, Record, Split};
+use vae_gpu::metrics::{self, Split};
 use vae_gpu::schedule::Schedule;
 use vae_gpu::trainer::{Ending, Progress, Saving, Trainer, Watch};
 
@@ -95,8 +95,6 @@ impl Watch for StopAt {
     fn progress(&mut self, progress: &Progress) {
         self.step = progress.step;
     }
-    fn record(&mut self, _: &Record) {}
-    fn note(&mut self, _: &str) {}
     fn stop(&mut self) -> bool {
         self.step >= self.at
     }

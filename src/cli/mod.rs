@@ -130,7 +130,8 @@ impl Common {
 /// # Errors
 /// The system gives fewer.
 fn start_threads(given: &ArgMatches) -> Result<()> {
-    let asked = given.subcommand().and_then(|(_, given)| given.try_get_one::<usize>("threads").ok().flatten());
+    let asked = given.subcommand().map(|(_, given)| given.try_get_one::<usize>("threads"));
+    let Some(Ok(asked)) = asked else { return Ok(()) }; // a command that computes nothing
     if asked == Some(&0) {
         return Err(Error::request("threads 0: must be at least 1; pass --threads 2"));
     }

@@ -123,7 +123,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         rows.spare = row.cells;
     }
     let cols = positions.len();
-    Ok(Dataset { name, cols, values: Values::Reals(values), labels: None, shape: None, columns: chosen })
+    Ok(Dataset { columns: chosen, ..Dataset::new(name, cols, Values::Reals(values)) })
 }
 
 struct Row {

@@ -110,12 +110,12 @@ impl Scale {
         Ok(data)
     }
 
-    /// Scales one row, or several, of these columns: x' = (x − shift) / factor. The column of the first number that came to
-    /// be infinite.
+    /// Scales one row, or several, of these columns: x' = (x − shift) / factor. Classes, behind all that are scaled, stay.
+    /// The column of the first number that came to be infinite.
     pub fn apply_to(&self, rows: &mut [f32], columns: Range<usize>) -> Option<usize> {
         let mut infinite = None;
         for row in rows.chunks_mut(columns.len().max(1)) {
-            for (x, j) in row.iter_mut().zip(columns.clone()) {
+            for (x, j) in row.iter_mut().zip(self.scaled(&columns)) {
                 *x = ((*x as f64 - self.shift[j] as f64) / self.factor[j] as f64) as f32;
                 if x.is_infinite() && infinite.is_none() {
                     infinite = Some(j);
@@ -125,13 +125,18 @@ impl Scale {
         infinite
     }
 
-    /// x = x' factor + shift, for rows of these columns.
+    /// x = x' factor + shift, for rows of these columns; classes stay.
     pub fn undo(&self, rows: &mut [f32], columns: Range<usize>) {
         for row in rows.chunks_mut(columns.len().max(1)) {
-            for (x, j) in row.iter_mut().zip(columns.clone()) {
+            for (x, j) in row.iter_mut().zip(self.scaled(&columns)) {
                 *x = (*x as f64 * self.factor[j] as f64 + self.shift[j] as f64) as f32;
             }
         }
+    }
+
+    /// Those of the columns that are scaled.
+    fn scaled(&self, columns: &Range<usize>) -> Range<usize> {
+        columns.start..columns.end.min(self.shift.len())
     }
 
     /// Σ ln factor over the first columns: log p(x) = log p(x') − this, for densities.

@@ -226,10 +226,9 @@ impl Vae {
             )));
         }
         let mut condition = condition.to_vec();
-        match &self.run().data.scale {
-            Some(scale) if scale.shift.len() > input => scale.apply_to(&mut condition, input..input + width),
-            _ => None,
-        };
+        if let Some(scale) = &self.run().data.scale {
+            scale.apply_to(&mut condition, input..input + width);
+        }
         Ok(condition)
     }
 }
