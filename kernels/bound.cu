@@ -6,6 +6,18 @@
 
 enum Objective { Elbo = 0, ElboMc = 1, Iwae = 2 };
 
+// -log p(x|z) of a row: one number, or the parts that the blocks of a product have left.
+__device__ __forceinline__ float nll_of(const In& nll, int row) {
+    if (nll.cols == 1) return nll(row, 0);
+    float sum = 0.0f;
+#pragma unroll 4
+    for (int col = 0; col < nll.cols; col += 4) {
+        const float4 quad = load4(nll, row, col);
+        sum += quad.x + quad.y + (quad.z + quad.w);
+    }
+    return sum;
+}
+
 __device__ __forceinline__ double log_weight(float nll, float ratio) { return -(double)nll - (double)ratio; }
 
 // For K samples z_bk per example:
@@ -16,7 +28,7 @@ __device__ __forceinline__ double log_weight(float nll, float ratio) { return -(
 // weight[b K + k] = d loss / d nll of that row; zero, as the bound, from step.rows on.
 // metrics[slot] = loss, nll, kl, and 0 where all three are finite; else 1, and the plan is halted.
 // loss = -mean bound; with free bits mean nll + beta sum_j max(free_bits, kl_dim[j]).
-// bound, kl: (rows, 1), weight, nll, ratio: (rows K, 1), kl_dim: (1, latent).  One block.
+// bound, kl: (rows, 1), weight, ratio: (rows K, 1), nll: (rows K, 1 or parts), kl_dim: (1, latent).  One block.
 __device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weight, const Out& metrics, const In& nll,
                                                const In& kl, const In& kl_dim, const In& ratio, Plan* plan,
                                                int samples, int objective, float free_bits, float* scratch) {
@@ -30,7 +42,7 @@ __device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weig
         double log_max = -INFINITY;
         const float share = objective == Elbo ? 0.0f : objective == Iwae ? 1.0f : beta;
         for (int k = lane; k < samples; k += width) {
-            const float n = nll(b * samples + k, 0), r = ratio(b * samples + k, 0);
+            const float n = nll_of(nll, b * samples + k), r = ratio(b * samples + k, 0);
             nll_sum += n;
             log_sum += -n - share * r;
             if (objective == Iwae) log_max = fmax(log_max, log_weight(n, r));

@@ -1,13 +1,25 @@
-// A batch from the resident data set.
+// A batch from the resident data set, and the step that it is for.
 #include "data.cuh"
 #include "philox.cuh"
 #include "view.cuh"
 
+// The step whose turn it is. The cursor moves on in the last launch of a step: see `update` of optimizer.cu.
+__device__ __forceinline__ const Step* next_step(const Plan* plan) { return &plan->table[plan->cursor % 256u]; }
+
+// now = table[cursor], by block 0: the same captured graph serves every step.
+__device__ __forceinline__ void take_next(Plan* plan) {
+    const unsigned* from = reinterpret_cast<const unsigned*>(next_step(plan));
+    if (blockIdx.x == 0 && threadIdx.x < 24) reinterpret_cast<unsigned*>(&plan->now)[threadIdx.x] = from[threadIdx.x];
+}
+
 // x[b K + k] = columns `from` and on of the example at position + b of this epoch's order, in [0, 1]; zero from step.rows
 // on. binarize 1: 1 where x >= 1/2. binarize 2: 1 with probability x, drawn anew in every step.     x: (rows K, some)
-extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Data data, const Step* step, int shuffled,
-                                                         int binarize, int from, int samples) {
+// `next` 1: the first launch of a planned step, which becomes `now`.
+extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Data data, Plan* plan, int shuffled,
+                                                         int binarize, int from, int samples, int next) {
     begin();
+    if (next) take_next(plan);
+    const Step* step = next ? next_step(plan) : &plan->now;
     for (Quads q(x); q.more(); q.next()) {
         float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
         const int row = q.row / samples;
@@ -24,6 +36,7 @@ extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Data 
                      u.w < v.w ? 1.0f : 0.0f};
             }
         }
+        note_size(plan, v);
         store4(x, q.row, q.col, v);
         store4(x16, q.row, q.col, v);
     }

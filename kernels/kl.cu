@@ -45,7 +45,8 @@ extern "C" __global__ void __launch_bounds__(256) kl_forward(Out kl_row, Out kl_
 // dmu += beta / rows mu,  dlogvar += beta / rows 1/2 (exp(logvar) - 1), for the first step.rows rows and the dimensions
 // that are not below the free bits: the gradient of beta sum_j max(free_bits, kl_dim[j]).
 __device__ __forceinline__ void add_kl(const Quads& q, const Out& dhead, const In& head, const In& kl_dim,
-                                       const Step* step, float free_bits) {
+                                       Plan* plan, float free_bits) {
+    const Step* step = &plan->now;
     const int latent = kl_dim.cols;
     const float scale = step->beta / (float)step->rows;
     if (q.row < (int)step->rows) {
@@ -53,16 +54,20 @@ __device__ __forceinline__ void add_kl(const Quads& q, const Out& dhead, const I
         for (int i = 0; i < 4; ++i) {
             const int j = q.col + i;
             if (j < latent && (free_bits <= 0.0f || kl_dim(0, j) >= free_bits)) {
-                dhead(q.row, j) += scale * head(q.row, j);
-                dhead(q.row, latent + j) += scale * 0.5f * expm1f(head(q.row, latent + j));
+                const float dmu = dhead(q.row, j) + scale * head(q.row, j);
+                const float dlogvar = dhead(q.row, latent + j) + scale * 0.5f * expm1f(head(q.row, latent + j));
+                dhead(q.row, j) = dmu;
+                dhead(q.row, latent + j) = dlogvar;
+                note_size(plan, dmu);
+                note_size(plan, dlogvar);
             }
         }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, In head, In kl_dim, const Step* step,
+extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, In head, In kl_dim, Plan* plan,
                                                               float free_bits) {
     begin();
     const In mu = {head.data, head.rows, kl_dim.cols, head.stride};
-    for (Quads q(mu); q.more(); q.next()) add_kl(q, dhead, head, kl_dim, step, free_bits);
+    for (Quads q(mu); q.more(); q.next()) add_kl(q, dhead, head, kl_dim, plan, free_bits);
 }

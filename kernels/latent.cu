@@ -5,12 +5,12 @@
 
 // reparam_forward and kl_forward. The first blocks draw 8 rows of z each, the others are those of kl_forward.
 extern "C" __global__ void __launch_bounds__(256) latent_forward(Out z, Out16 z16, Out ratio, Out kl_row, Out kl_dim,
-                                                                 In head, In eps, const Step* step, int samples) {
+                                                                 In head, In eps, Plan* plan, int samples) {
     begin();
     __shared__ float scratch[8][kColumns];
     const int drawn = (z.rows + 7) / 8;
-    if ((int)blockIdx.x < drawn) draw_rows(z, z16, ratio, head, eps, step, samples);
-    else kl_of_block((int)blockIdx.x - drawn, kl_row, kl_dim, head, step, scratch);
+    if ((int)blockIdx.x < drawn) draw_rows(z, z16, ratio, head, eps, plan, samples);
+    else kl_of_block((int)blockIdx.x - drawn, kl_row, kl_dim, head, &plan->now, scratch);
 }
 
 // reparam_backward and kl_backward of the elbo, whose gradient does not wait for its value; and `bound`, in block 0.
@@ -22,11 +22,10 @@ extern "C" __global__ void __launch_bounds__(256) latent_backward(Out dhead, Out
     if (blockIdx.x == 0) {
         bound_of_batch(bound, weight, metrics, nll, kl_row, kl_dim, ratio, plan, samples, Elbo, free_bits, scratch);
     } else {
-        const Step* step = &plan->now;
         const In mu = {head.data, head.rows, dz.cols, head.stride};
         for (Quads q(mu, 1); q.more(); q.next()) {
-            pull_back(q, dhead, dz, In{}, head, eps, In{}, step, samples, 0);
-            add_kl(q, dhead, head, kl_dim, step, free_bits);
+            pull_back(q, dhead, dz, In{}, head, eps, In{}, plan, samples, 0);
+            add_kl(q, dhead, head, kl_dim, plan, free_bits);
         }
     }
 }

@@ -1,15 +1,11 @@
 // -log p(x|z), in nats, and its gradient. Row b K + k of `out` belongs to row b of x.
 // x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
-#include "activation.cuh"
+#include "bernoulli.cuh"
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
 
-// nll[row] = sum_j softplus(l) - l x: -[x log s(l) + (1 - x) log(1 - s(l))] from the logits l.  A block for each row.
-__device__ __forceinline__ float bernoulli(float l, float x) {
-    return fmaxf(l, 0.0f) - l * x + log1pf(expf(-fabsf(l)));
-}
-
+// nll[row] = sum_j bernoulli(l, x), from the logits l.  A block for each row.
 extern "C" __global__ void __launch_bounds__(256) bernoulli_forward(Out nll, In out, In x, int samples) {
     begin();
     __shared__ float scratch[32];
@@ -28,8 +24,9 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_forward(Out nll, In 
 
 // dout = weight (s(l) - x); zero from step.rows on.
 extern "C" __global__ void __launch_bounds__(256) bernoulli_backward(Out dout, Out16 dout16, In out, In x, In weight,
-                                                                     const Step* step, int samples) {
+                                                                     Plan* plan, int samples) {
     begin();
+    const Step* step = &plan->now;
     for (Quads q(out); q.more(); q.next()) {
         const int example = q.row / samples;
         float4 d = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -39,6 +36,7 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_backward(Out dout, O
             d = {w * (sigmoid(l.x) - t.x), w * (sigmoid(l.y) - t.y), w * (sigmoid(l.z) - t.z),
                  w * (sigmoid(l.w) - t.w)};
         }
+        note_size(plan, d);
         store4(dout, q.row, q.col, d);
         store4(dout16, q.row, q.col, d);
     }
@@ -46,23 +44,14 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_backward(Out dout, O
 
 // Both at once, where the weight is known beforehand: 1 / (step.rows K), as `bound` has it.  A block for each row.
 extern "C" __global__ void __launch_bounds__(256) bernoulli_both(Out nll, Out dout, Out16 dout16, In out, In x,
-                                                                 const Step* step, int samples) {
+                                                                 Plan* plan, int samples) {
     begin();
     __shared__ float scratch[32];
-    const int row = blockIdx.x, example = row / samples;
-    const float w = example < (int)step->rows ? 1.0f / (float)samples / (float)step->rows : 0.0f;
+    const int row = blockIdx.x, example = row / samples, rows = (int)plan->now.rows;
+    const float w = example < rows ? 1.0f / (float)samples / (float)rows : 0.0f;
     float sum = 0.0f;
-    for (int col = 4 * threadIdx.x; col < x.cols; col += 4 * blockDim.x) {
-        float4 l = load4(out, row, col), t = load4(x, example, col), d = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-            if (col + i < x.cols) {
-                sum += bernoulli(component(l, i), component(t, i));
-                if (w > 0.0f) component(d, i) = w * (sigmoid(component(l, i)) - component(t, i));
-            }
-        store4(dout, row, col, d);
-        store4(dout16, row, col, d);
-    }
+    for (int col = 4 * threadIdx.x; col < x.cols; col += 4 * blockDim.x)
+        sum += bernoulli_quad(dout, dout16, x, plan, row, example, col, load4(out, row, col), w);
     sum = block_sum(sum, scratch);
     if (threadIdx.x == 0) nll(row, 0) = sum;
 }
@@ -96,15 +85,16 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_forward(Out nll, In o
 // dlogvar = weight 1/2 (1 - (x - m)^2 exp(-logvar)), where each element has its own (network): else dlogvar has no rows.
 // partial[block] = the sum of dlogvar over the rows of this block, where one serves all (scalar): else no rows.
 extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Out dlogvar, Out partial, In out,
-                                                                    In logvar, In x, In weight, const Step* step,
+                                                                    In logvar, In x, In weight, Plan* plan,
                                                                     int samples, int squash, float fixed) {
     begin();
     __shared__ float scratch[32];
     const LogVariance lv = {logvar, fixed};
+    const int rows = (int)plan->now.rows;
     float sum = 0.0f;
     for (int row = blockIdx.x; row < out.rows; row += gridDim.x) {
         const int example = row / samples;
-        const bool real = example < (int)step->rows;
+        const bool real = example < rows;
         const float w = real ? weight(row, 0) : 0.0f;
         for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
             float d = 0.0f, dv = 0.0f;
@@ -114,8 +104,12 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Ou
                 d = w * error * precision * (squash ? m * (1.0f - m) : 1.0f);
                 dv = w * 0.5f * (1.0f - error * error * precision);
             }
+            note_size(plan, d);
             dout(row, col) = d;
-            if (dlogvar.rows) dlogvar(row, col) = dv;
+            if (dlogvar.rows) {
+                note_size(plan, dv);
+                dlogvar(row, col) = dv;
+            }
             sum += dv;
         }
     }

@@ -1,5 +1,6 @@
 // The update of all parameters, flat. The formulas of torch.optim, from Kingma & Ba 2015, Loshchilov & Hutter 2019,
 // Duchi et al. 2011. Padding has gradient zero and value zero, and every rule leaves it there.
+#include "adam.cuh"
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
@@ -32,15 +33,17 @@ __device__ __forceinline__ float clip_scale(const In& partial, float clip, doubl
 }
 
 // Calls rule(i, w, g) for every element, unless the run is halted; then the metrics of the step say why. g is clipped
-// (where `partial` has rows) and has the weight decay `decay` in it.
+// (where `partial` has rows) and has the weight decay `decay` in it. `left`: see adam.
 template <class Rule>
 __device__ __forceinline__ void update(const Out& w, const In& g, const In& partial, const Out& metrics,
-                                       const Plan* plan, float clip, float decay, double* scratch, Rule rule) {
+                                       Plan* plan, float clip, float decay, double* scratch, int left, Rule rule) {
     const float scale = partial.rows ? clip_scale(partial, clip, scratch) : 1.0f;
-    if (plan->halted) {
-        if (blockIdx.x == 0 && threadIdx.x == 0) metrics((int)plan->now.slot, 3) = (float)plan->halted;
-        return;
+    if (blockIdx.x == 0 && threadIdx.x == 0) {  // a planned step ends
+        ++plan->cursor;
+        plan->large = 0;
+        if (plan->halted) metrics((int)plan->now.slot, 3) = (float)plan->halted;
     }
+    if (plan->halted || (left && !plan->left)) return;
     for (Quads q(w); q.more(); q.next()) {
         float4 value = load4(w, 0, q.col), d = load4(g, 0, q.col);
 #pragma unroll
@@ -51,24 +54,24 @@ __device__ __forceinline__ void update(const Out& w, const In& g, const In& part
 }
 
 // w -= lr g
-extern "C" __global__ void __launch_bounds__(256) sgd(Out w, In g, In partial, Out metrics, const Plan* plan, float clip,
+extern "C" __global__ void __launch_bounds__(256) sgd(Out w, In g, In partial, Out metrics, Plan* plan, float clip,
                                                       float decay) {
     begin();
     __shared__ double scratch[32];
     const float lr = plan->now.lr;
-    update(w, g, partial, metrics, plan, clip, decay, scratch, [&](int, float4& value, float4& d) {
+    update(w, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int, float4& value, float4& d) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) component(value, i) -= lr * component(d, i);
     });
 }
 
 // m = momentum m + g,  w -= lr m
-extern "C" __global__ void __launch_bounds__(256) momentum(Out w, Out m, In g, In partial, Out metrics, const Plan* plan,
+extern "C" __global__ void __launch_bounds__(256) momentum(Out w, Out m, In g, In partial, Out metrics, Plan* plan,
                                                            float clip, float decay, float factor) {
     begin();
     __shared__ double scratch[32];
     const float lr = plan->now.lr;
-    update(w, g, partial, metrics, plan, clip, decay, scratch, [&](int col, float4& value, float4& d) {
+    update(w, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int col, float4& value, float4& d) {
         float4 velocity = load4(m, 0, col);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
@@ -80,12 +83,12 @@ extern "C" __global__ void __launch_bounds__(256) momentum(Out w, Out m, In g, I
 }
 
 // s += g^2,  w -= lr g / (sqrt(s) + eps)
-extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out s, In g, In partial, Out metrics, const Plan* plan, float clip,
+extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out s, In g, In partial, Out metrics, Plan* plan, float clip,
                                                           float decay, float eps) {
     begin();
     __shared__ double scratch[32];
     const float lr = plan->now.lr;
-    update(w, g, partial, metrics, plan, clip, decay, scratch, [&](int col, float4& value, float4& d) {
+    update(w, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int col, float4& value, float4& d) {
         float4 sum = load4(s, 0, col);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
@@ -97,25 +100,18 @@ extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out s, In g, In
     });
 }
 
-// m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-// w -= lr / correction1 m / (sqrt(v / correction2) + eps), and with `shrink` (adamw) first w -= lr shrink w.
-// rest1 and rest2 are 1 - beta1 and 1 - beta2, which in f32 would lose four digits here.
-extern "C" __global__ void __launch_bounds__(256) adam(Out w, Out m, Out v, In g, In partial, Out metrics, const Plan* plan,
+// Adam, and adamw: see adam.cuh. `left` 1: the launch of the gradients has done it, unless their factors were large.
+extern "C" __global__ void __launch_bounds__(256) adam(Out w, Out m, Out v, In g, In partial, Out metrics, Plan* plan,
                                                        float clip, float decay, float shrink, float beta1, float rest1,
-                                                       float beta2, float rest2, float eps) {
+                                                       float beta2, float rest2, float eps, int left) {
     begin();
     __shared__ double scratch[32];
-    const float lr = plan->now.lr, rate = lr / plan->now.correction1, root2 = sqrtf(plan->now.correction2);
-    update(w, g, partial, metrics, plan, clip, decay, scratch, [&](int col, float4& value, float4& d) {
+    const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
+    update(w, g, partial, metrics, plan, clip, decay, scratch, left, [&](int col, float4& value, float4& d) {
         float4 first = load4(m, 0, col), second = load4(v, 0, col);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            component(first, i) = beta1 * component(first, i) + rest1 * component(d, i);
-            component(second, i) = beta2 * component(second, i) + rest2 * component(d, i) * component(d, i);
-            component(value, i) -= lr * shrink * component(value, i);
-            const float root = sqrtf(component(second, i)) / root2 + eps;
-            if (root > 0.0f) component(value, i) -= rate * component(first, i) / root;
-        }
+        for (int i = 0; i < 4; ++i)
+            rule(component(value, i), component(first, i), component(second, i), component(d, i));
         store4(m, 0, col, first);
         store4(v, 0, col, second);
     });

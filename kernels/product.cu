@@ -5,8 +5,10 @@
 // Views are whole: `cols` of a factor is its stride, so the padding, which is zero, is read too, 16 bytes at a time.
 // Three layouts: nt, c = a b^T, both contiguous along the depth; nn, c = a b; tn, c = a^T b, both along the rows of c.
 #include "activation.cuh"
+#include "bernoulli.cuh"
 #include "product.cuh"
 #include "step.cuh"
+#include "tensor.cuh"
 
 // What the products nt and nn do with their sums: + bias where it has rows, kept in `pre` where that has rows; with
 // `out`, the output (of gelu, the input) of a nonlinearity f: multiplied by its slope there; else f itself.
@@ -15,6 +17,7 @@ struct Finish {
     Out16 c16;
     Out pre;
     In bias, out;
+    Plan* plan;
     int f;
     __device__ __forceinline__ void operator()(int row, int col, float4 v) const {
         if (row >= c.rows || col >= c.cols) return;
@@ -31,128 +34,118 @@ struct Finish {
         }
         store4(c, row, col, v);
         store4(c16, row, col, v);
+        note_size(plan, v);
     }
-    __device__ __forceinline__ void note(float) const {}
+    __device__ __forceinline__ void total(const Out&, int, float) const {}
 };
 
-// What the product tn does with its sums, which are a gradient.
-struct GradientFinish {
-    Out c;
+// What the last product does with its sums where they are the logits of a Bernoulli and each example has one sample: +
+// bias, and bernoulli_both, whose sum over this block's columns goes to parts(row, block). kPerRow threads share a row.
+template <int kPerRow>
+struct BernoulliFinish {
+    Out c, parts, dout;
+    Out16 dout16;
+    In bias, x;
     Plan* plan;
     __device__ __forceinline__ void operator()(int row, int col, float4 v) const {
-        if (row >= c.rows || col >= c.cols) return;
-        store4(c, row, col, v);
-        note_gradient(plan, v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w);
+        float sum = 0.0f;
+        if (row < c.rows && col < c.cols) {
+            const float4 b = load4(bias, 0, col);
+            v = {v.x + b.x, v.y + b.y, v.z + b.z, v.w + b.w};
+            store4(c, row, col, v);
+            const int rows = (int)plan->now.rows;
+            sum = bernoulli_quad(dout, dout16, x, plan, row, row, col, v, row < rows ? 1.0f / (float)rows : 0.0f);
+        }
+#pragma unroll
+        for (int lanes = kPerRow / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+        if (threadIdx.x % kPerRow == 0 && row < c.rows) parts(row, blockIdx.x) = sum;
     }
-    __device__ __forceinline__ void note(float v) const { note_gradient(plan, v * v); }
+    __device__ __forceinline__ void total(const Out&, int, float) const {}
 };
 
 // c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, its depth shared by
-// all warps; for each 64 x 64 where `wide`. f32 by FMA; where `tensor`, operands rounded to tf32, or bf16 if `half`.
-extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16, Out pre, In a, In b, In bias, In out,
-                                                             int f, int half) {
+// all warps; for each 64 x 64 where `wide`. f32 by FMA; where `tensor`, by tensor cores, `operands` as they say.
+extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16, Out pre, In a, In b, In bias,
+                                                                In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[FullTile<false, true, 1, 1>::kQuads];
-    FullTile<false, true, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
+    FullTile<false, true, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{},
+                                     Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_wide(Out c, Out16 c16, Out pre, In a, In b, In bias,
-                                                                  In out, int f, int half) {
+                                                                     In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[FullTile<false, true, 2, 4>::kQuads];
-    FullTile<false, true, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
+    FullTile<false, true, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{},
+                                     Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, In a, In b, In bias,
-                                                                    In out, int f, int half) {
+                                                                       In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, half, Out{},
-                                       Finish{c, c16, pre, bias, out, f});
+    TensorTile<false, true, 1, 1, 16>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                           Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, In a, In b,
-                                                                         In bias, In out, int f, int half) {
+                                                                            In bias, In out, Plan* plan, int f,
+                                                                            int operands) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, half, Out{},
-                                       Finish{c, c16, pre, bias, out, f});
+    TensorTile<false, true, 2, 4, 2>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                          Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16, Out pre, In a, In b, In bias, In out,
-                                                             int f, int half) {
+extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16, Out pre, In a, In b, In bias,
+                                                                In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[FullTile<false, false, 1, 1>::kQuads];
-    FullTile<false, false, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
+    FullTile<false, false, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{},
+                                      Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_wide(Out c, Out16 c16, Out pre, In a, In b, In bias,
-                                                                  In out, int f, int half) {
+                                                                     In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[FullTile<false, false, 2, 4>::kQuads];
-    FullTile<false, false, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{}, Finish{c, c16, pre, bias, out, f});
+    FullTile<false, false, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{},
+                                      Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, In a, In b, In bias,
-                                                                    In out, int f, int half) {
+                                                                       In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, false, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, half, Out{},
-                                        Finish{c, c16, pre, bias, out, f});
+    TensorTile<false, false, 1, 1, 16>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                            Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, In a, In b,
-                                                                         In bias, In out, int f, int half) {
+                                                                            In bias, In out, Plan* plan, int f,
+                                                                            int operands) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, false, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, half, Out{},
-                                        Finish{c, c16, pre, bias, out, f});
+    TensorTile<false, false, 2, 4, 2>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                           Finish{c, c16, pre, bias, out, plan, f});
 }
 
-// dw = dy^T x, and dbias[j] = sum_row dy[row, j]: the blocks of the first columns have read all of dy. Up to four layers
-// in one launch, for none waits for another; a layer that is not there has no rows.
-// dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in). A block for each 64 x 64 of each dw, in their order.
-struct Layer {
-    Out dw, dbias;
-    In dy, x;
-    int row, col;  // of the block's tile
-    __device__ __forceinline__ int across() const { return (dw.cols + 63) / 64; }
-    __device__ __forceinline__ int blocks() const { return (dw.rows + 63) / 64 * across(); }
-};
-
-__device__ __forceinline__ Layer layer_of(int block, const Layer& a, const Layer& b, const Layer& c, const Layer& d) {
-    Layer layer = a;
-    if (block >= layer.blocks()) {
-        block -= layer.blocks(), layer = b;
-        if (block >= layer.blocks()) {
-            block -= layer.blocks(), layer = c;
-            if (block >= layer.blocks()) block -= layer.blocks(), layer = d;
-        }
-    }
-    layer.row = block / layer.across(), layer.col = block % layer.across();
-    return layer;
-}
-
-extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1, Out dbias1,
-                                                                In dy1, In x1, Out dw2, Out dbias2, In dy2, In x2,
-                                                                Out dw3, Out dbias3, In dy3, In x3, Plan* plan,
-                                                                int half) {
-    begin();
-    __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
-    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
-                                 {dw3, dbias3, dy3, x3});
-    FullTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
-                             GradientFinish{layer.dw, plan});
-}
-
-extern "C" __global__ void __launch_bounds__(512, 1) product_tn_tensor(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
-                                                                       Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
-                                                                       In dy2, In x2, Out dw3, Out dbias3, In dy3,
-                                                                       In x3, Plan* plan, int half) {
+// c, dout, x: (m, n), parts: (m, blocks across c).
+extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, In a,
+                                                                          In b, In bias, In x, Plan* plan,
+                                                                          int operands) {
     begin();
     __shared__ float4 shared[kSums];
-    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
-                                 {dw3, dbias3, dy3, x3});
-    TensorTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, half, layer.dbias,
-                                       GradientFinish{layer.dw, plan});
+    TensorTile<false, true, 1, 1, 16>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                           BernoulliFinish<4>{c, parts, dout, dout16, bias, x, plan});
+}
+
+extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout,
+                                                                               Out16 dout16, In a, In b, In bias, In x,
+                                                                               Plan* plan, int operands) {
+    begin();
+    __shared__ float4 shared[kSums];
+    TensorTile<false, true, 2, 4, 2>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                          BernoulliFinish<16>{c, parts, dout, dout16, bias, x, plan});
 }

@@ -1,5 +1,6 @@
-// The tiles of product.cu. A block has 16 warps: WM x WN tiles of 32 x 16, and as many shares of the depth as are left.
-// Four warps for each quarter of a processor: while some wait for shared memory, others multiply.
+// The tiles of product.cu and gradients.cu, by FMA in f32; by tensor cores they stand in tensor.cuh. A block has 16 warps: WM x WN
+// tiles of 32 x 16, and as many shares of the depth as are left. Four warps for each quarter of a processor: while some
+// wait for shared memory, others multiply.
 // TA: a is stored (depth, rows); TB: b is stored (cols, depth).
 #pragma once
 #include "view.cuh"
@@ -58,8 +59,7 @@ __device__ __forceinline__ void gather_sums(const float* sums, int row0, int col
         float v = 0.0f;
         for (int share = 0; share < WK; ++share)
             v += sums[((share * WM + threadIdx.x / 32) * WN * 32 + threadIdx.x % 32) * kRow + 16];
-        rows(0, row0 + threadIdx.x) = v;
-        finish.note(v);
+        finish.total(rows, row0 + threadIdx.x, v);
     }
     for (int i = threadIdx.x; i < 32 * WM * kPerRow; i += kThreads) {
         const int row = i / kPerRow, col = i % kPerRow * 4, tile = row / 32 * WN + col / 16;
@@ -150,165 +150,5 @@ struct FullTile {
         }
         __syncthreads();
         gather_sums<WM, WN>(stages, row0, col0, counts, rows, finish);
-    }
-};
-
-// Rounded to the 10 bits of tf32: to the nearest, ties away from zero.
-__device__ __forceinline__ unsigned tf32(float x) {
-#ifdef __CUDA_ARCH__
-    unsigned y;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
-    return y;
-#else
-    const unsigned bits = __float_as_uint(x);
-    return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & 0xffffe000u;
-#endif
-}
-
-// Two bf16 in a word, the first in its lower half.
-__device__ __forceinline__ unsigned bf16x2(float low, float high) {
-#ifdef __CUDA_ARCH__
-    unsigned y;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
-    return y;
-#else
-    return bf16(low) | (unsigned)bf16(high) << 16;
-#endif
-}
-
-#ifndef __CUDA_ARCH__
-// What a tensor core does with a word of each operand: one product in tf32, two in bf16.
-inline float word_product(unsigned a, unsigned b, int half) {
-    auto real = [](unsigned bits) {
-        float x;
-        memcpy(&x, &bits, 4);
-        return x;
-    };
-    if (!half) return real(a) * real(b);
-    return real(a << 16) * real(b << 16) + real(a & 0xffff0000u) * real(b & 0xffff0000u);
-}
-#endif
-
-// c += a b on a tensor core, by a whole warp: m16n8k8 in tf32, m16n8k16 in bf16, which differ in what a word holds. The
-// PTX manual says which lane has what. On the CPU the lanes exchange their words: slow, with the same layout.
-template <bool half>
-__device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-#ifdef __CUDA_ARCH__
-    if (half)
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-    else
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-    typedef unsigned long long Pair;
-    const int group = threadIdx.x % 32 / 4, within = threadIdx.x % 4;
-    const Pair high = a[0] | (Pair)a[2] << 32, low = a[1] | (Pair)a[3] << 32, cols = b[0] | (Pair)b[1] << 32;
-    for (int q = 0; q < 4; ++q) {
-        const Pair rows[2] = {__shfl_sync(0xffffffffu, high, 4 * group + q), __shfl_sync(0xffffffffu, low, 4 * group + q)};
-        for (int e = 0; e < 2; ++e) {
-            const Pair col = __shfl_sync(0xffffffffu, cols, 4 * (2 * within + e) + q);
-            for (int h = 0; h < 2; ++h)
-                c[2 * h + e] += word_product((unsigned)rows[h], (unsigned)col, half) +
-                                word_product((unsigned)(rows[h] >> 32), (unsigned)(col >> 32), half);
-        }
-    }
-#endif
-}
-
-// By tensor cores. Where warps share the depth, no number is read twice, so operands go from memory straight into
-// registers, 16 bytes at a time, and the order of the depth, and of rows or columns, is chosen to make that possible:
-// of a unit of the depth, the lane t of a group has 4 t .. 4 t + 3, whatever the tensor core calls them.
-template <bool TA, bool TB, int WM, int WN>
-struct TensorTile {
-    static constexpr int WK = kWarps / (WM * WN), kAhead = 2;
-
-    template <class Finish>
-    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
-                                               int half, const Out& rows, const Finish& finish) {
-        if (half) run<true>(shared, a, b, block_row, block_col, rows, finish);
-        else run<false>(shared, a, b, block_row, block_col, rows, finish);
-    }
-
-    template <bool half, class Finish>
-    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
-                                               const Out& rows, const Finish& finish) {
-        float* sums = reinterpret_cast<float*>(shared);
-        const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-        const int share = warp / (WM * WN), wm = warp / WN % WM, wn = warp % WN;
-        const int row0 = (block_row * WM + wm) * 32, col0 = (block_col * WN + wn) * 16;
-        const int units = ((TA ? a.rows : a.cols) + kUnit - 1) / kUnit;
-        const bool counts = TA && rows.rows && block_col == 0;
-        float sum[2][2][4] = {}, row_sum[4] = {};
-
-        for (int first = share; first < units; first += kAhead * WK) {
-            float4 p[kAhead][4], q[kAhead][2];
-#pragma unroll
-            for (int n = 0; n < kAhead; ++n) {
-                const int k = (first + n * WK) * kUnit + 4 * t;
-#pragma unroll
-                for (int i = 0; i < 4; ++i)
-                    p[n][i] = TA ? quad_of(a, k + i, row0 + 4 * g) : quad_of(a, row0 + 8 * i + g, k);
-#pragma unroll
-                for (int i = 0; i < (TB ? 2 : 4); ++i) {
-                    if (TB) {
-                        q[n][i] = quad_of(b, col0 + 8 * i + g, k);
-                    } else {
-                        const float2 pair = pair_of(b, k + i, col0 + 2 * g);
-                        component(q[n][0], i) = pair.x;
-                        component(q[n][1], i) = pair.y;
-                    }
-                }
-            }
-#pragma unroll
-            for (int n = 0; n < kAhead; ++n) {
-#ifndef __CUDA_ARCH__
-                if (first + n * WK >= units) continue;  // zeros; the GPU multiplies them sooner than it branches
-#endif
-                // Number l of row r of the 32, where r is 8 i + g, or 4 g + i of an a that is stored by depth.
-                auto row = [&](int i, int l) { return TA ? component(p[n][l], i) : component(p[n][i], l); };
-                if (counts)
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) row_sum[i] += row(i, 0) + row(i, 1) + row(i, 2) + row(i, 3);
-#pragma unroll
-                for (int s = 0; s < (half ? 1 : 2); ++s)
-#pragma unroll
-                    for (int i = 0; i < 2; ++i) {
-                        unsigned am[4];
-#pragma unroll
-                        for (int w = 0; w < 4; ++w) {  // words 1 and 3 are of the lower rows, 2 and 3 of the later depth
-                            const int r = 2 * i + w % 2, l = w / 2;
-                            am[w] = half ? bf16x2(row(r, 2 * l), row(r, 2 * l + 1)) : tf32(row(r, 2 * s + l));
-                        }
-#pragma unroll
-                        for (int j = 0; j < 2; ++j) {
-                            float4& v = q[n][j];
-                            const unsigned bm[2] = {half ? bf16x2(v.x, v.y) : tf32(component(v, 2 * s)),
-                                                    half ? bf16x2(v.z, v.w) : tf32(component(v, 2 * s + 1))};
-                            mma<half>(sum[i][j], am, bm);
-                        }
-                    }
-            }
-        }
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {  // element (r, c) of the 32 x 16
-            const int r = TA ? 4 * g + i : 8 * i + g;
-#pragma unroll
-            for (int j = 0; j < 2; ++j)
-#pragma unroll
-                for (int e = 0; e < 2; ++e) {
-                    const int c = TB ? 8 * j + 2 * t + e : 2 * (2 * t + e) + j;
-                    sums[(warp * 32 + r) * kRow + c] = sum[i / 2][j][2 * (i % 2) + e];
-                }
-            if (counts) {
-                row_sum[i] += __shfl_xor_sync(0xffffffffu, row_sum[i], 1);
-                row_sum[i] += __shfl_xor_sync(0xffffffffu, row_sum[i], 2);
-                if (t == 0) sums[(warp * 32 + r) * kRow + 16] = row_sum[i];
-            }
-        }
-        __syncthreads();
-        gather_sums<WM, WN>(sums, block_row * 32 * WM, block_col * 16 * WN, counts, rows, finish);
     }
 };

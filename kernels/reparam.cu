@@ -12,7 +12,8 @@ __device__ __forceinline__ float4 noise4(const In& eps, const Step& step, int sa
 
 // ratio[row] = log q(z|x) - log p(z) = 1/2 sum_j (z^2 - logvar - eps^2)        ratio: (rows K, 1). A warp for each row.
 __device__ __forceinline__ void draw_rows(const Out& z, const Out16& z16, const Out& ratio, const In& head,
-                                          const In& eps, const Step* step, int samples) {
+                                          const In& eps, Plan* plan, int samples) {
+    const Step* step = &plan->now;
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32, latent = z.cols;
     if (row < z.rows) {  // the same for all lanes of a warp
         const int example = row / samples;
@@ -27,6 +28,7 @@ __device__ __forceinline__ void draw_rows(const Out& z, const Out16& z16, const 
                     component(quad, i) = v;
                     sum += v * v - logvar - e * e;
                 }
+            note_size(plan, quad);
             store4(z, row, col, quad);
             store4(z16, row, col, quad);
         }
@@ -36,9 +38,9 @@ __device__ __forceinline__ void draw_rows(const Out& z, const Out16& z16, const 
 }
 
 extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z16, Out ratio, In head, In eps,
-                                                                  const Step* step, int samples) {
+                                                                  Plan* plan, int samples) {
     begin();
-    draw_rows(z, z16, ratio, head, eps, step, samples);
+    draw_rows(z, z16, ratio, head, eps, plan, samples);
 }
 
 // With w = weight[row] beta where the objective weighs log q - log p by beta (`direct` 1), weight[row] where it holds it
@@ -46,7 +48,8 @@ extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z
 // dz' = dz + w z,  dmu = sum_k dz',  dlogvar = sum_k (dz' 1/2 exp(logvar / 2) eps - 1/2 w)
 // Assigned; zero from step.rows on.                              dhead: (rows, 2 latent), weight: (rows K, 1)
 __device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, const In& dz, const In& z, const In& head,
-                                          const In& eps, const In& weight, const Step* step, int samples, int direct) {
+                                          const In& eps, const In& weight, Plan* plan, int samples, int direct) {
+    const Step* step = &plan->now;
     const int latent = dz.cols;
     float4 dmu = {0.0f, 0.0f, 0.0f, 0.0f}, dlogvar = dmu, half_sigma = dmu;
 #pragma unroll
@@ -71,11 +74,13 @@ __device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, cons
             dhead(q.row, q.col + i) = component(dmu, i);
             dhead(q.row, latent + q.col + i) = component(dlogvar, i);
         }
+    note_size(plan, dmu);
+    note_size(plan, dlogvar);
 }
 
 extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, In dz, In z, In head, In eps, In weight,
-                                                                   const Step* step, int samples, int direct) {
+                                                                   Plan* plan, int samples, int direct) {
     begin();
     const In mu = {head.data, head.rows, dz.cols, head.stride};  // half of the columns: as many quads as there are
-    for (Quads q(mu); q.more(); q.next()) pull_back(q, dhead, dz, z, head, eps, weight, step, samples, direct);
+    for (Quads q(mu); q.more(); q.next()) pull_back(q, dhead, dz, z, head, eps, weight, plan, samples, direct);
 }

@@ -79,6 +79,8 @@ void block_barrier(int line);
 uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane);
 void atomic_access(const void* address);
 void misaligned();
+// A matrix product of a whole warp, m16n8k8 in tf32 or m16n8k16 in bf16: who has what as in the PTX manual.
+void mma(int line, bool half, float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
 
 template <class T>
 T shuffle(int line, unsigned mask, T value, unsigned lane) {
@@ -127,6 +129,11 @@ inline unsigned __float_as_uint(float x) {
     unsigned bits;
     std::memcpy(&bits, &x, 4);
     return bits;
+}
+inline float __uint_as_float(unsigned bits) {
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
 }
 // sin and cos of pi x
 inline void sincospif(float x, float* s, float* c) {

@@ -41,6 +41,7 @@ struct Thread {
     unsigned mask;            // lanes it waits for, when AtWarp
     unsigned exchanges;       // how many it has made: two slots serve, for no lane is ahead by more than one
     uint64_t published[2];    // its operand of the shuffle in progress
+    unsigned words[2][6];     // those of the matrix product in progress: four of a, two of b
 };
 
 // Who last touched a word, and how. Blocks are numbered through all launches, so that old touches need no clearing.
@@ -229,6 +230,29 @@ uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane) {
     value = threads[current / 32 * 32 + lane].published[slot];
     inside = true;
     return value;
+}
+
+// What a tensor core does with a word of each operand: one product in tf32, two in bf16.
+float word_product(unsigned a, unsigned b, bool half) {
+    auto product = [](unsigned x, unsigned y) { return __uint_as_float(x) * __uint_as_float(y); };
+    return half ? product(a << 16, b << 16) + product(a & 0xffff0000u, b & 0xffff0000u) : product(a, b);
+}
+
+void mma(int line, bool half, float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    inside = false;
+    Thread& t = threads[current];
+    const unsigned slot = t.exchanges++ % 2, lane = current % 32;
+    for (int i = 0; i < 4; ++i) t.words[slot][i] = a[i];
+    for (int i = 0; i < 2; ++i) t.words[slot][4 + i] = b[i];
+    wait(AtWarp, line, ~0u);  // every lane has published
+    const Thread *warp = threads + current / 32 * 32, *rows = warp + lane / 4 * 4, *cols = warp + lane % 4 * 8;
+    for (int q = 0; q < 4; ++q)
+        for (int e = 0; e < 2; ++e)
+            for (int h = 0; h < 2; ++h) {
+                const unsigned *x = rows[q].words[slot], *y = cols[4 * e + q].words[slot];
+                c[2 * h + e] += word_product(x[h], y[4], half) + word_product(x[h + 2], y[5], half);
+            }
+    inside = true;
 }
 
 void misaligned() {

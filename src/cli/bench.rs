@@ -5,7 +5,7 @@ use crate::bench::floor::Floor;
 use crate::bench::probe::Probes;
 use crate::bench::{self, Case, Preset, Protocol, Report, kernels};
 use crate::config::{Model, Numbers, Objective, Optimizer, Rule};
-use crate::device::Device;
+use crate::device::{Device, Shortcut, Variant};
 use crate::error::at_least_one;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
@@ -49,6 +49,9 @@ pub(crate) struct BenchArgs {
     /// Beside each GPU the same where cuBLAS may add in any order: what it costs that two runs give the same bits
     #[arg(long)]
     any_order: bool,
+    /// Beside each GPU the same without this shortcut, or each of several: what split, update, nll gives
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES", hide_possible_values = true)]
+    without: Vec<Shortcut>,
     /// How often each case is measured
     #[arg(long, value_name = "N", default_value_t = 7)]
     repeats: usize,
@@ -98,6 +101,16 @@ impl BenchArgs {
         Protocol { repeats: self.repeats, seconds: self.seconds, init: self.model.init, seed: self.seed }
     }
 
+    /// What is measured beside a device.
+    fn variants(&self, device: &Device) -> Vec<Device> {
+        let any_order = self.any_order.then_some(Variant::AnyOrder);
+        // Products in the other precisions are by tensor cores anyway.
+        let changes = |shortcut: &Shortcut| *shortcut != Shortcut::Split || device.numbers == Numbers::Fp32;
+        let without = self.without.iter().copied().filter(changes).map(Variant::Without);
+        let variants = any_order.into_iter().chain(without);
+        if device.is_host() { vec![] } else { variants.map(|v| device.with(v)).collect() }
+    }
+
     /// Each device in each precision that it has.
     fn devices(&self) -> Result<Vec<Device>> {
         let mut devices = vec![];
@@ -113,9 +126,9 @@ impl BenchArgs {
                 }
                 let device = common.device()?;
                 if !devices.contains(&device) {
-                    let beside = (self.any_order && !device.is_host()).then(|| device.in_any_order());
+                    let variants = self.variants(&device);
                     devices.push(device);
-                    devices.extend(beside);
+                    devices.extend(variants);
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 /// The arithmetic of matrix products on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// f32 throughout; no TF32.
+    /// f32 throughout. Where tensor cores multiply, each number is two of TF32: what is lost is as small as f32 rounds.
     Fp32,
     /// Operands rounded to TF32 inside the product, sums in f32.
     Tf32,

@@ -18,8 +18,8 @@ mod open;
 mod real;
 
 pub use cpu::Cpu;
-pub use gpu::Gpu;
-pub use open::Device;
+pub use gpu::{Gpu, Shortcut};
+pub use open::{Device, Variant};
 pub use real::{Real, vectorise};
 
 /// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;

@@ -1,7 +1,7 @@
 //! Which device a run uses: chosen once, at the edge. Prints nothing: what should be said is handed back.
 #[cfg(feature = "cuda")]
 use super::driver::Precision;
-use super::{Backend, Cpu, cpu};
+use super::{Backend, Cpu, Shortcut, cpu};
 #[cfg(feature = "cuda")]
 use super::{Gpu, cuda};
 use crate::arena::Layout;
@@ -18,8 +18,16 @@ pub struct Device {
     pub numbers: Numbers,
     /// The number of the GPU. None: the CPU.
     gpu: Option<usize>,
-    /// Whether the library of products may add in any order.
-    any_order: bool,
+    variant: Option<Variant>,
+}
+
+/// In what a GPU differs from one that trains, to measure what that costs or gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Variant {
+    /// The library of products may add in any order: two runs may differ.
+    AnyOrder,
+    /// Steps take longer.
+    Without(Shortcut),
 }
 
 impl Device {
@@ -28,7 +36,7 @@ impl Device {
     /// # Errors
     /// A name that is none of these, a device that is not there, an arithmetic that it does not have.
     pub fn find(choice: &str, numbers: Numbers) -> Result<(Device, Vec<String>)> {
-        let cpu = |numbers| Device { name: "cpu".into(), numbers, gpu: None, any_order: false };
+        let cpu = |numbers| Device { name: "cpu".into(), numbers, gpu: None, variant: None };
         match (choice, numbers) {
             ("auto" | "cpu", Numbers::F64) => Ok((cpu(numbers), vec![])),
             ("cpu", Numbers::Tf32 | Numbers::Bf16) => {
@@ -63,7 +71,7 @@ impl Device {
         let (found, cublas) = cuda::find(ordinal)?;
         let name = format!("cuda:{ordinal} ({})", found.name);
         let slower = |why| format!("{why}; matrix products run on our own, slower kernels");
-        let device = Device { name, numbers, gpu: Some(ordinal), any_order: false };
+        let device = Device { name, numbers, gpu: Some(ordinal), variant: None };
         Ok((device, cublas.err().map(slower).into_iter().collect()))
     }
 
@@ -85,10 +93,14 @@ impl Device {
                 Numbers::Fp32 | Numbers::F64 => Precision::Fp32,
             };
             let mut cuda = cuda::Cuda::new(ordinal, layout, precision)?;
-            if self.any_order {
+            if self.variant == Some(Variant::AnyOrder) {
                 cuda.choose(cuda::Algorithms::AnyOrder);
             }
-            return Ok(Box::new(Gpu::new(cuda, layout)));
+            let mut gpu = Gpu::new(cuda, layout);
+            if let Some(Variant::Without(shortcut)) = self.variant {
+                gpu.leave_out(shortcut);
+            }
+            return Ok(Box::new(gpu));
         }
         // What is not a training asks here: the system may hand out memory that it does not have.
         if let (Some(free), wanted) = (self.room(), self.bytes(layout))
@@ -111,9 +123,13 @@ impl Device {
         Lock::Held(None)
     }
 
-    /// The same GPU without the promise that two runs give the same bits, to measure what that costs.
-    pub fn in_any_order(&self) -> Device {
-        Device { name: format!("{}, any order", self.name), any_order: true, ..self.clone() }
+    /// The same GPU with a difference.
+    pub fn with(&self, variant: Variant) -> Device {
+        let name = match variant {
+            Variant::AnyOrder => format!("{}, any order", self.name),
+            Variant::Without(shortcut) => format!("{}, without {}", self.name, shortcut.name()),
+        };
+        Device { name, variant: Some(variant), ..self.clone() }
     }
 
     /// Whether its memory is that of the host.

@@ -16,7 +16,11 @@ use std::sync::Arc;
 mod gauge;
 mod plan;
 mod products;
+mod shortcut;
 
+pub use shortcut::Shortcut;
+
+use plan::Constants;
 use products::Finish;
 
 /// A GPU, or whatever runs our kernels, as a [`Backend`].
@@ -29,6 +33,10 @@ pub struct Gpu<D> {
     fresh: Vec<View>,
     /// A library wrote gradients, and did not say whether they are finite.
     unseen: bool,
+    /// The library multiplied in this step: what it wrote may be large.
+    library: bool,
+    /// What a step does without: for benches.
+    without: Option<Shortcut>,
     /// The step of training that ran last, and whether it is captured.
     step: Option<(Tape, Optimizer, bool)>,
 }
@@ -103,13 +111,49 @@ impl Gaussian {
 
 impl<D: Driver> Gpu<D> {
     pub fn new(driver: D, layout: &Layout) -> Self {
-        Gpu { driver, scratch: layout.scratch(), data: None, fresh: vec![], unseen: false, step: None }
+        Gpu {
+            driver,
+            scratch: layout.scratch(),
+            data: None,
+            fresh: vec![],
+            unseen: false,
+            library: false,
+            without: None,
+            step: None,
+        }
+    }
+
+    /// From now on, steps do without this one.
+    pub fn leave_out(&mut self, shortcut: Shortcut) {
+        self.driver.forget();
+        self.step = None;
+        self.without = Some(shortcut);
+    }
+    fn has(&self, shortcut: Shortcut) -> bool {
+        self.without != Some(shortcut)
+    }
+
+    /// `gather`; with `next` as the first launch of a planned step.
+    fn fetch(&mut self, x: View, fetch: Fetch, next: bool) -> Result<()> {
+        let Fetch { from, samples, order, binarize } = fetch;
+        let Some((_, cols)) = self.data else { return Err(Error::failed("no data set was loaded onto the GPU")) };
+        assert!(from + x.cols <= cols, "{x:?}, {fetch:?} of {cols} columns");
+        let shuffled = (order == Order::Shuffled) as i32;
+        let binarize = match binarize {
+            Binarize::None => 0,
+            Binarize::Threshold => 1,
+            Binarize::Dynamic => 2,
+        };
+        let x16 = self.copy16(x);
+        self.copied(x);
+        let (from, samples) = (from as i32, samples as i32);
+        kernels::gather(&mut self.driver, Grid::quads(x), Out(x), x16, shuffled, binarize, from, samples, next as i32)
     }
 
     /// One step as it is captured: the plan moves on, then the tape runs.
     fn planned_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
         self.fresh.clear();
-        kernels::step_next(&mut self.driver, Grid::line(1, 32))?;
+        self.library = false;
         self.merged_step(tape, optimizer)
     }
 }
@@ -153,7 +197,7 @@ impl<D: Driver> Backend for Gpu<D> {
 
     fn set_step(&mut self, step: &Step) -> Result<()> {
         let mut words = step.words().to_vec();
-        words.extend([0, 0]); // cursor, halted
+        words.extend([0, 0, 0]); // cursor, halted, large
         self.driver.write_plan(0, &words)
     }
 
@@ -161,7 +205,7 @@ impl<D: Driver> Backend for Gpu<D> {
         assert!(steps.len() <= RING, "{} steps; a plan holds {RING}", steps.len());
         let Some(first) = steps.first() else { return Ok(()) };
         let mut words = first.words().to_vec();
-        words.extend([0; 8]); // cursor, halted
+        words.extend([0; 8]); // cursor, the flags
         steps.iter().for_each(|step| words.extend(step.words()));
         debug_assert!(words.len() <= PLAN_WORDS);
         self.driver.write_plan(0, &words)?;
@@ -194,19 +238,7 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn gather(&mut self, x: View, fetch: Fetch) -> Result<()> {
-        let Fetch { from, samples, order, binarize } = fetch;
-        let Some((_, cols)) = self.data else { return Err(Error::failed("no data set was loaded onto the GPU")) };
-        assert!(from + x.cols <= cols, "{x:?}, {fetch:?} of {cols} columns");
-        let shuffled = (order == Order::Shuffled) as i32;
-        let binarize = match binarize {
-            Binarize::None => 0,
-            Binarize::Threshold => 1,
-            Binarize::Dynamic => 2,
-        };
-        let x16 = self.copy16(x);
-        self.copied(x);
-        let (from, samples) = (from as i32, samples as i32);
-        kernels::gather(&mut self.driver, Grid::quads(x), Out(x), x16, shuffled, binarize, from, samples)
+        self.fetch(x, fetch, false)
     }
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
@@ -430,10 +462,8 @@ impl<D: Driver> Backend for Gpu<D> {
             Rule::Momentum => kernels::momentum(d, grid, w, m, g, partial, metrics, clip, decay, o.momentum as f32)?,
             Rule::Adagrad => kernels::adagrad(d, grid, w, v, g, partial, metrics, clip, decay, eps)?,
             Rule::Adam | Rule::Adamw => {
-                let (decay, shrink) = if o.rule == Rule::Adamw { (0.0, decay) } else { (decay, 0.0) };
-                let ((b1, b2), (r1, r2)) = (o.betas, (1.0 - o.betas.0, 1.0 - o.betas.1));
-                let [b1, r1, b2, r2] = [b1, r1, b2, r2].map(|x| x as f32);
-                kernels::adam(d, grid, w, m, v, g, partial, metrics, clip, decay, shrink, b1, r1, b2, r2, eps)?
+                let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
+                kernels::adam(d, grid, w, m, v, g, partial, metrics, clip, decay, shrink, b1, r1, b2, r2, eps, 0)?
             }
         }
         self.changed(params);

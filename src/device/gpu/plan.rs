@@ -1,17 +1,21 @@
 //! A step of training in fewer launches: the tape's operations, with neighbours merged where one kernel does for both.
 //! What has no such kernel runs as the tape would run it, operation by operation; the numbers mean the same.
-use super::products::{Finish, whole};
-use super::{Gpu, NONE, activation};
+use super::products::{BernoulliOf, Finish, whole};
+use super::{Gpu, NONE, Shortcut, activation};
 use crate::Result;
 use crate::arena::View;
-use crate::config::{Activation, Likelihood, Objective, Optimizer};
+use crate::config::{Activation, Likelihood, Objective, Optimizer, Rule};
 use crate::device::Backend;
 use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
 use crate::device::kernels::{self, In, Out};
-use crate::tape::{Op, Tape};
+use crate::tape::{LogVariance, Op, Tape};
 
 /// So many examples at most, one block gives the bound of in passing.
 const BOUND_IN_PASSING: usize = 2048;
+/// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
+const FINITE: usize = 128;
+/// Blocks of a launch that has something to do in rare steps only.
+const FEW: usize = 256;
 
 /// The gradients of one layer's parameters, and what they are made of.
 #[derive(Clone, Copy)]
@@ -26,18 +30,121 @@ pub(super) struct Gradient {
     pub x: View,
 }
 
+/// Of the kernels for up to four layers: how many blocks, and the operands.
+fn operands(layers: &[Gradient]) -> (usize, [(Out, Out, In, In); 4]) {
+    let blocks = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
+    let layer = |i: usize| match layers.get(i) {
+        Some(g) => (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In(whole(g.x))),
+        None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
+    };
+    (blocks, [0, 1, 2, 3].map(layer))
+}
+
+/// What the kernels of Adam take of an optimiser.
+pub(super) struct Constants {
+    pub decay: f32,
+    pub shrink: f32,
+    pub b1: f32,
+    pub r1: f32,
+    pub b2: f32,
+    pub r2: f32,
+    pub eps: f32,
+}
+
+impl Constants {
+    pub fn new(o: &Optimizer) -> Constants {
+        let decay = o.weight_decay as f32;
+        let (decay, shrink) = if o.rule == Rule::Adamw { (0.0, decay) } else { (decay, 0.0) };
+        let (b1, b2) = o.betas;
+        let [b1, r1, b2, r2] = [b1, 1.0 - b1, b2, 1.0 - b2].map(|x| x as f32);
+        Constants { decay, shrink, b1, r1, b2, r2, eps: o.eps as f32 }
+    }
+}
+
 impl<D: Driver> Gpu<D> {
-    /// What `Tape::step` does.
+    /// What `Tape::step` does, for the step whose turn it is.
     pub(super) fn merged_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
-        self.merged_forward(tape)?;
-        self.merged_backward(tape)?;
+        let parts = self.merged_forward(tape)?;
+        let gradients = self.merged_backward(tape, parts)?;
+        if self.adam_at_once(tape, optimizer, &gradients) {
+            return self.gradients_and_adam(tape, optimizer, &gradients);
+        }
+        self.gradients(&gradients)?;
         self.update(&tape.layout, optimizer)
     }
 
-    fn merged_forward(&mut self, tape: &Tape) -> Result<()> {
+    /// Where no parameter waits for all gradients: neither for their norm nor, where one is not finite, to be left alone.
+    /// `gradients` are those that our own kernels make; it takes all of them.
+    fn adam_at_once(&self, tape: &Tape, optimizer: &Optimizer, gradients: &[Gradient]) -> bool {
+        let layers = tape.ops.iter().filter(|op| matches!(op, Op::Linear { .. })).count();
+        let learned =
+            |op: &Op| matches!(op, Op::Nll { decoded, .. } if matches!(decoded.variance, LogVariance::Learned(_)));
+        self.has(Shortcut::Update)
+            && self.tensor().0
+            && !self.library
+            && matches!(optimizer.rule, Rule::Adam | Rule::Adamw)
+            && optimizer.clip_norm == 0.0
+            && gradients.len() == layers
+            && gradients.iter().all(|g| g.dbias.rows == 1 && g.dy.rows <= FINITE)
+            && !tape.ops.iter().any(learned)
+    }
+
+    fn gradients_and_adam(&mut self, tape: &Tape, o: &Optimizer, gradients: &[Gradient]) -> Result<()> {
+        let params = tape.layout.params();
+        let [w, m, v] = [params, tape.layout.moment(params, 0), tape.layout.moment(params, 1)].map(Out);
+        let (g, none, metrics) = (In(tape.layout.d(params)), In(NONE), Out(tape.layout.metrics()));
+        let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
+        let (_, kind) = self.tensor();
+        for layers in gradients.chunks(4) {
+            let (blocks, [(w0, c0, y0, x0), (w1, c1, y1, x1), (w2, c2, y2, x2), (w3, c3, y3, x3)]) = operands(layers);
+            kernels::product_tn_adam(
+                &mut self.driver,
+                Grid::line(blocks, 256),
+                w,
+                m,
+                v,
+                w0,
+                c0,
+                w1,
+                c1,
+                w2,
+                c2,
+                w3,
+                c3,
+                g,
+                y0,
+                x0,
+                y1,
+                x1,
+                y2,
+                x2,
+                y3,
+                x3,
+                decay,
+                shrink,
+                b1,
+                r1,
+                b2,
+                r2,
+                eps,
+                kind,
+            )?;
+        }
+        self.changed(tape.layout.d(params));
+        self.changed(params);
+        // For steps with large numbers, whose gradients must all be seen first.
+        let (d, grid) = (&mut self.driver, Grid::line(FEW, 256));
+        kernels::adam(d, grid, w, m, v, g, none, metrics, 0.0, decay, shrink, b1, r1, b2, r2, eps, 1)
+    }
+
+    /// Hands back −log p(x|z), in parts, where no operation has put it in its place.
+    fn merged_forward(&mut self, tape: &Tape) -> Result<Option<View>> {
+        let mut parts = None;
+        assert!(matches!(tape.ops[0], Op::Gather { .. }), "a step that is planned begins with its data");
         let mut ops = tape.ops.iter().copied().enumerate().peekable();
         while let Some((i, op)) = ops.next() {
             match (op, ops.peek().map(|&(_, next)| next)) {
+                (Op::Gather { x, fetch }, _) => self.fetch(x, fetch, i == 0)?,
                 (Op::Kl { kl, kl_dim, head }, Some(Op::Reparam { z, ratio, eps, .. })) => {
                     ops.next();
                     let z16 = self.copy16(z);
@@ -47,6 +154,14 @@ impl<D: Driver> Gpu<D> {
                     let (z, ratio, kl, kl_dim) = (Out(z), Out(ratio), Out(kl), Out(kl_dim));
                     let (head, eps) = (In(head), In(eps.unwrap_or(NONE)));
                     kernels::latent_forward(&mut self.driver, grid, z, z16, ratio, kl, kl_dim, head, eps, samples)?
+                }
+                (Op::Linear { y, x, weight, bias, .. }, Some(Op::Nll { x: data, .. }))
+                    if self.nll_in_product(tape, y, x, weight) =>
+                {
+                    ops.next();
+                    // The data need no gradient.
+                    let op = BernoulliOf { dout: tape.layout.d(y), data, room: tape.layout.d(tape.x) };
+                    parts = Some(self.bernoulli_product(y, x, weight, bias, op)?)
                 }
                 (Op::Nll { nll, decoded, x }, _) if self.nll_at_once(tape) => {
                     let dout = tape.layout.d(decoded.out);
@@ -60,7 +175,17 @@ impl<D: Driver> Gpu<D> {
                 _ => tape.forward(self, i..i + 1)?,
             }
         }
-        Ok(())
+        Ok(parts)
+    }
+
+    /// Where besides our own kernel makes the logits, and each example has one row of them.
+    fn nll_in_product(&self, tape: &Tape, y: View, x: View, weight: View) -> bool {
+        let product = Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::None };
+        self.has(Shortcut::Nll)
+            && self.bound_in_passing(tape)
+            && y.rows == tape.batch
+            && self.tensor().0
+            && !self.driver.offers(&product)
     }
 
     /// Where the weights are known before the bound, a Bernoulli's gradient is made along with its value.
@@ -74,7 +199,9 @@ impl<D: Driver> Gpu<D> {
         tape.objective.objective == Objective::Elbo && self.nll_at_once(tape) && tape.batch <= BOUND_IN_PASSING
     }
 
-    fn merged_backward(&mut self, tape: &Tape) -> Result<()> {
+    /// Down to the gradients of the parameters, of which those are left that our own kernels make. `parts`: as
+    /// `merged_forward` handed them back.
+    fn merged_backward(&mut self, tape: &Tape, parts: Option<View>) -> Result<Vec<Gradient>> {
         let d = |v| tape.layout.d(v);
         let mut gradients: Vec<Gradient> = vec![];
         // Whether d of the next layer's output is before its nonlinearity already.
@@ -122,7 +249,7 @@ impl<D: Driver> Gpu<D> {
                         In(d(z)),
                         In(head),
                         In(eps.unwrap_or(NONE)),
-                        In(nll),
+                        In(parts.unwrap_or(nll)),
                         In(kl),
                         In(kl_dim),
                         In(ratio),
@@ -133,7 +260,7 @@ impl<D: Driver> Gpu<D> {
                 Op::Reparam { .. } => tape.backward_of(self, i)?,
             }
         }
-        self.gradients(&gradients)
+        Ok(gradients)
     }
 
     /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.
@@ -170,17 +297,13 @@ impl<D: Driver> Gpu<D> {
 
     /// By our own kernels, four layers a launch.
     pub(super) fn gradients(&mut self, layers: &[Gradient]) -> Result<()> {
-        let (tensor, half) = self.tensor();
+        let (tensor, kind) = self.tensor();
         let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
+        let threads = if tensor { 256 } else { 512 };
         for layers in layers.chunks(4) {
-            let blocks: usize = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
-            let layer = |i: usize| match layers.get(i) {
-                Some(g) => (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In(whole(g.x))),
-                None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
-            };
-            let [(w0, b0, y0, x0), (w1, b1, y1, x1), (w2, b2, y2, x2), (w3, b3, y3, x3)] = [0, 1, 2, 3].map(layer);
-            let (d, grid) = (&mut self.driver, Grid::line(blocks, 512));
-            kernel(d, grid, w0, b0, y0, x0, w1, b1, y1, x1, w2, b2, y2, x2, w3, b3, y3, x3, half)?;
+            let (blocks, [(w0, b0, y0, x0), (w1, b1, y1, x1), (w2, b2, y2, x2), (w3, b3, y3, x3)]) = operands(layers);
+            let (d, grid) = (&mut self.driver, Grid::line(blocks, threads));
+            kernel(d, grid, w0, b0, y0, x0, w1, b1, y1, x1, w2, b2, y2, x2, w3, b3, y3, x3, kind)?;
             layers.iter().for_each(|g| self.changed(g.dw));
         }
         Ok(())

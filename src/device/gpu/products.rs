@@ -1,5 +1,5 @@
 //! Matrix products: the library's where it offers them, else our own; and which operands have a fresh copy in bf16.
-use super::{Gpu, NONE, activation};
+use super::{Gpu, NONE, Shortcut, activation};
 use crate::Result;
 use crate::arena::{ALIGN, View};
 use crate::config::Activation;
@@ -21,6 +21,15 @@ pub(super) enum Finish {
         out: View,
         f: Option<Activation>,
     },
+}
+
+/// Where a Bernoulli's value and gradient go along with the product.
+pub(super) struct BernoulliOf {
+    pub dout: View,
+    /// What the logits are of.
+    pub data: View,
+    /// As many rows, and at least a column for each block.
+    pub room: View,
 }
 
 /// With its padding, which is zero: our products read whole quads.
@@ -66,6 +75,7 @@ impl<D: Driver> Gpu<D> {
         }
         let done = self.driver.product(&product)?;
         if done {
+            self.library = true;
             self.changed(c);
         }
         Ok(done)
@@ -78,7 +88,7 @@ impl<D: Driver> Gpu<D> {
             Finish::Activation { bias, pre, f } => (bias, if pre == y { NONE } else { pre }, NONE, f),
             Finish::Slope { out, f } => (NONE, NONE, out, f),
         };
-        let (tensor, half) = self.tensor();
+        let (tensor, operands) = self.tensor();
         let (grid, wide) = Grid::tiles(y, (32, 16));
         let kernel = match (b, tensor, wide) {
             (Factor::T(_), false, false) => kernels::product_nt,
@@ -92,15 +102,33 @@ impl<D: Driver> Gpu<D> {
         };
         let (y16, d) = (self.copy16(y), &mut self.driver);
         let (a, b) = (whole(a), whole(b.view()));
-        kernel(d, grid, Out(y), y16, Out(pre), In(a), In(b), In(bias), In(out), activation(f), half)?;
+        kernel(d, grid, Out(y), y16, Out(pre), In(a), In(b), In(bias), In(out), activation(f), operands)?;
         self.changed(pre);
         self.copied(y);
         Ok(())
     }
 
-    /// Whether products are for the tensor cores, and whether in bf16.
+    /// The logits of a Bernoulli, their gradient where each example has one sample, and −log p(x|z) in `parts`: for each
+    /// row so many columns as are handed back.
+    pub(super) fn bernoulli_product(&mut self, y: View, x: View, w: View, bias: View, op: BernoulliOf) -> Result<View> {
+        let BernoulliOf { dout, data, room } = op;
+        let (grid, wide) = Grid::tiles(y, (32, 16));
+        let kernel = if wide { kernels::product_nt_bernoulli_wide } else { kernels::product_nt_bernoulli };
+        let parts = room.columns(0..grid.blocks[0] as usize);
+        let (operands, dout16, d) = (self.tensor().1, self.copy16(dout), &mut self.driver);
+        let (x, w, bias, data) = (In(whole(x)), In(whole(w)), In(bias), In(data));
+        kernel(d, grid, Out(y), Out(parts), Out(dout), dout16, x, w, bias, data, operands)?;
+        self.changed(y);
+        self.copied(dout);
+        Ok(parts)
+    }
+
+    /// Whether products are for the tensor cores, and what these multiply: as kernels/tensor.cuh numbers it.
     pub(super) fn tensor(&self) -> (bool, i32) {
-        let precision = self.driver.precision();
-        (precision != Precision::Fp32, (precision == Precision::Bf16) as i32)
+        match self.driver.precision() {
+            Precision::Fp32 => (self.has(Shortcut::Split), 2),
+            Precision::Tf32 => (true, 0),
+            Precision::Bf16 => (true, 1),
+        }
     }
 }

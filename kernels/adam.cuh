@@ -1,0 +1,21 @@
+// Adam (Kingma & Ba 2015), and adamw (Loshchilov & Hutter 2019), of one parameter.
+#pragma once
+#include "step.cuh"
+
+// m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+// w -= lr / correction1 m / (sqrt(v / correction2) + eps), and with `shrink` (adamw) first w -= lr shrink w.
+// rest1 and rest2 are 1 - beta1 and 1 - beta2, which in f32 would lose four digits here.
+struct Adam {
+    float lr, rate, root2, shrink, beta1, rest1, beta2, rest2, eps;
+    __device__ __forceinline__ Adam(const Step& step, float shrink, float beta1, float rest1, float beta2, float rest2,
+                                    float eps)
+        : lr(step.lr), rate(step.lr / step.correction1), root2(sqrtf(step.correction2)), shrink(shrink), beta1(beta1),
+          rest1(rest1), beta2(beta2), rest2(rest2), eps(eps) {}
+    __device__ __forceinline__ void operator()(float& w, float& m, float& v, float g) const {
+        m = beta1 * m + rest1 * g;
+        v = beta2 * v + rest2 * g * g;
+        w -= lr * shrink * w;
+        const float root = sqrtf(v) / root2 + eps;
+        if (root > 0.0f) w -= rate * m / root;  // eps may be 0: padding stays 0
+    }
+};

@@ -1,0 +1,27 @@
+// -log p(x|z) of a Bernoulli from its logits, four of them, and what they add to the gradient.
+#pragma once
+#include "activation.cuh"
+#include "step.cuh"
+#include "view.cuh"
+
+// softplus(l) - l x: -[x log s(l) + (1 - x) log(1 - s(l))]
+__device__ __forceinline__ float bernoulli(float l, float x) {
+    return fmaxf(l, 0.0f) - l * x + log1pf(expf(-fabsf(l)));
+}
+
+// The sum over the quad `l` at (row, col); dout = w (s(l) - x). The rows from step.rows on have w = 0, and dout too.
+__device__ __forceinline__ float bernoulli_quad(const Out& dout, const Out16& dout16, const In& x, Plan* plan, int row,
+                                                int example, int col, float4 l, float w) {
+    float4 t = load4(x, example, col), d = {0.0f, 0.0f, 0.0f, 0.0f};
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        if (col + i < x.cols) {
+            sum += bernoulli(component(l, i), component(t, i));
+            if (w > 0.0f) component(d, i) = w * (sigmoid(component(l, i)) - component(t, i));
+        }
+    note_size(plan, d);
+    store4(dout, row, col, d);
+    store4(dout16, row, col, d);
+    return sum;
+}

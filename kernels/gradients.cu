@@ -1,0 +1,133 @@
+// The gradients of linear layers: dw = dy^T x, and dbias[j] = sum_row dy[row, j] by the blocks of the first columns, which
+// have read all of dy. Up to four layers in one launch, for none waits for another; a layer that is not there has no rows.
+// dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in), views whole. A block for each 64 x 64 of each dw, in
+// their order.
+#include "adam.cuh"
+#include "product.cuh"
+#include "step.cuh"
+#include "tensor.cuh"
+
+struct Layer {
+    Out dw, dbias;
+    In dy, x;
+    int row, col;  // of the block's tile
+    __device__ __forceinline__ int across() const { return (dw.cols + 63) / 64; }
+    __device__ __forceinline__ int blocks() const { return (dw.rows + 63) / 64 * across(); }
+};
+
+__device__ __forceinline__ Layer layer_of(int block, const Layer& a, const Layer& b, const Layer& c, const Layer& d) {
+    Layer layer = a;
+    if (block >= layer.blocks()) {
+        block -= layer.blocks(), layer = b;
+        if (block >= layer.blocks()) {
+            block -= layer.blocks(), layer = c;
+            if (block >= layer.blocks()) block -= layer.blocks(), layer = d;
+        }
+    }
+    layer.row = block / layer.across(), layer.col = block % layer.across();
+    return layer;
+}
+
+// The gradients are stored.
+struct Store {
+    Out c;
+    Plan* plan;
+    __device__ __forceinline__ void operator()(int row, int col, float4 v) const {
+        if (row >= c.rows || col >= c.cols) return;
+        store4(c, row, col, v);
+        note_gradient(plan, v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w);
+    }
+    // Of four rows from `row` on.
+    __device__ __forceinline__ void quads(int row, int col, float4 (&v)[4]) const {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) (*this)(row + i, col, v[i]);
+    }
+    __device__ __forceinline__ void total(const Out& dbias, int i, float v) const {
+        dbias(0, i) = v;
+        note_gradient(plan, v * v);
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1, Out dbias1,
+                                                                In dy1, In x1, Out dw2, Out dbias2, In dy2, In x2,
+                                                                Out dw3, Out dbias3, In dy3, In x3, Plan* plan,
+                                                                int operands) {
+    begin();
+    __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
+    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
+                                 {dw3, dbias3, dy3, x3});
+    FullTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
+                                     Store{layer.dw, plan});
+}
+
+// By tensor cores. A warp takes the whole depth, its sums go from registers to memory, and two blocks fit a processor: as
+// one waits for memory, the other multiplies.
+extern "C" __global__ void __launch_bounds__(256, 2) product_tn_tensor(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
+                                                                       Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
+                                                                       In dy2, In x2, Out dw3, Out dbias3, In dy3,
+                                                                       In x3, Plan* plan, int operands) {
+    begin();
+    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
+                                 {dw3, dbias3, dy3, x3});
+    TensorTile<true, false, 2, 4, 1>::run(nullptr, layer.dy, layer.x, layer.row, layer.col, operands, layer.dbias,
+                                          Store{layer.dw, plan});
+}
+
+// Adam steps at once, and the gradients are not stored. w, m and v are the arrays of all parameters, g that of their
+// gradients: where dw lies in g, its weights lie in w.
+struct AdamStep {
+    Out dw, w, m, v;
+    In g;
+    Adam rule;
+    float decay;
+    __device__ __forceinline__ void quads(int row, int col, float4 (&d)[4]) const {
+        // Loads first, stores last: none waits for another.
+        float4 value[4], first[4], second[4];
+        const int at = (int)(&dw(row, col) - g.data);
+        const bool inside = col < dw.cols;
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            if (inside && row + i < dw.rows) {
+                value[i] = load4(w, 0, at + i * dw.stride);
+                first[i] = load4(m, 0, at + i * dw.stride);
+                second[i] = load4(v, 0, at + i * dw.stride);
+            }
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            if (inside && row + i < dw.rows) {
+#pragma unroll
+                for (int e = 0; e < 4; ++e)
+                    rule(component(value[i], e), component(first[i], e), component(second[i], e),
+                         component(d[i], e) + decay * component(value[i], e));
+                store4(w, 0, at + i * dw.stride, value[i]);
+                store4(m, 0, at + i * dw.stride, first[i]);
+                store4(v, 0, at + i * dw.stride, second[i]);
+            }
+    }
+    __device__ __forceinline__ void total(const Out& dbias, int i, float d) const {
+        const int at = (int)(&dbias(0, i) - g.data);
+        rule(w(0, at), m(0, at), v(0, at), d + decay * w(0, at));
+    }
+};
+
+// Unless a factor is large: then the gradients are stored, and `adam` comes after, when all have been seen.
+extern "C" __global__ void __launch_bounds__(256, 2) product_tn_adam(Out w, Out m, Out v, Out dw0, Out dbias0, Out dw1,
+                                                                     Out dbias1, Out dw2, Out dbias2, Out dw3,
+                                                                     Out dbias3, In g, In dy0, In x0, In dy1, In x1,
+                                                                     In dy2, In x2, In dy3, In x3, Plan* plan,
+                                                                     float decay, float shrink, float beta1,
+                                                                     float rest1, float beta2, float rest2, float eps,
+                                                                     int operands) {
+    begin();
+    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
+                                 {dw3, dbias3, dy3, x3});
+    if (blockIdx.x == 0 && threadIdx.x == 0) plan->left = plan->large;
+    if (plan->large) {
+        TensorTile<true, false, 2, 4, 1>::run(nullptr, layer.dy, layer.x, layer.row, layer.col, operands, layer.dbias,
+                                              Store{layer.dw, plan});
+    } else if (!plan->halted) {
+        const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
+        TensorTile<true, false, 2, 4, 1>::run(nullptr, layer.dy, layer.x, layer.row, layer.col, operands, layer.dbias,
+                                              AdamStep{layer.dw, w, m, v, g, rule, decay});
+    }
+}

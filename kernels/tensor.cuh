@@ -1,0 +1,216 @@
+// Tiles by tensor cores, for product.cu and gradients.cu.
+#pragma once
+#include "product.cuh"
+
+// What is multiplied: operands rounded to tf32, or to bf16, or the numbers of f32 themselves, each as two of tf32.
+enum Operands { Tf32 = 0, Bf16 = 1, Split = 2 };
+
+// Rounded to the 10 bits of tf32: to the nearest, ties away from zero.
+__device__ __forceinline__ unsigned tf32(float x) {
+#ifdef __CUDA_ARCH__
+    unsigned y;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+    return y;
+#else
+    const unsigned bits = __float_as_uint(x);
+    return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & 0xffffe000u;
+#endif
+}
+
+// x as the sum of two numbers of tf32: what is lost is 2^-22 of it at most. A product of two such numbers is three of
+// tf32, without that of the low parts, and exact to 2^-21: as good as one rounded to f32 where sums follow.
+struct Parts {
+    unsigned high, low;
+};
+__device__ __forceinline__ Parts parts_of(float x) {
+    const unsigned high = tf32(x);
+    return {high, tf32(x - __uint_as_float(high))};
+}
+
+// Two bf16 in a word, the first in its lower half.
+__device__ __forceinline__ unsigned bf16x2(float low, float high) {
+#ifdef __CUDA_ARCH__
+    unsigned y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+    return y;
+#else
+    return bf16(low) | (unsigned)bf16(high) << 16;
+#endif
+}
+
+// c += a b on a tensor core, by a whole warp: m16n8k8 in tf32, m16n8k16 in bf16, which differ in what a word holds. The
+// PTX manual says which lane has what.
+template <bool half>
+__device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#ifdef __CUDA_ARCH__
+    if (half)
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    else
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    emu::mma(__LINE__, half, c, a, b);
+#endif
+}
+
+// The 32 x 16 sums of a warp, over one unit of the depth.
+using Sums = float[2][2][4];
+
+// sums += the products of a unit. Of the lane's four rows, row(i, l) is number l of row i; of its two columns, q[j] is
+// column j. With tf32 the lane's numbers 0 and 1 go first, then 2 and 3.
+template <int operands, class Row>
+__device__ __forceinline__ void multiply(Sums& sums, const Row& row, float4 (&q)[2]) {
+    constexpr int kTimes = operands == Bf16 ? 1 : 2;
+    // Words 1 and 3 of an operand a are of the lower rows, 2 and 3 of the later depth.
+    if constexpr (operands == Split) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            unsigned high[2][4], low[2][4];
+#pragma unroll
+            for (int s = 0; s < kTimes; ++s)
+#pragma unroll
+                for (int w = 0; w < 4; ++w) {
+                    const Parts x = parts_of(row(2 * i + w % 2, 2 * s + w / 2));
+                    high[s][w] = x.high, low[s][w] = x.low;
+                }
+#pragma unroll
+            for (int j = 0; j < 2; ++j) {
+                // Small products first, and few to a sum on the tensor core, which cuts off where the rest rounds.
+                float part[4] = {};
+                unsigned b[2][2];
+#pragma unroll
+                for (int s = 0; s < kTimes; ++s) {
+                    const Parts x = parts_of(component(q[j], 2 * s)), y = parts_of(component(q[j], 2 * s + 1));
+                    const unsigned b_low[2] = {x.low, y.low};
+                    b[s][0] = x.high, b[s][1] = y.high;
+                    mma<false>(part, low[s], b[s]);
+                    mma<false>(part, high[s], b_low);
+                }
+#pragma unroll
+                for (int s = 0; s < kTimes; ++s) mma<false>(part, high[s], b[s]);
+#pragma unroll
+                for (int e = 0; e < 4; ++e) sums[i][j][e] += part[e];
+            }
+        }
+    } else {
+#pragma unroll
+        for (int s = 0; s < kTimes; ++s)
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                unsigned a[4];
+#pragma unroll
+                for (int w = 0; w < 4; ++w) {
+                    const int r = 2 * i + w % 2, l = w / 2;
+                    a[w] = operands == Bf16 ? bf16x2(row(r, 2 * l), row(r, 2 * l + 1)) : tf32(row(r, 2 * s + l));
+                }
+#pragma unroll
+                for (int j = 0; j < 2; ++j) {
+                    float4& v = q[j];
+                    const unsigned b[2] = {operands == Bf16 ? bf16x2(v.x, v.y) : tf32(component(v, 2 * s)),
+                                           operands == Bf16 ? bf16x2(v.z, v.w) : tf32(component(v, 2 * s + 1))};
+                    mma<operands == Bf16>(sums[i][j], a, b);
+                }
+            }
+    }
+}
+
+// By tensor cores. WM x WN tiles of 32 x 16, a warp for each of WK shares of the depth. Where warps share the depth, or
+// it is short, hardly a number is read twice, so operands go from memory straight into registers, 16 bytes at a time, and
+// the order of the depth, and of rows or columns, is chosen to make that possible: of a unit of the depth, the lane t of
+// a group has 4 t .. 4 t + 3, whatever the tensor core calls them.
+template <bool TA, bool TB, int WM, int WN, int WK>
+struct TensorTile {
+    static constexpr int kAhead = 2;
+    static_assert(WK > 1 || (TA && !TB), "only there has a lane quads of c");
+
+    // `shared` holds kSums quads, for WK of 1 none.
+    template <class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               int operands, const Out& rows, const Finish& finish) {
+        if (operands == Split) run<Split>(shared, a, b, block_row, block_col, rows, finish);
+        else if (operands == Bf16) run<Bf16>(shared, a, b, block_row, block_col, rows, finish);
+        else run<Tf32>(shared, a, b, block_row, block_col, rows, finish);
+    }
+
+    template <int operands, class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+                                               const Out& rows, const Finish& finish) {
+        const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+        const int share = warp / (WM * WN), wm = warp / WN % WM, wn = warp % WN;
+        const int row0 = (block_row * WM + wm) * 32, col0 = (block_col * WN + wn) * 16;
+        const int units = ((TA ? a.rows : a.cols) + kUnit - 1) / kUnit;
+        const bool counts = TA && rows.rows && block_col == 0;
+        Sums sums = {};
+        float row_sum[4] = {};
+
+        for (int first = share; first < units; first += kAhead * WK) {
+            float4 p[kAhead][4], q[kAhead][2];
+#pragma unroll
+            for (int n = 0; n < kAhead; ++n) {
+                const int k = (first + n * WK) * kUnit + 4 * t;
+#pragma unroll
+                for (int i = 0; i < 4; ++i)
+                    p[n][i] = TA ? quad_of(a, k + i, row0 + 4 * g) : quad_of(a, row0 + 8 * i + g, k);
+#pragma unroll
+                for (int i = 0; i < (TB ? 2 : 4); ++i) {
+                    if (TB) {
+                        q[n][i] = quad_of(b, col0 + 8 * i + g, k);
+                    } else {
+                        const float2 pair = pair_of(b, k + i, col0 + 2 * g);
+                        component(q[n][0], i) = pair.x;
+                        component(q[n][1], i) = pair.y;
+                    }
+                }
+            }
+#pragma unroll
+            for (int n = 0; n < kAhead; ++n) {
+#ifndef __CUDA_ARCH__
+                if (first + n * WK >= units) continue;  // zeros; the GPU multiplies them sooner than it branches
+#endif
+                // Number l of row r of the 32, where r is 8 i + g, or 4 g + i of an a that is stored by depth.
+                auto row = [&](int i, int l) { return TA ? component(p[n][l], i) : component(p[n][i], l); };
+                if (counts)
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) row_sum[i] += row(i, 0) + row(i, 1) + row(i, 2) + row(i, 3);
+                multiply<operands>(sums, row, q[n]);
+            }
+        }
+        if (counts)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                row_sum[i] += __shfl_xor_sync(0xffffffffu, row_sum[i], 1);
+                row_sum[i] += __shfl_xor_sync(0xffffffffu, row_sum[i], 2);
+            }
+        if constexpr (WK == 1) {
+            float4 v[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                v[i] = {sums[i / 2][0][2 * (i % 2)], sums[i / 2][1][2 * (i % 2)], sums[i / 2][0][2 * (i % 2) + 1],
+                        sums[i / 2][1][2 * (i % 2) + 1]};
+            finish.quads(row0 + 4 * g, col0 + 4 * t, v);
+            if (counts && wn == 0 && t == 0)
+#pragma unroll
+                for (int i = 0; i < 4; ++i)
+                    if (row0 + 4 * g + i < rows.cols) finish.total(rows, row0 + 4 * g + i, row_sum[i]);
+        } else {
+            float* parts = reinterpret_cast<float*>(shared);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {  // element (r, c) of the 32 x 16
+                const int r = TA ? 4 * g + i : 8 * i + g;
+#pragma unroll
+                for (int j = 0; j < 2; ++j)
+#pragma unroll
+                    for (int e = 0; e < 2; ++e) {
+                        const int c = TB ? 8 * j + 2 * t + e : 2 * (2 * t + e) + j;
+                        parts[(warp * 32 + r) * kRow + c] = sums[i / 2][j][2 * (i % 2) + e];
+                    }
+                if (counts && t == 0) parts[(warp * 32 + r) * kRow + 16] = row_sum[i];
+            }
+            __syncthreads();
+            gather_sums<WM, WN>(parts, block_row * 32 * WM, block_col * 16 * WN, counts, rows, finish);
+        }
+    }
+};

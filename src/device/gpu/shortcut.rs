@@ -1,0 +1,21 @@
+//! What makes a step of training shorter than its operations one by one, apart from merging neighbours.
+use clap::ValueEnum;
+
+/// A way to a shorter step that a bench can leave out, to measure what it gives. The numbers mean the same with and
+/// without; sums may differ in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shortcut {
+    /// Products in f32 by tensor cores, each number as two of tf32: else by the cores for f32.
+    Split,
+    /// Adam in the launch that makes the gradients: else they are stored, and read by a launch of their own.
+    Update,
+    /// A Bernoulli's value and gradient in the launch of the product that makes its logits: else in one of their own.
+    Nll,
+}
+
+impl Shortcut {
+    /// As the command line has it.
+    pub fn name(self) -> String {
+        self.to_possible_value().expect("none is hidden").get_name().into()
+    }
+}
