@@ -34,6 +34,7 @@ __device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weig
                                                int samples, int objective, float free_bits, float* scratch) {
     const int rows = (int)plan->now.rows;
     const float beta = plan->now.beta, k_inverse = 1.0f / (float)samples, even = k_inverse / (float)rows;
+    const bool softmax = objective == Iwae && samples > 1;  // of one sample it is 1, and the bound log w
     // A warp for each example, or a thread if it has one sample.
     const int width = samples == 1 ? 1 : 32, lane = (int)threadIdx.x % width;
     float bounds = 0.0f, nlls = 0.0f, kls = 0.0f;
@@ -45,7 +46,7 @@ __device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weig
             const float n = nll_of(nll, b * samples + k), r = ratio(b * samples + k, 0);
             nll_sum += n;
             log_sum += -n - share * r;
-            if (objective == Iwae) log_max = fmax(log_max, log_weight(n, r));
+            if (softmax) log_max = fmax(log_max, log_weight(n, r));
         }
         if (width == 32) {
             nll_sum = warp_sum(nll_sum);
@@ -55,7 +56,7 @@ __device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weig
         float value = log_sum * k_inverse;
         double weights = 0.0;
         if (objective == Elbo) value -= beta * kl(b, 0);
-        if (objective == Iwae) {
+        if (softmax) {
             for (int k = lane; k < samples; k += width)
                 weights += exp(log_weight(nll(b * samples + k, 0), ratio(b * samples + k, 0)) - log_max);
             if (width == 32) weights = warp_sum(weights);
@@ -64,7 +65,7 @@ __device__ __forceinline__ void bound_of_batch(const Out& bound, const Out& weig
         for (int k = lane; k < samples; k += width) {
             const int row = b * samples + k;
             float w = even;
-            if (objective == Iwae)
+            if (softmax)
                 w = (float)(exp(log_weight(nll(row, 0), ratio(row, 0)) - log_max) / (weights * rows));
             weight(row, 0) = b < rows ? w : 0.0f;
         }

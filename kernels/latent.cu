@@ -13,19 +13,21 @@ extern "C" __global__ void __launch_bounds__(256) latent_forward(Out z, Out16 z1
     else kl_of_block((int)blockIdx.x - drawn, kl_row, kl_dim, head, &plan->now, scratch);
 }
 
-// reparam_backward and kl_backward of the elbo, whose gradient does not wait for its value; and `bound`, in block 0.
+// reparam_backward, of the elbo also kl_backward, where the weights are known and the gradient does not wait for the
+// bound's value; and `bound`, in block 0.
 extern "C" __global__ void __launch_bounds__(256) latent_backward(Out dhead, Out bound, Out weight, Out metrics, In dz,
-                                                                  In head, In eps, In nll, In kl_row, In kl_dim,
-                                                                  In ratio, Plan* plan, int samples, float free_bits) {
+                                                                  In z, In head, In eps, In nll, In kl_row, In kl_dim,
+                                                                  In ratio, Plan* plan, int samples, int objective,
+                                                                  float free_bits) {
     begin();
     __shared__ float scratch[32];
     if (blockIdx.x == 0) {
-        bound_of_batch(bound, weight, metrics, nll, kl_row, kl_dim, ratio, plan, samples, Elbo, free_bits, scratch);
+        bound_of_batch(bound, weight, metrics, nll, kl_row, kl_dim, ratio, plan, samples, objective, free_bits, scratch);
     } else {
         const In mu = {head.data, head.rows, dz.cols, head.stride};
         for (Quads q(mu, 1); q.more(); q.next()) {
-            pull_back(q, dhead, dz, In{}, head, eps, In{}, plan, samples, 0);
-            add_kl(q, dhead, head, kl_dim, plan, free_bits);
+            pull_back(q, dhead, dz, z, head, eps, In{}, plan, samples, objective);
+            if (objective == Elbo) add_kl(q, dhead, head, kl_dim, plan, free_bits);
         }
     }
 }

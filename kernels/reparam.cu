@@ -44,13 +44,14 @@ extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z
 }
 
 // With w = weight[row] beta where the objective weighs log q - log p by beta (`direct` 1), weight[row] where it holds it
-// as it is (2), else 0:
+// as it is (2), else 0; a weight without rows is 1 / (step.rows K), as `bound` would have it:
 // dz' = dz + w z,  dmu = sum_k dz',  dlogvar = sum_k (dz' 1/2 exp(logvar / 2) eps - 1/2 w)
 // Assigned; zero from step.rows on.                              dhead: (rows, 2 latent), weight: (rows K, 1)
 __device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, const In& dz, const In& z, const In& head,
                                           const In& eps, const In& weight, Plan* plan, int samples, int direct) {
     const Step* step = &plan->now;
     const int latent = dz.cols;
+    const float even = 1.0f / (float)samples / (float)step->rows;
     float4 dmu = {0.0f, 0.0f, 0.0f, 0.0f}, dlogvar = dmu, half_sigma = dmu;
 #pragma unroll
     for (int i = 0; i < 4; ++i)
@@ -58,7 +59,7 @@ __device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, cons
     if (q.row < (int)step->rows)
         for (int k = 0; k < samples; ++k) {
             const int row = q.row * samples + k;
-            const float w = direct ? weight(row, 0) * (direct == 1 ? step->beta : 1.0f) : 0.0f;
+            const float w = direct ? (weight.rows ? weight(row, 0) : even) * (direct == 1 ? step->beta : 1.0f) : 0.0f;
             float4 noise = noise4(eps, *step, samples, row, q.col), d = load4(dz, row, q.col);
             float4 value = direct ? load4(z, row, q.col) : float4{0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll

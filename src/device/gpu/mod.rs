@@ -87,6 +87,16 @@ pub(super) fn activation(f: Option<Activation>) -> i32 {
     }
 }
 
+/// As kernels/bound.cu numbers them. What is added to the gradient of z: nothing, beta times the weight, or the weight, for
+/// iwae's bound has no beta, whatever the step says.
+pub(super) fn objective(objective: Objective) -> i32 {
+    match objective {
+        Objective::Elbo => 0,
+        Objective::ElboMc => 1,
+        Objective::Iwae => 2,
+    }
+}
+
 /// The mean, the log-variance (the view, or a number) and the gradient of it, as the Gaussian kernels take them.
 struct Gaussian {
     squash: i32,
@@ -300,11 +310,7 @@ impl<D: Driver> Backend for Gpu<D> {
         goal: Goal,
     ) -> Result<()> {
         let samples = (z.rows / head.rows) as i32;
-        let direct = match goal.objective {
-            Objective::Elbo => 0,
-            Objective::ElboMc => 1,
-            Objective::Iwae => 2, // its bound has no beta, whatever the step says
-        };
+        let direct = objective(goal.objective);
         self.changed(dhead);
         let grid = Grid::line((head.rows * z.cols.div_ceil(4)).div_ceil(128).min(MANY), 128);
         let (dhead, dz, z, head, eps) = (Out(dhead), In(dz), In(z), In(head), In(eps.unwrap_or(NONE)));
@@ -418,11 +424,7 @@ impl<D: Driver> Backend for Gpu<D> {
         goal: Goal,
     ) -> Result<()> {
         let samples = (nll.rows / kl.rows) as i32;
-        let objective = match goal.objective {
-            Objective::Elbo => 0,
-            Objective::ElboMc => 1,
-            Objective::Iwae => 2,
-        };
+        let objective = objective(goal.objective);
         // As many threads as there are samples, or warps as there are examples.
         let threads = if samples == 1 { kl.rows } else { 32 * kl.rows }.next_multiple_of(32).min(512);
         let (grid, d) = (Grid::line(1, threads as u32), &mut self.driver);

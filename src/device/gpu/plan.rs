@@ -188,15 +188,17 @@ impl<D: Driver> Gpu<D> {
             && !self.driver.offers(&product)
     }
 
-    /// Where the weights are known before the bound, a Bernoulli's gradient is made along with its value.
+    /// Where the weights are known before the bound, those of one sample too, a Bernoulli's gradient is made along with
+    /// its value.
     fn nll_at_once(&self, tape: &Tape) -> bool {
         let bernoulli = |op: &Op| matches!(op, Op::Nll { decoded, .. } if decoded.likelihood == Likelihood::Bernoulli);
-        tape.objective.objective != Objective::Iwae && tape.ops.iter().any(bernoulli)
+        let known = tape.objective.objective != Objective::Iwae || tape.weight.rows == tape.batch;
+        known && tape.ops.iter().any(bernoulli)
     }
 
-    /// Where also nothing else reads the weights, the backward pass need not wait for the bound.
+    /// Then the backward pass need not wait for the bound either.
     fn bound_in_passing(&self, tape: &Tape) -> bool {
-        tape.objective.objective == Objective::Elbo && self.nll_at_once(tape) && tape.batch <= BOUND_IN_PASSING
+        self.nll_at_once(tape) && tape.batch <= BOUND_IN_PASSING
     }
 
     /// Down to the gradients of the parameters, of which those are left that our own kernels make. `parts`: as
@@ -247,6 +249,7 @@ impl<D: Driver> Gpu<D> {
                         Out(weight),
                         Out(tape.layout.metrics()),
                         In(d(z)),
+                        In(z),
                         In(head),
                         In(eps.unwrap_or(NONE)),
                         In(parts.unwrap_or(nll)),
@@ -254,6 +257,7 @@ impl<D: Driver> Gpu<D> {
                         In(kl_dim),
                         In(ratio),
                         (z.rows / head.rows) as i32,
+                        super::objective(objective.objective),
                         objective.free_bits as f32,
                     )?
                 }
