@@ -1,5 +1,5 @@
 // The gradients of linear layers: dw = dy^T x, and dbias[j] = sum_row dy[row, j] by the blocks of the first columns, which
-// have read all of dy. Up to four layers in one launch, for none waits for another; a layer that is not there has no rows.
+// have read all of dy. Up to six layers in one launch, for none waits for another; a layer that is not there has no rows.
 // dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in), views whole. A block for each 64 x 64 of each dw, in
 // their order.
 #include "adam.cuh"
@@ -15,15 +15,13 @@ struct Layer {
     __device__ __forceinline__ int blocks() const { return (dw.rows + 63) / 64 * across(); }
 };
 
-__device__ __forceinline__ Layer layer_of(int block, const Layer& a, const Layer& b, const Layer& c, const Layer& d) {
-    Layer layer = a;
-    if (block >= layer.blocks()) {
-        block -= layer.blocks(), layer = b;
-        if (block >= layer.blocks()) {
-            block -= layer.blocks(), layer = c;
-            if (block >= layer.blocks()) block -= layer.blocks(), layer = d;
-        }
-    }
+// The layer that a block is for, and its tile there.
+template <class... Rest>
+__device__ __forceinline__ Layer layer_of(int block, Layer layer, const Rest&... rest) {
+    auto skip = [&](const Layer& next) {
+        if (block >= layer.blocks()) block -= layer.blocks(), layer = next;
+    };
+    (skip(rest), ...);
     layer.row = block / layer.across(), layer.col = block % layer.across();
     return layer;
 }
@@ -48,14 +46,16 @@ struct Store {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1, Out dbias1,
-                                                                In dy1, In x1, Out dw2, Out dbias2, In dy2, In x2,
-                                                                Out dw3, Out dbias3, In dy3, In x3, Plan* plan,
-                                                                int operands) {
+extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
+                                                                Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
+                                                                In dy2, In x2, Out dw3, Out dbias3, In dy3, In x3,
+                                                                Out dw4, Out dbias4, In dy4, In x4, Out dw5,
+                                                                Out dbias5, In dy5, In x5, Plan* plan, int operands) {
     begin();
     __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
-    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
-                                 {dw3, dbias3, dy3, x3});
+    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, x0}, Layer{dw1, dbias1, dy1, x1},
+                                 Layer{dw2, dbias2, dy2, x2}, Layer{dw3, dbias3, dy3, x3},
+                                 Layer{dw4, dbias4, dy4, x4}, Layer{dw5, dbias5, dy5, x5});
     FullTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
                                      Store{layer.dw, plan});
 }
@@ -65,10 +65,13 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbi
 extern "C" __global__ void __launch_bounds__(256, 2) product_tn_tensor(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
                                                                        Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
                                                                        In dy2, In x2, Out dw3, Out dbias3, In dy3,
-                                                                       In x3, Plan* plan, int operands) {
+                                                                       In x3, Out dw4, Out dbias4, In dy4, In x4,
+                                                                       Out dw5, Out dbias5, In dy5, In x5, Plan* plan,
+                                                                       int operands) {
     begin();
-    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
-                                 {dw3, dbias3, dy3, x3});
+    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, x0}, Layer{dw1, dbias1, dy1, x1},
+                                 Layer{dw2, dbias2, dy2, x2}, Layer{dw3, dbias3, dy3, x3},
+                                 Layer{dw4, dbias4, dy4, x4}, Layer{dw5, dbias5, dy5, x5});
     TensorTile<true, false, 2, 4, 1>::run(nullptr, layer.dy, layer.x, layer.row, layer.col, operands, layer.dbias,
                                           Store{layer.dw, plan});
 }
@@ -111,16 +114,19 @@ struct AdamStep {
 };
 
 // Unless a factor is large: then the gradients are stored, and `adam` comes after, when all have been seen.
-extern "C" __global__ void __launch_bounds__(256, 2) product_tn_adam(Out w, Out m, Out v, Out dw0, Out dbias0, Out dw1,
-                                                                     Out dbias1, Out dw2, Out dbias2, Out dw3,
-                                                                     Out dbias3, In g, In dy0, In x0, In dy1, In x1,
-                                                                     In dy2, In x2, In dy3, In x3, Plan* plan,
-                                                                     float decay, float shrink, float beta1,
-                                                                     float rest1, float beta2, float rest2, float eps,
+extern "C" __global__ void __launch_bounds__(256, 2) product_tn_adam(Out w, Out m, Out v, Out dw0, Out dbias0,
+                                                                     Out dw1, Out dbias1, Out dw2, Out dbias2,
+                                                                     Out dw3, Out dbias3, Out dw4, Out dbias4,
+                                                                     Out dw5, Out dbias5, In g, In dy0, In x0, In dy1,
+                                                                     In x1, In dy2, In x2, In dy3, In x3, In dy4,
+                                                                     In x4, In dy5, In x5, Plan* plan, float decay,
+                                                                     float shrink, float beta1, float rest1,
+                                                                     float beta2, float rest2, float eps,
                                                                      int operands) {
     begin();
-    const Layer layer = layer_of(blockIdx.x, {dw0, dbias0, dy0, x0}, {dw1, dbias1, dy1, x1}, {dw2, dbias2, dy2, x2},
-                                 {dw3, dbias3, dy3, x3});
+    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, x0}, Layer{dw1, dbias1, dy1, x1},
+                                 Layer{dw2, dbias2, dy2, x2}, Layer{dw3, dbias3, dy3, x3},
+                                 Layer{dw4, dbias4, dy4, x4}, Layer{dw5, dbias5, dy5, x5});
     if (blockIdx.x == 0 && threadIdx.x == 0) plan->left = plan->large;
     if (plan->large) {
         TensorTile<true, false, 2, 4, 1>::run(nullptr, layer.dy, layer.x, layer.row, layer.col, operands, layer.dbias,

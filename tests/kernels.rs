@@ -808,9 +808,10 @@ fn products_match(
     let tiles = Grid { blocks: [(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads: if tensor { 256 } else { 512 } };
     let (no, nothing) = (Out(none), In(none));
     let (o, i) = ((Out(dw), Out(dbias)), (whole(dy), whole(x)));
+    #[rustfmt::skip] // one layer of six
     tn(
         &mut e, tiles, o.0, o.1, i.0, i.1, no, no, nothing, nothing, no, no, nothing, nothing, no, no, nothing,
-        nothing, operands,
+        nothing, no, no, nothing, nothing, no, no, nothing, nothing, operands,
     )
     .unwrap();
 

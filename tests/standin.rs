@@ -145,7 +145,9 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                     match (a, b) {
                         (Factor::T(_), _) => {
                             let (o, i, line) = (pre, bias, Grid { blocks: [1, 1], threads: 512 });
-                            kernels::product_tn(cuda, line, c, o, a_in, b_in, o, o, i, i, o, o, i, i, o, o, i, i, 0)?
+                            #[rustfmt::skip] // one layer of six
+                            kernels::product_tn(cuda, line, c, o, a_in, b_in, o, o, i, i, o, o, i, i, o, o, i, i,
+                                                o, o, i, i, o, o, i, i, 0)?
                         }
                         (_, Factor::T(_)) => {
                             kernels::product_nt(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?

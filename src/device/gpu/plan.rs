@@ -14,6 +14,8 @@ use crate::tape::{LogVariance, Op, Tape};
 const BOUND_IN_PASSING: usize = 2048;
 /// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
 const FINITE: usize = 128;
+/// Layers whose gradients one launch makes.
+const LAYERS: usize = 6;
 /// Blocks of a launch that has something to do in rare steps only.
 const FEW: usize = 256;
 
@@ -30,14 +32,14 @@ pub(super) struct Gradient {
     pub x: View,
 }
 
-/// Of the kernels for up to four layers: how many blocks, and the operands.
-fn operands(layers: &[Gradient]) -> (usize, [(Out, Out, In, In); 4]) {
+/// Of the kernels for up to [`LAYERS`] layers: how many blocks, and the operands.
+fn operands(layers: &[Gradient]) -> (usize, [(Out, Out, In, In); LAYERS]) {
     let blocks = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
     let layer = |i: usize| match layers.get(i) {
         Some(g) => (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In(whole(g.x))),
         None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
     };
-    (blocks, [0, 1, 2, 3].map(layer))
+    (blocks, std::array::from_fn(layer))
 }
 
 /// What the kernels of Adam take of an optimiser.
@@ -95,39 +97,15 @@ impl<D: Driver> Gpu<D> {
         let (g, none, metrics) = (In(tape.layout.d(params)), In(NONE), Out(tape.layout.metrics()));
         let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
         let (_, kind) = self.tensor();
-        for layers in gradients.chunks(4) {
-            let (blocks, [(w0, c0, y0, x0), (w1, c1, y1, x1), (w2, c2, y2, x2), (w3, c3, y3, x3)]) = operands(layers);
+        for layers in gradients.chunks(LAYERS) {
+            let (blocks, [l0, l1, l2, l3, l4, l5]) = operands(layers);
+            let (d, grid) = (&mut self.driver, Grid::line(blocks, 256));
+            #[rustfmt::skip] // a line for each group
             kernels::product_tn_adam(
-                &mut self.driver,
-                Grid::line(blocks, 256),
-                w,
-                m,
-                v,
-                w0,
-                c0,
-                w1,
-                c1,
-                w2,
-                c2,
-                w3,
-                c3,
-                g,
-                y0,
-                x0,
-                y1,
-                x1,
-                y2,
-                x2,
-                y3,
-                x3,
-                decay,
-                shrink,
-                b1,
-                r1,
-                b2,
-                r2,
-                eps,
-                kind,
+                d, grid, w, m, v,
+                l0.0, l0.1, l1.0, l1.1, l2.0, l2.1, l3.0, l3.1, l4.0, l4.1, l5.0, l5.1, g,
+                l0.2, l0.3, l1.2, l1.3, l2.2, l2.3, l3.2, l3.3, l4.2, l4.3, l5.2, l5.3,
+                decay, shrink, b1, r1, b2, r2, eps, kind,
             )?;
         }
         self.changed(tape.layout.d(params));
@@ -299,15 +277,25 @@ impl<D: Driver> Gpu<D> {
         Ok(!apart)
     }
 
-    /// By our own kernels, four layers a launch.
+    /// By our own kernels.
     pub(super) fn gradients(&mut self, layers: &[Gradient]) -> Result<()> {
         let (tensor, kind) = self.tensor();
         let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
         let threads = if tensor { 256 } else { 512 };
-        for layers in layers.chunks(4) {
-            let (blocks, [(w0, b0, y0, x0), (w1, b1, y1, x1), (w2, b2, y2, x2), (w3, b3, y3, x3)]) = operands(layers);
+        for layers in layers.chunks(LAYERS) {
+            let (blocks, [l0, l1, l2, l3, l4, l5]) = operands(layers);
             let (d, grid) = (&mut self.driver, Grid::line(blocks, threads));
-            kernel(d, grid, w0, b0, y0, x0, w1, b1, y1, x1, w2, b2, y2, x2, w3, b3, y3, x3, kind)?;
+            #[rustfmt::skip] // a line for each layer
+            kernel(
+                d, grid,
+                l0.0, l0.1, l0.2, l0.3,
+                l1.0, l1.1, l1.2, l1.3,
+                l2.0, l2.1, l2.2, l2.3,
+                l3.0, l3.1, l3.2, l3.3,
+                l4.0, l4.1, l4.2, l4.3,
+                l5.0, l5.1, l5.2, l5.3,
+                kind,
+            )?;
             layers.iter().for_each(|g| self.changed(g.dw));
         }
         Ok(())
