@@ -10,12 +10,14 @@ __device__ __forceinline__ float kl(float mu, float logvar) { return 0.5f * (mu 
 
 // kl[row] = 1/2 sum_j (mu^2 + exp(logvar) - 1 - logvar)          kl: (rows, 1)
 // kl_dim[j] = its mean over the first step.rows rows             kl_dim: (1, latent)
-// The first blocks take 8 rows each, a warp for a row; the others 8 dimensions each.
+// The first blocks take as many rows as they have warps; the others 8 dimensions each.
+template <int warps>
 __device__ __forceinline__ void kl_of_block(int block, const Out& kl_row, const Out& kl_dim, const In& head,
-                                            const Step* step, float (&scratch)[8][kColumns]) {
-    const int latent = kl_dim.cols, row_blocks = (head.rows + 7) / 8, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+                                            const Step* step, float (&scratch)[warps][kColumns]) {
+    const int latent = kl_dim.cols, row_blocks = (head.rows + warps - 1) / warps;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     if (block < row_blocks) {
-        const int row = block * 8 + warp;
+        const int row = block * warps + warp;
         float sum = 0.0f;
         if (row < head.rows)
             for (int j = lane; j < latent; j += 32) sum += kl(head(row, j), head(row, latent + j));
@@ -44,20 +46,20 @@ extern "C" __global__ void __launch_bounds__(256) kl_forward(Out kl_row, Out kl_
 
 // dmu += beta / rows mu,  dlogvar += beta / rows 1/2 (exp(logvar) - 1), for the first step.rows rows and the dimensions
 // that are not below the free bits: the gradient of beta sum_j max(free_bits, kl_dim[j]).
-__device__ __forceinline__ void add_kl(const Quads& q, const Out& dhead, const In& head, const In& kl_dim,
+__device__ __forceinline__ void add_kl(int row, int col, const Out& dhead, const In& head, const In& kl_dim,
                                        Plan* plan, float free_bits) {
     const Step* step = &plan->now;
     const int latent = kl_dim.cols;
     const float scale = step->beta / (float)step->rows;
-    if (q.row < (int)step->rows) {
+    if (row < (int)step->rows) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            const int j = q.col + i;
+            const int j = col + i;
             if (j < latent && (free_bits <= 0.0f || kl_dim(0, j) >= free_bits)) {
-                const float dmu = dhead(q.row, j) + scale * head(q.row, j);
-                const float dlogvar = dhead(q.row, latent + j) + scale * 0.5f * expm1f(head(q.row, latent + j));
-                dhead(q.row, j) = dmu;
-                dhead(q.row, latent + j) = dlogvar;
+                const float dmu = dhead(row, j) + scale * head(row, j);
+                const float dlogvar = dhead(row, latent + j) + scale * 0.5f * expm1f(head(row, latent + j));
+                dhead(row, j) = dmu;
+                dhead(row, latent + j) = dlogvar;
                 note_size(plan, dmu);
                 note_size(plan, dlogvar);
             }
@@ -69,5 +71,5 @@ extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, In head
                                                               float free_bits) {
     begin();
     const In mu = {head.data, head.rows, kl_dim.cols, head.stride};
-    for (Quads q(mu); q.more(); q.next()) add_kl(q, dhead, head, kl_dim, plan, free_bits);
+    for (Quads q(mu); q.more(); q.next()) add_kl(q.row, q.col, dhead, head, kl_dim, plan, free_bits);
 }

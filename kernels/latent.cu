@@ -26,8 +26,8 @@ extern "C" __global__ void __launch_bounds__(256) latent_backward(Out dhead, Out
     } else {
         const In mu = {head.data, head.rows, dz.cols, head.stride};
         for (Quads q(mu, 1); q.more(); q.next()) {
-            pull_back(q, dhead, dz, z, head, eps, In{}, plan, samples, objective);
-            if (objective == Elbo) add_kl(q, dhead, head, kl_dim, plan, free_bits);
+            pull_back(q.row, q.col, dhead, dz, z, head, eps, In{}, plan, samples, objective);
+            if (objective == Elbo) add_kl(q.row, q.col, dhead, head, kl_dim, plan, free_bits);
         }
     }
 }

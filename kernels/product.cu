@@ -4,40 +4,11 @@
 //
 // Views are whole: `cols` of a factor is its stride, so the padding, which is zero, is read too, 16 bytes at a time.
 // Three layouts: nt, c = a b^T, both contiguous along the depth; nn, c = a b; tn, c = a^T b, both along the rows of c.
-#include "activation.cuh"
 #include "bernoulli.cuh"
+#include "finish.cuh"
 #include "product.cuh"
 #include "step.cuh"
 #include "tensor.cuh"
-
-// What the products nt and nn do with their sums: + bias where it has rows, kept in `pre` where that has rows; with
-// `out`, the output (of gelu, the input) of a nonlinearity f: multiplied by its slope there; else f itself.
-struct Finish {
-    Out c;
-    Out16 c16;
-    Out pre;
-    In bias, out;
-    Plan* plan;
-    int f;
-    __device__ __forceinline__ void operator()(int row, int col, float4 v) const {
-        if (row >= c.rows || col >= c.cols) return;
-        if (bias.rows) {
-            const float4 b = load4(bias, 0, col);
-            v = {v.x + b.x, v.y + b.y, v.z + b.z, v.w + b.w};
-        }
-        if (pre.rows) store4(pre, row, col, v);
-        if (out.rows) {
-            const float4 y = load4(out, row, col);
-            v = {v.x * slope(f, y.x), v.y * slope(f, y.y), v.z * slope(f, y.z), v.w * slope(f, y.w)};
-        } else {
-            v = {activate(f, v.x), activate(f, v.y), activate(f, v.z), activate(f, v.w)};
-        }
-        store4(c, row, col, v);
-        store4(c16, row, col, v);
-        note_size(plan, v);
-    }
-    __device__ __forceinline__ void total(const Out&, int, float) const {}
-};
 
 // What the last product does with its sums where they are the logits of a Bernoulli and each example has one sample: +
 // bias, and bernoulli_both, whose sum over this block's columns goes to parts(row, block). kPerRow threads share a row.

@@ -10,24 +10,33 @@ __device__ __forceinline__ float4 noise4(const In& eps, const Step& step, int sa
     return eps.rows ? load4(eps, row, col) : normal4(step, Noise, step.first_row * samples + row, col);
 }
 
+// Four of z, and what they add to 2 ratio[row]; zero beyond the last.
+__device__ __forceinline__ float draw_quad(float4& z, const In& head, const In& eps, const Step* step, int samples,
+                                           int row, int col) {
+    const int example = row / samples, latent = head.cols / 2;
+    float4 noise = noise4(eps, *step, samples, row, col);
+    float sum = 0.0f;
+    z = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        if (col + i < latent) {
+            const float e = component(noise, i), logvar = head(example, latent + col + i);
+            const float v = head(example, col + i) + expf(0.5f * logvar) * e;
+            component(z, i) = v;
+            sum += v * v - logvar - e * e;
+        }
+    return sum;
+}
+
 // ratio[row] = log q(z|x) - log p(z) = 1/2 sum_j (z^2 - logvar - eps^2)        ratio: (rows K, 1). A warp for each row.
 __device__ __forceinline__ void draw_rows(const Out& z, const Out16& z16, const Out& ratio, const In& head,
                                           const In& eps, Plan* plan, int samples) {
-    const Step* step = &plan->now;
-    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32, latent = z.cols;
+    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
     if (row < z.rows) {  // the same for all lanes of a warp
-        const int example = row / samples;
         float sum = 0.0f;
-        for (int col = 4 * lane; col < latent; col += 4 * 32) {
-            float4 noise = noise4(eps, *step, samples, row, col), quad = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-            for (int i = 0; i < 4; ++i)
-                if (col + i < latent) {
-                    const float e = component(noise, i), logvar = head(example, latent + col + i);
-                    const float v = head(example, col + i) + expf(0.5f * logvar) * e;
-                    component(quad, i) = v;
-                    sum += v * v - logvar - e * e;
-                }
+        for (int col = 4 * lane; col < z.cols; col += 4 * 32) {
+            float4 quad;
+            sum += draw_quad(quad, head, eps, &plan->now, samples, row, col);
             note_size(plan, quad);
             store4(z, row, col, quad);
             store4(z16, row, col, quad);
@@ -47,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z
 // as it is (2), else 0; a weight without rows is 1 / (step.rows K), as `bound` would have it:
 // dz' = dz + w z,  dmu = sum_k dz',  dlogvar = sum_k (dz' 1/2 exp(logvar / 2) eps - 1/2 w)
 // Assigned; zero from step.rows on.                              dhead: (rows, 2 latent), weight: (rows K, 1)
-__device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, const In& dz, const In& z, const In& head,
+__device__ __forceinline__ void pull_back(int example, int col, const Out& dhead, const In& dz, const In& z, const In& head,
                                           const In& eps, const In& weight, Plan* plan, int samples, int direct) {
     const Step* step = &plan->now;
     const int latent = dz.cols;
@@ -55,13 +64,13 @@ __device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, cons
     float4 dmu = {0.0f, 0.0f, 0.0f, 0.0f}, dlogvar = dmu, half_sigma = dmu;
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-        if (q.col + i < latent) component(half_sigma, i) = 0.5f * expf(0.5f * head(q.row, latent + q.col + i));
-    if (q.row < (int)step->rows)
+        if (col + i < latent) component(half_sigma, i) = 0.5f * expf(0.5f * head(example, latent + col + i));
+    if (example < (int)step->rows)
         for (int k = 0; k < samples; ++k) {
-            const int row = q.row * samples + k;
+            const int row = example * samples + k;
             const float w = direct ? (weight.rows ? weight(row, 0) : even) * (direct == 1 ? step->beta : 1.0f) : 0.0f;
-            float4 noise = noise4(eps, *step, samples, row, q.col), d = load4(dz, row, q.col);
-            float4 value = direct ? load4(z, row, q.col) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+            float4 noise = noise4(eps, *step, samples, row, col), d = load4(dz, row, col);
+            float4 value = direct ? load4(z, row, col) : float4{0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const float total = component(d, i) + w * component(value, i);
@@ -71,9 +80,9 @@ __device__ __forceinline__ void pull_back(const Quads& q, const Out& dhead, cons
         }
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-        if (q.col + i < latent) {
-            dhead(q.row, q.col + i) = component(dmu, i);
-            dhead(q.row, latent + q.col + i) = component(dlogvar, i);
+        if (col + i < latent) {
+            dhead(example, col + i) = component(dmu, i);
+            dhead(example, latent + col + i) = component(dlogvar, i);
         }
     note_size(plan, dmu);
     note_size(plan, dlogvar);
@@ -83,5 +92,5 @@ extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, In
                                                                    Plan* plan, int samples, int direct) {
     begin();
     const In mu = {head.data, head.rows, dz.cols, head.stride};  // half of the columns: as many quads as there are
-    for (Quads q(mu); q.more(); q.next()) pull_back(q, dhead, dz, z, head, eps, weight, plan, samples, direct);
+    for (Quads q(mu); q.more(); q.next()) pull_back(q.row, q.col, dhead, dz, z, head, eps, weight, plan, samples, direct);
 }

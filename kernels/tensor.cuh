@@ -121,7 +121,8 @@ __device__ __forceinline__ void multiply(Sums& sums, const Row& row, float4 (&q)
 // it is short, hardly a number is read twice, so operands go from memory straight into registers, 16 bytes at a time, and
 // the order of the depth, and of rows or columns, is chosen to make that possible: of a unit of the depth, the lane t of
 // a group has 4 t .. 4 t + 3, whatever the tensor core calls them.
-template <bool TA, bool TB, int WM, int WN, int WK>
+// `shared_a`: a lies where the sums go after.
+template <bool TA, bool TB, int WM, int WN, int WK, bool shared_a = false>
 struct TensorTile {
     static constexpr int kAhead = 2;
     static_assert(WK > 1 || (TA && !TB), "only there has a lane quads of c");
@@ -197,6 +198,7 @@ struct TensorTile {
                     if (row0 + 4 * g + i < rows.cols) finish.total(rows, row0 + 4 * g + i, row_sum[i]);
         } else {
             float* parts = reinterpret_cast<float*>(shared);
+            if (shared_a) __syncthreads();  // all have read it
 #pragma unroll
             for (int i = 0; i < 4; ++i) {  // element (r, c) of the 32 x 16
                 const int r = TA ? 4 * g + i : 8 * i + g;

@@ -474,15 +474,39 @@ fn adam(model: Model, rule: Rule) -> Setting {
 fn a_step_is_the_reference_s_whatever_shortcut_it_does_without() {
     let all = Shortcut::value_variants().iter().copied().map(Some);
     for without in [None].into_iter().chain(all) {
-        for (hidden, samples) in [(&[17][..], 1), (&[9, 70, 8], 3), (&[], 2)] {
+        for (hidden, samples) in [(&[17][..], 1), (&[9, 70], 3), (&[3, 4, 5], 1), (&[], 2), (&[5, 6], 1)] {
             for rule in [Rule::Adam, Rule::Adamw] {
                 for objective in [Objective::Elbo, Objective::Iwae] {
                     let model = Model { samples, objective, condition: hidden.len() % 2, ..Model::new(33, hidden, 5) };
                     let launched = Setting { without, ..adam(model, rule) }.check();
-                    let at_once = !matches!(without, Some(Shortcut::Split | Shortcut::Update));
-                    assert_eq!(launched.contains("product_tn_adam"), at_once, "{without:?}");
-                    assert_eq!(launched.contains("product_tn"), without == Some(Shortcut::Split), "{without:?}");
+                    let fma = without == Some(Shortcut::Split);
+                    assert_eq!(launched.contains("product_tn"), fma, "{without:?}");
+                    let adam = !fma && without != Some(Shortcut::Update);
+                    assert_eq!(launched.contains("product_tn_adam"), adam, "{without:?}");
+                    // The layer behind z needs a hidden one, and no condition beside z; the one before any.
+                    let latent = !fma && without != Some(Shortcut::Latent) && !hidden.is_empty();
+                    let forward = launched.contains("latent_forward_linear");
+                    assert_eq!(forward, latent && hidden.len() % 2 == 0, "{without:?} {hidden:?}");
+                    let known = objective == Objective::Elbo || samples == 1;
+                    assert_eq!(launched.contains("latent_backward_linear"), latent && known, "{without:?} {hidden:?}");
+                    let nll = !fma && without != Some(Shortcut::Nll) && samples == 1;
+                    assert_eq!(launched.contains("product_nt_bernoulli"), nll, "{without:?} {samples}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_layers_beside_the_latent_variables_are_the_reference_s_at_every_size() {
+    for (hidden, latent, samples, batch, rows) in
+        [(33, 64, 1, 5, 4), (5, 63, 8, 2, 1), (9, 65, 1, 3, 3), (3, 2, 9, 4, 4), (70, 20, 1, 100, 67), (1, 1, 1, 1, 1)]
+    {
+        for activation in [Activation::Gelu, Activation::Relu] {
+            let model = Model { samples, activation, free_bits: 0.01, ..Model::new(7, &[hidden], latent) };
+            let launched = Setting { batch, rows, ..adam(model, Rule::Adam) }.check();
+            for kernel in ["latent_forward_linear", "latent_backward_linear"] {
+                assert_eq!(launched.contains(kernel), latent <= 64 && samples <= 8, "{kernel} {latent} {samples}");
             }
         }
     }

@@ -14,6 +14,9 @@ use crate::tape::{LogVariance, Op, Tape};
 const BOUND_IN_PASSING: usize = 2048;
 /// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
 const FINITE: usize = 128;
+/// What kernels/bottleneck.cu has room for: so many latent dimensions, and so many samples are drawn again in each block.
+const LATENT: usize = 64;
+const SAMPLES: usize = 8;
 /// Layers whose gradients one launch makes.
 const LAYERS: usize = 6;
 /// Blocks of a launch that has something to do in rare steps only.
@@ -30,6 +33,17 @@ pub(super) struct Gradient {
     pub dy: View,
     /// (rows, in)
     pub x: View,
+}
+
+/// The layer from the encoder's last activation to `[mu | logvar]`.
+struct EncoderEnd {
+    /// (rows, in), the output of `f`.
+    x: View,
+    /// (2 latent, in)
+    weight: View,
+    /// What the slope of `f` is a function of.
+    out: View,
+    f: Activation,
 }
 
 /// Of the kernels for up to [`LAYERS`] layers: how many blocks, and the operands.
@@ -127,6 +141,31 @@ impl<D: Driver> Gpu<D> {
                     ops.next();
                     let z16 = self.copy16(z);
                     self.copied(z);
+                    if let Some(&(_, Op::Linear { y, a, x, weight, bias, activation: f @ Some(_) })) = ops.peek()
+                        && x == z
+                        && self.beside_latent(
+                            Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::None },
+                            head,
+                            z,
+                        )
+                    {
+                        ops.next();
+                        let (mut grid, _) = Grid::tiles(y, (32, 16));
+                        let kl_blocks = (head.rows.div_ceil(16) + kl_dim.cols.div_ceil(8)) as u32;
+                        grid.blocks[1] += kl_blocks.div_ceil(grid.blocks[0]);
+                        let (y16, pre) = (self.copy16(y), Out(if a == y { NONE } else { a }));
+                        let (samples, f, kind) = ((z.rows / head.rows) as i32, activation(f), self.tensor().1);
+                        let (z, ratio, kl, kl_dim) = (Out(z), Out(ratio), Out(kl), Out(kl_dim));
+                        let (head, eps, w, bias) = (In(head), In(eps.unwrap_or(NONE)), In(whole(weight)), In(bias));
+                        #[rustfmt::skip] // a line for each group
+                        kernels::latent_forward_linear(
+                            &mut self.driver, grid, Out(y), y16, pre, z, z16, ratio, kl, kl_dim,
+                            head, eps, w, bias, samples, f, kind,
+                        )?;
+                        self.changed(a);
+                        self.copied(y);
+                        continue;
+                    }
                     let blocks = z.rows.div_ceil(8) + head.rows.div_ceil(8) + kl_dim.cols.div_ceil(8);
                     let (samples, grid) = ((z.rows / head.rows) as i32, Grid::line(blocks, 256));
                     let (z, ratio, kl, kl_dim) = (Out(z), Out(ratio), Out(kl), Out(kl_dim));
@@ -154,6 +193,16 @@ impl<D: Driver> Gpu<D> {
             }
         }
         Ok(parts)
+    }
+
+    /// Where our own kernel makes this product of the layer behind the latent variables, in small tiles.
+    fn beside_latent(&self, product: Product, head: View, z: View) -> bool {
+        self.has(Shortcut::Latent)
+            && self.tensor().0
+            && z.cols <= LATENT
+            && z.rows <= SAMPLES * head.rows
+            && !self.driver.offers(&product)
+            && !Grid::tiles(product.c, (32, 16)).1
     }
 
     /// Where besides our own kernel makes the logits, and each example has one row of them.
@@ -186,6 +235,8 @@ impl<D: Driver> Gpu<D> {
         let mut gradients: Vec<Gradient> = vec![];
         // Whether d of the next layer's output is before its nonlinearity already.
         let mut sloped = false;
+        // d of the encoder's last activation, where it is known before its turn.
+        let mut known = None;
         for (i, &op) in tape.ops.iter().enumerate().rev() {
             match op {
                 Op::Gather { .. } | Op::Bound { .. } | Op::Kl { .. } => {}
@@ -197,7 +248,9 @@ impl<D: Driver> Gpu<D> {
                     let merged = self.finish_gradient(&mut gradients, dw, dbias, dy, y, a, x, f)?;
                     debug_assert!(merged || f == activation || activation.is_none() || sloped);
                     sloped = false;
-                    if x != tape.x {
+                    if known == Some(x) {
+                        sloped = true;
+                    } else if x != tape.x {
                         let (dx, before) = (d(x), tape.ops[i - 1]);
                         if self.product(dx, Factor::N(dy), Factor::N(weight), Epilogue::None)? {
                             continue;
@@ -217,6 +270,24 @@ impl<D: Driver> Gpu<D> {
                         unreachable!("a step ends with its bound")
                     };
                     self.changed(d(head));
+                    let (samples, goal) = ((z.rows / head.rows) as i32, super::objective(objective.objective));
+                    let (free_bits, metrics) = (objective.free_bits as f32, Out(tape.layout.metrics()));
+                    if let Some(layer) = self.layer_before(tape, head, z) {
+                        let EncoderEnd { x, weight: w, out, f } = layer;
+                        let (mut grid, _) = Grid::tiles(x, (32, 16));
+                        grid.blocks[1] += 1; // for the bound
+                        let (dx, dx16, kind) = (d(x), self.copy16(d(x)), self.tensor().1);
+                        let (eps, nll) = (In(eps.unwrap_or(NONE)), In(parts.unwrap_or(nll)));
+                        #[rustfmt::skip] // a line for each group
+                        kernels::latent_backward_linear(
+                            &mut self.driver, grid, Out(dx), dx16, Out(d(head)), Out(bound), Out(weight), metrics,
+                            In(d(z)), In(z), In(head), eps, nll, In(kl), In(kl_dim), In(ratio), In(whole(w)), In(out),
+                            samples, goal, free_bits, activation(Some(f)), kind,
+                        )?;
+                        self.copied(dx);
+                        known = Some(x);
+                        continue;
+                    }
                     let quads = head.rows * z.cols.div_ceil(4);
                     let grid = Grid::line(1 + quads.div_ceil(256).clamp(1, 2047), 256);
                     kernels::latent_backward(
@@ -225,7 +296,7 @@ impl<D: Driver> Gpu<D> {
                         Out(d(head)),
                         Out(bound),
                         Out(weight),
-                        Out(tape.layout.metrics()),
+                        metrics,
                         In(d(z)),
                         In(z),
                         In(head),
@@ -234,15 +305,29 @@ impl<D: Driver> Gpu<D> {
                         In(kl),
                         In(kl_dim),
                         In(ratio),
-                        (z.rows / head.rows) as i32,
-                        super::objective(objective.objective),
-                        objective.free_bits as f32,
+                        samples,
+                        goal,
+                        free_bits,
                     )?
                 }
                 Op::Reparam { .. } => tape.backward_of(self, i)?,
             }
         }
         Ok(gradients)
+    }
+
+    /// The layer from the encoder's last activation to `head`, where its product goes along with the latent variables.
+    fn layer_before(&self, tape: &Tape, head: View, z: View) -> Option<EncoderEnd> {
+        let ends = |op: &&[Op]| matches!(op[1], Op::Linear { y, .. } if y == head);
+        match *tape.ops.windows(2).find(ends)? {
+            [Op::Linear { y, a, activation: Some(f), .. }, Op::Linear { x, weight, .. }] if x == y => {
+                let (dx, dy) = (tape.layout.d(x), tape.layout.d(head));
+                let product = Product { c: dx, a: Factor::N(dy), b: Factor::N(weight), epilogue: Epilogue::None };
+                let out = if f == Activation::Gelu { a } else { y };
+                self.beside_latent(product, head, z).then_some(EncoderEnd { x, weight, out, f })
+            }
+            _ => None,
+        }
     }
 
     /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.

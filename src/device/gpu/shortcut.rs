@@ -11,6 +11,8 @@ pub enum Shortcut {
     Update,
     /// A Bernoulli's value and gradient in the launch of the product that makes its logits: else in one of their own.
     Nll,
+    /// The latent variables, forward and backward, in the launch of the layer behind them: else in one of their own.
+    Latent,
 }
 
 impl Shortcut {

@@ -1,0 +1,96 @@
+// The latent variables in the launch of the layer behind them, forward and backward. Each block of 32 x 16 of the layer
+// makes the 32 rows that it multiplies itself, in shared memory: they are short, and to make them again in each block is
+// sooner done than to wait for a launch. The blocks of the first columns store them too.
+#include "bound.cu"
+#include "finish.cuh"
+#include "kl.cu"
+#include "product.cuh"
+#include "reparam.cu"
+#include "tensor.cuh"
+
+constexpr int kQuadsOfRow = 16;           // a thread for each quad of 32 rows: latent is at most 64
+constexpr int kLatentRow = 4 * kQuadsOfRow + 4;
+constexpr int kHeadRow = 8 * kQuadsOfRow + 4;  // 4 more than columns, against conflicts of banks
+static_assert(32 * kHeadRow / 4 <= kSums, "the rows lie where the sums go after");
+
+// `rows` in shared memory, as the factor of a product whose block begins with row0.
+__device__ __forceinline__ In factor(const float* rows, int row0, int cols, int stride) {
+    return {rows - row0 * stride, row0 + 32, (cols + 7) / 8 * 8, stride};
+}
+
+// reparam_forward, kl_forward, and y = f(z w^T + bias).
+// y, pre: (rows K, out), w: (out, latent); the others as there. A block for each 32 x 16 of y, below them those of the KL.
+extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z16,
+                                                                           Out ratio, Out kl_row, Out kl_dim, In head,
+                                                                           In eps, In w, In bias, Plan* plan,
+                                                                           int samples, int f, int operands) {
+    begin();
+    __shared__ float4 shared[kSums];
+    __shared__ float scratch[kWarps][kColumns];
+    const int tiles = (y.rows + 31) / 32;
+    if ((int)blockIdx.y >= tiles) {
+        const int block = ((int)blockIdx.y - tiles) * gridDim.x + blockIdx.x;
+        kl_of_block(block, kl_row, kl_dim, head, &plan->now, scratch);
+        return;
+    }
+    const int row0 = 32 * blockIdx.y, r = threadIdx.x / kQuadsOfRow, row = row0 + r, col = 4 * (threadIdx.x % kQuadsOfRow);
+    float4 quad = {0.0f, 0.0f, 0.0f, 0.0f};
+    float sum = 0.0f;
+    if (row < z.rows && col < z.cols) sum = draw_quad(quad, head, eps, &plan->now, samples, row, col);
+    shared[(r * kLatentRow + col) / 4] = quad;
+#pragma unroll
+    for (int lanes = kQuadsOfRow / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+    if (blockIdx.x == 0 && row < z.rows) {
+        if (col < z.cols) {
+            note_size(plan, quad);
+            store4(z, row, col, quad);
+            store4(z16, row, col, quad);
+        }
+        if (col == 0) ratio(row, 0) = 0.5f * sum;
+    }
+    __syncthreads();
+    const In a = factor(reinterpret_cast<const float*>(shared), row0, z.cols, kLatentRow);
+    TensorTile<false, true, 1, 1, 16, true>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
+                                                 Finish{y, y16, pre, bias, In{}, plan, f});
+}
+
+// latent_backward, and dx = dhead w f'(x).
+// dx, out: (rows, inputs), w: (2 latent, inputs); the others as there. A block for each 32 x 16 of dx, and one for the
+// bound.
+extern "C" __global__ void __launch_bounds__(512, 1) latent_backward_linear(Out dx, Out16 dx16, Out dhead, Out bound,
+                                                                            Out weight, Out metrics, In dz, In z,
+                                                                            In head, In eps, In nll, In kl_row,
+                                                                            In kl_dim, In ratio, In w, In out,
+                                                                            Plan* plan, int samples, int objective,
+                                                                            float free_bits, int f, int operands) {
+    begin();
+    __shared__ float4 shared[kSums];
+    __shared__ float scratch[32];
+    if ((int)blockIdx.y >= (dx.rows + 31) / 32) {
+        if (blockIdx.x == 0)
+            bound_of_batch(bound, weight, metrics, nll, kl_row, kl_dim, ratio, plan, samples, objective, free_bits,
+                           scratch);
+        return;
+    }
+    float* rows = reinterpret_cast<float*>(shared);
+    const int row0 = 32 * blockIdx.y, latent = dz.cols;
+    for (int i = threadIdx.x; i < 32 * kHeadRow / 4; i += kThreads) shared[i] = {0.0f, 0.0f, 0.0f, 0.0f};
+    __syncthreads();
+    const int row = row0 + threadIdx.x / kQuadsOfRow, col = 4 * (threadIdx.x % kQuadsOfRow);
+    const Out tile = {rows - row0 * kHeadRow, row0 + 32, 2 * latent, kHeadRow};
+    if (row < head.rows && col < latent) {
+        pull_back(row, col, tile, dz, z, head, eps, In{}, plan, samples, objective);
+        if (objective == Elbo) add_kl(row, col, tile, head, kl_dim, plan, free_bits);
+        if (blockIdx.x == 0)
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                if (col + i < latent) {
+                    dhead(row, col + i) = tile(row, col + i);
+                    dhead(row, latent + col + i) = tile(row, latent + col + i);
+                }
+    }
+    __syncthreads();
+    const In a = factor(rows, row0, 2 * latent, kHeadRow);
+    TensorTile<false, false, 1, 1, 16, true>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
+                                                  Finish{dx, dx16, Out{}, In{}, out, plan, f});
+}
