@@ -66,35 +66,36 @@ __device__ __forceinline__ void multiply(Sums& sums, const Row& row, float4 (&q)
     constexpr int kTimes = operands == Bf16 ? 1 : 2;
     // Words 1 and 3 of an operand a are of the lower rows, 2 and 3 of the later depth.
     if constexpr (operands == Split) {
+        // Few products to a sum on the tensor core, which cuts off where the rest rounds; of each pair the small ones first.
+        float part[2][2][4] = {};
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
+        for (int s = 0; s < kTimes; ++s) {
             unsigned high[2][4], low[2][4];
 #pragma unroll
-            for (int s = 0; s < kTimes; ++s)
+            for (int i = 0; i < 2; ++i)
 #pragma unroll
                 for (int w = 0; w < 4; ++w) {
                     const Parts x = parts_of(row(2 * i + w % 2, 2 * s + w / 2));
-                    high[s][w] = x.high, low[s][w] = x.low;
+                    high[i][w] = x.high, low[i][w] = x.low;
                 }
 #pragma unroll
             for (int j = 0; j < 2; ++j) {
-                // Small products first, and few to a sum on the tensor core, which cuts off where the rest rounds.
-                float part[4] = {};
-                unsigned b[2][2];
+                const Parts x = parts_of(component(q[j], 2 * s)), y = parts_of(component(q[j], 2 * s + 1));
+                const unsigned b_high[2] = {x.high, y.high}, b_low[2] = {x.low, y.low};
 #pragma unroll
-                for (int s = 0; s < kTimes; ++s) {
-                    const Parts x = parts_of(component(q[j], 2 * s)), y = parts_of(component(q[j], 2 * s + 1));
-                    const unsigned b_low[2] = {x.low, y.low};
-                    b[s][0] = x.high, b[s][1] = y.high;
-                    mma<false>(part, low[s], b[s]);
-                    mma<false>(part, high[s], b_low);
+                for (int i = 0; i < 2; ++i) {
+                    mma<false>(part[i][j], low[i], b_high);
+                    mma<false>(part[i][j], high[i], b_low);
+                    mma<false>(part[i][j], high[i], b_high);
                 }
-#pragma unroll
-                for (int s = 0; s < kTimes; ++s) mma<false>(part, high[s], b[s]);
-#pragma unroll
-                for (int e = 0; e < 4; ++e) sums[i][j][e] += part[e];
             }
         }
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+#pragma unroll
+            for (int j = 0; j < 2; ++j)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) sums[i][j][e] += part[i][j][e];
     } else {
 #pragma unroll
         for (int s = 0; s < kTimes; ++s)

@@ -233,9 +233,15 @@ uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane) {
 }
 
 // What a tensor core does with a word of each operand: one product in tf32, two in bf16.
-float word_product(unsigned a, unsigned b, bool half) {
-    auto product = [](unsigned x, unsigned y) { return __uint_as_float(x) * __uint_as_float(y); };
+double word_product(unsigned a, unsigned b, bool half) {
+    auto product = [](unsigned x, unsigned y) { return double(__uint_as_float(x)) * __uint_as_float(y); };
     return half ? product(a << 16, b << 16) + product(a & 0xffff0000u, b & 0xffff0000u) : product(a, b);
+}
+
+// A tensor core's sums are cut off, not rounded.
+float cut(double sum) {
+    const float rounded = float(sum);
+    return std::fabs(double(rounded)) > std::fabs(sum) ? std::nextafterf(rounded, 0.0f) : rounded;
 }
 
 void mma(int line, bool half, float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
@@ -246,12 +252,15 @@ void mma(int line, bool half, float (&c)[4], const unsigned (&a)[4], const unsig
     for (int i = 0; i < 2; ++i) t.words[slot][4 + i] = b[i];
     wait(AtWarp, line, ~0u);  // every lane has published
     const Thread *warp = threads + current / 32 * 32, *rows = warp + lane / 4 * 4, *cols = warp + lane % 4 * 8;
-    for (int q = 0; q < 4; ++q)
-        for (int e = 0; e < 2; ++e)
-            for (int h = 0; h < 2; ++h) {
+    for (int e = 0; e < 2; ++e)
+        for (int h = 0; h < 2; ++h) {
+            double sum = c[2 * h + e];
+            for (int q = 0; q < 4; ++q) {
                 const unsigned *x = rows[q].words[slot], *y = cols[4 * e + q].words[slot];
-                c[2 * h + e] += word_product(x[h], y[4], half) + word_product(x[h + 2], y[5], half);
+                sum += word_product(x[h], y[4], half) + word_product(x[h + 2], y[5], half);
             }
+            c[2 * h + e] = cut(sum);
+        }
     inside = true;
 }
 
