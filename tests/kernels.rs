@@ -565,6 +565,47 @@ fn a_gradient_that_is_not_finite_halts_the_run() {
     }
 }
 
+/// One factor of a gradient is beyond all bounds, and nothing else is: whoever wrote it must have said so.
+#[test]
+fn each_factor_of_a_gradient_is_seen_to_be_large() {
+    let zeros = |n: usize| vec![0.0; n];
+    for factor in ["the data", "a hidden layer", "its gradient"] {
+        let activation = if factor == "its gradient" { Activation::Tanh } else { Activation::Relu };
+        let likelihood = Likelihood::Gaussian;
+        let setting = adam(Model { likelihood, activation, condition: 1, ..Model::new(5, &[3], 2) }, Rule::Adam);
+        let network = setting.network();
+        let mut gpu = setting.gpu(&network, false);
+        setting.fill(&network, &mut gpu);
+        let mut set = |name: &str, values: Vec<f64>| gpu.write(network.parameter(name).unwrap().view, &values).unwrap();
+        match factor {
+            // Columns 5 of the encoder's weight and 2 of the decoder's meet the condition.
+            "the data" => {
+                set("encoder.0.weight", (0..18).map(|i| if i % 6 == 5 { 0.0 } else { 0.1 }).collect());
+                set("decoder.0.weight", (0..9).map(|i| if i % 3 == 2 { 0.0 } else { 0.1 }).collect());
+                let row = |_| [0.1, 0.2, 0.3, 0.4, 0.5, 1e22f32];
+                let data = Dataset::new("a condition", 6, Values::Reals((0..17).flat_map(row).collect()));
+                gpu.load(&Arc::new(data)).unwrap();
+            }
+            "a hidden layer" => {
+                set("decoder.0.bias", vec![4e13; 3]);
+                set("decoder.out.weight", zeros(15));
+                set("decoder.out.bias", vec![1e8; 5]);
+            }
+            _ => {
+                set("decoder.0.weight", zeros(9));
+                set("decoder.0.bias", zeros(3));
+                set("decoder.out.weight", vec![1e13; 15]);
+                set("decoder.out.bias", vec![1e8; 5]);
+            }
+        }
+        let before = gpu.read(network.layout().params()).unwrap();
+        gpu.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+        assert!(gpu.read(network.layout().params()).unwrap() == before, "{factor}: a step was applied");
+        let metrics = gpu.read(network.layout().metrics()).unwrap();
+        assert_eq!([7, 8, 9].map(|slot| metrics[4 * slot + 3]), [2.0; 3], "{factor}");
+    }
+}
+
 #[test]
 fn a_loss_that_is_not_finite_halts_the_run() {
     let setting = Setting::new(Model::new(5, &[3], 2));
