@@ -1,12 +1,13 @@
 //! The engine on a real GPU, where there is one: beside the reference, twice, cut and resumed. Without a GPU each test
 //! says that it was skipped. tools/gpu-bundle takes this test along to machines without Rust.
+use clap::ValueEnum;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use vae_gpu::checkpoint::{Folder, Saved};
 use vae_gpu::config::*;
 use vae_gpu::data::{Dataset, Values, digits};
-use vae_gpu::device::{Backend, Cpu, Device};
+use vae_gpu::device::{Backend, Cpu, Device, Shortcut, Variant};
 use vae_gpu::evaluate::Evaluator;
 use vae_gpu::init;
 use vae_gpu::model::Network;
@@ -84,6 +85,37 @@ fn training_on_the_gpu_is_training_by_the_reference() {
                         "{numbers:?} {objective:?} {likelihood:?} {variance:?} {activation:?}: {errors:?}"
                     );
                 }
+            }
+        }
+    }
+}
+
+/// The launches that a training is made of, with each of its shortcuts and without, and twice to the byte.
+#[test]
+fn every_shortcut_on_the_gpu_is_a_step_of_the_reference() {
+    for (numbers, tolerance) in [(Numbers::Fp32, 2e-5), (Numbers::Tf32, 5e-3), (Numbers::Bf16, 5e-2)] {
+        let Some(device) = gpu(numbers) else { return };
+        for (input, hidden, latent, batch, objective, samples) in [
+            (300, &[100][..], 20, 100, Objective::Elbo, 1),
+            (65, &[33, 17], 6, 33, Objective::Elbo, 3),
+            (65, &[33, 40], 50, 20, Objective::Iwae, 1),
+            (65, &[33, 17], 6, 20, Objective::Iwae, 5),
+        ] {
+            let model = Model { objective, samples, ..Model::new(input, hidden, latent) };
+            let data = data(3 * batch + 1, input);
+            // An eps that gradients of rounding errors do not outweigh.
+            let optimizer = Optimizer { lr: 1e-2, eps: 0.1, ..Optimizer::new(Rule::Adam) };
+            let plan = plan(&model, data.rows(), batch, optimizer);
+            let network = Network::training(&model, batch, Binarize::Dynamic);
+            let want = train(&network, &mut Cpu::<f64>::new(network.layout(), batch), &data, &plan);
+            let without = Shortcut::value_variants().iter().map(|&s| device.with(Variant::Without(s)));
+            for device in [device.clone()].into_iter().chain(without) {
+                let mut trained = || train(&network, &mut *device.open(network.layout(), batch).unwrap(), &data, &plan);
+                let (got, again) = (trained(), trained());
+                assert!(got == again, "{} {numbers:?} {input} {objective:?}: two runs differ", device.name);
+                let errors = (relative(&got.0, &want.0), relative(&got.1, &want.1));
+                let near = errors.0 < tolerance && errors.1 < tolerance;
+                assert!(near, "{} {numbers:?} {input} {objective:?}: {errors:?}", device.name);
             }
         }
     }
