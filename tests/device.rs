@@ -110,7 +110,7 @@ fn every_shortcut_on_the_gpu_is_a_step_of_the_reference() {
             let want = train(&network, &mut Cpu::<f64>::new(network.layout(), batch), &data, &plan);
             let without = Shortcut::value_variants().iter().map(|&s| device.with(Variant::Without(s)));
             for device in [device.clone()].into_iter().chain(without) {
-                let mut trained = || train(&network, &mut *device.open(network.layout(), batch).unwrap(), &data, &plan);
+                let trained = || train(&network, &mut *device.open(network.layout(), batch).unwrap(), &data, &plan);
                 let (got, again) = (trained(), trained());
                 assert!(got == again, "{} {numbers:?} {input} {objective:?}: two runs differ", device.name);
                 let errors = (relative(&got.0, &want.0), relative(&got.1, &want.1));

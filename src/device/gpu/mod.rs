@@ -14,13 +14,15 @@ use crate::{Error, Result};
 use std::sync::Arc;
 
 mod gauge;
+mod gradients;
+mod latent;
 mod plan;
 mod products;
 mod shortcut;
 
 pub use shortcut::Shortcut;
 
-use plan::Constants;
+use gradients::Constants;
 use products::Finish;
 
 /// A GPU, or whatever runs our kernels, as a [`Backend`].

@@ -1,0 +1,158 @@
+//! The gradients of the parameters, of several layers in one launch, and Adam along with them.
+use super::products::whole;
+use super::{Gpu, NONE, Shortcut, activation};
+use crate::Result;
+use crate::arena::View;
+use crate::config::{Activation, Optimizer, Rule};
+use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
+use crate::device::kernels::{self, In, Out, Out16};
+use crate::tape::{LogVariance, Op, Tape};
+
+/// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
+const FINITE: usize = 128;
+/// Layers whose gradients one launch makes.
+const LAYERS: usize = 6;
+/// Blocks of a launch that has something to do in rare steps only.
+const FEW: usize = 256;
+
+/// The gradients of one layer's parameters, and what they are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Gradient {
+    /// (out, in)
+    pub dw: View,
+    /// (1, out); no rows where it is known already
+    pub dbias: View,
+    /// (rows, out), before the nonlinearity
+    pub dy: View,
+    /// (rows, in)
+    pub x: View,
+}
+
+/// Of the kernels for up to [`LAYERS`] layers: how many blocks, and the operands.
+fn operands(layers: &[Gradient]) -> (usize, [(Out, Out, In, In); LAYERS]) {
+    let blocks = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
+    let layer = |i: usize| match layers.get(i) {
+        Some(g) => (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In(whole(g.x))),
+        None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
+    };
+    (blocks, std::array::from_fn(layer))
+}
+
+/// What the kernels of Adam take of an optimiser.
+pub(super) struct Constants {
+    pub decay: f32,
+    pub shrink: f32,
+    pub b1: f32,
+    pub r1: f32,
+    pub b2: f32,
+    pub r2: f32,
+    pub eps: f32,
+}
+
+impl Constants {
+    pub fn new(o: &Optimizer) -> Constants {
+        let decay = o.weight_decay as f32;
+        let (decay, shrink) = if o.rule == Rule::Adamw { (0.0, decay) } else { (decay, 0.0) };
+        let (b1, b2) = o.betas;
+        let [b1, r1, b2, r2] = [b1, 1.0 - b1, b2, 1.0 - b2].map(|x| x as f32);
+        Constants { decay, shrink, b1, r1, b2, r2, eps: o.eps as f32 }
+    }
+}
+
+impl<D: Driver> Gpu<D> {
+    /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.
+    /// False where the nonlinearity had to be gone through first, in a launch of its own.
+    pub(super) fn finish_gradient(
+        &mut self,
+        later: &mut Vec<Gradient>,
+        dw: View,
+        dbias: View,
+        dy: View,
+        y: View,
+        a: View,
+        x: View,
+        f: Option<Activation>,
+    ) -> Result<bool> {
+        let product = Product { c: dw, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None };
+        let library = self.driver.offers(&product);
+        if library || f.is_some() {
+            let copy = f.is_some() || self.driver.precision() == Precision::Bf16 && !self.is_fresh(dy);
+            let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
+            let source = In(if f == Some(Activation::Gelu) { a } else { y });
+            self.copied(dy);
+            let (grid, f) = (Grid::columns(dy), activation(f));
+            kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)?;
+        }
+        let apart = library || f.is_some();
+        if library && self.product(dw, product.a, product.b, Epilogue::None)? {
+            self.unseen = true;
+        } else {
+            later.push(Gradient { dw, dbias: if apart { NONE } else { dbias }, dy, x });
+        }
+        Ok(!apart)
+    }
+
+    /// By our own kernels.
+    pub(super) fn gradients(&mut self, layers: &[Gradient]) -> Result<()> {
+        let (tensor, kind) = self.tensor();
+        let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
+        let threads = if tensor { 256 } else { 512 };
+        for layers in layers.chunks(LAYERS) {
+            let (blocks, [l0, l1, l2, l3, l4, l5]) = operands(layers);
+            let (d, grid) = (&mut self.driver, Grid::line(blocks, threads));
+            #[rustfmt::skip] // a line for each layer
+            kernel(
+                d, grid,
+                l0.0, l0.1, l0.2, l0.3,
+                l1.0, l1.1, l1.2, l1.3,
+                l2.0, l2.1, l2.2, l2.3,
+                l3.0, l3.1, l3.2, l3.3,
+                l4.0, l4.1, l4.2, l4.3,
+                l5.0, l5.1, l5.2, l5.3,
+                kind,
+            )?;
+            layers.iter().for_each(|g| self.changed(g.dw));
+        }
+        Ok(())
+    }
+
+    /// Where no parameter waits for all gradients: neither for their norm nor, where one is not finite, to be left alone.
+    /// `gradients` are those that our own kernels make; it takes all of them.
+    pub(super) fn adam_at_once(&self, tape: &Tape, optimizer: &Optimizer, gradients: &[Gradient]) -> bool {
+        let layers = tape.ops.iter().filter(|op| matches!(op, Op::Linear { .. })).count();
+        let learned =
+            |op: &Op| matches!(op, Op::Nll { decoded, .. } if matches!(decoded.variance, LogVariance::Learned(_)));
+        self.has(Shortcut::Update)
+            && self.tensor().0
+            && !self.library
+            && matches!(optimizer.rule, Rule::Adam | Rule::Adamw)
+            && optimizer.clip_norm == 0.0
+            && gradients.len() == layers
+            && gradients.iter().all(|g| g.dbias.rows == 1 && g.dy.rows <= FINITE)
+            && !tape.ops.iter().any(learned)
+    }
+
+    pub(super) fn gradients_and_adam(&mut self, tape: &Tape, o: &Optimizer, gradients: &[Gradient]) -> Result<()> {
+        let params = tape.layout.params();
+        let [w, m, v] = [params, tape.layout.moment(params, 0), tape.layout.moment(params, 1)].map(Out);
+        let (g, none, metrics) = (In(tape.layout.d(params)), In(NONE), Out(tape.layout.metrics()));
+        let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
+        let (_, kind) = self.tensor();
+        for layers in gradients.chunks(LAYERS) {
+            let (blocks, [l0, l1, l2, l3, l4, l5]) = operands(layers);
+            let (d, grid) = (&mut self.driver, Grid::line(blocks, 256));
+            #[rustfmt::skip] // a line for each group
+            kernels::product_tn_adam(
+                d, grid, w, m, v,
+                l0.0, l0.1, l1.0, l1.1, l2.0, l2.1, l3.0, l3.1, l4.0, l4.1, l5.0, l5.1, g,
+                l0.2, l0.3, l1.2, l1.3, l2.2, l2.3, l3.2, l3.3, l4.2, l4.3, l5.2, l5.3,
+                decay, shrink, b1, r1, b2, r2, eps, kind,
+            )?;
+        }
+        self.changed(tape.layout.d(params));
+        self.changed(params);
+        // For steps with large numbers, whose gradients must all be seen first.
+        let (d, grid) = (&mut self.driver, Grid::line(FEW, 256));
+        kernels::adam(d, grid, w, m, v, g, none, metrics, 0.0, decay, shrink, b1, r1, b2, r2, eps, 1)
+    }
+}

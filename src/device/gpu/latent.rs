@@ -1,0 +1,135 @@
+//! The latent variables, forward and backward, with what stands around them in the same launch.
+use super::products::whole;
+use super::{Gpu, NONE, Shortcut, activation, objective};
+use crate::Result;
+use crate::arena::View;
+use crate::config::Activation;
+use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
+use crate::device::kernels::{self, In, Out};
+use crate::tape::{Op, Tape};
+
+/// What kernels/bottleneck.cu has room for: so many latent dimensions, and so many samples are drawn again in each block.
+const LATENT: usize = 64;
+const SAMPLES: usize = 8;
+
+/// The views of `Op::Kl` and `Op::Reparam`.
+pub(super) struct Latent {
+    pub kl: View,
+    pub kl_dim: View,
+    pub head: View,
+    pub z: View,
+    pub ratio: View,
+    pub eps: Option<View>,
+}
+
+/// The layer from the encoder's last activation to `[mu | logvar]`.
+struct EncoderEnd {
+    /// (rows, in), the output of `f`.
+    x: View,
+    /// (2 latent, in)
+    weight: View,
+    /// What the slope of `f` is a function of.
+    out: View,
+    f: Activation,
+}
+
+impl<D: Driver> Gpu<D> {
+    /// `Op::Kl` and `Op::Reparam`. With them goes the layer `behind`, where that is one and may: then true.
+    pub(super) fn latent_forward(&mut self, it: Latent, behind: Option<Op>) -> Result<bool> {
+        let Latent { kl, kl_dim, head, z, ratio, eps } = it;
+        let (z16, samples) = (self.copy16(z), (z.rows / head.rows) as i32);
+        self.copied(z);
+        let (kl_rows, kl_cols) = (head.rows, kl_dim.cols.div_ceil(8));
+        let (kl, kl_dim, ratio, eps) = (Out(kl), Out(kl_dim), Out(ratio), In(eps.unwrap_or(NONE)));
+        if let Some(Op::Linear { y, a, x, weight, bias, activation: f @ Some(_) }) = behind
+            && x == z
+            && self.beside_latent(y, Factor::N(x), Factor::T(weight), head, z)
+        {
+            let (mut grid, _) = Grid::tiles(y, (32, 16));
+            let kl_blocks = kl_rows.div_ceil(16) + kl_cols;
+            grid.blocks[1] += (kl_blocks as u32).div_ceil(grid.blocks[0]);
+            let (y16, pre) = (self.copy16(y), Out(if a == y { NONE } else { a }));
+            let (w, bias, f, kind) = (In(whole(weight)), In(bias), activation(f), self.tensor().1);
+            #[rustfmt::skip] // a line for each group
+            kernels::latent_forward_linear(
+                &mut self.driver, grid, Out(y), y16, pre, Out(z), z16, ratio, kl, kl_dim,
+                In(head), eps, w, bias, samples, f, kind,
+            )?;
+            self.changed(a);
+            self.copied(y);
+            return Ok(true);
+        }
+        let grid = Grid::line(z.rows.div_ceil(8) + kl_rows.div_ceil(8) + kl_cols, 256);
+        kernels::latent_forward(&mut self.driver, grid, Out(z), z16, ratio, kl, kl_dim, In(head), eps, samples)?;
+        Ok(false)
+    }
+
+    /// Backward of `Op::Reparam` and `Op::Kl`, and `Op::Bound`, where the weights are known. `parts`: of `Op::Nll`, if it
+    /// is in parts. With them goes the layer before, where it may: then the activation of which it has made the gradient.
+    pub(super) fn latent_backward(
+        &mut self,
+        tape: &Tape,
+        z: View,
+        ratio: View,
+        head: View,
+        eps: Option<View>,
+        parts: Option<View>,
+    ) -> Result<Option<View>> {
+        let Some(&Op::Bound { bound, weight, nll, kl, kl_dim, objective: goal, .. }) = tape.ops.last() else {
+            unreachable!("a step ends with its bound")
+        };
+        let d = |v| tape.layout.d(v);
+        let (dhead, bound, weight, metrics) = (Out(d(head)), Out(bound), Out(weight), Out(tape.layout.metrics()));
+        let (dz, eps, nll) = (In(d(z)), In(eps.unwrap_or(NONE)), In(parts.unwrap_or(nll)));
+        let (kl, kl_dim, ratio) = (In(kl), In(kl_dim), In(ratio));
+        let samples = (z.rows / head.rows) as i32;
+        let (free_bits, goal) = (goal.free_bits as f32, objective(goal.objective));
+        self.changed(d(head));
+        if let Some(EncoderEnd { x, weight: w, out, f }) = self.encoder_end(tape, head, z) {
+            let (mut grid, _) = Grid::tiles(x, (32, 16));
+            grid.blocks[1] += 1; // for the bound
+            let (dx16, w, f, kind) = (self.copy16(d(x)), In(whole(w)), activation(Some(f)), self.tensor().1);
+            #[rustfmt::skip] // a line for each group
+            kernels::latent_backward_linear(
+                &mut self.driver, grid, Out(d(x)), dx16, dhead, bound, weight, metrics,
+                dz, In(z), In(head), eps, nll, kl, kl_dim, ratio, w, In(out),
+                samples, goal, free_bits, f, kind,
+            )?;
+            self.copied(d(x));
+            return Ok(Some(x));
+        }
+        let quads = head.rows * z.cols.div_ceil(4);
+        let grid = Grid::line(1 + quads.div_ceil(256).clamp(1, 2047), 256);
+        #[rustfmt::skip] // a line for each group
+        kernels::latent_backward(
+            &mut self.driver, grid, dhead, bound, weight, metrics,
+            dz, In(z), In(head), eps, nll, kl, kl_dim, ratio,
+            samples, goal, free_bits,
+        )?;
+        Ok(None)
+    }
+
+    /// Where our own kernel makes the product of a layer beside the latent variables, in small tiles.
+    fn beside_latent(&self, c: View, a: Factor, b: Factor, head: View, z: View) -> bool {
+        self.has(Shortcut::Latent)
+            && self.tensor().0
+            && z.cols <= LATENT
+            && z.rows <= SAMPLES * head.rows
+            && !self.driver.offers(&Product { c, a, b, epilogue: Epilogue::None })
+            && !Grid::tiles(c, (32, 16)).1
+    }
+
+    /// Where its product goes along with the latent variables.
+    fn encoder_end(&self, tape: &Tape, head: View, z: View) -> Option<EncoderEnd> {
+        let ends = |op: &&[Op]| matches!(op[1], Op::Linear { y, .. } if y == head);
+        match *tape.ops.windows(2).find(ends)? {
+            [Op::Linear { y, a, activation: Some(f), .. }, Op::Linear { x, weight, .. }] if x == y => {
+                let (dx, dy) = (tape.layout.d(x), tape.layout.d(head));
+                let out = if f == Activation::Gelu { a } else { y };
+                let along = self.beside_latent(dx, Factor::N(dy), Factor::N(weight), head, z);
+                along.then_some(EncoderEnd { x, weight, out, f })
+            }
+            _ => None,
+        }
+    }
+}
