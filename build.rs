@@ -214,10 +214,10 @@ fn emulator(out: &str, kernels: &[Kernel]) {
     let registry = compile(&format!("{out}/registry.cpp"), &["-O1", "-fsanitize=thread,alignment"]);
     // no fortified longjmp: it refuses to move between fibers
     let emulator = compile("kernels/host/emulator.cpp", &["-O2", "-U_FORTIFY_SOURCE"]);
-    for flag in [&registry, &emulator, "-lstdc++", "-lm"] {
+    for flag in [&emulator, &registry, "-lstdc++", "-lm"] {
         println!("cargo::rustc-link-arg-tests={flag}");
     }
     if env::var_os("CARGO_FEATURE_CUDA").is_some() {
-        stand_in::build(out, &cxx, &[registry, emulator]);
+        stand_in::build(out, &cxx, &[emulator, registry]);
     }
 }

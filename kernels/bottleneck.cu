@@ -13,9 +13,9 @@ constexpr int kLatentRow = 4 * kQuadsOfRow + 4;
 constexpr int kHeadRow = 8 * kQuadsOfRow + 4;  // 4 more than columns, against conflicts of banks
 static_assert(32 * kHeadRow / 4 <= kSums, "the rows lie where the sums go after");
 
-// `rows` in shared memory, as the factor of a product whose block begins with row0.
-__device__ __forceinline__ In factor(const float* rows, int row0, int cols, int stride) {
-    return {rows - row0 * stride, row0 + 32, (cols + 7) / 8 * 8, stride};
+// 32 rows in shared memory, as the factor of a product.
+__device__ __forceinline__ In factor(const float* rows, int cols, int stride) {
+    return {rows, 32, (cols + 7) / 8 * 8, stride};
 }
 
 // reparam_forward, kl_forward, and y = f(z w^T + bias).
@@ -49,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y
         if (col == 0) ratio(row, 0) = 0.5f * sum;
     }
     __syncthreads();
-    const In a = factor(reinterpret_cast<const float*>(shared), row0, z.cols, kLatentRow);
+    const In a = factor(reinterpret_cast<const float*>(shared), z.cols, kLatentRow);
     TensorTile<false, true, 1, 1, 16, true>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
                                                  Finish{y, y16, pre, bias, In{}, plan, f});
 }
@@ -90,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) latent_backward_linear(Out 
                 }
     }
     __syncthreads();
-    const In a = factor(rows, row0, 2 * latent, kHeadRow);
+    const In a = factor(rows, 2 * latent, kHeadRow);
     TensorTile<false, false, 1, 1, 16, true>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
                                                   Finish{dx, dx16, Out{}, In{}, out, plan, f});
 }

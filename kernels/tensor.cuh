@@ -122,7 +122,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const Row& row, float4 (&q)
 // it is short, hardly a number is read twice, so operands go from memory straight into registers, 16 bytes at a time, and
 // the order of the depth, and of rows or columns, is chosen to make that possible: of a unit of the depth, the lane t of
 // a group has 4 t .. 4 t + 3, whatever the tensor core calls them.
-// `shared_a`: a lies where the sums go after.
+// `shared_a`: a has the block's rows alone, and lies where the sums go after.
 template <bool TA, bool TB, int WM, int WN, int WK, bool shared_a = false>
 struct TensorTile {
     static constexpr int kAhead = 2;
@@ -143,6 +143,7 @@ struct TensorTile {
         const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
         const int share = warp / (WM * WN), wm = warp / WN % WM, wn = warp % WN;
         const int row0 = (block_row * WM + wm) * 32, col0 = (block_col * WN + wn) * 16;
+        const int a_row0 = shared_a ? wm * 32 : row0;
         const int units = ((TA ? a.rows : a.cols) + kUnit - 1) / kUnit;
         const bool counts = TA && rows.rows && block_col == 0;
         Sums sums = {};
@@ -155,7 +156,7 @@ struct TensorTile {
                 const int k = (first + n * WK) * kUnit + 4 * t;
 #pragma unroll
                 for (int i = 0; i < 4; ++i)
-                    p[n][i] = TA ? quad_of(a, k + i, row0 + 4 * g) : quad_of(a, row0 + 8 * i + g, k);
+                    p[n][i] = TA ? quad_of(a, k + i, a_row0 + 4 * g) : quad_of(a, a_row0 + 8 * i + g, k);
 #pragma unroll
                 for (int i = 0; i < (TB ? 2 : 4); ++i) {
                     if (TB) {

@@ -7,7 +7,7 @@
 //   * a data race: two threads touch a word, at least one stores, and no barrier separates them;
 //   * a barrier or shuffle that some of its threads never reach, a shuffle by or from a lane that its mask leaves out;
 //   * an access to an address that is not a multiple of its size, up to 128 bits;
-//   * reads of shared memory nobody wrote, as NaN: it is filled with them before each block.
+//   * a load of shared memory that nobody wrote, in this block.
 // Not modelled: warp-level ordering (intervals end at __syncthreads only), speed, and anything else.
 #include "cuda.h"
 
@@ -23,6 +23,8 @@
 // Defined by the linker: all `__shared__` variables, and the program or library that this file is part of.
 extern "C" __attribute__((weak)) char __start_emu_shared[], __stop_emu_shared[];
 extern "C" __attribute__((visibility("hidden"))) char __ehdr_start[], _end[];
+// Linked before the kernels, so that what they load from before their shared memory is some that nobody wrote.
+__attribute__((section("emu_shared"), used)) static char before_shared[64 << 10];
 
 namespace emu {
 namespace {
@@ -126,6 +128,7 @@ void check(uintptr_t a, size_t size, Kind kind) {
             else if (t.block == block && t.interval == interval && t.thread != current) t.thread = kMany;
             else t = {block, current, interval};
         };
+        if (shared && kind == Load && w.store.block != block) fail("load of shared memory that nobody wrote");
         if (conflicts(w.store) || (kind != Load && conflicts(w.load)) || (kind != Atomic && conflicts(w.atomic)))
             fail("data race on " + what());
         record(kind == Store ? w.store : kind == Load ? w.load : w.atomic);
@@ -192,7 +195,6 @@ bool release_block() {
 }
 
 void run_block(bool reverse) {
-    if (__start_emu_shared) std::memset(__start_emu_shared, 0xff, __stop_emu_shared - __start_emu_shared);
     for (unsigned i = 0; i < thread_count; ++i) threads[i].state = Ready, threads[i].exchanges = 0;
     do {
         bool done = true;
