@@ -19,7 +19,7 @@ __device__ __forceinline__ In factor(const float* rows, int cols, int stride) {
 }
 
 // reparam_forward, kl_forward, and y = f(z w^T + bias).
-// y, pre: (rows K, out), w: (out, latent); the others as there. A block for each 32 x 16 of y, below them those of the KL.
+// y, pre: (rows K, out), w: (out, latent); the others as there. A block for each 32 x 16 of y, then those of the KL.
 extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z16,
                                                                            Out ratio, Out kl_row, Out kl_dim, In head,
                                                                            In eps, In w, In bias, Plan* plan,
@@ -33,7 +33,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y
         kl_of_block(block, kl_row, kl_dim, head, &plan->now, scratch);
         return;
     }
-    const int row0 = 32 * blockIdx.y, r = threadIdx.x / kQuadsOfRow, row = row0 + r, col = 4 * (threadIdx.x % kQuadsOfRow);
+    const int r = threadIdx.x / kQuadsOfRow, row = 32 * blockIdx.y + r, col = 4 * (threadIdx.x % kQuadsOfRow);
     float4 quad = {0.0f, 0.0f, 0.0f, 0.0f};
     float sum = 0.0f;
     if (row < z.rows && col < z.cols) sum = draw_quad(quad, head, eps, &plan->now, samples, row, col);

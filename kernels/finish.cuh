@@ -4,8 +4,8 @@
 #include "step.cuh"
 #include "view.cuh"
 
-// Of the sums: + bias where it has rows, kept in `pre` where that has rows; with
-// `out`, the output (of gelu, the input) of a nonlinearity f: multiplied by its slope there; else f itself.
+// Of the sums: + bias where it has rows, kept in `pre` where that has rows; with `out`, the output (of gelu, the input) of
+// a nonlinearity f: multiplied by its slope there; else f itself.
 struct Finish {
     Out c;
     Out16 c16;

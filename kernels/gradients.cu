@@ -1,7 +1,7 @@
-// The gradients of linear layers: dw = dy^T x, and dbias[j] = sum_row dy[row, j] by the blocks of the first columns, which
-// have read all of dy. Up to six layers in one launch, for none waits for another; a layer that is not there has no rows.
-// dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in), views whole. A block for each 64 x 64 of each dw, in
-// their order.
+// The gradients of linear layers: dw = dy^T x, and dbias[j] = sum_row dy[row, j] by the blocks of the first columns,
+// which have read all of dy. Up to six layers in one launch, for none waits for another; one that is not there has no
+// rows. dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in), views whole. A block for each 64 x 64 of each dw,
+// in their order.
 #include "adam.cuh"
 #include "product.cuh"
 #include "step.cuh"
@@ -60,8 +60,8 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbi
                                      Store{layer.dw, plan});
 }
 
-// By tensor cores. A warp takes the whole depth, its sums go from registers to memory, and two blocks fit a processor: as
-// one waits for memory, the other multiplies.
+// By tensor cores. A warp takes the whole depth, its sums go from registers to memory, and two blocks fit a processor:
+// as one waits for memory, the other multiplies.
 extern "C" __global__ void __launch_bounds__(256, 2) product_tn_tensor(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
                                                                        Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
                                                                        In dy2, In x2, Out dw3, Out dbias3, In dy3,

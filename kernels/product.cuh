@@ -1,6 +1,6 @@
-// The tiles of product.cu and gradients.cu, by FMA in f32; by tensor cores they stand in tensor.cuh. A block has 16 warps: WM x WN
-// tiles of 32 x 16, and as many shares of the depth as are left. Four warps for each quarter of a processor: while some
-// wait for shared memory, others multiply.
+// The tiles of products by FMA in f32, and what they share with those by tensor cores. A block has 16 warps: WM x WN tiles
+// of 32 x 16, and as many shares of the depth as are left. Four warps for each quarter of a processor: while some wait for
+// shared memory, others multiply.
 // TA: a is stored (depth, rows); TB: b is stored (cols, depth).
 #pragma once
 #include "view.cuh"

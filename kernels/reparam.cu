@@ -56,8 +56,9 @@ extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z
 // as it is (2), else 0; a weight without rows is 1 / (step.rows K), as `bound` would have it:
 // dz' = dz + w z,  dmu = sum_k dz',  dlogvar = sum_k (dz' 1/2 exp(logvar / 2) eps - 1/2 w)
 // Assigned; zero from step.rows on.                              dhead: (rows, 2 latent), weight: (rows K, 1)
-__device__ __forceinline__ void pull_back(int example, int col, const Out& dhead, const In& dz, const In& z, const In& head,
-                                          const In& eps, const In& weight, Plan* plan, int samples, int direct) {
+__device__ __forceinline__ void pull_back(int example, int col, const Out& dhead, const In& dz, const In& z,
+                                          const In& head, const In& eps, const In& weight, Plan* plan, int samples,
+                                          int direct) {
     const Step* step = &plan->now;
     const int latent = dz.cols;
     const float even = 1.0f / (float)samples / (float)step->rows;
@@ -92,5 +93,6 @@ extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, In
                                                                    Plan* plan, int samples, int direct) {
     begin();
     const In mu = {head.data, head.rows, dz.cols, head.stride};  // half of the columns: as many quads as there are
-    for (Quads q(mu); q.more(); q.next()) pull_back(q.row, q.col, dhead, dz, z, head, eps, weight, plan, samples, direct);
+    for (Quads q(mu); q.more(); q.next())
+        pull_back(q.row, q.col, dhead, dz, z, head, eps, weight, plan, samples, direct);
 }

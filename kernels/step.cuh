@@ -12,9 +12,9 @@ struct Step {
 // What of a step was not finite, as bits.
 enum Broken : unsigned { Loss = 1, Gradient = 2 };
 
-// The steps planned. A step begins by moving table[cursor] to `now`, which all other kernels read. `halted`: what was not
-// finite; while there is something, no parameter changes until the host has written the next plan. `large`: a factor of
-// this step's gradients has a number beyond kLarge. `left`: therefore parameters are yet to be updated.
+// The steps planned. A step begins by moving table[cursor] to `now`, which all other kernels read. `halted`: what was
+// not finite; while there is something, no parameter changes until the host has written the next plan. `large`: a factor
+// of this step's gradients has a number beyond kLarge. `left`: therefore parameters are yet to be updated.
 struct Plan {
     Step now;
     unsigned cursor, halted, large, left, spare[4];
@@ -27,7 +27,7 @@ __device__ __forceinline__ void note_gradient(Plan* plan, float square) {
     if (!isfinite(square)) atomicOr(&plan->halted, (unsigned)Gradient);
 }
 
-// A sum of 128 products of numbers below it has a finite square, and so has a sum of four such squares: then gradients need
+// A sum of 128 products of numbers below it has a finite square, and four such squares a finite sum: then gradients need
 // not all be seen before the first parameter changes.
 constexpr float kLarge = 0x1p27f;
 

@@ -66,7 +66,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const Row& row, float4 (&q)
     constexpr int kTimes = operands == Bf16 ? 1 : 2;
     // Words 1 and 3 of an operand a are of the lower rows, 2 and 3 of the later depth.
     if constexpr (operands == Split) {
-        // Few products to a sum on the tensor core, which cuts off where the rest rounds; of each pair the small ones first.
+        // Few products to a sum on the tensor core, which cuts off where the rest rounds; the small ones first.
         float part[2][2][4] = {};
 #pragma unroll
         for (int s = 0; s < kTimes; ++s) {

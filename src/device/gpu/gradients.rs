@@ -116,7 +116,7 @@ impl<D: Driver> Gpu<D> {
         Ok(())
     }
 
-    /// Where no parameter waits for all gradients: neither for their norm nor, where one is not finite, to be left alone.
+    /// Where no parameter waits for all gradients: neither for their norm nor, if one is not finite, to be left alone.
     /// `gradients` are those that our own kernels make; it takes all of them.
     pub(super) fn adam_at_once(&self, tape: &Tape, optimizer: &Optimizer, gradients: &[Gradient]) -> bool {
         let layers = tape.ops.iter().filter(|op| matches!(op, Op::Linear { .. })).count();

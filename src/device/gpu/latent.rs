@@ -8,7 +8,7 @@ use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
 use crate::device::kernels::{self, In, Out};
 use crate::tape::{Op, Tape};
 
-/// What kernels/bottleneck.cu has room for: so many latent dimensions, and so many samples are drawn again in each block.
+/// What kernels/bottleneck.cu has room for: so many latent dimensions, and so many samples drawn again in each block.
 const LATENT: usize = 64;
 const SAMPLES: usize = 8;
 
@@ -64,8 +64,8 @@ impl<D: Driver> Gpu<D> {
         Ok(false)
     }
 
-    /// Backward of `Op::Reparam` and `Op::Kl`, and `Op::Bound`, where the weights are known. `parts`: of `Op::Nll`, if it
-    /// is in parts. With them goes the layer before, where it may: then the activation of which it has made the gradient.
+    /// Backward of `Op::Reparam` and `Op::Kl`, and `Op::Bound`, where the weights are known. `parts`: of `Op::Nll`, where
+    /// it is in parts. With them goes the layer before, where it may: then the activation whose gradient that made.
     pub(super) fn latent_backward(
         &mut self,
         tape: &Tape,
