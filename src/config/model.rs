@@ -16,6 +16,13 @@ pub enum Activation {
     Sigmoid,
 }
 
+impl Activation {
+    /// What the slope is a function of: of gelu what goes in, of the others what comes out.
+    pub(crate) fn slope_from<T>(self, input: T, output: T) -> T {
+        if self == Activation::Gelu { input } else { output }
+    }
+}
+
 /// p(x|z).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

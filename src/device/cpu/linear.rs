@@ -75,8 +75,7 @@ pub fn backward<T: Real>(
 ) {
     let (dy, y, a, x) = (cpu.live(dy), cpu.live(y), cpu.live(a), cpu.live(x));
     if let Some(f) = f {
-        // The argument of the derivative: the output, but for gelu the input.
-        let source = if f == Activation::Gelu { a } else { y };
+        let source = f.slope_from(a, y);
         let [da, values] = cpu.split([dy, source]);
         let values = &*values;
         each_rows(

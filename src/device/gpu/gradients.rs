@@ -78,7 +78,7 @@ impl<D: Driver> Gpu<D> {
         if library || f.is_some() {
             let copy = f.is_some() || self.driver.precision() == Precision::Bf16 && !self.is_fresh(dy);
             let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
-            let source = In(if f == Some(Activation::Gelu) { a } else { y });
+            let source = In(f.map_or(y, |f| f.slope_from(a, y)));
             self.copied(dy);
             let (grid, f) = (Grid::columns(dy), activation(f));
             kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)?;

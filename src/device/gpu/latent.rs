@@ -4,7 +4,7 @@ use super::{Gpu, NONE, Shortcut, activation, objective};
 use crate::Result;
 use crate::arena::View;
 use crate::config::Activation;
-use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
+use crate::device::driver::{Driver, Factor, Grid};
 use crate::device::kernels::{self, In, Out};
 use crate::tape::{Op, Tape};
 
@@ -45,7 +45,7 @@ impl<D: Driver> Gpu<D> {
             && x == z
             && self.beside_latent(y, Factor::N(x), Factor::T(weight), head, z)
         {
-            let (mut grid, _) = Grid::tiles(y, (32, 16));
+            let (mut grid, _) = Grid::tiles(y);
             let kl_blocks = kl_rows.div_ceil(16) + kl_cols;
             grid.blocks[1] += (kl_blocks as u32).div_ceil(grid.blocks[0]);
             let (y16, pre) = (self.copy16(y), Out(if a == y { NONE } else { a }));
@@ -86,7 +86,7 @@ impl<D: Driver> Gpu<D> {
         let (free_bits, goal) = (goal.free_bits as f32, objective(goal.objective));
         self.changed(d(head));
         if let Some(EncoderEnd { x, weight: w, out, f }) = self.encoder_end(tape, head, z) {
-            let (mut grid, _) = Grid::tiles(x, (32, 16));
+            let (mut grid, _) = Grid::tiles(x);
             grid.blocks[1] += 1; // for the bound
             let (dx16, w, f, kind) = (self.copy16(d(x)), In(whole(w)), activation(Some(f)), self.tensor().1);
             #[rustfmt::skip] // a line for each group
@@ -112,11 +112,10 @@ impl<D: Driver> Gpu<D> {
     /// Where our own kernel makes the product of a layer beside the latent variables, in small tiles.
     fn beside_latent(&self, c: View, a: Factor, b: Factor, head: View, z: View) -> bool {
         self.has(Shortcut::Latent)
-            && self.tensor().0
             && z.cols <= LATENT
             && z.rows <= SAMPLES * head.rows
-            && !self.driver.offers(&Product { c, a, b, epilogue: Epilogue::None })
-            && !Grid::tiles(c, (32, 16)).1
+            && self.is_ours(c, a, b)
+            && !Grid::tiles(c).1
     }
 
     /// Where its product goes along with the latent variables.
@@ -125,9 +124,8 @@ impl<D: Driver> Gpu<D> {
         match *tape.ops.windows(2).find(ends)? {
             [Op::Linear { y, a, activation: Some(f), .. }, Op::Linear { x, weight, .. }] if x == y => {
                 let (dx, dy) = (tape.layout.d(x), tape.layout.d(head));
-                let out = if f == Activation::Gelu { a } else { y };
                 let along = self.beside_latent(dx, Factor::N(dy), Factor::N(weight), head, z);
-                along.then_some(EncoderEnd { x, weight, out, f })
+                along.then_some(EncoderEnd { x, weight, out: f.slope_from(a, y), f })
             }
             _ => None,
         }

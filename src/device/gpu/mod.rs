@@ -62,13 +62,13 @@ impl Grid {
     pub(super) fn columns(v: View) -> Grid {
         Grid::line(v.cols.div_ceil(8), 256)
     }
-    /// For a product of our own: a block for each tile of c, or, where that makes enough blocks, for each 64 × 64.
-    fn tiles(c: View, tile: (usize, usize)) -> (Grid, bool) {
+    /// For a product of our own: a block for each 32 × 16 of c, or, where that makes enough blocks, for each 64 × 64.
+    fn tiles(c: View) -> (Grid, bool) {
         let blocks = |rows, cols| [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32];
         let wide = blocks(64, 64);
         match wide[0] * wide[1] >= WIDE {
             true => (Grid { blocks: wide, threads: 512 }, true),
-            false => (Grid { blocks: blocks(tile.0, tile.1), threads: 512 }, false),
+            false => (Grid { blocks: blocks(32, 16), threads: 512 }, false),
         }
     }
     /// A block for each of `rows` rows, of as many threads as `items` per row need.

@@ -6,9 +6,9 @@ use super::products::{BernoulliOf, Finish};
 use super::{Gpu, Shortcut};
 use crate::Result;
 use crate::arena::View;
-use crate::config::{Activation, Likelihood, Objective, Optimizer};
+use crate::config::{Likelihood, Objective, Optimizer};
 use crate::device::Backend;
-use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
+use crate::device::driver::{Driver, Epilogue, Factor, Grid};
 use crate::device::kernels::{self, In, Out};
 use crate::tape::{Op, Tape};
 
@@ -67,12 +67,10 @@ impl<D: Driver> Gpu<D> {
 
     /// Where besides our own kernel makes the logits, and each example has one row of them.
     fn nll_in_product(&self, tape: &Tape, y: View, x: View, weight: View) -> bool {
-        let product = Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::None };
         self.has(Shortcut::Nll)
             && self.bound_in_passing(tape)
             && y.rows == tape.batch
-            && self.tensor().0
-            && !self.driver.offers(&product)
+            && self.is_ours(y, Factor::N(x), Factor::T(weight))
     }
 
     /// Where the weights are known before the bound, those of one sample too, a Bernoulli's gradient is made along with
@@ -116,9 +114,9 @@ impl<D: Driver> Gpu<D> {
                             continue;
                         }
                         let finish = match before {
-                            Op::Linear { y, a, activation: f @ Some(_), .. } if y == x => {
+                            Op::Linear { y, a, activation: Some(f), .. } if y == x => {
                                 sloped = true;
-                                Finish::Slope { out: if f == Some(Activation::Gelu) { a } else { y }, f }
+                                Finish::Slope { out: f.slope_from(a, y), f: Some(f) }
                             }
                             _ => Finish::None,
                         };

@@ -89,7 +89,7 @@ impl<D: Driver> Gpu<D> {
             Finish::Slope { out, f } => (NONE, NONE, out, f),
         };
         let (tensor, operands) = self.tensor();
-        let (grid, wide) = Grid::tiles(y, (32, 16));
+        let (grid, wide) = Grid::tiles(y);
         let kernel = match (b, tensor, wide) {
             (Factor::T(_), false, false) => kernels::product_nt,
             (Factor::T(_), false, true) => kernels::product_nt_wide,
@@ -112,7 +112,7 @@ impl<D: Driver> Gpu<D> {
     /// row so many columns as are handed back.
     pub(super) fn bernoulli_product(&mut self, y: View, x: View, w: View, bias: View, op: BernoulliOf) -> Result<View> {
         let BernoulliOf { dout, data, room } = op;
-        let (grid, wide) = Grid::tiles(y, (32, 16));
+        let (grid, wide) = Grid::tiles(y);
         let kernel = if wide { kernels::product_nt_bernoulli_wide } else { kernels::product_nt_bernoulli };
         let parts = room.columns(0..grid.blocks[0] as usize);
         let (operands, dout16, d) = (self.tensor().1, self.copy16(dout), &mut self.driver);
@@ -121,6 +121,11 @@ impl<D: Driver> Gpu<D> {
         self.changed(y);
         self.copied(dout);
         Ok(parts)
+    }
+
+    /// Whether our own kernel makes c = a b, by tensor cores: then more can go along.
+    pub(super) fn is_ours(&self, c: View, a: Factor, b: Factor) -> bool {
+        self.tensor().0 && !self.driver.offers(&Product { c, a, b, epilogue: Epilogue::None })
     }
 
     /// Whether products are for the tensor cores, and what these multiply: as kernels/tensor.cuh numbers it.

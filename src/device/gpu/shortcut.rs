@@ -1,4 +1,4 @@
-//! What makes a step of training shorter than its operations one by one, apart from merging neighbours.
+//! What makes a step of training shorter and can be left out.
 use clap::ValueEnum;
 
 /// A way to a shorter step that a bench can leave out, to measure what it gives. The numbers mean the same with and
