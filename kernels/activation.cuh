@@ -40,3 +40,12 @@ __device__ __forceinline__ float slope(int f, float y) {
         default: return 1.0f;
     }
 }
+
+// Four of them.
+__device__ __forceinline__ float4 activate(int f, float4 a) {
+    return {activate(f, a.x), activate(f, a.y), activate(f, a.z), activate(f, a.w)};
+}
+// d times the slopes.
+__device__ __forceinline__ float4 times_slope(int f, float4 d, float4 y) {
+    return {d.x * slope(f, y.x), d.y * slope(f, y.y), d.z * slope(f, y.z), d.w * slope(f, y.w)};
+}

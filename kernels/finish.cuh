@@ -21,10 +21,9 @@ struct Finish {
         }
         if (pre.rows) store4(pre, row, col, v);
         if (out.rows) {
-            const float4 y = load4(out, row, col);
-            v = {v.x * slope(f, y.x), v.y * slope(f, y.y), v.z * slope(f, y.z), v.w * slope(f, y.w)};
+            v = times_slope(f, v, load4(out, row, col));
         } else {
-            v = {activate(f, v.x), activate(f, v.y), activate(f, v.z), activate(f, v.w)};
+            v = activate(f, v);
         }
         store4(c, row, col, v);
         store4(c16, row, col, v);

@@ -27,6 +27,7 @@ __device__ __forceinline__ void kl_of_block(int block, const Out& kl_row, const 
         const int first = (block - row_blocks) * kColumns, col = first + 4 * (threadIdx.x % 2);
         const int rows = (int)step->rows;
         float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll 4
         for (int row = threadIdx.x / 2; row < rows; row += blockDim.x / 2) {
 #pragma unroll
             for (int i = 0; i < 4; ++i)

@@ -25,8 +25,8 @@ __device__ __forceinline__ T block_sum(T v, T* scratch) {
     return v;
 }
 
-// Sums eight columns over a block of so many warps. Thread t brings its part of columns 4 (t % 2) .. + 4, from rows t / 2,
-// t / 2 + half of the threads, ...; thread t < 8 gets the sum of column t, the others 0. Call it once for a scratch.
+// Sums eight columns over a block of `warps` at most. Thread t brings its part of columns 4 (t % 2) .. + 4, from rows
+// t / 2, t / 2 + half of the threads, ...; thread t < 8 gets the sum of column t, the others 0. Call it once for a scratch.
 constexpr int kColumns = 8;
 template <int warps>
 __device__ __forceinline__ float column_sum(float4 v, float (&scratch)[warps][kColumns]) {
@@ -46,6 +46,6 @@ __device__ __forceinline__ float column_sum(float4 v, float (&scratch)[warps][kC
     __syncthreads();
     float sum = 0.0f;
     if (threadIdx.x < kColumns)
-        for (int w = 0; w < warps; ++w) sum += scratch[w][threadIdx.x];
+        for (int w = 0; w < (int)blockDim.x / 32; ++w) sum += scratch[w][threadIdx.x];
     return sum;
 }

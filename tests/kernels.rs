@@ -263,7 +263,8 @@ fn odd_shapes_match_the_reference() {
         (65, &[300], 5, 33, 33, 1),
         (7, &[5], 140, 2, 1, 2), // more latent dimensions than a warp has columns
         (3, &[4], 2, 300, 131, 1),
-        (5, &[4], 2, 3, 2, 70), // more samples than a warp has lanes
+        (3, &[4], 2, 1100, 1031, 1), // more rows than a block of columns takes at once
+        (5, &[4], 2, 3, 2, 70),      // more samples than a warp has lanes
     ] {
         for objective in [Objective::Elbo, Objective::Iwae] {
             let activation = Activation::Softplus;

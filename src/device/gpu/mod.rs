@@ -58,9 +58,9 @@ impl Grid {
     fn quads(v: View) -> Grid {
         Grid::line((v.rows * v.cols.div_ceil(4)).div_ceil(256).clamp(1, MANY), 256)
     }
-    /// A block for each 8 columns of `v`.
+    /// A block for each 8 columns of `v`, of as many threads as rows can use: half of them take four rows each at a time.
     pub(super) fn columns(v: View) -> Grid {
-        Grid::line(v.cols.div_ceil(8), 256)
+        Grid::line(v.cols.div_ceil(8), (v.rows / 2).next_multiple_of(32).clamp(256, 512) as u32)
     }
     /// For a product of our own: a block for each 32 × 16 of c, or, where that makes enough blocks, for each 64 × 64.
     fn tiles(c: View) -> (Grid, bool) {
@@ -401,7 +401,7 @@ impl<D: Driver> Backend for Gpu<D> {
             (Some(dlogvar), _) => kernels::logvar_scalar_backward(d, Grid::line(1, 256), Out(dlogvar), In(partial)),
             (None, Some(dlogvar)) => kernels::logvar_shared_backward(
                 d,
-                Grid::columns(x),
+                Grid::line(x.cols.div_ceil(8), 256),
                 Out(dlogvar),
                 mean,
                 logvar,
