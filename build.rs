@@ -70,6 +70,7 @@ fn launchers(kernels: &[Kernel]) -> String {
             let (ty, arg) = match ty.as_str() {
                 "In" | "Out" => (Some(ty.as_str()), format!("Arg::View({param}.0)")),
                 "In16" | "Out16" => (Some(ty.as_str()), format!("Arg::View16({param}.0)")),
+                "InAny" => (Some("InAny"), format!("{param}.arg()")),
                 "int" => (Some("i32"), format!("Arg::U32({param} as u32)")),
                 "unsigned" => (Some("u32"), format!("Arg::U32({param})")),
                 "float" => (Some("f32"), format!("Arg::F32({param})")),

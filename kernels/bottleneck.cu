@@ -22,7 +22,7 @@ __device__ __forceinline__ In factor(const float* rows, int cols, int stride) {
 // y, pre: (rows K, out), w: (out, latent); the others as there. A block for each 32 x 16 of y, then those of the KL.
 extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z16,
                                                                            Out ratio, Out kl_row, Out kl_dim, In head,
-                                                                           In eps, In w, In bias, Plan* plan,
+                                                                           In eps, InAny w, In bias, Plan* plan,
                                                                            int samples, int f, int operands) {
     begin();
     __shared__ float4 shared[kSums];
@@ -57,12 +57,10 @@ extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y
 // latent_backward, and dx = dhead w f'(x).
 // dx, out: (rows, inputs), w: (2 latent, inputs); the others as there. A block for each 32 x 16 of dx, and one for the
 // bound.
-extern "C" __global__ void __launch_bounds__(512, 1) latent_backward_linear(Out dx, Out16 dx16, Out dhead, Out bound,
-                                                                            Out weight, Out metrics, In dz, In z,
-                                                                            In head, In eps, In nll, In kl_row,
-                                                                            In kl_dim, In ratio, In w, In out,
-                                                                            Plan* plan, int samples, int objective,
-                                                                            float free_bits, int f, int operands) {
+extern "C" __global__ void __launch_bounds__(512, 1)
+    latent_backward_linear(Out dx, Out16 dx16, Out dhead, Out16 dhead16, Out bound, Out weight, Out metrics, In dz, In z,
+                           In head, In eps, In nll, In kl_row, In kl_dim, In ratio, InAny w, In out, Plan* plan,
+                           int samples, int objective, float free_bits, int f, int operands) {
     begin();
     __shared__ float4 shared[kSums];
     __shared__ float scratch[32];
@@ -76,18 +74,12 @@ extern "C" __global__ void __launch_bounds__(512, 1) latent_backward_linear(Out 
     const int row0 = 32 * blockIdx.y, latent = dz.cols;
     for (int i = threadIdx.x; i < 32 * kHeadRow / 4; i += kThreads) shared[i] = {0.0f, 0.0f, 0.0f, 0.0f};
     __syncthreads();
-    const int row = row0 + threadIdx.x / kQuadsOfRow, col = 4 * (threadIdx.x % kQuadsOfRow);
-    const Out tile = {rows - row0 * kHeadRow, row0 + 32, 2 * latent, kHeadRow};
+    const int r = threadIdx.x / kQuadsOfRow, row = row0 + r, col = 4 * (threadIdx.x % kQuadsOfRow);
     if (row < head.rows && col < latent) {
-        pull_back(row, col, tile, dz, z, head, eps, In{}, plan, samples, objective);
-        if (objective == Elbo) add_kl(row, col, tile, head, kl_dim, plan, free_bits);
-        if (blockIdx.x == 0)
-#pragma unroll
-            for (int i = 0; i < 4; ++i)
-                if (col + i < latent) {
-                    dhead(row, col + i) = tile(row, col + i);
-                    dhead(row, latent + col + i) = tile(row, latent + col + i);
-                }
+        HeadQuad d = pull_back(row, col, dz, z, head, eps, In{}, &plan->now, samples, objective);
+        if (objective == Elbo) add_kl(d, row, col, head, kl_dim, &plan->now, free_bits);
+        store_head(Out{rows, 32, 2 * latent, kHeadRow}, latent, r, col, d);
+        if (blockIdx.x == 0) store_head(dhead, dhead16, plan, latent, row, col, d);
     }
     __syncthreads();
     const In a = factor(rows, 2 * latent, kHeadRow);

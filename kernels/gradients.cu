@@ -1,7 +1,7 @@
 // The gradients of linear layers: dw = dy^T x, and dbias[j] = sum_row dy[row, j] by the blocks of the first columns,
 // which have read all of dy. Up to six layers in one launch, for none waits for another; one that is not there has no
-// rows. dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in), views whole. A block for each 64 x 64 of each dw,
-// in their order.
+// rows. dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in), views whole. Where x is in bf16, dy16 is dy too.
+// A block for each 64 x 64 of each dw, in their order.
 #include "adam.cuh"
 #include "product.cuh"
 #include "step.cuh"
@@ -9,7 +9,9 @@
 
 struct Layer {
     Out dw, dbias;
-    In dy, x;
+    In dy;
+    In16 dy16;
+    InAny x;
     int row, col;  // of the block's tile
     __device__ __forceinline__ int across() const { return (dw.cols + 63) / 64; }
     __device__ __forceinline__ int blocks() const { return (dw.rows + 63) / 64 * across(); }
@@ -46,40 +48,53 @@ struct Store {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_tn(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
-                                                                Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
-                                                                In dy2, In x2, Out dw3, Out dbias3, In dy3, In x3,
-                                                                Out dw4, Out dbias4, In dy4, In x4, Out dw5,
-                                                                Out dbias5, In dy5, In x5, Plan* plan, int operands) {
+// By tensor cores. A warp takes the whole depth, its sums go from registers to memory, and two blocks fit a processor:
+// as one waits for memory, the other multiplies. Who sums dy up as well has it in f32.
+template <class Finish>
+__device__ __forceinline__ void gradient(const Layer& l, int operands, const Finish& finish) {
+    using Tile = TensorTile<true, false, 2, 4, 1>;
+    if (l.x.half && l.col > 0)
+        Tile::run<Bf16>(nullptr, l.dy16, as_half(l.x), l.row, l.col, Out{}, finish);
+    else
+        Tile::run(nullptr, l.dy, l.x, l.row, l.col, operands, l.dbias, finish);
+}
+
+extern "C" __global__ void __launch_bounds__(512, 1)
+    product_tn(Out dw0, Out dbias0, In dy0, In16 dy16_0, InAny x0,
+               Out dw1, Out dbias1, In dy1, In16 dy16_1, InAny x1,
+               Out dw2, Out dbias2, In dy2, In16 dy16_2, InAny x2,
+               Out dw3, Out dbias3, In dy3, In16 dy16_3, InAny x3,
+               Out dw4, Out dbias4, In dy4, In16 dy16_4, InAny x4,
+               Out dw5, Out dbias5, In dy5, In16 dy16_5, InAny x5, Plan* plan, int operands) {
     begin();
     __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
-    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, x0}, Layer{dw1, dbias1, dy1, x1},
-                                 Layer{dw2, dbias2, dy2, x2}, Layer{dw3, dbias3, dy3, x3},
-                                 Layer{dw4, dbias4, dy4, x4}, Layer{dw5, dbias5, dy5, x5});
-    FullTile<true, false, 2, 4>::run(shared, layer.dy, layer.x, layer.row, layer.col, layer.dbias,
+    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, dy16_0, x0}, Layer{dw1, dbias1, dy1, dy16_1, x1},
+                                 Layer{dw2, dbias2, dy2, dy16_2, x2}, Layer{dw3, dbias3, dy3, dy16_3, x3},
+                                 Layer{dw4, dbias4, dy4, dy16_4, x4}, Layer{dw5, dbias5, dy5, dy16_5, x5});
+    FullTile<true, false, 2, 4>::run(shared, layer.dy, as_f32(layer.x), layer.row, layer.col, layer.dbias,
                                      Store{layer.dw, plan});
 }
 
-// By tensor cores. A warp takes the whole depth, its sums go from registers to memory, and two blocks fit a processor:
-// as one waits for memory, the other multiplies.
-extern "C" __global__ void __launch_bounds__(256, 2) product_tn_tensor(Out dw0, Out dbias0, In dy0, In x0, Out dw1,
-                                                                       Out dbias1, In dy1, In x1, Out dw2, Out dbias2,
-                                                                       In dy2, In x2, Out dw3, Out dbias3, In dy3,
-                                                                       In x3, Out dw4, Out dbias4, In dy4, In x4,
-                                                                       Out dw5, Out dbias5, In dy5, In x5, Plan* plan,
-                                                                       int operands) {
+extern "C" __global__ void __launch_bounds__(256, 2)
+    product_tn_tensor(Out dw0, Out dbias0, In dy0, In16 dy16_0, InAny x0,
+                      Out dw1, Out dbias1, In dy1, In16 dy16_1, InAny x1,
+                      Out dw2, Out dbias2, In dy2, In16 dy16_2, InAny x2,
+                      Out dw3, Out dbias3, In dy3, In16 dy16_3, InAny x3,
+                      Out dw4, Out dbias4, In dy4, In16 dy16_4, InAny x4,
+                      Out dw5, Out dbias5, In dy5, In16 dy16_5, InAny x5, Plan* plan, int operands) {
     begin();
-    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, x0}, Layer{dw1, dbias1, dy1, x1},
-                                 Layer{dw2, dbias2, dy2, x2}, Layer{dw3, dbias3, dy3, x3},
-                                 Layer{dw4, dbias4, dy4, x4}, Layer{dw5, dbias5, dy5, x5});
-    TensorTile<true, false, 2, 4, 1>::run(nullptr, layer.dy, layer.x, layer.row, layer.col, operands, layer.dbias,
-                                          Store{layer.dw, plan});
+    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, dy16_0, x0}, Layer{dw1, dbias1, dy1, dy16_1, x1},
+                                 Layer{dw2, dbias2, dy2, dy16_2, x2}, Layer{dw3, dbias3, dy3, dy16_3, x3},
+                                 Layer{dw4, dbias4, dy4, dy16_4, x4}, Layer{dw5, dbias5, dy5, dy16_5, x5});
+    gradient(layer, operands, Store{layer.dw, plan});
 }
 
-// Adam steps at once, and the gradients are not stored. w, m and v are the arrays of all parameters, g that of their
+// Adam steps at once, and the gradients are not stored. w, w16, m and v are the arrays of all parameters, g that of their
 // gradients: where dw lies in g, its weights lie in w.
 struct AdamStep {
-    Out dw, w, m, v;
+    Out dw, w;
+    Out16 w16;
+    Out m, v;
     In g;
     Adam rule;
     float decay;
@@ -103,6 +118,7 @@ struct AdamStep {
                     rule(component(value[i], e), component(first[i], e), component(second[i], e),
                          component(d[i], e) + decay * component(value[i], e));
                 store4(w, 0, at + i * dw.stride, value[i]);
+                store4(w16, 0, at + i * dw.stride, value[i]);
                 store4(m, 0, at + i * dw.stride, first[i]);
                 store4(v, 0, at + i * dw.stride, second[i]);
             }
@@ -110,30 +126,30 @@ struct AdamStep {
     __device__ __forceinline__ void total(const Out& dbias, int i, float d) const {
         const int at = (int)(&dbias(0, i) - g.data);
         rule(w(0, at), m(0, at), v(0, at), d + decay * w(0, at));
+        if (w16.rows) w16(0, at) = bf16(w(0, at));
     }
 };
 
 // Unless a factor is large: then the gradients are stored, and `adam` comes after, when all have been seen.
-extern "C" __global__ void __launch_bounds__(256, 2) product_tn_adam(Out w, Out m, Out v, Out dw0, Out dbias0,
-                                                                     Out dw1, Out dbias1, Out dw2, Out dbias2,
-                                                                     Out dw3, Out dbias3, Out dw4, Out dbias4,
-                                                                     Out dw5, Out dbias5, In g, In dy0, In x0, In dy1,
-                                                                     In x1, In dy2, In x2, In dy3, In x3, In dy4,
-                                                                     In x4, In dy5, In x5, Plan* plan, float decay,
-                                                                     float shrink, float beta1, float rest1,
-                                                                     float beta2, float rest2, float eps,
-                                                                     int operands) {
+extern "C" __global__ void __launch_bounds__(256, 2)
+    product_tn_adam(Out w, Out16 w16, Out m, Out v,
+                    Out dw0, Out dbias0, Out dw1, Out dbias1, Out dw2, Out dbias2,
+                    Out dw3, Out dbias3, Out dw4, Out dbias4, Out dw5, Out dbias5,
+                    In g,
+                    In dy0, In16 dy16_0, InAny x0, In dy1, In16 dy16_1, InAny x1,
+                    In dy2, In16 dy16_2, InAny x2, In dy3, In16 dy16_3, InAny x3,
+                    In dy4, In16 dy16_4, InAny x4, In dy5, In16 dy16_5, InAny x5,
+                    Plan* plan, float decay, float shrink, float beta1, float rest1, float beta2, float rest2,
+                    float eps, int operands) {
     begin();
-    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, x0}, Layer{dw1, dbias1, dy1, x1},
-                                 Layer{dw2, dbias2, dy2, x2}, Layer{dw3, dbias3, dy3, x3},
-                                 Layer{dw4, dbias4, dy4, x4}, Layer{dw5, dbias5, dy5, x5});
+    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, dy16_0, x0}, Layer{dw1, dbias1, dy1, dy16_1, x1},
+                                 Layer{dw2, dbias2, dy2, dy16_2, x2}, Layer{dw3, dbias3, dy3, dy16_3, x3},
+                                 Layer{dw4, dbias4, dy4, dy16_4, x4}, Layer{dw5, dbias5, dy5, dy16_5, x5});
     if (blockIdx.x == 0 && threadIdx.x == 0) plan->left = plan->large;
     if (plan->large) {
-        TensorTile<true, false, 2, 4, 1>::run(nullptr, layer.dy, layer.x, layer.row, layer.col, operands, layer.dbias,
-                                              Store{layer.dw, plan});
+        gradient(layer, operands, Store{layer.dw, plan});
     } else if (!plan->halted) {
         const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
-        TensorTile<true, false, 2, 4, 1>::run(nullptr, layer.dy, layer.x, layer.row, layer.col, operands, layer.dbias,
-                                              AdamStep{layer.dw, w, m, v, g, rule, decay});
+        gradient(layer, operands, AdamStep{layer.dw, w, w16, m, v, g, rule, decay});
     }
 }

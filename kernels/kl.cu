@@ -1,6 +1,7 @@
 // KL(q(z|x) || N(0, I)) of a diagonal Gaussian, in nats; Kingma & Welling 2014, appendix B.
 // head: (rows, 2 latent) = [mu | logvar]
 #pragma once
+#include "head.cuh"
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
@@ -47,30 +48,29 @@ extern "C" __global__ void __launch_bounds__(256) kl_forward(Out kl_row, Out kl_
 
 // dmu += beta / rows mu,  dlogvar += beta / rows 1/2 (exp(logvar) - 1), for the first step.rows rows and the dimensions
 // that are not below the free bits: the gradient of beta sum_j max(free_bits, kl_dim[j]).
-__device__ __forceinline__ void add_kl(int row, int col, const Out& dhead, const In& head, const In& kl_dim,
-                                       Plan* plan, float free_bits) {
-    const Step* step = &plan->now;
+__device__ __forceinline__ void add_kl(HeadQuad& d, int row, int col, const In& head, const In& kl_dim,
+                                       const Step* step, float free_bits) {
     const int latent = kl_dim.cols;
     const float scale = step->beta / (float)step->rows;
-    if (row < (int)step->rows) {
+    if (row >= (int)step->rows) return;
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const int j = col + i;
-            if (j < latent && (free_bits <= 0.0f || kl_dim(0, j) >= free_bits)) {
-                const float dmu = dhead(row, j) + scale * head(row, j);
-                const float dlogvar = dhead(row, latent + j) + scale * 0.5f * expm1f(head(row, latent + j));
-                dhead(row, j) = dmu;
-                dhead(row, latent + j) = dlogvar;
-                note_size(plan, dmu);
-                note_size(plan, dlogvar);
-            }
+    for (int i = 0; i < 4; ++i) {
+        const int j = col + i;
+        if (j < latent && (free_bits <= 0.0f || kl_dim(0, j) >= free_bits)) {
+            component(d.mu, i) += scale * head(row, j);
+            component(d.logvar, i) += scale * 0.5f * expm1f(head(row, latent + j));
         }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, In head, In kl_dim, Plan* plan,
+extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, Out16 dhead16, In head, In kl_dim, Plan* plan,
                                                               float free_bits) {
     begin();
-    const In mu = {head.data, head.rows, kl_dim.cols, head.stride};
-    for (Quads q(mu); q.more(); q.next()) add_kl(q.row, q.col, dhead, head, kl_dim, plan, free_bits);
+    const int latent = kl_dim.cols;
+    const In mu = {head.data, head.rows, latent, head.stride};
+    for (Quads q(mu); q.more(); q.next()) {
+        HeadQuad d = load_head(dhead, latent, q.row, q.col);
+        add_kl(d, q.row, q.col, head, kl_dim, &plan->now, free_bits);
+        store_head(dhead, dhead16, plan, latent, q.row, q.col, d);
+    }
 }

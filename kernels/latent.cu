@@ -15,10 +15,9 @@ extern "C" __global__ void __launch_bounds__(256) latent_forward(Out z, Out16 z1
 
 // reparam_backward, of the elbo also kl_backward, where the weights are known and the gradient does not wait for the
 // bound's value; and `bound`, in block 0.
-extern "C" __global__ void __launch_bounds__(256) latent_backward(Out dhead, Out bound, Out weight, Out metrics, In dz,
-                                                                  In z, In head, In eps, In nll, In kl_row, In kl_dim,
-                                                                  In ratio, Plan* plan, int samples, int objective,
-                                                                  float free_bits) {
+extern "C" __global__ void __launch_bounds__(256)
+    latent_backward(Out dhead, Out16 dhead16, Out bound, Out weight, Out metrics, In dz, In z, In head, In eps, In nll,
+                    In kl_row, In kl_dim, In ratio, Plan* plan, int samples, int objective, float free_bits) {
     begin();
     __shared__ float scratch[32];
     if (blockIdx.x == 0) {
@@ -26,8 +25,9 @@ extern "C" __global__ void __launch_bounds__(256) latent_backward(Out dhead, Out
     } else {
         const In mu = {head.data, head.rows, dz.cols, head.stride};
         for (Quads q(mu, 1); q.more(); q.next()) {
-            pull_back(q.row, q.col, dhead, dz, z, head, eps, In{}, plan, samples, objective);
-            if (objective == Elbo) add_kl(q.row, q.col, dhead, head, kl_dim, plan, free_bits);
+            HeadQuad d = pull_back(q.row, q.col, dz, z, head, eps, In{}, &plan->now, samples, objective);
+            if (objective == Elbo) add_kl(d, q.row, q.col, head, kl_dim, &plan->now, free_bits);
+            store_head(dhead, dhead16, plan, dz.cols, q.row, q.col, d);
         }
     }
 }

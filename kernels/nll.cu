@@ -84,7 +84,8 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_forward(Out nll, In o
 // dout = weight (m - x) exp(-logvar) dm/dout; zero from step.rows on.
 // dlogvar = weight 1/2 (1 - (x - m)^2 exp(-logvar)), where each element has its own (network): else dlogvar has no rows.
 // partial[block] = the sum of dlogvar over the rows of this block, where one serves all (scalar): else no rows.
-extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Out dlogvar, Out partial, In out,
+extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Out16 dout16, Out dlogvar,
+                                                                    Out16 dlogvar16, Out partial, In out,
                                                                     In logvar, In x, In weight, Plan* plan,
                                                                     int samples, int squash, float fixed) {
     begin();
@@ -106,9 +107,11 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Ou
             }
             note_size(plan, d);
             dout(row, col) = d;
+            if (dout16.rows) dout16(row, col) = bf16(d);
             if (dlogvar.rows) {
                 note_size(plan, dv);
                 dlogvar(row, col) = dv;
+                if (dlogvar16.rows) dlogvar16(row, col) = bf16(dv);
             }
             sum += dv;
         }

@@ -33,10 +33,11 @@ __device__ __forceinline__ float clip_scale(const In& partial, float clip, doubl
 }
 
 // Calls rule(i, w, g) for every element, unless the run is halted; then the metrics of the step say why. g is clipped
-// (where `partial` has rows) and has the weight decay `decay` in it. `left`: see adam.
+// (where `partial` has rows) and has the weight decay `decay` in it. w16, where it has rows: w in bf16. `left`: see adam.
 template <class Rule>
-__device__ __forceinline__ void update(const Out& w, const In& g, const In& partial, const Out& metrics,
-                                       Plan* plan, float clip, float decay, double* scratch, int left, Rule rule) {
+__device__ __forceinline__ void update(const Out& w, const Out16& w16, const In& g, const In& partial,
+                                       const Out& metrics, Plan* plan, float clip, float decay, double* scratch,
+                                       int left, Rule rule) {
     const float scale = partial.rows ? clip_scale(partial, clip, scratch) : 1.0f;
     if (blockIdx.x == 0 && threadIdx.x == 0) {  // a planned step ends
         ++plan->cursor;
@@ -50,28 +51,30 @@ __device__ __forceinline__ void update(const Out& w, const In& g, const In& part
         for (int i = 0; i < 4; ++i) component(d, i) = scale * component(d, i) + decay * component(value, i);
         rule(q.col, value, d);
         store4(w, 0, q.col, value);
+        store4(w16, 0, q.col, value);
     }
 }
 
 // w -= lr g
-extern "C" __global__ void __launch_bounds__(256) sgd(Out w, In g, In partial, Out metrics, Plan* plan, float clip,
-                                                      float decay) {
+extern "C" __global__ void __launch_bounds__(256) sgd(Out w, Out16 w16, In g, In partial, Out metrics,
+                                                      Plan* plan, float clip, float decay) {
     begin();
     __shared__ double scratch[32];
     const float lr = plan->now.lr;
-    update(w, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int, float4& value, float4& d) {
+    update(w, w16, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int, float4& value, float4& d) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) component(value, i) -= lr * component(d, i);
     });
 }
 
 // m = momentum m + g,  w -= lr m
-extern "C" __global__ void __launch_bounds__(256) momentum(Out w, Out m, In g, In partial, Out metrics, Plan* plan,
-                                                           float clip, float decay, float factor) {
+extern "C" __global__ void __launch_bounds__(256) momentum(Out w, Out16 w16, Out m, In g, In partial,
+                                                           Out metrics, Plan* plan, float clip, float decay,
+                                                           float factor) {
     begin();
     __shared__ double scratch[32];
     const float lr = plan->now.lr;
-    update(w, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int col, float4& value, float4& d) {
+    update(w, w16, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int col, float4& value, float4& d) {
         float4 velocity = load4(m, 0, col);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
@@ -83,12 +86,13 @@ extern "C" __global__ void __launch_bounds__(256) momentum(Out w, Out m, In g, I
 }
 
 // s += g^2,  w -= lr g / (sqrt(s) + eps)
-extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out s, In g, In partial, Out metrics, Plan* plan, float clip,
-                                                          float decay, float eps) {
+extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out16 w16, Out s, In g, In partial,
+                                                          Out metrics, Plan* plan, float clip, float decay,
+                                                          float eps) {
     begin();
     __shared__ double scratch[32];
     const float lr = plan->now.lr;
-    update(w, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int col, float4& value, float4& d) {
+    update(w, w16, g, partial, metrics, plan, clip, decay, scratch, 0, [&](int col, float4& value, float4& d) {
         float4 sum = load4(s, 0, col);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
@@ -101,13 +105,14 @@ extern "C" __global__ void __launch_bounds__(256) adagrad(Out w, Out s, In g, In
 }
 
 // Adam, and adamw: see adam.cuh. `left` 1: the launch of the gradients has done it, unless their factors were large.
-extern "C" __global__ void __launch_bounds__(256) adam(Out w, Out m, Out v, In g, In partial, Out metrics, Plan* plan,
-                                                       float clip, float decay, float shrink, float beta1, float rest1,
-                                                       float beta2, float rest2, float eps, int left) {
+extern "C" __global__ void __launch_bounds__(256) adam(Out w, Out16 w16, Out m, Out v, In g, In partial,
+                                                       Out metrics, Plan* plan, float clip, float decay,
+                                                       float shrink, float beta1, float rest1, float beta2,
+                                                       float rest2, float eps, int left) {
     begin();
     __shared__ double scratch[32];
     const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
-    update(w, g, partial, metrics, plan, clip, decay, scratch, left, [&](int col, float4& value, float4& d) {
+    update(w, w16, g, partial, metrics, plan, clip, decay, scratch, left, [&](int col, float4& value, float4& d) {
         float4 first = load4(m, 0, col), second = load4(v, 0, col);
 #pragma unroll
         for (int i = 0; i < 4; ++i)

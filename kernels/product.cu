@@ -36,23 +36,23 @@ struct BernoulliFinish {
 
 // c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, its depth shared by
 // all warps; for each 64 x 64 where `wide`. f32 by FMA; where `tensor`, by tensor cores, `operands` as they say.
-extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16, Out pre, In a, In b, In bias,
+extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                 In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[FullTile<false, true, 1, 1>::kQuads];
-    FullTile<false, true, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{},
+    FullTile<false, true, 1, 1>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                      Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt_wide(Out c, Out16 c16, Out pre, In a, In b, In bias,
+extern "C" __global__ void __launch_bounds__(512, 1) product_nt_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                      In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[FullTile<false, true, 2, 4>::kQuads];
-    FullTile<false, true, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{},
+    FullTile<false, true, 2, 4>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                      Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, In a, In b, In bias,
+extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                        In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[kSums];
@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor(Out c, Ou
                                            Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, In a, In b,
+extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b,
                                                                             In bias, In out, Plan* plan, int f,
                                                                             int operands) {
     begin();
@@ -69,23 +69,23 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out 
                                           Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16, Out pre, In a, In b, In bias,
+extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                 In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[FullTile<false, false, 1, 1>::kQuads];
-    FullTile<false, false, 1, 1>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{},
+    FullTile<false, false, 1, 1>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                       Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nn_wide(Out c, Out16 c16, Out pre, In a, In b, In bias,
+extern "C" __global__ void __launch_bounds__(512, 1) product_nn_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                      In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[FullTile<false, false, 2, 4>::kQuads];
-    FullTile<false, false, 2, 4>::run(shared, a, b, blockIdx.y, blockIdx.x, Out{},
+    FullTile<false, false, 2, 4>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                       Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, In a, In b, In bias,
+extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                        In out, Plan* plan, int f, int operands) {
     begin();
     __shared__ float4 shared[kSums];
@@ -93,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor(Out c, Ou
                                             Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, In a, In b,
+extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b,
                                                                             In bias, In out, Plan* plan, int f,
                                                                             int operands) {
     begin();
@@ -103,8 +103,8 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor_wide(Out 
 }
 
 // c, dout, x: (m, n), parts: (m, blocks across c).
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, In a,
-                                                                          In b, In bias, In x, Plan* plan,
+extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, InAny a,
+                                                                          InAny b, In bias, In x, Plan* plan,
                                                                           int operands) {
     begin();
     __shared__ float4 shared[kSums];
@@ -113,7 +113,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli(Out c,
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout,
-                                                                               Out16 dout16, In a, In b, In bias, In x,
+                                                                               Out16 dout16, InAny a, InAny b, In bias, In x,
                                                                                Plan* plan, int operands) {
     begin();
     __shared__ float4 shared[kSums];

@@ -3,29 +3,13 @@
 // shared memory, others multiply.
 // TA: a is stored (depth, rows); TB: b is stored (cols, depth).
 #pragma once
-#include "view.cuh"
+#include "fragment.cuh"
 
-constexpr int kUnit = 16;  // of the depth
 constexpr int kRow = 20;   // a row of a warp's sums in shared memory: 16 and padding against conflicts
 constexpr int kWarps = 16, kThreads = 32 * kWarps;
 constexpr int kSums = kWarps * 32 * kRow / 4;  // quads that the warps' sums take
 
-// Four numbers of one stored row; zero outside. Always a load, if not of these: a branch would hold up those after it.
-__device__ __forceinline__ float4 quad_of(const In& v, int row, int col) {
-    const bool inside = row < v.rows && col < v.cols;
-    float4 quad = *reinterpret_cast<const float4*>(inside ? &v(row, col) : v.data);
-    if (!inside) quad = {0.0f, 0.0f, 0.0f, 0.0f};
-    return quad;
-}
-
-__device__ __forceinline__ float2 pair_of(const In& v, int row, int col) {
-    const bool inside = row < v.rows && col < v.cols;
-    float2 pair = *reinterpret_cast<const float2*>(inside ? &v(row, col) : v.data);
-    if (!inside) pair = {0.0f, 0.0f};
-    return pair;
-}
-
-// The same into shared memory, without waiting on the GPU.
+// Four numbers of one stored row, zero outside, into shared memory without waiting on the GPU.
 __device__ __forceinline__ void copy_quad(float4* to, const In& v, int row, int col) {
 #ifdef __CUDA_ARCH__
     const bool inside = row < v.rows && col < v.cols;
@@ -33,7 +17,7 @@ __device__ __forceinline__ void copy_quad(float4* to, const In& v, int row, int 
                  "l"(inside ? &v(row, col) : v.data), "r"(inside ? 16 : 0)
                  : "memory");
 #else
-    *to = quad_of(v, row, col);
+    *to = vector_of<4>(v, row, col);
 #endif
 }
 __device__ __forceinline__ void commit_copies() {

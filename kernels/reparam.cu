@@ -2,6 +2,7 @@
 // head: (rows, 2 latent) = [mu | logvar], z: (rows K, latent). The noise is drawn and never stored, or, where `eps` has
 // rows, given.
 #pragma once
+#include "head.cuh"
 #include "philox.cuh"
 #include "reduce.cuh"
 #include "view.cuh"
@@ -55,11 +56,10 @@ extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z
 // With w = weight[row] beta where the objective weighs log q - log p by beta (`direct` 1), weight[row] where it holds it
 // as it is (2), else 0; a weight without rows is 1 / (step.rows K), as `bound` would have it:
 // dz' = dz + w z,  dmu = sum_k dz',  dlogvar = sum_k (dz' 1/2 exp(logvar / 2) eps - 1/2 w)
-// Assigned; zero from step.rows on.                              dhead: (rows, 2 latent), weight: (rows K, 1)
-__device__ __forceinline__ void pull_back(int example, int col, const Out& dhead, const In& dz, const In& z,
-                                          const In& head, const In& eps, const In& weight, Plan* plan, int samples,
-                                          int direct) {
-    const Step* step = &plan->now;
+// Zero from step.rows on.                                        dhead: (rows, 2 latent), weight: (rows K, 1)
+__device__ __forceinline__ HeadQuad pull_back(int example, int col, const In& dz, const In& z, const In& head,
+                                              const In& eps, const In& weight, const Step* step, int samples,
+                                              int direct) {
     const int latent = dz.cols;
     const float even = 1.0f / (float)samples / (float)step->rows;
     float4 dmu = {0.0f, 0.0f, 0.0f, 0.0f}, dlogvar = dmu, half_sigma = dmu;
@@ -79,20 +79,16 @@ __device__ __forceinline__ void pull_back(int example, int col, const Out& dhead
                 component(dlogvar, i) += total * component(half_sigma, i) * component(noise, i) - 0.5f * w;
             }
         }
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-        if (col + i < latent) {
-            dhead(example, col + i) = component(dmu, i);
-            dhead(example, latent + col + i) = component(dlogvar, i);
-        }
-    note_size(plan, dmu);
-    note_size(plan, dlogvar);
+    return {dmu, dlogvar};
 }
 
-extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, In dz, In z, In head, In eps, In weight,
-                                                                   Plan* plan, int samples, int direct) {
+// dhead assigned.
+extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, Out16 dhead16, In dz, In z, In head,
+                                                                   In eps, In weight, Plan* plan, int samples,
+                                                                   int direct) {
     begin();
     const In mu = {head.data, head.rows, dz.cols, head.stride};  // half of the columns: as many quads as there are
     for (Quads q(mu); q.more(); q.next())
-        pull_back(q.row, q.col, dhead, dz, z, head, eps, weight, plan, samples, direct);
+        store_head(dhead, dhead16, plan, dz.cols, q.row, q.col,
+                   pull_back(q.row, q.col, dz, z, head, eps, weight, &plan->now, samples, direct));
 }

@@ -1,5 +1,6 @@
 // Tiles by tensor cores, for product.cu and gradients.cu.
 #pragma once
+#include "fragment.cuh"
 #include "product.cuh"
 
 // What is multiplied: operands rounded to tf32, or to bf16, or the numbers of f32 themselves, each as two of tf32.
@@ -27,17 +28,6 @@ __device__ __forceinline__ Parts parts_of(float x) {
     return {high, tf32(x - __uint_as_float(high))};
 }
 
-// Two bf16 in a word, the first in its lower half.
-__device__ __forceinline__ unsigned bf16x2(float low, float high) {
-#ifdef __CUDA_ARCH__
-    unsigned y;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
-    return y;
-#else
-    return bf16(low) | (unsigned)bf16(high) << 16;
-#endif
-}
-
 // c += a b on a tensor core, by a whole warp: m16n8k8 in tf32, m16n8k16 in bf16, which differ in what a word holds. The
 // PTX manual says which lane has what.
 template <bool half>
@@ -59,28 +49,26 @@ __device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const
 // The 32 x 16 sums of a warp, over one unit of the depth.
 using Sums = float[2][2][4];
 
-// sums += the products of a unit. Of the lane's four rows, row(i, l) is number l of row i; of its two columns, q[j] is
-// column j. With tf32 the lane's numbers 0 and 1 go first, then 2 and 3.
-template <int operands, class Row>
-__device__ __forceinline__ void multiply(Sums& sums, const Row& row, float4 (&q)[2]) {
-    constexpr int kTimes = operands == Bf16 ? 1 : 2;
+// sums += the products of a unit, of which the lane has N numbers of the depth: four rows of a, two columns of b.
+template <int operands, int N, class A, class B>
+__device__ __forceinline__ void multiply(Sums& sums, const A& a, const B& b) {
     // Words 1 and 3 of an operand a are of the lower rows, 2 and 3 of the later depth.
     if constexpr (operands == Split) {
         // Few products to a sum on the tensor core, which cuts off where the rest rounds; the small ones first.
         float part[2][2][4] = {};
 #pragma unroll
-        for (int s = 0; s < kTimes; ++s) {
+        for (int s = 0; s < N / 2; ++s) {
             unsigned high[2][4], low[2][4];
 #pragma unroll
             for (int i = 0; i < 2; ++i)
 #pragma unroll
                 for (int w = 0; w < 4; ++w) {
-                    const Parts x = parts_of(row(2 * i + w % 2, 2 * s + w / 2));
+                    const Parts x = parts_of(a.number(2 * i + w % 2, 2 * s + w / 2));
                     high[i][w] = x.high, low[i][w] = x.low;
                 }
 #pragma unroll
             for (int j = 0; j < 2; ++j) {
-                const Parts x = parts_of(component(q[j], 2 * s)), y = parts_of(component(q[j], 2 * s + 1));
+                const Parts x = parts_of(b.number(j, 2 * s)), y = parts_of(b.number(j, 2 * s + 1));
                 const unsigned b_high[2] = {x.high, y.high}, b_low[2] = {x.low, y.low};
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
@@ -97,22 +85,26 @@ __device__ __forceinline__ void multiply(Sums& sums, const Row& row, float4 (&q)
 #pragma unroll
                 for (int e = 0; e < 4; ++e) sums[i][j][e] += part[i][j][e];
     } else {
+        constexpr bool half = operands == Bf16;
 #pragma unroll
-        for (int s = 0; s < kTimes; ++s)
+        for (int s = 0; s < (half ? N / 4 : N / 2); ++s)
 #pragma unroll
             for (int i = 0; i < 2; ++i) {
-                unsigned a[4];
+                unsigned words[4];
 #pragma unroll
                 for (int w = 0; w < 4; ++w) {
-                    const int r = 2 * i + w % 2, l = w / 2;
-                    a[w] = operands == Bf16 ? bf16x2(row(r, 2 * l), row(r, 2 * l + 1)) : tf32(row(r, 2 * s + l));
+                    const int row = 2 * i + w % 2, l = 2 * s + w / 2;
+                    if constexpr (half) words[w] = a.pair(row, l);
+                    else words[w] = tf32(a.number(row, l));
                 }
 #pragma unroll
                 for (int j = 0; j < 2; ++j) {
-                    float4& v = q[j];
-                    const unsigned b[2] = {operands == Bf16 ? bf16x2(v.x, v.y) : tf32(component(v, 2 * s)),
-                                           operands == Bf16 ? bf16x2(v.z, v.w) : tf32(component(v, 2 * s + 1))};
-                    mma<operands == Bf16>(sums[i][j], a, b);
+                    unsigned of_b[2];
+#pragma unroll
+                    for (int w = 0; w < 2; ++w)
+                        if constexpr (half) of_b[w] = b.pair(j, 2 * s + w);
+                        else of_b[w] = tf32(b.number(j, 2 * s + w));
+                    mma<half>(sums[i][j], words, of_b);
                 }
             }
     }
@@ -121,64 +113,56 @@ __device__ __forceinline__ void multiply(Sums& sums, const Row& row, float4 (&q)
 // By tensor cores. WM x WN tiles of 32 x 16, a warp for each of WK shares of the depth. Where warps share the depth, or
 // it is short, hardly a number is read twice, so operands go from memory straight into registers, 16 bytes at a time, and
 // the order of the depth, and of rows or columns, is chosen to make that possible: of a unit of the depth, the lane t of
-// a group has 4 t .. 4 t + 3, whatever the tensor core calls them.
+// a group has N t .. N t + N - 1, whatever the tensor core calls them. With b in bf16 N is 8, else 4.
 // `shared_a`: a has the block's rows alone, and lies where the sums go after.
 template <bool TA, bool TB, int WM, int WN, int WK, bool shared_a = false>
 struct TensorTile {
-    static constexpr int kAhead = 2;
     static_assert(WK > 1 || (TA && !TB), "only there has a lane quads of c");
 
-    // `shared` holds kSums quads, for WK of 1 none.
-    template <class Finish>
-    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
-                                               int operands, const Out& rows, const Finish& finish) {
-        if (operands == Split) run<Split>(shared, a, b, block_row, block_col, rows, finish);
-        else if (operands == Bf16) run<Bf16>(shared, a, b, block_row, block_col, rows, finish);
-        else run<Tf32>(shared, a, b, block_row, block_col, rows, finish);
+    // `shared` holds kSums quads, for WK of 1 none. Factors in bf16 are both so, but for an `a` in shared memory.
+    template <class A, class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const A& a, const InAny& b, int block_row,
+                                               int block_col, int operands, const Out& rows, const Finish& finish) {
+        if (b.half) run<Bf16>(shared, as_half(a), as_half(b), block_row, block_col, rows, finish);
+        else if (operands == Split) run<Split>(shared, as_f32(a), as_f32(b), block_row, block_col, rows, finish);
+        else if (operands == Bf16) run<Bf16>(shared, as_f32(a), as_f32(b), block_row, block_col, rows, finish);
+        else run<Tf32>(shared, as_f32(a), as_f32(b), block_row, block_col, rows, finish);
     }
 
-    template <int operands, class Finish>
-    static __device__ __forceinline__ void run(float4* shared, const In& a, const In& b, int block_row, int block_col,
+    template <int operands, class A, class B, class Finish>
+    static __device__ __forceinline__ void run(float4* shared, const A& a, const B& b, int block_row, int block_col,
                                                const Out& rows, const Finish& finish) {
+        constexpr int N = kHalf<B> ? 8 : 4, kAhead = kHalf<B> && !kHalf<A> ? 1 : 2;  // as registers allow
         const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
         const int share = warp / (WM * WN), wm = warp / WN % WM, wn = warp % WN;
         const int row0 = (block_row * WM + wm) * 32, col0 = (block_col * WN + wn) * 16;
         const int a_row0 = shared_a ? wm * 32 : row0;
-        const int units = ((TA ? a.rows : a.cols) + kUnit - 1) / kUnit;
-        const bool counts = TA && rows.rows && block_col == 0;
+        const int units = ((TA ? a.rows : a.cols) + 4 * N - 1) / (4 * N);
+        const bool counts = TA && !kHalf<A> && rows.rows && block_col == 0;
         Sums sums = {};
         float row_sum[4] = {};
 
         for (int first = share; first < units; first += kAhead * WK) {
-            float4 p[kAhead][4], q[kAhead][2];
+            Fragment<TA, 4, A, N> p[kAhead];
+            Fragment<!TB, 2, B, N> q[kAhead];
 #pragma unroll
             for (int n = 0; n < kAhead; ++n) {
-                const int k = (first + n * WK) * kUnit + 4 * t;
-#pragma unroll
-                for (int i = 0; i < 4; ++i)
-                    p[n][i] = TA ? quad_of(a, k + i, a_row0 + 4 * g) : quad_of(a, a_row0 + 8 * i + g, k);
-#pragma unroll
-                for (int i = 0; i < (TB ? 2 : 4); ++i) {
-                    if (TB) {
-                        q[n][i] = quad_of(b, col0 + 8 * i + g, k);
-                    } else {
-                        const float2 pair = pair_of(b, k + i, col0 + 2 * g);
-                        component(q[n][0], i) = pair.x;
-                        component(q[n][1], i) = pair.y;
-                    }
-                }
+                const int k = ((first + n * WK) * 4 + t) * N;
+                p[n].load(a, a_row0 + (TA ? 4 * g : g), k);
+                q[n].load(b, col0 + (TB ? g : 2 * g), k);
             }
 #pragma unroll
             for (int n = 0; n < kAhead; ++n) {
 #ifndef __CUDA_ARCH__
                 if (first + n * WK >= units) continue;  // zeros; the GPU multiplies them sooner than it branches
 #endif
-                // Number l of row r of the 32, where r is 8 i + g, or 4 g + i of an a that is stored by depth.
-                auto row = [&](int i, int l) { return TA ? component(p[n][l], i) : component(p[n][i], l); };
-                if (counts)
+                if constexpr (!kHalf<A>)
+                    if (counts)
 #pragma unroll
-                    for (int i = 0; i < 4; ++i) row_sum[i] += row(i, 0) + row(i, 1) + row(i, 2) + row(i, 3);
-                multiply<operands>(sums, row, q[n]);
+                        for (int i = 0; i < 4; ++i)
+#pragma unroll
+                            for (int l = 0; l < N; ++l) row_sum[i] += p[n].number(i, l);
+                multiply<operands, N>(sums, p[n], q[n]);
             }
         }
         if (counts)

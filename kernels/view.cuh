@@ -34,6 +34,21 @@ struct Out16 {
     }
 };
 
+// A factor of a product: of f32 or, `half`, of bf16.
+struct InAny {
+    const void* data;
+    int rows, cols, stride, half;
+};
+__device__ __forceinline__ In as_f32(const In& v) { return v; }
+__device__ __forceinline__ In as_f32(const InAny& v) {
+    return {static_cast<const float*>(v.data), v.rows, v.cols, v.stride};
+}
+// An In is rounded when it is multiplied.
+__device__ __forceinline__ In as_half(const In& v) { return v; }
+__device__ __forceinline__ In16 as_half(const InAny& v) {
+    return {static_cast<const unsigned short*>(v.data), v.rows, v.cols, v.stride};
+}
+
 // Kernels walk over quads: four columns of a row, `col` a multiple of four. Whole views start on 256 bytes and their
 // strides are multiples of eight, so most quads are one 128-bit access; a half of `[mu | logvar]` may start anywhere.
 template <class View>
@@ -94,7 +109,8 @@ __device__ __forceinline__ float& component(float4& quad, int i) {
     return i == 0 ? quad.x : i == 1 ? quad.y : i == 2 ? quad.z : quad.w;
 }
 
-// This thread's share of all quads of a matrix, in a grid of any size, which may begin with blocks for other work:  for (Quads q(view); q.more(); q.next())
+// This thread's share of all quads of a matrix, in a grid of any size, which may begin with blocks for other work:
+// for (Quads q(view); q.more(); q.next())
 struct Quads {
     unsigned i, end, per_row, blocks;
     int row, col;

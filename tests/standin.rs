@@ -18,7 +18,7 @@ use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::Device;
 use vae_gpu::device::cuda::{Algorithms, Cuda, detect, libraries};
 use vae_gpu::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
-use vae_gpu::device::kernels::{self, In, Out, Out16};
+use vae_gpu::device::kernels::{self, In, In16, InAny, Out, Out16};
 use vae_gpu::model::Network;
 use vae_gpu::rng;
 use vae_gpu::step::Step;
@@ -140,16 +140,19 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                         threads: 512,
                     };
                     let (c, c16, none) = (Out(c), Out16(View { rows: 0, ..c }), View { rows: 0, ..c });
-                    let whole = |f: Factor| In(View { cols: f.view().stride, ..f.view() });
-                    let (a_in, b_in, bias, pre) = (whole(a), whole(b), In(none), Out(none));
+                    let whole = |f: Factor| View { cols: f.view().stride, ..f.view() };
+                    let (a_in, b_in) = (InAny::F32(whole(a)), InAny::F32(whole(b)));
+                    let (bias, pre) = (In(none), Out(none));
                     match (a, b) {
                         (Factor::T(_), _) => {
-                            let (o, i, line) = (pre, bias, Grid { blocks: [1, 1], threads: 512 });
-                            // One layer of six.
-                            kernels::product_tn(
-                                cuda, line, c, o, a_in, b_in, o, o, i, i, o, o, i, i, o, o, i, i, o, o, i, i, o, o, i,
-                                i, 0,
-                            )?
+                            let (o, i, h, n) = (pre, bias, In16(none), InAny::F32(none));
+                            let line = Grid { blocks: [1, 1], threads: 512 };
+                            #[rustfmt::skip] // one layer of six
+                            let done = kernels::product_tn(
+                                cuda, line, c, o, In(whole(a)), h, b_in, o, o, i, h, n, o, o, i, h, n,
+                                o, o, i, h, n, o, o, i, h, n, o, o, i, h, n, 0,
+                            );
+                            done?
                         }
                         (_, Factor::T(_)) => {
                             kernels::product_nt(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?

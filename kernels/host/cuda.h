@@ -44,8 +44,13 @@ struct View {
         : begin(uintptr_t(p)), rows(1), cols(sizeof(T)), stride(sizeof(T)), writable(!std::is_const_v<T>),
           unit(sizeof(T) == 2 ? 2 : 4) {}
     template <class M>  // In or Out of kernels/view.cuh: as many T as it has rows and columns
-        requires requires(const M& m) { m.data; }
+        requires(requires(const M& m) { m.data; } && !requires(const M& m) { m.half; })
     View(const M& m) : View(m.data) { rows = m.rows, cols *= m.cols, stride *= m.stride; }
+    template <class M>  // InAny of kernels/view.cuh
+        requires requires(const M& m) { m.half; }
+    View(const M& m)
+        : begin(uintptr_t(m.data)), rows(m.rows), cols(m.cols * (m.half ? 2 : 4)), stride(m.stride * (m.half ? 2 : 4)),
+          writable(false), unit(m.half ? 2 : 4) {}
     template <class M>  // Data of kernels/data.cuh
         requires requires(const M& m) { m.values; }
     View(const M& m)

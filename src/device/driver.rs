@@ -74,6 +74,11 @@ pub enum Arg {
     View(View),
     /// `In16` or `Out16`: the same place in the arena of bf16.
     View16(View),
+    /// `InAny`: one of the two, and it says which.
+    AnyView {
+        view: View,
+        half: bool,
+    },
     /// The resident data set, as kernels/data.cuh has it.
     Data,
     /// The address of the `Plan` of kernels/step.cuh, [`PLAN_WORDS`] long: the current step, the flags, the steps planned.

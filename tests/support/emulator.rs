@@ -99,6 +99,15 @@ impl Emulator {
         self.half.halves()
     }
 
+    /// The kernels that one replay launches.
+    pub fn captured_kernels(&self) -> Vec<&'static str> {
+        let launch = |work: &Work| match work {
+            Work::Launch(kernel, ..) => Some(*kernel),
+            _ => None,
+        };
+        self.graph.iter().flatten().filter_map(launch).collect()
+    }
+
     fn run(&mut self, work: &Work) -> Result<()> {
         match work {
             Work::Launch(kernel, grid, args) => self.run_kernel(kernel, *grid, args),
@@ -119,6 +128,13 @@ impl Emulator {
             // The slices check that the view lies in the allocation.
             Arg::View(v) => Operand { address: self.memory.floats()[v.span()].as_ptr() as u64, words: shape(v) },
             Arg::View16(v) => Operand { address: self.half.halves()[v.span()].as_ptr() as u64, words: shape(v) },
+            Arg::AnyView { view: v, half } => {
+                let address = match half {
+                    true => self.half.halves()[v.span()].as_ptr() as u64,
+                    false => self.memory.floats()[v.span()].as_ptr() as u64,
+                };
+                Operand { address, words: [v.rows as i32, v.cols as i32, v.stride as i32, half as i32] }
+            }
             Arg::Data => {
                 let [rows, cols, reals] = self.data.1;
                 Operand { address: self.data.0.0.as_ptr() as u64, words: [rows, cols, reals, 0] }

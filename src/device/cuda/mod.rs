@@ -36,7 +36,7 @@ const NO_KERNELS: &str = "this build has no GPU kernels: build it where nvcc is 
 /// The oldest driver whose graphs hold launches that overlap: 12.4.
 const OVERLAP: i32 = 12040;
 /// No kernel takes more.
-const MAX_ARGS: usize = 40;
+const MAX_ARGS: usize = 48;
 
 /// The resident data set.
 struct Data {
@@ -165,6 +165,8 @@ impl Cuda {
         match arg {
             Arg::View(v) => [self.address(v), pair(v.rows, v.cols), word(v.stride)],
             Arg::View16(v) => [self.address16(v), pair(v.rows, v.cols), word(v.stride)],
+            Arg::AnyView { view: v, half: false } => [self.address(v), pair(v.rows, v.cols), pair(v.stride, 0)],
+            Arg::AnyView { view: v, half: true } => [self.address16(v), pair(v.rows, v.cols), pair(v.stride, 1)],
             Arg::Data => match &self.data {
                 Some(Data { bytes, rows, cols, reals }) => {
                     [bytes.at(0..0), pair(*rows, *cols), word(usize::from(*reals))]

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::arena::View;
 use crate::config::{Activation, Optimizer, Rule};
 use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
-use crate::device::kernels::{self, In, Out, Out16};
+use crate::device::kernels::{self, In, In16, InAny, Out, Out16};
 use crate::tape::{LogVariance, Op, Tape};
 
 /// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
@@ -26,16 +26,6 @@ pub(super) struct Gradient {
     pub dy: View,
     /// (rows, in)
     pub x: View,
-}
-
-/// Of the kernels for up to [`LAYERS`] layers: how many blocks, and the operands.
-fn operands(layers: &[Gradient]) -> (usize, [(Out, Out, In, In); LAYERS]) {
-    let blocks = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
-    let layer = |i: usize| match layers.get(i) {
-        Some(g) => (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In(whole(g.x))),
-        None => (Out(NONE), Out(NONE), In(NONE), In(NONE)),
-    };
-    (blocks, std::array::from_fn(layer))
 }
 
 /// What the kernels of Adam take of an optimiser.
@@ -59,7 +49,24 @@ impl Constants {
     }
 }
 
+/// The operands of one layer: dw, dbias, dy, its copy in bf16 where the kernel reads that, and x.
+type Operands = (Out, Out, In, In16, InAny);
+
 impl<D: Driver> Gpu<D> {
+    /// Of the kernels for up to [`LAYERS`] layers: how many blocks, and the operands.
+    fn operands(&mut self, layers: &[Gradient]) -> Result<(usize, [Operands; LAYERS])> {
+        let blocks = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
+        let mut all = [(Out(NONE), Out(NONE), In(NONE), In16(NONE), InAny::F32(NONE)); LAYERS];
+        for (g, of) in layers.iter().zip(&mut all) {
+            let dy16 = match self.operand(g.dy)? {
+                InAny::Half(dy) => dy,
+                InAny::F32(_) => NONE,
+            };
+            *of = (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In16(dy16), self.operand(g.x)?);
+        }
+        Ok((blocks, all))
+    }
+
     /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.
     /// False where the nonlinearity had to be gone through first, in a launch of its own.
     pub(super) fn finish_gradient(
@@ -98,17 +105,17 @@ impl<D: Driver> Gpu<D> {
         let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
         let threads = if tensor { 256 } else { 512 };
         for layers in layers.chunks(LAYERS) {
-            let (blocks, [l0, l1, l2, l3, l4, l5]) = operands(layers);
+            let (blocks, [l0, l1, l2, l3, l4, l5]) = self.operands(layers)?;
             let (d, grid) = (&mut self.driver, Grid::line(blocks, threads));
             #[rustfmt::skip] // a line for each layer
             kernel(
                 d, grid,
-                l0.0, l0.1, l0.2, l0.3,
-                l1.0, l1.1, l1.2, l1.3,
-                l2.0, l2.1, l2.2, l2.3,
-                l3.0, l3.1, l3.2, l3.3,
-                l4.0, l4.1, l4.2, l4.3,
-                l5.0, l5.1, l5.2, l5.3,
+                l0.0, l0.1, l0.2, l0.3, l0.4,
+                l1.0, l1.1, l1.2, l1.3, l1.4,
+                l2.0, l2.1, l2.2, l2.3, l2.4,
+                l3.0, l3.1, l3.2, l3.3, l3.4,
+                l4.0, l4.1, l4.2, l4.3, l4.4,
+                l5.0, l5.1, l5.2, l5.3, l5.4,
                 kind,
             )?;
             layers.iter().for_each(|g| self.changed(g.dw));
@@ -134,25 +141,27 @@ impl<D: Driver> Gpu<D> {
 
     pub(super) fn gradients_and_adam(&mut self, tape: &Tape, o: &Optimizer, gradients: &[Gradient]) -> Result<()> {
         let params = tape.layout.params();
+        let w16 = self.kept16(params);
         let [w, m, v] = [params, tape.layout.moment(params, 0), tape.layout.moment(params, 1)].map(Out);
         let (g, none, metrics) = (In(tape.layout.d(params)), In(NONE), Out(tape.layout.metrics()));
         let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
         let (_, kind) = self.tensor();
         for layers in gradients.chunks(LAYERS) {
-            let (blocks, [l0, l1, l2, l3, l4, l5]) = operands(layers);
+            let (blocks, [l0, l1, l2, l3, l4, l5]) = self.operands(layers)?;
             let (d, grid) = (&mut self.driver, Grid::line(blocks, 256));
             #[rustfmt::skip] // a line for each group
             kernels::product_tn_adam(
-                d, grid, w, m, v,
+                d, grid, w, w16, m, v,
                 l0.0, l0.1, l1.0, l1.1, l2.0, l2.1, l3.0, l3.1, l4.0, l4.1, l5.0, l5.1, g,
-                l0.2, l0.3, l1.2, l1.3, l2.2, l2.3, l3.2, l3.3, l4.2, l4.3, l5.2, l5.3,
+                l0.2, l0.3, l0.4, l1.2, l1.3, l1.4, l2.2, l2.3, l2.4,
+                l3.2, l3.3, l3.4, l4.2, l4.3, l4.4, l5.2, l5.3, l5.4,
                 decay, shrink, b1, r1, b2, r2, eps, kind,
             )?;
         }
         self.changed(tape.layout.d(params));
-        self.changed(params);
+        self.updated(params, w16);
         // For steps with large numbers, whose gradients must all be seen first.
         let (d, grid) = (&mut self.driver, Grid::line(FEW, 256));
-        kernels::adam(d, grid, w, m, v, g, none, metrics, 0.0, decay, shrink, b1, r1, b2, r2, eps, 1)
+        kernels::adam(d, grid, w, w16, m, v, g, none, metrics, 0.0, decay, shrink, b1, r1, b2, r2, eps, 1)
     }
 }

@@ -1,5 +1,4 @@
 //! The latent variables, forward and backward, with what stands around them in the same launch.
-use super::products::whole;
 use super::{Gpu, NONE, Shortcut, activation, objective};
 use crate::Result;
 use crate::arena::View;
@@ -49,7 +48,7 @@ impl<D: Driver> Gpu<D> {
             let kl_blocks = kl_rows.div_ceil(16) + kl_cols;
             grid.blocks[1] += (kl_blocks as u32).div_ceil(grid.blocks[0]);
             let (y16, pre) = (self.copy16(y), Out(if a == y { NONE } else { a }));
-            let (w, bias, f, kind) = (In(whole(weight)), In(bias), activation(f), self.tensor().1);
+            let (w, bias, f, kind) = (self.operand(weight)?, In(bias), activation(f), self.tensor().1);
             #[rustfmt::skip] // a line for each group
             kernels::latent_forward_linear(
                 &mut self.driver, grid, Out(y), y16, pre, Out(z), z16, ratio, kl, kl_dim,
@@ -79,19 +78,20 @@ impl<D: Driver> Gpu<D> {
             unreachable!("a step ends with its bound")
         };
         let d = |v| tape.layout.d(v);
-        let (dhead, bound, weight, metrics) = (Out(d(head)), Out(bound), Out(weight), Out(tape.layout.metrics()));
+        let (dhead, dhead16) = (Out(d(head)), self.copy16(d(head)));
+        let (bound, weight, metrics) = (Out(bound), Out(weight), Out(tape.layout.metrics()));
         let (dz, eps, nll) = (In(d(z)), In(eps.unwrap_or(NONE)), In(parts.unwrap_or(nll)));
         let (kl, kl_dim, ratio) = (In(kl), In(kl_dim), In(ratio));
         let samples = (z.rows / head.rows) as i32;
         let (free_bits, goal) = (goal.free_bits as f32, objective(goal.objective));
-        self.changed(d(head));
+        self.copied(d(head));
         if let Some(EncoderEnd { x, weight: w, out, f }) = self.encoder_end(tape, head, z) {
             let (mut grid, _) = Grid::tiles(x);
             grid.blocks[1] += 1; // for the bound
-            let (dx16, w, f, kind) = (self.copy16(d(x)), In(whole(w)), activation(Some(f)), self.tensor().1);
+            let (dx16, w, f, kind) = (self.copy16(d(x)), self.operand(w)?, activation(Some(f)), self.tensor().1);
             #[rustfmt::skip] // a line for each group
             kernels::latent_backward_linear(
-                &mut self.driver, grid, Out(d(x)), dx16, dhead, bound, weight, metrics,
+                &mut self.driver, grid, Out(d(x)), dx16, dhead, dhead16, bound, weight, metrics,
                 dz, In(z), In(head), eps, nll, kl, kl_dim, ratio, w, In(out),
                 samples, goal, free_bits, f, kind,
             )?;
@@ -102,7 +102,7 @@ impl<D: Driver> Gpu<D> {
         let grid = Grid::line(1 + quads.div_ceil(256).clamp(1, 2047), 256);
         #[rustfmt::skip] // a line for each group
         kernels::latent_backward(
-            &mut self.driver, grid, dhead, bound, weight, metrics,
+            &mut self.driver, grid, dhead, dhead16, bound, weight, metrics,
             dz, In(z), In(head), eps, nll, kl, kl_dim, ratio,
             samples, goal, free_bits,
         )?;

@@ -139,6 +139,7 @@ impl<D: Driver> Gpu<D> {
     pub fn leave_out(&mut self, shortcut: Shortcut) {
         self.driver.forget();
         self.step = None;
+        self.fresh.clear();
         self.without = Some(shortcut);
     }
     fn has(&self, shortcut: Shortcut) -> bool {
@@ -162,9 +163,15 @@ impl<D: Driver> Gpu<D> {
         kernels::gather(&mut self.driver, Grid::quads(x), Out(x), x16, shuffled, binarize, from, samples, next as i32)
     }
 
+    /// Between steps, the only copies that stay up to date are those of the parameters, which an update renews.
+    fn keep_parameters(&mut self, tape: &Tape) {
+        let params = tape.layout.params();
+        self.fresh.retain(|&v| v == params);
+    }
+
     /// One step as it is captured: the plan moves on, then the tape runs.
     fn planned_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
-        self.fresh.clear();
+        self.keep_parameters(tape);
         self.library = false;
         self.merged_step(tape, optimizer)
     }
@@ -227,6 +234,9 @@ impl<D: Driver> Backend for Gpu<D> {
             Some((t, o, captured)) if t == tape && o == optimizer => (true, *captured),
             _ => (false, false),
         };
+        if self.reads_copies() {
+            self.refresh(tape.layout.params())?;
+        }
         let mut left = steps.len();
         if !known {
             self.driver.forget();
@@ -245,7 +255,7 @@ impl<D: Driver> Backend for Gpu<D> {
             Some((_, _, flag)) => *flag = captured,
             None => self.step = Some((tape.clone(), *optimizer, captured)),
         }
-        self.fresh.clear();
+        self.keep_parameters(tape);
         if left > 0 { self.driver.replay(left) } else { Ok(()) }
     }
 
@@ -312,11 +322,11 @@ impl<D: Driver> Backend for Gpu<D> {
         goal: Goal,
     ) -> Result<()> {
         let samples = (z.rows / head.rows) as i32;
-        let direct = objective(goal.objective);
-        self.changed(dhead);
+        let (direct, dhead16) = (objective(goal.objective), self.copy16(dhead));
+        self.copied(dhead);
         let grid = Grid::line((head.rows * z.cols.div_ceil(4)).div_ceil(128).min(MANY), 128);
         let (dhead, dz, z, head, eps) = (Out(dhead), In(dz), In(z), In(head), In(eps.unwrap_or(NONE)));
-        kernels::reparam_backward(&mut self.driver, grid, dhead, dz, z, head, eps, In(weight), samples, direct)
+        kernels::reparam_backward(&mut self.driver, grid, dhead, dhead16, dz, z, head, eps, In(weight), samples, direct)
     }
 
     fn kl_forward(&mut self, kl: View, kl_dim: View, head: View) -> Result<()> {
@@ -325,9 +335,10 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn kl_backward(&mut self, dhead: View, head: View, kl_dim: View, goal: Goal) -> Result<()> {
-        self.changed(dhead);
+        let dhead16 = self.copy16(dhead);
+        self.copied(dhead);
         let grid = Grid::quads(head.columns(0..kl_dim.cols));
-        kernels::kl_backward(&mut self.driver, grid, Out(dhead), In(head), In(kl_dim), goal.free_bits as f32)
+        kernels::kl_backward(&mut self.driver, grid, Out(dhead), dhead16, In(head), In(kl_dim), goal.free_bits as f32)
     }
 
     fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()> {
@@ -371,7 +382,6 @@ impl<D: Driver> Backend for Gpu<D> {
             let grid = Grid::quads(dout);
             return kernels::bernoulli_backward(&mut self.driver, grid, Out(dout), dout16, out, x, weight, samples);
         }
-        self.changed(dout);
         let g = Gaussian::new(decoded, x.cols);
         let (x_in, weight, mean, logvar) = (In(x), In(weight), In(g.mean), In(g.logvar));
         let network = match decoded.variance {
@@ -381,21 +391,15 @@ impl<D: Driver> Backend for Gpu<D> {
         let scalar = dlogvar.filter(|v| v.cols == 1);
         let blocks = g.mean.rows.min(SCRATCH);
         let partial = scalar.map_or(NONE, |_| self.scratch.columns(0..blocks));
+        let dmean = dout.columns(0..x.cols);
+        let (dmean16, network16) = (self.copy16(dmean), self.copy16(network));
+        self.copied(dmean);
+        self.copied(network);
         let (grid, d) = (Grid::rows(blocks, x.cols), &mut self.driver);
-        let (dmean, dnetwork) = (Out(dout.columns(0..x.cols)), Out(network));
+        #[rustfmt::skip] // a line for each group
         kernels::gaussian_backward(
-            d,
-            grid,
-            dmean,
-            dnetwork,
-            Out(partial),
-            mean,
-            logvar,
-            x_in,
-            weight,
-            samples,
-            g.squash,
-            g.fixed,
+            d, grid, Out(dmean), dmean16, Out(network), network16, Out(partial),
+            mean, logvar, x_in, weight, samples, g.squash, g.fixed,
         )?;
         match (scalar, dlogvar) {
             (Some(dlogvar), _) => kernels::logvar_scalar_backward(d, Grid::line(1, 256), Out(dlogvar), In(partial)),
@@ -450,7 +454,7 @@ impl<D: Driver> Backend for Gpu<D> {
 
     fn update(&mut self, layout: &Layout, o: &Optimizer) -> Result<()> {
         let params = layout.params();
-        let (w, g) = (Out(params), In(layout.d(params)));
+        let (w, w16, g) = (Out(params), self.kept16(params), In(layout.d(params)));
         let (m, v) = (Out(layout.moment(params, 0)), Out(layout.moment(params, 1)));
         let (grid, d) = (Grid::quads(params), &mut self.driver);
         let blocks = (grid.blocks[0] as usize).min(SCRATCH);
@@ -462,15 +466,17 @@ impl<D: Driver> Backend for Gpu<D> {
         let (partial, metrics) = (In(partial), Out(layout.metrics()));
         let (clip, decay, eps) = (o.clip_norm as f32, o.weight_decay as f32, o.eps as f32);
         match o.rule {
-            Rule::Sgd => kernels::sgd(d, grid, w, g, partial, metrics, clip, decay)?,
-            Rule::Momentum => kernels::momentum(d, grid, w, m, g, partial, metrics, clip, decay, o.momentum as f32)?,
-            Rule::Adagrad => kernels::adagrad(d, grid, w, v, g, partial, metrics, clip, decay, eps)?,
+            Rule::Sgd => kernels::sgd(d, grid, w, w16, g, partial, metrics, clip, decay)?,
+            Rule::Momentum => {
+                kernels::momentum(d, grid, w, w16, m, g, partial, metrics, clip, decay, o.momentum as f32)?
+            }
+            Rule::Adagrad => kernels::adagrad(d, grid, w, w16, v, g, partial, metrics, clip, decay, eps)?,
             Rule::Adam | Rule::Adamw => {
                 let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
-                kernels::adam(d, grid, w, m, v, g, partial, metrics, clip, decay, shrink, b1, r1, b2, r2, eps, 0)?
+                kernels::adam(d, grid, w, w16, m, v, g, partial, metrics, clip, decay, shrink, b1, r1, b2, r2, eps, 0)?
             }
         }
-        self.changed(params);
+        self.updated(params, w16);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::arena::{ALIGN, View};
 use crate::config::Activation;
 use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
-use crate::device::kernels::{self, In, Out, Out16};
+use crate::device::kernels::{self, In, InAny, Out, Out16};
 
 /// What our own product does with its sums.
 #[derive(Clone, Copy)]
@@ -38,24 +38,70 @@ pub(super) fn whole(v: View) -> View {
     View { cols: v.stride, ..v }
 }
 
+/// Whether two views share numbers. Columns of one matrix, side by side, do not.
+fn overlap(a: View, b: View) -> bool {
+    let (p, q) = (a.padded(), b.padded());
+    if p.end <= q.start || q.end <= p.start {
+        return false;
+    }
+    if a.stride != b.stride {
+        return true;
+    }
+    // Where b's columns begin, counted from a's first.
+    let first = (b.offset + a.stride - a.offset % a.stride) % a.stride;
+    first < a.cols || first + b.cols > a.stride
+}
+
 impl<D: Driver> Gpu<D> {
     /// Where a kernel leaves a copy of `v` in bf16: nowhere, in the other precisions.
     pub(super) fn copy16(&self, v: View) -> Out16 {
         Out16(if self.driver.precision() == Precision::Bf16 { v } else { NONE })
     }
+    /// Whether the copy of `v` is up to date: as a whole, by its columns, or with all parameters.
     pub(super) fn is_fresh(&self, v: View) -> bool {
-        self.fresh.contains(&v)
+        let (mut at, end) = (v.offset, v.offset + v.cols);
+        let beside = |f: &View, at: usize| {
+            (f.rows, f.stride) == (v.rows, v.stride) && (f.offset..f.offset + f.cols).contains(&at)
+        };
+        let flat = |f: &View| f.rows == 1 && f.offset <= v.offset && v.span().end <= f.offset + f.cols;
+        while at < end {
+            match self.fresh.iter().find(|f| beside(f, at) || flat(f)) {
+                Some(f) => at = f.offset + f.cols,
+                None => return false,
+            }
+        }
+        true
+    }
+    /// Makes the copy of `v`, where it is not up to date.
+    pub(super) fn refresh(&mut self, v: View) -> Result<()> {
+        if !self.is_fresh(v) {
+            kernels::cast(&mut self.driver, Grid::quads(v), Out16(v), In(v))?;
+            self.fresh.push(v);
+        }
+        Ok(())
     }
     /// `v` has new values.
     pub(super) fn changed(&mut self, v: View) {
-        let v = v.padded();
-        self.fresh.retain(|f| f.padded().end <= v.start || v.end <= f.padded().start);
+        self.fresh.retain(|&f| !overlap(f, v));
     }
     /// `v` has new values, and a kernel left their copy in bf16.
     pub(super) fn copied(&mut self, v: View) {
         self.changed(v);
-        if self.driver.precision() == Precision::Bf16 {
+        if self.driver.precision() == Precision::Bf16 && v.rows > 0 {
             self.fresh.push(v);
+        }
+    }
+
+    /// Where an update leaves its copy of all parameters: where all of them had one that was up to date. It may change
+    /// none of them, in a run that is halted.
+    pub(super) fn kept16(&self, params: View) -> Out16 {
+        if self.fresh.contains(&params) { self.copy16(params) } else { Out16(NONE) }
+    }
+    /// All parameters have new values, and a kernel left their copy there.
+    pub(super) fn updated(&mut self, params: View, kept: Out16) {
+        self.changed(params);
+        if kept.0.rows > 0 {
+            self.fresh.push(params);
         }
     }
 
@@ -66,12 +112,8 @@ impl<D: Driver> Gpu<D> {
             return Ok(false);
         }
         if self.driver.precision() == Precision::Bf16 {
-            for v in [a.view(), b.view()] {
-                if !self.fresh.contains(&v) {
-                    kernels::cast(&mut self.driver, Grid::quads(v), Out16(v), In(v))?;
-                    self.fresh.push(v);
-                }
-            }
+            self.refresh(a.view())?;
+            self.refresh(b.view())?;
         }
         let done = self.driver.product(&product)?;
         if done {
@@ -79,6 +121,20 @@ impl<D: Driver> Gpu<D> {
             self.changed(c);
         }
         Ok(done)
+    }
+
+    /// Whether our own products read copies in bf16, and parameters keep theirs from step to step.
+    pub(super) fn reads_copies(&self) -> bool {
+        self.driver.precision() == Precision::Bf16 && self.has(Shortcut::Copies)
+    }
+
+    /// A factor as our own products take it.
+    pub(super) fn operand(&mut self, v: View) -> Result<InAny> {
+        if !self.reads_copies() {
+            return Ok(InAny::F32(whole(v)));
+        }
+        self.refresh(v)?;
+        Ok(InAny::Half(whole(v)))
     }
 
     /// y = finish(a b), or finish(a bᵀ), by our own kernels.
@@ -100,9 +156,9 @@ impl<D: Driver> Gpu<D> {
             (Factor::N(_), true, false) => kernels::product_nn_tensor,
             (Factor::N(_), true, true) => kernels::product_nn_tensor_wide,
         };
+        let (a, b) = (self.operand(a)?, self.operand(b.view())?);
         let (y16, d) = (self.copy16(y), &mut self.driver);
-        let (a, b) = (whole(a), whole(b.view()));
-        kernel(d, grid, Out(y), y16, Out(pre), In(a), In(b), In(bias), In(out), activation(f), operands)?;
+        kernel(d, grid, Out(y), y16, Out(pre), a, b, In(bias), In(out), activation(f), operands)?;
         self.changed(pre);
         self.copied(y);
         Ok(())
@@ -115,9 +171,9 @@ impl<D: Driver> Gpu<D> {
         let (grid, wide) = Grid::tiles(y);
         let kernel = if wide { kernels::product_nt_bernoulli_wide } else { kernels::product_nt_bernoulli };
         let parts = room.columns(0..grid.blocks[0] as usize);
+        let (x, w) = (self.operand(x)?, self.operand(w)?);
         let (operands, dout16, d) = (self.tensor().1, self.copy16(dout), &mut self.driver);
-        let (x, w, bias, data) = (In(whole(x)), In(whole(w)), In(bias), In(data));
-        kernel(d, grid, Out(y), Out(parts), Out(dout), dout16, x, w, bias, data, operands)?;
+        kernel(d, grid, Out(y), Out(parts), Out(dout), dout16, x, w, In(bias), In(data), operands)?;
         self.changed(y);
         self.copied(dout);
         Ok(parts)

@@ -7,6 +7,8 @@ use clap::ValueEnum;
 pub enum Shortcut {
     /// Products in f32 by tensor cores, each number as two of tf32: else by the cores for f32.
     Split,
+    /// In bf16, factors of our own products from their copies in bf16: else from f32, rounded when they are multiplied.
+    Copies,
     /// Adam in the launch that makes the gradients: else they are stored, and read by a launch of their own.
     Update,
     /// A Bernoulli's value and gradient in the launch of the product that makes its logits: else in one of their own.
