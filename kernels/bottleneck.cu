@@ -14,8 +14,8 @@ constexpr int kHeadRow = 8 * kQuadsOfRow + 4;  // 4 more than columns, against c
 static_assert(32 * kHeadRow / 4 <= kSums, "the rows lie where the sums go after");
 
 // 32 rows in shared memory, as the factor of a product.
-__device__ __forceinline__ In factor(const float* rows, int cols, int stride) {
-    return {rows, 32, (cols + 7) / 8 * 8, stride};
+__device__ __forceinline__ Shared factor(const float* rows, int cols, int stride) {
+    return {{rows, 32, (cols + 7) / 8 * 8, stride}};
 }
 
 // reparam_forward, kl_forward, and y = f(z w^T + bias).
@@ -49,8 +49,8 @@ extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y
         if (col == 0) ratio(row, 0) = 0.5f * sum;
     }
     __syncthreads();
-    const In a = factor(reinterpret_cast<const float*>(shared), z.cols, kLatentRow);
-    TensorTile<false, true, 1, 1, 16, true>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
+    const Shared a = factor(reinterpret_cast<const float*>(shared), z.cols, kLatentRow);
+    TensorTile<false, true, 1, 1, 16>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
                                                  Finish{y, y16, pre, bias, In{}, plan, f});
 }
 
@@ -82,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
         if (blockIdx.x == 0) store_head(dhead, dhead16, plan, latent, row, col, d);
     }
     __syncthreads();
-    const In a = factor(rows, 2 * latent, kHeadRow);
-    TensorTile<false, false, 1, 1, 16, true>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
+    const Shared a = factor(rows, 2 * latent, kHeadRow);
+    TensorTile<false, false, 1, 1, 16>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
                                                   Finish{dx, dx16, Out{}, In{}, out, plan, f});
 }

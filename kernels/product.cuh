@@ -17,7 +17,8 @@ __device__ __forceinline__ void copy_quad(float4* to, const In& v, int row, int 
                  "l"(inside ? &v(row, col) : v.data), "r"(inside ? 16 : 0)
                  : "memory");
 #else
-    *to = vector_of<4>(v, row, col);
+    const bool inside = row < v.rows && col < v.cols;
+    *to = load_if(reinterpret_cast<const float4*>(inside ? &v(row, col) : v.data), inside);
 #endif
 }
 __device__ __forceinline__ void commit_copies() {

@@ -6,11 +6,15 @@
 // What is multiplied: operands rounded to tf32, or to bf16, or the numbers of f32 themselves, each as two of tf32.
 enum Operands { Tf32 = 0, Bf16 = 1, Split = 2 };
 
-// Rounded to the 10 bits of tf32: to the nearest, ties away from zero.
+// Rounded to the 10 bits of tf32: to the nearest, ties to even or, before compute capability 9.0, away from zero.
 __device__ __forceinline__ unsigned tf32(float x) {
 #ifdef __CUDA_ARCH__
     unsigned y;
+#if __CUDA_ARCH__ >= 900
+    asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));  // one instruction; the other is three
+#else
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+#endif
     return y;
 #else
     const unsigned bits = __float_as_uint(x);
@@ -114,8 +118,8 @@ __device__ __forceinline__ void multiply(Sums& sums, const A& a, const B& b) {
 // it is short, hardly a number is read twice, so operands go from memory straight into registers, 16 bytes at a time, and
 // the order of the depth, and of rows or columns, is chosen to make that possible: of a unit of the depth, the lane t of
 // a group has N t .. N t + N - 1, whatever the tensor core calls them. With b in bf16 N is 8, else 4.
-// `shared_a`: a has the block's rows alone, and lies where the sums go after.
-template <bool TA, bool TB, int WM, int WN, int WK, bool shared_a = false>
+// A factor `Shared` has the block's rows alone, and lies where the sums go after.
+template <bool TA, bool TB, int WM, int WN, int WK>
 struct TensorTile {
     static_assert(WK > 1 || (TA && !TB), "only there has a lane quads of c");
 
@@ -136,8 +140,12 @@ struct TensorTile {
         const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
         const int share = warp / (WM * WN), wm = warp / WN % WM, wn = warp % WN;
         const int row0 = (block_row * WM + wm) * 32, col0 = (block_col * WN + wn) * 16;
+        constexpr bool shared_a = kShared<A>;
         const int a_row0 = shared_a ? wm * 32 : row0;
-        const int units = ((TA ? a.rows : a.cols) + 4 * N - 1) / (4 * N);
+        // Of a factor that is stored by depth, the rows are real; columns are with their padding, which is zero.
+        const int depth = TA ? a.rows : TB ? a.cols : b.rows, units = (depth + 4 * N - 1) / (4 * N);
+        const Source<TA, 4, A> of_a(a, a_row0 + (TA ? 4 * g : g));
+        const Source<!TB, 2, B> of_b(b, col0 + (TB ? g : 2 * g));
         const bool counts = TA && !kHalf<A> && rows.rows && block_col == 0;
         Sums sums = {};
         float row_sum[4] = {};
@@ -145,11 +153,11 @@ struct TensorTile {
         for (int first = share; first < units; first += kAhead * WK) {
             Fragment<TA, 4, A, N> p[kAhead];
             Fragment<!TB, 2, B, N> q[kAhead];
+            const int k = (4 * first + t) * N;
 #pragma unroll
             for (int n = 0; n < kAhead; ++n) {
-                const int k = ((first + n * WK) * 4 + t) * N;
-                p[n].load(a, a_row0 + (TA ? 4 * g : g), k);
-                q[n].load(b, col0 + (TB ? g : 2 * g), k);
+                p[n].load(of_a, k, 4 * WK * N * n, depth);
+                q[n].load(of_b, k, 4 * WK * N * n, depth);
             }
 #pragma unroll
             for (int n = 0; n < kAhead; ++n) {

@@ -39,12 +39,9 @@ struct InAny {
     const void* data;
     int rows, cols, stride, half;
 };
-__device__ __forceinline__ In as_f32(const In& v) { return v; }
 __device__ __forceinline__ In as_f32(const InAny& v) {
     return {static_cast<const float*>(v.data), v.rows, v.cols, v.stride};
 }
-// An In is rounded when it is multiplied.
-__device__ __forceinline__ In as_half(const In& v) { return v; }
 __device__ __forceinline__ In16 as_half(const InAny& v) {
     return {static_cast<const unsigned short*>(v.data), v.rows, v.cols, v.stride};
 }
