@@ -27,9 +27,9 @@ __device__ __forceinline__ void note_gradient(Plan* plan, float square) {
     if (!isfinite(square)) atomicOr(&plan->halted, (unsigned)Gradient);
 }
 
-// A sum of 128 products of numbers below it has a finite square, and four such squares a finite sum: then gradients need
+// A sum of 8192 products of numbers below it has a finite square, and four such squares a finite sum: then gradients need
 // not all be seen before the first parameter changes.
-constexpr float kLarge = 0x1p27f;
+constexpr float kLarge = 0x1p24f;
 
 // Whoever writes a factor of a gradient says so where it is large, or no number.
 __device__ __forceinline__ void note_size(Plan* plan, float v) {

@@ -485,7 +485,9 @@ fn a_step_is_the_reference_s_whatever_shortcut_it_does_without() {
             for rule in [Rule::Adam, Rule::Adamw] {
                 for objective in [Objective::Elbo, Objective::Iwae] {
                     let model = Model { samples, objective, condition: hidden.len() % 2, ..Model::new(33, hidden, 5) };
-                    let launched = Setting { without, ..adam(model, rule) }.check();
+                    // It is there, and left out.
+                    let library = if without == Some(Shortcut::Library) { Library::Fused } else { Library::Missing };
+                    let launched = Setting { without, library, ..adam(model, rule) }.check();
                     let fma = without == Some(Shortcut::Split);
                     assert_eq!(launched.contains("product_tn"), fma, "{without:?}");
                     let adam = !fma && without != Some(Shortcut::Update);

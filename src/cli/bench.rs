@@ -49,8 +49,8 @@ pub(crate) struct BenchArgs {
     /// Beside each GPU the same where cuBLAS may add in any order: what it costs that two runs give the same bits
     #[arg(long)]
     any_order: bool,
-    /// Beside each GPU the same without this shortcut, or each of several: what split, copies, update, nll or latent
-    /// gives
+    /// Beside each GPU the same without this shortcut, or each of several: what library, split, copies, update, nll
+    /// or latent gives
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES", hide_possible_values = true)]
     without: Vec<Shortcut>,
     /// How often each case is measured

@@ -9,7 +9,7 @@ use crate::device::kernels::{self, In, In16, InAny, Out, Out16};
 use crate::tape::{LogVariance, Op, Tape};
 
 /// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
-const FINITE: usize = 128;
+const FINITE: usize = 8192;
 /// Layers whose gradients one launch makes.
 const LAYERS: usize = 6;
 /// Blocks of a launch that has something to do in rare steps only.
@@ -81,7 +81,7 @@ impl<D: Driver> Gpu<D> {
         f: Option<Activation>,
     ) -> Result<bool> {
         let product = Product { c: dw, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None };
-        let library = self.driver.offers(&product);
+        let library = self.library_takes(&product);
         if library || f.is_some() {
             let copy = f.is_some() || self.driver.precision() == Precision::Bf16 && !self.is_fresh(dy);
             let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };

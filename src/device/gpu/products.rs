@@ -108,7 +108,7 @@ impl<D: Driver> Gpu<D> {
     /// c = epilogue(a b) by the library. False where it does not offer that: then nothing was done.
     pub(super) fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
         let product = Product { c, a, b, epilogue };
-        if !self.driver.offers(&product) {
+        if !self.library_takes(&product) {
             return Ok(false);
         }
         if self.driver.precision() == Precision::Bf16 {
@@ -179,9 +179,13 @@ impl<D: Driver> Gpu<D> {
         Ok(parts)
     }
 
+    pub(super) fn library_takes(&self, product: &Product) -> bool {
+        self.has(Shortcut::Library) && self.driver.offers(product)
+    }
+
     /// Whether our own kernel makes c = a b, by tensor cores: then more can go along.
     pub(super) fn is_ours(&self, c: View, a: Factor, b: Factor) -> bool {
-        self.tensor().0 && !self.driver.offers(&Product { c, a, b, epilogue: Epilogue::None })
+        self.tensor().0 && !self.library_takes(&Product { c, a, b, epilogue: Epilogue::None })
     }
 
     /// Whether products are for the tensor cores, and what these multiply: as kernels/tensor.cuh numbers it.

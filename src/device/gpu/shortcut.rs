@@ -5,6 +5,8 @@ use clap::ValueEnum;
 /// without; sums may differ in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shortcut {
+    /// cuBLAS for large products: else our own kernels multiply everything.
+    Library,
     /// Products in f32 by tensor cores, each number as two of tf32: else by the cores for f32.
     Split,
     /// In bf16, factors of our own products from their copies in bf16: else from f32, rounded when they are multiplied.
