@@ -54,9 +54,9 @@ pub fn rounded(product: &Product, padded_rows: &Range<usize>) -> Product {
     }
 }
 
-/// Whether cuBLAS is faster at a product than our own kernels, which start sooner, do what follows in the same launch,
-/// and fall behind as products grow. On an H200, as nodes of a graph, us, ours (cuBLAS), first in fp32 (by FMA; as two
-/// numbers in tf32 they have not been timed), then in tf32:
+/// Whether cuBLAS is faster at a product than our own kernels, which start sooner, do what follows in the same launch (for
+/// gradients, those of all layers), and fall behind as products grow. On an H200, as nodes of a graph, us, ours (cuBLAS),
+/// first in fp32 (by FMA; as two numbers in tf32 they have not been timed), then in tf32:
 ///
 /// ```text
 /// forward   100×500×784   10.6 (9.5)   5.6 (6.4)      1024×40×500     7.4 (7.4)    4.9 (4.9)
@@ -64,10 +64,13 @@ pub fn rounded(product: &Product, padded_rows: &Range<usize>) -> Product {
 /// gradient of 500×784 over 100 examples   8.6 (5.9)   5.7 (3.7), and as much for three more layers along with it;
 ///                      over 1024 examples 63  (26)   31   (14)
 /// ```
+///
+/// Between 100 and 1024 nothing has been timed, nor has the kernel of today, which has half the instructions: `bench
+/// --without library` will tell.
 pub fn large(product: &Product) -> bool {
     let (rows, depth) = product.a.shape();
     match product.a {
-        Factor::T(_) => depth > 128,
+        Factor::T(_) => depth > 256,
         Factor::N(_) => rows * product.c.cols * depth > 1 << 26,
     }
 }
