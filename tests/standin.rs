@@ -505,7 +505,9 @@ fn the_shipped_program_generates_and_fills_in_as_on_the_cpu() {
 fn info_says_what_was_found() {
     let home = folder("standin-info");
     let text = shipped(&home, "info").succeeded().stdout;
-    for part in ["CUDA driver: 13.0", "GPU 0: Stand-in", "cuBLAS: 13.1.0", "kernels: "] {
+    for part in
+        ["CUDA driver: 13.0", "GPU 0: Stand-in", "cuBLAS: 13.1.0", "kernels: ", "runs on  cuda:0 (Stand-in), fp32"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

@@ -1,9 +1,10 @@
 //! `vae-gpu info`
 use super::{Common, print};
 use crate::Result;
-use clap::Args;
+use crate::device::Device;
+use clap::{Args, ValueEnum};
 
-/// Says what was found on this machine, and what is missing
+/// Says what was found on this machine, what is missing, and where a run with these options would compute
 #[derive(Args)]
 pub(crate) struct InfoArgs {
     #[command(flatten)]
@@ -15,15 +16,34 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     let vectors = format!("{:?}", pulp::Arch::new());
     let vectors = vectors.split('(').next().unwrap_or("plain").to_string();
     let gpu = gpu();
+    // Its notes are what `gpu` has said.
+    let chosen = Device::find(&args.common.device, args.common.precision).map(|(device, _)| device);
+    // All that was found helps where what was asked for is not there; where it cannot be, nothing does.
+    let chosen = match chosen {
+        Err(e) if e.exit_code() == 2 => return Err(e),
+        chosen => chosen,
+    };
+    let precision = |device: &Device| device.numbers.to_possible_value().map(|v| v.get_name().to_string());
     if args.common.json {
-        return print(serde_json::json!({
+        print(serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "cpu": { "threads": threads, "vectors": vectors },
             "gpu": gpu,
-        }));
+            "device": chosen.as_ref().ok().map(|device| &device.name),
+            "precision": chosen.as_ref().ok().and_then(precision),
+        }))?;
+    } else {
+        let gpu: String = gpu.iter().map(|line| format!("\ngpu      {line}")).collect();
+        let device = match &chosen {
+            Ok(device) => format!("\nruns on  {}, {}", device.name, precision(device).unwrap_or_default()),
+            Err(_) => String::new(),
+        };
+        print(format!(
+            "vae-gpu {}\ncpu      {threads} threads, vectors {vectors}{gpu}{device}",
+            env!("CARGO_PKG_VERSION")
+        ))?;
     }
-    let gpu: String = gpu.iter().map(|line| format!("\ngpu      {line}")).collect();
-    print(format!("vae-gpu {}\ncpu      {threads} threads, vectors {vectors}{gpu}", env!("CARGO_PKG_VERSION")))
+    chosen.map(|_| ())
 }
 
 /// Driver, devices and cuBLAS, a line each; what is missing, with what would fix it.
