@@ -71,6 +71,8 @@
 //!   enough for a gradient that is not finite: only then gradients are stored, and Adam waits until all have been seen.
 //! - A GPU's tensor cores multiply f32 as sums of two numbers in tf32, three products for one: what is lost is as small as
 //!   what f32 rounds, and a small product takes no longer than its bytes. The plan had the cores for f32.
+//! - In bf16, whoever writes what a product will read leaves the copy in bf16 too, an update that of the parameters: a
+//!   captured step makes none (`tests/kernels.rs`), and our own products read half of the bytes.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to
 //!   clear before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of
 //!   `[mu | logvar]`, says so.

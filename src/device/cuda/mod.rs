@@ -46,8 +46,8 @@ struct Data {
     reals: bool,
 }
 
-/// Stays on the thread that made it, where its GPU is the current one until another is opened: one GPU a thread. Dropped from top to bottom, once the work is
-/// done: first what uses the memory, then the memory, then the stream.
+/// Stays on the thread that made it, where its GPU is the current one until another is opened: one GPU a thread. Dropped
+/// from top to bottom, once the work is done: first what uses the memory, then the memory, then the stream.
 pub struct Cuda {
     graph: Option<CudaGraph>,
     capturing: bool,
