@@ -545,9 +545,9 @@ fn runs_side_by_side_on_the_device_are_those_of_train() {
     }
 }
 
-/// What it costs that sums have one order is asked for by name, and the answer stands beside the promise.
+/// What each choice costs or gives is asked for by name, and the answer stands beside the promise.
 #[test]
-fn bench_measures_beside_it_what_order_costs_and_shortcuts_give() {
+fn bench_measures_beside_it_what_choices_cost_and_shortcuts_give() {
     let home = folder("standin-order");
     let line = "bench --input 9 --hidden 9 --latent 3 --batch 10 --repeats 1 --seconds 0.001 --json --device cuda";
     let devices = |line: &str| -> Vec<String> {
@@ -558,6 +558,7 @@ fn bench_measures_beside_it_what_order_costs_and_shortcuts_give() {
     };
     assert_eq!(devices(line), ["cuda:0 (Stand-in)"]);
     assert_eq!(devices(&format!("{line} --any-order")), ["cuda:0 (Stand-in)", "cuda:0 (Stand-in), any order"]);
+    assert_eq!(devices(&format!("{line} --timed")), ["cuda:0 (Stand-in)", "cuda:0 (Stand-in), timed"]);
     let each = ["", ", without split", ", without update"].map(|variant| format!("cuda:0 (Stand-in){variant}"));
     assert_eq!(devices(&format!("{line} --without split,update")), each);
 }

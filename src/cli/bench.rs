@@ -49,6 +49,9 @@ pub(crate) struct BenchArgs {
     /// Beside each GPU the same where cuBLAS may add in any order: what it costs that two runs give the same bits
     #[arg(long)]
     any_order: bool,
+    /// Beside each GPU the same with the fastest of cuBLAS's first eight algorithms for each product, timed: what it gives
+    #[arg(long)]
+    timed: bool,
     /// Beside each GPU the same without this shortcut, or each of several: what library, split, copies, update, nll
     /// or latent gives
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES", hide_possible_values = true)]
@@ -105,10 +108,15 @@ impl BenchArgs {
     /// What is measured beside a device.
     fn variants(&self, device: &Device) -> Vec<Device> {
         let any_order = self.any_order.then_some(Variant::AnyOrder);
-        // Products in the other precisions are by tensor cores anyway.
-        let changes = |shortcut: &Shortcut| *shortcut != Shortcut::Split || device.numbers == Numbers::Fp32;
+        let timed = self.timed.then_some(Variant::Timed);
+        // Each is for products in one precision.
+        let changes = |shortcut: &Shortcut| match shortcut {
+            Shortcut::Split => device.numbers == Numbers::Fp32,
+            Shortcut::Copies => device.numbers == Numbers::Bf16,
+            _ => true,
+        };
         let without = self.without.iter().copied().filter(changes).map(Variant::Without);
-        let variants = any_order.into_iter().chain(without);
+        let variants = any_order.into_iter().chain(timed).chain(without);
         if device.is_host() { vec![] } else { variants.map(|v| device.with(v)).collect() }
     }
 

@@ -26,6 +26,8 @@ pub struct Device {
 pub enum Variant {
     /// The library of products may add in any order: two runs may differ.
     AnyOrder,
+    /// Of what the library of products offers, the fastest is taken, here and now: two runs may differ.
+    Timed,
     /// Steps take longer.
     Without(Shortcut),
 }
@@ -93,8 +95,10 @@ impl Device {
                 Numbers::Fp32 | Numbers::F64 => Precision::Fp32,
             };
             let mut cuda = cuda::Cuda::new(ordinal, layout, precision)?;
-            if self.variant == Some(Variant::AnyOrder) {
-                cuda.choose(cuda::Algorithms::AnyOrder);
+            match self.variant {
+                Some(Variant::AnyOrder) => cuda.choose(cuda::Algorithms::AnyOrder),
+                Some(Variant::Timed) => cuda.choose(cuda::Algorithms::Fastest),
+                Some(Variant::Without(_)) | None => {}
             }
             let mut gpu = Gpu::new(cuda, layout);
             if let Some(Variant::Without(shortcut)) = self.variant {
@@ -127,6 +131,7 @@ impl Device {
     pub fn with(&self, variant: Variant) -> Device {
         let name = match variant {
             Variant::AnyOrder => format!("{}, any order", self.name),
+            Variant::Timed => format!("{}, timed", self.name),
             Variant::Without(shortcut) => format!("{}, without {}", self.name, shortcut.name()),
         };
         Device { name, variant: Some(variant), ..self.clone() }
