@@ -46,7 +46,7 @@
 //!   (`tests/sweep.rs`, `tests/standin.rs`).
 //! - A file of tensors is what was written, to the bit, or is refused (`tests/damage.rs`); a data file is read right or
 //!   refused, in memory that its size bounds (`tests/data`, `tests/outside.rs`, `tests/fuzz.rs`).
-//! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels.rs`).
+//! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels`).
 //! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
 //!   (`tests/memory.rs`, `tests/device_memory.rs`). What is refused is in `tests/requests/refused.txt`.
 //! - A model of some columns takes the same ones of every file (`tests/columns.rs`); one of scaled columns is, to the bit, that
@@ -72,7 +72,7 @@
 //! - A GPU's tensor cores multiply f32 as sums of two numbers in tf32, three products for one: what is lost is as small as
 //!   what f32 rounds, and a small product takes no longer than its bytes. The plan had the cores for f32.
 //! - In bf16, whoever writes what a product will read leaves the copy in bf16 too, an update that of the parameters: a
-//!   captured step makes none (`tests/kernels.rs`), and our own products read half of the bytes.
+//!   captured step makes none (`tests/kernels`), and our own products read half of the bytes.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to
 //!   clear before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of
 //!   `[mu | logvar]`, says so.

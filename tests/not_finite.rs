@@ -1,5 +1,5 @@
 //! A number that is not finite, put into the data, the weights, or a gradient: found within a step, named, not applied.
-//! On the CPU here; for the kernels the same is in tests/kernels.rs, for a GPU in tests/device.rs.
+//! On the CPU here; for the kernels the same is in tests/kernels, for a GPU in tests/device.rs.
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/runs.rs"]

@@ -251,7 +251,7 @@ impl Driver for Cuda {
             numAttrs: self.overlap as u32,
         };
         // SAFETY: build.rs made the launcher from the kernel's signature, so number and types of the arguments agree,
-        // and each value has the bytes of the widest; `Memory::at` checked the views, and tests/kernels.rs that the
+        // and each value has the bytes of the widest; `Memory::at` checked the views, and tests/kernels that the
         // kernel keeps to them. build.rs checked that it waits for the launch before.
         let launched =
             unsafe { sys::cuLaunchKernelEx(&config, function, pointers.as_mut_ptr(), ptr::null_mut()) }.result();

@@ -1,0 +1,76 @@
+//! Every kernel in the emulator, which checks each access, beside the CPU reference in f64; in both orders of threads.
+#![allow(unsafe_code)] // the emulator is C++
+#[path = "../support/emulator.rs"]
+mod emulator;
+mod finite;
+mod halves;
+mod products;
+mod setting;
+mod steps;
+use emulator::{Emulator, Library};
+use products::matrices;
+use setting::{Setting, adam, optimizers};
+use std::collections::BTreeSet;
+use steps::one_by_one_and_merged;
+use vae_gpu::arena::View;
+use vae_gpu::config::{Likelihood, Model, Optimizer, Rule, Variance};
+use vae_gpu::device::driver::Grid;
+use vae_gpu::device::kernels::{self, In, Out, Out16};
+
+#[test]
+fn every_kernel_is_launched_by_a_test() {
+    let mut launched = BTreeSet::new();
+    let mut launch = |setting: Setting| launched.append(&mut setting.check());
+    for variance in [Variance::Scalar, Variance::Shared] {
+        let model = Model { likelihood: Likelihood::Gaussian, variance, ..Model::new(3, &[2], 1) };
+        launch(Setting { library: Library::Missing, ..Setting::new(model) });
+    }
+    for optimizer in optimizers() {
+        // An eps that gradients of rounding errors do not outweigh.
+        let optimizer = Optimizer { eps: 0.1, ..optimizer };
+        launch(Setting { optimizer, ..Setting::new(Model::new(3, &[2], 1)) });
+    }
+    // Enough columns for large tiles, and few.
+    for input in [6100, 3] {
+        launch(adam(Model::new(input, &[2], 1), Rule::Adam));
+    }
+    launched.append(&mut one_by_one_and_merged(&Setting::new(Model::new(3, &[2], 1))));
+    // by `a_cast_rounds_to_the_nearest_bf16` and `our_own_products_match_in_every_layout_and_precision`
+    launched.insert("cast");
+    let by_itself =
+        |name: &&&str| name.starts_with("product_") && !name.contains("adam") && !name.contains("bernoulli");
+    launched.extend(kernels::NAMES.iter().filter(by_itself));
+    let all: BTreeSet<&str> = kernels::NAMES.iter().copied().collect();
+    assert_eq!(launched, all);
+}
+
+#[test]
+fn reading_a_neighbour_s_columns_is_caught() {
+    let (layout, [y, bias]) = matrices([(3, 9), (1, 9)]);
+    let mut e = Emulator::new(&layout, false);
+    let bias = bias.columns(0..8); // the launcher's mistake
+    let none = Out16(View { rows: 0, ..y });
+    kernels::bias_activation(&mut e, Grid { blocks: [1, 1], threads: 32 }, Out(y), none, Out(y), In(bias), 0).unwrap();
+    // the quad beyond is read as zeros; a scalar access is not so forgiving
+    let error = kernels::kl_forward(
+        &mut e,
+        Grid { blocks: [1, 1], threads: 256 },
+        Out(y.columns(0..1)),
+        Out(y.columns(0..5)),
+        In(y),
+    );
+    assert_eq!(error.unwrap_err().to_string(), "kl_forward: block 0, thread 4: load outside every view of the launch");
+}
+
+#[test]
+fn a_race_between_two_rows_is_caught() {
+    let (layout, [y]) = matrices([(5, 8)]);
+    for reverse in [false, true] {
+        let mut e = Emulator::new(&layout, reverse);
+        let (low, high) = (y.slice(0..4), y.slice(1..5)); // y(row) = a(row) + bias, and a is y one row further
+        let none = Out16(View { rows: 0, ..y });
+        let grid = Grid { blocks: [1, 1], threads: 32 };
+        let error = kernels::bias_activation(&mut e, grid, Out(low), none, Out(high), In(y.slice(0..1)), 0);
+        assert!(error.unwrap_err().to_string().contains("data race on view"));
+    }
+}

@@ -1,0 +1,237 @@
+//! What a training test varies, and what is compared.
+use crate::emulator::{Emulator, Library};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use vae_gpu::arena::View;
+use vae_gpu::config::{Binarize, Likelihood, Mean, Model, Optimizer, Rule, Variance};
+use vae_gpu::data::{Dataset, Values};
+use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
+use vae_gpu::model::Network;
+use vae_gpu::step::Step;
+
+/// Numbers without a pattern, in [-1, 1): the same on every device.
+pub fn numbers(n: usize, salt: usize) -> Vec<f64> {
+    (0..n).map(|i| ((i * 7919 + salt * 104_729 + i * i * 31) % 2003) as f64 / 1001.5 - 1.0).collect()
+}
+
+pub fn dataset(rows: usize, cols: usize, reals: bool) -> Arc<Dataset> {
+    let unit = numbers(rows * cols, 99).into_iter().map(|x| (x + 1.0) / 2.0);
+    let values = match reals {
+        // some of them where the threshold is
+        true => Values::Reals(unit.enumerate().map(|(i, x)| if i % 7 == 0 { 0.5 } else { x as f32 }).collect()),
+        false => Values::Bytes(unit.map(|x| (x * 256.0) as u8).collect()),
+    };
+    Arc::new(Dataset::new("made up", cols, values))
+}
+
+/// What a training test varies.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub model: Model,
+    pub batch: usize,
+    /// Of the last step.
+    pub rows: usize,
+    pub binarize: Binarize,
+    pub reals: bool,
+    pub optimizer: Optimizer,
+    pub library: Library,
+    pub without: Option<Shortcut>,
+}
+
+impl Setting {
+    pub fn new(model: Model) -> Setting {
+        // large enough to make stale parameters visible, and for wide inputs small enough to converge
+        let lr = (0.5 / model.input as f64).min(0.1);
+        let optimizer = Optimizer { lr, ..Optimizer::new(Rule::Sgd) };
+        let (binarize, library) = (Binarize::None, Library::Plain);
+        Setting { model, batch: 5, rows: 3, binarize, reals: false, optimizer, library, without: None }
+    }
+    pub fn network(&self) -> Network {
+        self.model.check().unwrap();
+        Network::training(&self.model, self.batch, self.binarize)
+    }
+    /// One of the first epoch, two of the next, the last of them partial. Nothing is 0 that could hide a mistake.
+    pub fn steps(&self) -> Vec<Step> {
+        let step = |index: u32, epoch, position, rows: usize| Step {
+            seed: 0x1234_5678_9abc_def0,
+            index,
+            epoch,
+            position,
+            rows: rows as u32,
+            first_row: 11,
+            slot: index % 256,
+            lr: self.optimizer.lr,
+            // exact in f32; iwae must not heed it
+            beta: 0.25 + 0.125 * (index % 4) as f64,
+            corrections: (1.0 - 0.9f64.powi(index as i32 + 1), 1.0 - 0.999f64.powi(index as i32 + 1)),
+        };
+        let (b, rows) = (self.batch, self.rows);
+        vec![step(7, 0, b as u32, b), step(8, 1, 0, b), step(9, 1, b as u32, rows)]
+    }
+    pub fn fill(&self, network: &Network, b: &mut dyn Backend) {
+        b.load(&dataset(3 * self.batch + 2, self.model.columns(), self.reals)).unwrap();
+        for (salt, p) in network.parameters.iter().enumerate() {
+            // of the size of a common initialisation
+            let scale = if p.shape.len() == 2 { (3.0 / p.shape[1] as f64).sqrt() } else { 0.3 };
+            let values: Vec<f64> = numbers(p.view.elements(), salt).iter().map(|x| x * scale).collect();
+            b.write(p.view, &values).unwrap();
+        }
+    }
+    pub fn gpu(&self, network: &Network, reverse: bool) -> Gpu<Emulator> {
+        let mut emulator = Emulator::new(network.layout(), reverse);
+        emulator.library = self.library;
+        let mut gpu = Gpu::new(emulator, network.layout());
+        self.without.into_iter().for_each(|shortcut| gpu.leave_out(shortcut));
+        gpu
+    }
+    pub fn reference(&self, network: &Network) -> Cpu<f64> {
+        Cpu::new(network.layout(), network.tape.batch)
+    }
+
+    /// Trains, and reads every number that a step leaves: parameters, their moments, everybody's gradients, the values of
+    /// the examples that count, and the metrics.
+    pub fn train(&self, network: &Network, b: &mut dyn Backend) -> Vec<(String, Vec<f64>)> {
+        self.fill(network, b);
+        let steps = self.steps();
+        b.train(&network.tape, &self.optimizer, &steps).unwrap();
+        let layout = network.layout();
+        let mut all = vec![];
+        for p in &network.parameters {
+            all.push((p.name.clone(), b.read(p.view).unwrap()));
+            all.push((format!("d {}", p.name), b.read(layout.d(p.view)).unwrap()));
+            for which in 0..2 {
+                all.push((format!("moment {which} of {}", p.name), b.read(layout.moment(p.view, which)).unwrap()));
+            }
+        }
+        let used = |name: &str| {
+            !["x", "[x | condition]", "kl", "kl by dimension", "log q - log p", "nll", "bound", "sample weights"]
+                .contains(&name)
+        };
+        for (name, v) in &network.activations {
+            let live = match v.rows {
+                1 if name == "kl by dimension" => *v,
+                rows => v.slice(0..rows / self.batch * self.rows),
+            };
+            all.push((name.clone(), b.read(live).unwrap()));
+            // the gradient before gelu is that after it, in place
+            if used(name) && !name.ends_with("before gelu") {
+                all.push((format!("d {name}"), b.read(layout.d(live)).unwrap()));
+            }
+        }
+        for step in &steps {
+            let slot = layout.metrics().slice(step.slot as usize..step.slot as usize + 1);
+            let values = b.read(slot).unwrap();
+            for (name, value) in ["loss", "nll", "kl", "flag"].into_iter().zip(values) {
+                all.push((format!("{name} of step {}", step.index), vec![value]));
+            }
+        }
+        all
+    }
+
+    /// Examples that the last batch lacks have no weight, no bound, and no gradient.
+    pub fn assert_zero_beyond_the_batch(&self, network: &Network, gpu: &mut Gpu<Emulator>) {
+        let beyond = |v: View| v.slice(v.rows / self.batch * self.rows..v.rows);
+        let layout = network.layout();
+        let mut views = vec![network.x, network.bound, network.tape.weight];
+        views.extend([network.head, network.z, network.decoded.out].map(|v| layout.d(v)));
+        for v in views {
+            let values = gpu.read(beyond(v)).unwrap();
+            assert!(values.iter().all(|&x| x == 0.0), "{v:?} of {self:?}: {values:?}");
+        }
+    }
+
+    /// On the emulated GPU, in both orders of threads, against the reference.
+    pub fn check(&self) -> BTreeSet<&'static str> {
+        let network = self.network();
+        let want = self.train(&network, &mut self.reference(&network));
+        let mut launched = BTreeSet::new();
+        for reverse in [false, true] {
+            let mut gpu = self.gpu(&network, reverse);
+            let got = self.train(&network, &mut gpu);
+            // Adam in their launch keeps the gradients of parameters to itself.
+            let kept = !gpu.driver.launched.contains("product_tn_adam");
+            for ((name, got), (_, want)) in got.iter().zip(&want) {
+                let parameter = name.strip_prefix("d ").is_some_and(|name| network.parameter(name).is_some());
+                // The sum over a row is nobody's but the bound's, where blocks leave their parts.
+                let apart =
+                    ["product_nt_bernoulli", "product_nt_bernoulli_wide"].map(|k| gpu.driver.launched.contains(k));
+                if parameter && !kept || name == "nll" && apart.contains(&true) {
+                    continue;
+                }
+                // Three steps in f32: sums of up to a thousand terms, of which some cancel.
+                compare(&format!("{name} of {self:?}"), got, want, 2e-5);
+            }
+            assert_padding_is_zero(&network, &mut gpu);
+            self.assert_zero_beyond_the_batch(&network, &mut gpu);
+            launched.append(&mut gpu.driver.launched);
+        }
+        launched
+    }
+}
+
+/// Each number within `tolerance` of the tensor's largest.
+#[track_caller]
+pub fn compare(name: &str, got: &[f64], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{name}");
+    let scale = want.iter().fold(1e-6, |a: f64, w| a.max(w.abs()));
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= tolerance * scale, "{name}[{i}]: got {g}, want {w}");
+    }
+}
+
+/// Which places of the arena some view holds; the others are padding.
+pub fn used(network: &Network) -> Vec<bool> {
+    let layout = network.layout();
+    let mut views: Vec<View> = network.activations.iter().map(|(_, v)| *v).collect();
+    views.extend(network.parameters.iter().map(|p| p.view));
+    views.extend(views.clone().iter().map(|&v| layout.d(v)));
+    views.extend(network.parameters.iter().flat_map(|p| [layout.moment(p.view, 0), layout.moment(p.view, 1)]));
+    views.extend([layout.metrics(), layout.scratch()]);
+    let mut used = vec![false; layout.total()];
+    for v in views {
+        (0..v.rows).for_each(|row| used[v.at(row, 0)..v.at(row, v.cols)].fill(true));
+    }
+    used
+}
+
+/// It is zero, in the arena and in the one of bf16.
+pub fn assert_padding_is_zero(network: &Network, gpu: &mut Gpu<Emulator>) {
+    let (layout, used) = (network.layout(), used(network));
+    let halves: Vec<bool> = gpu.driver.halves()[..layout.total()].iter().map(|&h| h == 0).collect();
+    let floats = gpu.driver.floats();
+    for i in 0..layout.total() {
+        assert!(used[i] || (floats[i] == 0.0 && halves[i]), "padding at {i} holds {}", floats[i]);
+    }
+}
+
+pub fn likelihoods() -> Vec<(Likelihood, Variance, Mean)> {
+    use {Likelihood::*, Mean::*, Variance::*};
+    vec![
+        (Bernoulli, Fixed, Identity),
+        (Gaussian, Fixed, Identity),
+        (Gaussian, Scalar, Sigmoid),
+        (Gaussian, Scalar, Identity),
+        (Gaussian, Shared, Identity),
+        (Gaussian, Shared, Sigmoid),
+        (Gaussian, Network, Identity),
+        (Gaussian, Network, Sigmoid),
+    ]
+}
+
+/// The rules, each with clipping and weight decay.
+pub fn optimizers() -> Vec<Optimizer> {
+    let mut all = vec![];
+    for rule in [Rule::Sgd, Rule::Momentum, Rule::Adagrad, Rule::Adam, Rule::Adamw] {
+        for (clip_norm, weight_decay) in [(0.0, 0.0), (0.5, 0.1), (1e6, 0.02)] {
+            all.push(Optimizer { lr: 0.02, clip_norm, weight_decay, ..Optimizer::new(rule) });
+        }
+    }
+    all
+}
+
+/// Adam and adamw, without the library whose products could hide a large number.
+pub fn adam(model: Model, rule: Rule) -> Setting {
+    // An eps that gradients of rounding errors do not outweigh.
+    let optimizer = Optimizer { lr: 0.02, eps: 0.1, weight_decay: 0.1, ..Optimizer::new(rule) };
+    Setting { optimizer, library: Library::Missing, ..Setting::new(model) }
+}

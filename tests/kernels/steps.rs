@@ -1,0 +1,347 @@
+//! Steps of training: every kernel of one beside the reference, one by one and merged.
+use crate::emulator::{Emulator, Library};
+use crate::setting::{Setting, adam, assert_padding_is_zero, compare, dataset, likelihoods, numbers, optimizers};
+use clap::ValueEnum;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use vae_gpu::arena::Layout;
+use vae_gpu::case::Case;
+use vae_gpu::config::{Activation, Binarize, Likelihood, Model, Objective, Optimizer, Rule, Variance};
+use vae_gpu::data::{Dataset, Values};
+use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
+use vae_gpu::step::Step;
+use vae_gpu::tape::{Fetch, Order};
+use vae_gpu::tensors::Tensors;
+
+fn every_objective(samples: usize) {
+    for objective in [Objective::Elbo, Objective::ElboMc, Objective::Iwae] {
+        for (likelihood, variance, mean) in likelihoods() {
+            let model = Model::new(17, &[9], 3);
+            let model = Model { objective, likelihood, variance, mean, samples, sigma: 0.5, ..model };
+            Setting::new(Model { activation: Activation::Tanh, ..model }).check();
+        }
+    }
+}
+
+#[test]
+fn every_objective_and_likelihood_matches_the_reference_with_one_sample() {
+    every_objective(1);
+}
+
+#[test]
+fn every_objective_and_likelihood_matches_the_reference_with_three_samples() {
+    every_objective(3);
+}
+
+#[test]
+fn every_activation_matches_the_reference_with_every_library() {
+    use Activation::*;
+    for activation in [Tanh, Relu, Softplus, Gelu, Sigmoid] {
+        for library in [Library::Fused, Library::Plain, Library::Missing] {
+            let model = Model { activation, ..Model::new(12, &[17, 6], 4) };
+            Setting { library, ..Setting::new(model) }.check();
+        }
+    }
+}
+
+#[test]
+fn odd_shapes_match_the_reference() {
+    for (input, hidden, latent, batch, rows, samples) in [
+        (1, &[][..], 1, 1, 1, 1),
+        (1, &[1], 1, 1, 1, 2),
+        (33, &[], 17, 3, 2, 1),
+        (300, &[33], 33, 17, 9, 1),
+        (65, &[300], 5, 33, 33, 1),
+        (7, &[5], 140, 2, 1, 2), // more latent dimensions than a warp has columns
+        (3, &[4], 2, 300, 131, 1),
+        (3, &[4], 2, 1100, 1031, 1), // more rows than a block of columns takes at once
+        (5, &[4], 2, 3, 2, 70),      // more samples than a warp has lanes
+    ] {
+        for objective in [Objective::Elbo, Objective::Iwae] {
+            let activation = Activation::Softplus;
+            let model = Model { samples, objective, activation, ..Model::new(input, hidden, latent) };
+            Setting { batch, rows, ..Setting::new(model) }.check();
+        }
+    }
+}
+
+#[test]
+fn gaussians_of_odd_shapes_match_the_reference() {
+    for (input, batch, rows) in [(1, 1, 1), (300, 2, 1), (9, 300, 290)] {
+        for variance in [Variance::Scalar, Variance::Shared, Variance::Network] {
+            let model = Model { likelihood: Likelihood::Gaussian, variance, ..Model::new(input, &[], 2) };
+            let mut setting = Setting { batch, rows, reals: true, ..Setting::new(model) };
+            setting.optimizer.lr *= 0.1; // a variance that is learned takes smaller steps
+            setting.check();
+        }
+    }
+}
+
+#[test]
+fn free_bits_hold_some_dimensions_back() {
+    let model = Model { free_bits: 0.05, activation: Activation::Tanh, ..Model::new(17, &[9], 12) };
+    let setting = Setting::new(model);
+    setting.check();
+    let network = setting.network();
+    let mut cpu = setting.reference(&network);
+    setting.train(&network, &mut cpu);
+    let held = cpu.read(network.tape.kl_dim).unwrap().iter().filter(|&&kl| kl < 0.05).count();
+    assert!(0 < held && held < 12, "{held} of 12: the test wants both kinds");
+}
+
+#[test]
+fn every_batch_is_gathered_as_by_the_reference() {
+    for cols in [3, 8, 33] {
+        for reals in [false, true] {
+            for binarize in [Binarize::None, Binarize::Threshold, Binarize::Dynamic] {
+                for order in [Order::Shuffled, Order::Sequential] {
+                    let setting = Setting { reals, binarize, ..Setting::new(Model::new(cols, &[], 1)) };
+                    let network = setting.network();
+                    let mut gpu = setting.gpu(&network, false);
+                    let mut cpu = setting.reference(&network);
+                    let step = setting.steps()[2];
+                    let mut gathered = [vec![], vec![]];
+                    for (b, gathered) in [&mut gpu as &mut dyn Backend, &mut cpu].into_iter().zip(&mut gathered) {
+                        setting.fill(&network, b);
+                        b.write(network.x, &vec![7.0; network.x.elements()]).unwrap();
+                        b.set_step(&step).unwrap();
+                        b.gather(network.x, Fetch::new(order, binarize)).unwrap();
+                        *gathered = b.read(network.x).unwrap();
+                    }
+                    let (live, beyond) = gathered[0].split_at(setting.rows * cols);
+                    assert_eq!(live, &gathered[1][..live.len()], "{cols} {reals} {binarize:?} {order:?}");
+                    assert!(beyond.iter().all(|&x| x == 0.0));
+                    assert_padding_is_zero(&network, &mut gpu);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_columns_are_gathered_once_for_each_sample() {
+    for (from, cols, samples) in [(0, 9, 2), (5, 4, 1), (4, 8, 3), (7, 2, 3), (12, 1, 1)] {
+        for reals in [false, true] {
+            for binarize in [Binarize::None, Binarize::Dynamic] {
+                let setting = Setting { reals, binarize, ..Setting::new(Model::new(13, &[], 1)) };
+                let mut layout = Layout::training();
+                let v = layout.activation(setting.batch * samples, cols + 3).columns(1..1 + cols);
+                let mut gpu = Gpu::new(Emulator::new(&layout, false), &layout);
+                let mut cpu = Cpu::<f64>::new(&layout, setting.batch);
+                let fetch = Fetch { from, samples, ..Fetch::new(Order::Shuffled, binarize) };
+                let mut gathered = [vec![], vec![]];
+                for (b, gathered) in [&mut gpu as &mut dyn Backend, &mut cpu].into_iter().zip(&mut gathered) {
+                    b.load(&dataset(17, 13, reals)).unwrap();
+                    b.set_step(&setting.steps()[2]).unwrap();
+                    b.gather(v, fetch).unwrap();
+                    *gathered = b.read(v.slice(0..setting.rows * samples)).unwrap();
+                }
+                assert_eq!(gathered[0], gathered[1], "{fetch:?} {reals}");
+                let data = dataset(17, 13, reals);
+                // Sample k of an example is sample 0, and what it is comes from these columns.
+                for example in gathered[1].chunks(samples * cols) {
+                    assert!(example.chunks(cols).all(|row| row == &example[..cols]));
+                    let mut all = [0f32; 13];
+                    let is = |i| {
+                        data.row(i, &mut all);
+                        (0..cols).all(|c| all[from + c] as f64 == example[c])
+                    };
+                    assert!(binarize == Binarize::Dynamic || (0..17).any(is), "{fetch:?}: {example:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_conditional_step_is_that_of_the_reference() {
+    for (condition, hidden, samples) in [(1, vec![9], 1), (3, vec![17], 3), (10, vec![], 2)] {
+        for objective in [Objective::Elbo, Objective::Iwae] {
+            for library in [Library::Plain, Library::Fused, Library::Missing] {
+                let model = Model { condition, samples, objective, ..Model::new(33, &hidden, 5) };
+                let binarize = Binarize::Dynamic;
+                Setting { library, binarize, ..Setting::new(model) }.check();
+            }
+        }
+    }
+}
+
+#[test]
+fn every_epoch_is_a_permutation() {
+    for n in [1, 2, 5, 17, 33] {
+        let setting = Setting { batch: n, rows: n, ..Setting::new(Model::new(1, &[], 1)) };
+        let network = setting.network();
+        let mut gpu = setting.gpu(&network, false);
+        let values = Values::Bytes((0..n as u8).collect());
+        gpu.load(&Arc::new(Dataset::new("", 1, values))).unwrap();
+        gpu.set_step(&Step { position: 0, ..Step::batch(3, n) }).unwrap();
+        gpu.gather(network.x, Fetch::new(Order::Shuffled, Binarize::None)).unwrap();
+        let seen: BTreeSet<u64> = gpu.read(network.x).unwrap().iter().map(|x| (x * 255.0).round() as u64).collect();
+        assert_eq!(seen, (0..n as u64).collect());
+    }
+}
+
+#[test]
+fn every_rule_updates_as_the_reference() {
+    let setting = Setting::new(Model::new(33, &[17], 5));
+    let network = setting.network();
+    let layout = network.layout();
+    for optimizer in optimizers() {
+        for reverse in [false, true] {
+            let (mut gpu, mut cpu) = (setting.gpu(&network, reverse), setting.reference(&network));
+            let mut ends = [vec![], vec![]];
+            for (b, end) in [&mut gpu as &mut dyn Backend, &mut cpu].into_iter().zip(&mut ends) {
+                setting.fill(&network, b);
+                for (t, step) in setting.steps().iter().enumerate() {
+                    b.set_step(&Step { lr: 0.02, ..*step }).unwrap();
+                    for (salt, p) in network.parameters.iter().enumerate() {
+                        b.write(layout.d(p.view), &numbers(p.view.elements(), 50 * t + salt)).unwrap();
+                    }
+                    b.update(layout, &optimizer).unwrap();
+                }
+                for p in &network.parameters {
+                    let moments = [layout.moment(p.view, 0), layout.moment(p.view, 1)];
+                    for v in [p.view, moments[0], moments[1]] {
+                        end.push(b.read(v).unwrap());
+                    }
+                }
+            }
+            for (got, want) in ends[0].iter().zip(&ends[1]) {
+                compare(&format!("{optimizer:?}"), got, want, 1e-6); // a few roundings a step
+            }
+            assert_padding_is_zero(&network, &mut gpu);
+        }
+    }
+}
+
+#[test]
+fn padding_stays_zero_without_an_eps() {
+    for rule in [Rule::Adagrad, Rule::Adam, Rule::Adamw] {
+        let optimizer = Optimizer { eps: 0.0, weight_decay: 0.1, clip_norm: 1.0, ..Optimizer::new(rule) };
+        let setting = Setting { optimizer, ..Setting::new(Model::new(5, &[3], 2)) };
+        let network = setting.network();
+        let mut gpu = setting.gpu(&network, false);
+        setting.train(&network, &mut gpu);
+        assert_padding_is_zero(&network, &mut gpu);
+    }
+}
+
+#[test]
+fn an_independent_implementation_agrees() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap() == "optimizers.safetensors" {
+            continue;
+        }
+        let case = Case::read(&path).unwrap();
+        let layout = case.network.layout();
+        let got = case.run(&mut Gpu::new(Emulator::new(layout, false), layout)).unwrap();
+        let want = Tensors::read(&path).unwrap();
+        for (name, got) in &got.tensors {
+            compare(&format!("{}: {name}", path.display()), &got.values, &want.tensors[name].values, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_step_is_the_reference_s_whatever_shortcut_it_does_without() {
+    let all = Shortcut::value_variants().iter().copied().map(Some);
+    for without in [None].into_iter().chain(all) {
+        for (hidden, samples) in [(&[17][..], 1), (&[9, 70], 3), (&[3, 4, 5], 1), (&[], 2), (&[5, 6], 1)] {
+            for rule in [Rule::Adam, Rule::Adamw] {
+                for objective in [Objective::Elbo, Objective::Iwae] {
+                    let model = Model { samples, objective, condition: hidden.len() % 2, ..Model::new(33, hidden, 5) };
+                    // It is there, and left out.
+                    let library = if without == Some(Shortcut::Library) { Library::Fused } else { Library::Missing };
+                    let launched = Setting { without, library, ..adam(model, rule) }.check();
+                    let fma = without == Some(Shortcut::Split);
+                    assert_eq!(launched.contains("product_tn"), fma, "{without:?}");
+                    let adam = !fma && without != Some(Shortcut::Update);
+                    assert_eq!(launched.contains("product_tn_adam"), adam, "{without:?}");
+                    // The layer behind z needs a hidden one, and no condition beside z; the one before any.
+                    let latent = !fma && without != Some(Shortcut::Latent) && !hidden.is_empty();
+                    let forward = launched.contains("latent_forward_linear");
+                    assert_eq!(forward, latent && hidden.len() % 2 == 0, "{without:?} {hidden:?}");
+                    let known = objective == Objective::Elbo || samples == 1;
+                    assert_eq!(launched.contains("latent_backward_linear"), latent && known, "{without:?} {hidden:?}");
+                    let nll = !fma && without != Some(Shortcut::Nll) && samples == 1;
+                    assert_eq!(launched.contains("product_nt_bernoulli"), nll, "{without:?} {samples}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_layers_beside_the_latent_variables_are_the_reference_s_at_every_size() {
+    for (hidden, latent, samples, batch, rows) in
+        [(33, 64, 1, 5, 4), (5, 63, 8, 2, 1), (9, 65, 1, 3, 3), (3, 2, 9, 4, 4), (70, 20, 1, 100, 67), (1, 1, 1, 1, 1)]
+    {
+        for activation in [Activation::Gelu, Activation::Relu] {
+            let model = Model { samples, activation, free_bits: 0.01, ..Model::new(7, &[hidden], latent) };
+            let launched = Setting { batch, rows, ..adam(model, Rule::Adam) }.check();
+            for kernel in ["latent_forward_linear", "latent_backward_linear"] {
+                assert_eq!(launched.contains(kernel), latent <= 64 && samples <= 8, "{kernel} {latent} {samples}");
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_at_once_and_one_by_one_give_the_same_bits() {
+    let setting = Setting::new(Model { samples: 2, ..Model::new(17, &[9], 3) });
+    let network = setting.network();
+    let (mut at_once, mut one_by_one) = (setting.gpu(&network, false), setting.gpu(&network, true));
+    setting.fill(&network, &mut at_once);
+    setting.fill(&network, &mut one_by_one);
+    at_once.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+    for step in setting.steps() {
+        one_by_one.train(&network.tape, &setting.optimizer, &[step]).unwrap();
+    }
+    assert!(at_once.driver.floats() == one_by_one.driver.floats());
+    let calls = at_once.driver.calls;
+    at_once.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+    assert_eq!(at_once.driver.calls, calls, "a captured step is replayed, not launched again");
+}
+
+/// The tape's operations one by one, as `check` runs them, and merged, as `train` does.
+pub fn one_by_one_and_merged(setting: &Setting) -> BTreeSet<&'static str> {
+    let network = setting.network();
+    let (mut one_by_one, mut merged) = (setting.gpu(&network, false), setting.gpu(&network, true));
+    let step = setting.steps()[2];
+    setting.fill(&network, &mut one_by_one);
+    setting.fill(&network, &mut merged);
+    one_by_one.set_step(&step).unwrap();
+    network.tape.step(&mut one_by_one, &setting.optimizer).unwrap();
+    merged.train(&network.tape, &setting.optimizer, &[step]).unwrap();
+    let layout = network.layout();
+    let mut views = vec![layout.params(), layout.moment(layout.params(), 0), layout.metrics()];
+    if !merged.driver.launched.contains("product_tn_adam") {
+        views.push(layout.d(layout.params())); // else they were not stored
+    }
+    views.extend(network.activations.iter().map(|(_, v)| *v));
+    views.extend([network.head, network.z, network.decoded.out].map(|v| layout.d(v)));
+    for v in views {
+        let [got, want] = [&mut merged, &mut one_by_one].map(|gpu| gpu.read(v).unwrap());
+        compare(&format!("{v:?} of {setting:?}"), &got, &want, 1e-5); // sums of a hundred terms, in another order
+    }
+    one_by_one.driver.launched.append(&mut merged.driver.launched);
+    one_by_one.driver.launched.clone()
+}
+
+#[test]
+fn merged_operations_give_the_numbers_of_each_by_itself() {
+    for library in [Library::Plain, Library::Missing] {
+        for objective in [Objective::Elbo, Objective::ElboMc, Objective::Iwae] {
+            for activation in [Activation::Tanh, Activation::Gelu] {
+                for (likelihood, variance, mean) in likelihoods() {
+                    let model =
+                        Model { objective, likelihood, variance, mean, samples: 2, ..Model::new(17, &[9, 6], 3) };
+                    one_by_one_and_merged(&Setting { library, ..Setting::new(Model { activation, ..model }) });
+                }
+            }
+        }
+    }
+}
