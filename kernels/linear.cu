@@ -18,7 +18,7 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation(Out y, Out16 y
     }
 }
 
-// da = dy f'(a), in place; dbias[col] = sum_row da[row, col].    dy, y: (rows, out), dbias: (1, out)
+// da = dy f'(a), in place; dbias[col] = sum_row da[row, col].    dy, y: (rows, out), dbias: (1, out), or no rows
 // `y` is the layer's output, for gelu what went into it. One block for each 8 columns: 32 bytes of every row. A thread
 // has four rows at a time, and loads all before it stores one: a row that waited for the row before would take a round
 // trip to memory, and a batch of thousands dozens of them.
@@ -51,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) activation_backward(Out dy,
             }
         }
     const float total = column_sum(sum, scratch);
-    if (threadIdx.x < kColumns && first + (int)threadIdx.x < dy.cols) {
+    if (dbias.rows && threadIdx.x < kColumns && first + (int)threadIdx.x < dy.cols) {
         dbias(0, first + threadIdx.x) = total;
         note_gradient(plan, total * total);
     }

@@ -216,7 +216,7 @@ impl Annealer {
         b.write(n.z.slice(0..rows), &z)?;
         let ops = n.tape.decoder.start..n.tape.decoder.end + 1; // and the nll
         n.tape.forward(b, ops.clone())?;
-        ops.rev().try_for_each(|op| n.tape.backward_of(b, op))?;
+        n.tape.backward_to_input(b, ops)?;
         let (nll, dz) = (b.read(n.nll.slice(0..rows))?, b.read(n.layout().d(n.z).slice(0..rows))?);
         Ok(Chains { z, nll, dz })
     }

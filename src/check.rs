@@ -241,7 +241,9 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                 let outputs = [vec![d(weight), d(bias)], dx.into_iter().collect()].concat();
                 let name = format!("linear_backward {}←{}", size(x), y.cols);
                 let (dw, dbias, dy) = (d(weight), d(bias), d(y));
-                let run = move |b: &mut dyn Backend| b.linear_backward(dx, dw, dbias, dy, y, a, x, weight, activation);
+                let run = move |b: &mut dyn Backend| {
+                    b.linear_backward(dx, Some((dw, dbias)), dy, y, a, x, weight, activation)
+                };
                 add(name, true, vec![dy, y, a, x, weight], outputs, Box::new(run))
             }
             Op::Reparam { z, head, eps, .. } => {

@@ -145,19 +145,29 @@ impl Tape {
 
     /// Of one operation.
     pub fn backward_of(&self, b: &mut dyn Backend, op: usize) -> Result<()> {
+        self.back(b, op, true)
+    }
+
+    /// Of some operations, down to what they are functions of, and without the gradients of parameters.
+    pub fn backward_to_input(&self, b: &mut dyn Backend, ops: Range<usize>) -> Result<()> {
+        ops.rev().try_for_each(|op| self.back(b, op, false))
+    }
+
+    fn back(&self, b: &mut dyn Backend, op: usize, parameters: bool) -> Result<()> {
         let d = |v| self.layout.d(v);
         match self.ops[op] {
             Op::Gather { .. } | Op::Bound { .. } => {}
             Op::Nll { decoded, x, .. } => {
                 let dlogvar = match decoded.variance {
-                    LogVariance::Learned(logvar) => Some(d(logvar)),
-                    LogVariance::Fixed(_) | LogVariance::Network => None,
+                    LogVariance::Learned(logvar) if parameters => Some(d(logvar)),
+                    LogVariance::Learned(_) | LogVariance::Fixed(_) | LogVariance::Network => None,
                 };
                 b.nll_backward(d(decoded.out), dlogvar, decoded, x, self.weight)?
             }
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let dx = (x != self.x).then(|| d(x));
-                b.linear_backward(dx, d(weight), d(bias), d(y), y, a, x, weight, activation)?
+                let learned = parameters.then(|| (d(weight), d(bias)));
+                b.linear_backward(dx, learned, d(y), y, a, x, weight, activation)?
             }
             // Reversed, Kl comes first; but it adds to what Reparam assigns, so Reparam's arm runs both.
             Op::Kl { .. } => {}

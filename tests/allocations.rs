@@ -83,8 +83,7 @@ impl Backend for Idle {
     fn linear_backward(
         &mut self,
         _: Option<View>,
-        _: View,
-        _: View,
+        _: Option<(View, View)>,
         _: View,
         _: View,
         _: View,

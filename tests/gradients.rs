@@ -100,7 +100,7 @@ fn linear_backward_is_the_derivative_of_linear_forward() {
             let floor = floor(loss(&mut cpu));
             cpu.write(live(layout.d(y)), &dy).unwrap();
             let d = |v| layout.d(v);
-            cpu.linear_backward(Some(d(x)), d(w), d(bias), d(y), y, a, x, w, f).unwrap();
+            cpu.linear_backward(Some(d(x)), Some((d(w), d(bias))), d(y), y, a, x, w, f).unwrap();
             for (name, v) in [("x", live(x)), ("weight", w), ("bias", bias)] {
                 let analytic = cpu.read(d(v)).unwrap();
                 let numeric = differences(&mut cpu, v, &mut loss);

@@ -40,12 +40,12 @@ pub trait Backend {
     fn gather(&mut self, x: View, fetch: Fetch) -> Result<()>;
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
-    /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data.
+    /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data. `learned`: dw and dbias, where they
+    /// are wanted.
     fn linear_backward(
         &mut self,
         dx: Option<View>,
-        dw: View,
-        dbias: View,
+        learned: Option<(View, View)>,
         dy: View,
         y: View,
         a: View,

@@ -289,6 +289,35 @@ fn the_layers_beside_the_latent_variables_are_the_reference_s_at_every_size() {
     }
 }
 
+/// As annealed importance sampling asks for it: the same bits, and no gradient of a parameter.
+#[test]
+fn the_gradient_of_z_alone_is_that_of_a_whole_backward_pass() {
+    for library in [Library::Fused, Library::Plain, Library::Missing] {
+        for (hidden, variance) in [(&[9][..], Variance::Fixed), (&[], Variance::Shared)] {
+            let likelihood = if hidden.is_empty() { Likelihood::Gaussian } else { Likelihood::Bernoulli };
+            let setting =
+                Setting { library, ..Setting::new(Model { likelihood, variance, ..Model::new(33, hidden, 5) }) };
+            let network = setting.network();
+            let (tape, layout) = (&network.tape, network.layout());
+            let backward = |whole: bool| {
+                let mut gpu = setting.gpu(&network, !whole);
+                setting.fill(&network, &mut gpu);
+                gpu.set_step(&setting.steps()[1]).unwrap();
+                tape.forward(&mut gpu, 0..tape.ops.len()).unwrap();
+                match whole {
+                    true => tape.backward(&mut gpu).unwrap(),
+                    false => tape.backward_to_input(&mut gpu, tape.decoder.start..tape.decoder.end + 1).unwrap(),
+                }
+                let learned = gpu.read(layout.d(layout.params())).unwrap();
+                (gpu.read(layout.d(network.z)).unwrap(), learned.iter().any(|&g| g != 0.0))
+            };
+            let (all, z) = (backward(true), backward(false));
+            assert_eq!(z.0, all.0, "{setting:?}");
+            assert_eq!((all.1, z.1), (true, false), "{setting:?}");
+        }
+    }
+}
+
 #[test]
 fn steps_at_once_and_one_by_one_give_the_same_bits() {
     let setting = Setting::new(Model { samples: 2, ..Model::new(17, &[9], 3) });

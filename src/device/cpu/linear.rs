@@ -60,12 +60,11 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, y: View, a: View, x: View, w: View, bi
     );
 }
 
-/// dy becomes da = dy f'(a); dbias = Σ_rows da; dw = daᵀ x; dx = da w.
+/// dy becomes da = dy f'(a); of `learned`, dw = daᵀ x and dbias = Σ_rows da; dx = da w.
 pub fn backward<T: Real>(
     cpu: &mut Cpu<T>,
     dx: Option<View>,
-    dw: View,
-    dbias: View,
+    learned: Option<(View, View)>,
     dy: View,
     y: View,
     a: View,
@@ -104,8 +103,20 @@ pub fn backward<T: Real>(
         );
     }
 
-    let [sums, da] = cpu.split([dbias, dy]);
-    let da = &*da;
+    if let Some((dw, dbias)) = learned {
+        parameters(cpu, dw, dbias, dy, x);
+    }
+    if let Some(dx) = dx {
+        let dx = cpu.live(dx);
+        let [dx_out, da, w_in] = cpu.split([dx, dy, padded_rows(w)]);
+        T::product(dx_out, dx.stride, dy.stride, Factor::n(da, dy.stride), Factor::n(w_in, w.stride));
+    }
+}
+
+/// dbias = Σ_rows da; dw = daᵀ x.
+fn parameters<T: Real>(cpu: &mut Cpu<T>, dw: View, dbias: View, da: View, x: View) {
+    let [sums, da_in] = cpu.split([dbias, da]);
+    let da_in = &*da_in;
     // By columns, so that every sum runs over the rows in order, whatever the number of threads.
     let width = 64;
     sums[..dbias.cols].par_chunks_mut(width).with_min_len(4).enumerate().for_each(|(i, sums)| {
@@ -113,23 +124,18 @@ pub fn backward<T: Real>(
             #[inline(always)]
             || {
                 sums.fill(T::of(0.0));
-                for row in da.chunks(dy.stride) {
+                for row in da_in.chunks(da.stride) {
                     sums.iter_mut().zip(&row[i * width..]).for_each(|(sum, &da)| *sum += da);
                 }
             },
         )
     });
 
-    let [dw_out, da, x_in] = cpu.split([padded_rows(dw), dy, x]);
-    let finite = T::product(dw_out, dw.stride, dy.rows, Factor::t(da, dy.stride), Factor::n(x_in, x.stride));
+    let [dw_out, da_in, x_in] = cpu.split([padded_rows(dw), da, x]);
+    let finite = T::product(dw_out, dw.stride, da.rows, Factor::t(da_in, da.stride), Factor::n(x_in, x.stride));
     let [sums] = cpu.split([dbias]);
     let finite = finite & squares_are_finite(&sums[..dbias.cols]);
     cpu.note_gradient(finite);
-    if let Some(dx) = dx {
-        let dx = cpu.live(dx);
-        let [dx_out, da, w_in] = cpu.split([dx, dy, padded_rows(w)]);
-        T::product(dx_out, dx.stride, dy.stride, Factor::n(da, dy.stride), Factor::n(w_in, w.stride));
-    }
 }
 
 /// A weight with the rows of zeros below it: products run on whole multiples of [`ALIGN`], and the padding columns of

@@ -220,8 +220,7 @@ impl<T: Real> Backend for Cpu<T> {
     fn linear_backward(
         &mut self,
         dx: Option<View>,
-        dw: View,
-        dbias: View,
+        learned: Option<(View, View)>,
         dy: View,
         y: View,
         a: View,
@@ -229,7 +228,7 @@ impl<T: Real> Backend for Cpu<T> {
         w: View,
         f: Option<Activation>,
     ) -> Result<()> {
-        linear::backward(self, dx, dw, dbias, dy, y, a, x, w, f);
+        linear::backward(self, dx, learned, dy, y, a, x, w, f);
         Ok(())
     }
     fn reparam_forward(&mut self, z: View, ratio: View, head: View, eps: Option<View>) -> Result<()> {

@@ -67,6 +67,23 @@ impl<D: Driver> Gpu<D> {
         Ok((blocks, all))
     }
 
+    /// `dy` becomes the gradient before the activation; dbias its sum over the rows, where that has rows itself.
+    pub(super) fn through_activation(
+        &mut self,
+        dbias: View,
+        dy: View,
+        y: View,
+        a: View,
+        f: Option<Activation>,
+    ) -> Result<()> {
+        let copy = f.is_some() || self.driver.precision() == Precision::Bf16 && !self.is_fresh(dy);
+        let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
+        let source = In(f.map_or(y, |f| f.slope_from(a, y)));
+        self.copied(dy);
+        let (grid, f) = (Grid::columns(dy), activation(f));
+        kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)
+    }
+
     /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.
     /// False where the nonlinearity had to be gone through first, in a launch of its own.
     pub(super) fn finish_gradient(
@@ -83,12 +100,7 @@ impl<D: Driver> Gpu<D> {
         let product = Product { c: dw, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None };
         let library = self.library_takes(&product);
         if library || f.is_some() {
-            let copy = f.is_some() || self.driver.precision() == Precision::Bf16 && !self.is_fresh(dy);
-            let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
-            let source = In(f.map_or(y, |f| f.slope_from(a, y)));
-            self.copied(dy);
-            let (grid, f) = (Grid::columns(dy), activation(f));
-            kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)?;
+            self.through_activation(dbias, dy, y, a, f)?;
         }
         let apart = library || f.is_some();
         if library && self.product(dw, product.a, product.b, Epilogue::None)? {

@@ -284,8 +284,7 @@ impl<D: Driver> Backend for Gpu<D> {
     fn linear_backward(
         &mut self,
         dx: Option<View>,
-        dw: View,
-        dbias: View,
+        learned: Option<(View, View)>,
         dy: View,
         y: View,
         a: View,
@@ -293,9 +292,15 @@ impl<D: Driver> Backend for Gpu<D> {
         w: View,
         f: Option<Activation>,
     ) -> Result<()> {
-        let mut later = vec![];
-        self.finish_gradient(&mut later, dw, dbias, dy, y, a, x, f)?;
-        self.gradients(&later)?;
+        match (learned, f) {
+            (Some((dw, dbias)), _) => {
+                let mut later = vec![];
+                self.finish_gradient(&mut later, dw, dbias, dy, y, a, x, f)?;
+                self.gradients(&later)?;
+            }
+            (None, Some(_)) => self.through_activation(NONE, dy, y, a, f)?,
+            (None, None) => {}
+        }
         match dx {
             Some(dx) if self.product(dx, Factor::N(dy), Factor::N(w), Epilogue::None)? => Ok(()),
             Some(dx) => self.own_product(dx, dy, Factor::N(w), Finish::None),
