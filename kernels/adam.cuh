@@ -2,8 +2,8 @@
 #pragma once
 #include "step.cuh"
 
-// To two units in the last place, which is little beside what a sum of gradients has lost, in a third of the
-// instructions: a launch that is over in microseconds is as long as it has instructions.
+// To two units in the last place, little beside what a sum of gradients has lost, and a third of the instructions: they
+// are what a launch that is over in microseconds is long of.
 __device__ __forceinline__ float quick_sqrt(float x) {
 #ifdef __CUDA_ARCH__
     float y;
@@ -28,8 +28,8 @@ struct Adam {
     float lr, rate, scale2, shrink, beta1, rest1, beta2, rest2, eps;
     __device__ __forceinline__ Adam(const Step& step, float shrink, float beta1, float rest1, float beta2, float rest2,
                                     float eps)
-        : lr(step.lr), rate(step.lr / step.correction1), scale2(1.0f / sqrtf(step.correction2)), shrink(shrink), beta1(beta1),
-          rest1(rest1), beta2(beta2), rest2(rest2), eps(eps) {}
+        : lr(step.lr), rate(step.lr / step.correction1), scale2(1.0f / sqrtf(step.correction2)), shrink(shrink),
+          beta1(beta1), rest1(rest1), beta2(beta2), rest2(rest2), eps(eps) {}
     __device__ __forceinline__ void operator()(float& w, float& m, float& v, float g) const {
         m = beta1 * m + rest1 * g;
         v = beta2 * v + rest2 * g * g;

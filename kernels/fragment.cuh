@@ -39,20 +39,6 @@ template <> struct Vector<2, 2> { using Type = unsigned; };
 // *p, or zero. By hand, for these loads are half of what a product of small extents executes: nvcc would branch, which
 // holds up the loads after it, or load from elsewhere and select, which is three instructions for each.
 #ifdef __CUDA_ARCH__
-__device__ __forceinline__ float4 load_if(const float4* p, bool wanted) {
-    float4 x;
-    asm volatile("{.reg .pred p; setp.ne.s32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;\n\t"
-                 "@p ld.global.v4.f32 {%0, %1, %2, %3}, [%4];}"
-                 : "=&f"(x.x), "=&f"(x.y), "=&f"(x.z), "=&f"(x.w) : "l"(p), "r"((int)wanted) : "memory");
-    return x;
-}
-__device__ __forceinline__ float2 load_if(const float2* p, bool wanted) {
-    float2 x;
-    asm volatile("{.reg .pred p; setp.ne.s32 p, %3, 0; mov.b32 %0, 0; mov.b32 %1, 0;\n\t"
-                 "@p ld.global.v2.f32 {%0, %1}, [%2];}"
-                 : "=&f"(x.x), "=&f"(x.y) : "l"(p), "r"((int)wanted) : "memory");
-    return x;
-}
 __device__ __forceinline__ uint4 load_if(const uint4* p, bool wanted) {
     uint4 x;
     asm volatile("{.reg .pred p; setp.ne.s32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;\n\t"
@@ -72,6 +58,14 @@ __device__ __forceinline__ unsigned load_if(const unsigned* p, bool wanted) {
     asm volatile("{.reg .pred p; setp.ne.s32 p, %2, 0; mov.b32 %0, 0;\n\t@p ld.global.b32 %0, [%1];}"
                  : "=&r"(x) : "l"(p), "r"((int)wanted) : "memory");
     return x;
+}
+__device__ __forceinline__ float4 load_if(const float4* p, bool wanted) {
+    const uint4 x = load_if(reinterpret_cast<const uint4*>(p), wanted);
+    return {__uint_as_float(x.x), __uint_as_float(x.y), __uint_as_float(x.z), __uint_as_float(x.w)};
+}
+__device__ __forceinline__ float2 load_if(const float2* p, bool wanted) {
+    const uint2 x = load_if(reinterpret_cast<const uint2*>(p), wanted);
+    return {__uint_as_float(x.x), __uint_as_float(x.y)};
 }
 #else
 template <class Type>
