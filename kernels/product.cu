@@ -35,7 +35,8 @@ struct BernoulliFinish {
 };
 
 // c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, its depth shared by
-// all warps; for each 64 x 64 where `wide`. f32 by FMA; where `tensor`, by tensor cores, `operands` as they say.
+// all warps; for each 32 x 32 where `middle`, 64 x 64 where `wide`. f32 by FMA; where `tensor`, by tensor cores,
+// `operands` as they say.
 extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                 In out, Plan* plan, int f, int operands) {
     begin();
@@ -58,6 +59,15 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor(Out c, Ou
     __shared__ float4 shared[kSums];
     TensorTile<false, true, 1, 1, 16>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
                                            Finish{c, c16, pre, bias, out, plan, f});
+}
+
+extern "C" __global__ void __launch_bounds__(512, 1)
+    product_nt_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f,
+                             int operands) {
+    begin();
+    __shared__ float4 shared[kSums];
+    TensorTile<false, true, 1, 2, 8>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                          Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b,
@@ -93,6 +103,15 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor(Out c, Ou
                                             Finish{c, c16, pre, bias, out, plan, f});
 }
 
+extern "C" __global__ void __launch_bounds__(512, 1)
+    product_nn_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f,
+                             int operands) {
+    begin();
+    __shared__ float4 shared[kSums];
+    TensorTile<false, false, 1, 2, 8>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                           Finish{c, c16, pre, bias, out, plan, f});
+}
+
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b,
                                                                             In bias, In out, Plan* plan, int f,
                                                                             int operands) {
@@ -110,6 +129,15 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli(Out c,
     __shared__ float4 shared[kSums];
     TensorTile<false, true, 1, 1, 16>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
                                            BernoulliFinish<4>{c, parts, dout, dout16, bias, x, plan});
+}
+
+extern "C" __global__ void __launch_bounds__(512, 1)
+    product_nt_bernoulli_middle(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x, Plan* plan,
+                                int operands) {
+    begin();
+    __shared__ float4 shared[kSums];
+    TensorTile<false, true, 1, 2, 8>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+                                          BernoulliFinish<8>{c, parts, dout, dout16, bias, x, plan});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout,

@@ -30,8 +30,8 @@ fn every_kernel_is_launched_by_a_test() {
         let optimizer = Optimizer { eps: 0.1, ..optimizer };
         launch(Setting { optimizer, ..Setting::new(Model::new(3, &[2], 1)) });
     }
-    // Enough columns for large tiles, and few.
-    for input in [6100, 3] {
+    // Enough columns for wide tiles, for those between, and few.
+    for input in [6100, 2200, 3] {
         launch(adam(Model::new(input, &[2], 1), Rule::Adam));
     }
     launched.append(&mut one_by_one_and_merged(&Setting::new(Model::new(3, &[2], 1))));

@@ -85,9 +85,9 @@ fn our_own_products_match_in_every_layout_and_precision() {
             (Bf16, Some(1), false),
             (Bf16, Some(1), true),
         ] {
-            for wide in [false, true] {
+            for tile in if operands.is_some() { &[(32, 16), (32, 32), (64, 64)][..] } else { &[(32, 16), (64, 64)] } {
                 let f = [None, Some(Gelu), Some(Tanh)][turn % 3];
-                products_match((m, n, k), precision, (operands, copies), wide, turn % 2 == 0, f);
+                products_match((m, n, k), precision, (operands, copies), *tile, turn % 2 == 0, f);
             }
         }
     }
@@ -97,7 +97,7 @@ fn products_match(
     (m, n, k): (usize, usize, usize),
     p: Precision,
     (operands, copies): (Option<i32>, bool),
-    wide: bool,
+    tile: (usize, usize),
     reverse: bool,
     f: Option<Activation>,
 ) {
@@ -125,41 +125,28 @@ fn products_match(
     let whole = |v: View| View { cols: v.stride, ..v };
     let any = |v: View| if copies { InAny::Half(whole(v)) } else { InAny::F32(whole(v)) };
     let none = View { rows: 0, ..x };
-    let grid = |c: View, tile: (usize, usize)| {
-        let (rows, cols) = if wide { (64, 64) } else { tile };
-        Grid { blocks: [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32], threads: 512 }
-    };
+    let grid =
+        |c: View| Grid { blocks: [c.cols.div_ceil(tile.1) as u32, c.rows.div_ceil(tile.0) as u32], threads: 512 };
     use Precision::*;
-    let nt = match (tensor, wide) {
-        (false, false) => kernels::product_nt,
-        (false, true) => kernels::product_nt_wide,
-        (true, false) => kernels::product_nt_tensor,
-        (true, true) => kernels::product_nt_tensor_wide,
+    let nt = match (tensor, tile.1) {
+        (false, 64) => kernels::product_nt_wide,
+        (false, _) => kernels::product_nt,
+        (true, 64) => kernels::product_nt_tensor_wide,
+        (true, 32) => kernels::product_nt_tensor_middle,
+        (true, _) => kernels::product_nt_tensor,
     };
-    let nn = match (tensor, wide) {
-        (false, false) => kernels::product_nn,
-        (false, true) => kernels::product_nn_wide,
-        (true, false) => kernels::product_nn_tensor,
-        (true, true) => kernels::product_nn_tensor_wide,
+    let nn = match (tensor, tile.1) {
+        (false, 64) => kernels::product_nn_wide,
+        (false, _) => kernels::product_nn,
+        (true, 64) => kernels::product_nn_tensor_wide,
+        (true, 32) => kernels::product_nn_tensor_middle,
+        (true, _) => kernels::product_nn_tensor,
     };
     let tn = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
     let half16 = if p == Bf16 { y } else { none };
-    nt(
-        &mut e,
-        grid(y, (32, 16)),
-        Out(y),
-        Out16(half16),
-        Out(pre),
-        any(x),
-        any(w),
-        In(bias),
-        In(none),
-        number,
-        operands,
-    )
-    .unwrap();
+    nt(&mut e, grid(y), Out(y), Out16(half16), Out(pre), any(x), any(w), In(bias), In(none), number, operands).unwrap();
     // the slope at x, as if a nonlinearity had made it
-    let (tiles, no) = (grid(dx, (32, 16)), In(none));
+    let (tiles, no) = (grid(dx), In(none));
     nn(&mut e, tiles, Out(dx), Out16(none), Out(none), any(dy), any(w), no, In(x), number, operands).unwrap();
     let tiles = Grid { blocks: [(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads: if tensor { 256 } else { 512 } };
     let (no, nothing, nothing16, any_none) = (Out(none), In(none), In16(none), InAny::F32(none));
@@ -183,7 +170,7 @@ fn products_match(
                 let got = e.floats()[v.at(row, col)] as f64;
                 let want = if col < v.cols { want(row, col) } else { 0.0 };
                 // a sum of up to 300 terms of size 1
-                assert!((got - want).abs() < 3e-5, "{name}({row}, {col}) of {m} {n} {k} {p:?} {wide}: {got}, {want}");
+                assert!((got - want).abs() < 3e-5, "{name}({row}, {col}) of {m} {n} {k} {p:?} {tile:?}: {got}, {want}");
             }
         }
     };

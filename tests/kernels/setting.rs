@@ -153,8 +153,8 @@ impl Setting {
             for ((name, got), (_, want)) in got.iter().zip(&want) {
                 let parameter = name.strip_prefix("d ").is_some_and(|name| network.parameter(name).is_some());
                 // The sum over a row is nobody's but the bound's, where blocks leave their parts.
-                let apart =
-                    ["product_nt_bernoulli", "product_nt_bernoulli_wide"].map(|k| gpu.driver.launched.contains(k));
+                let apart = ["product_nt_bernoulli", "product_nt_bernoulli_middle", "product_nt_bernoulli_wide"]
+                    .map(|k| gpu.driver.launched.contains(k));
                 if parameter && !kept || name == "nll" && apart.contains(&true) {
                     continue;
                 }

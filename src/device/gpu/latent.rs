@@ -1,4 +1,5 @@
 //! The latent variables, forward and backward, with what stands around them in the same launch.
+use super::products::Tiles;
 use super::{Gpu, NONE, Shortcut, activation, objective};
 use crate::Result;
 use crate::arena::View;
@@ -44,7 +45,7 @@ impl<D: Driver> Gpu<D> {
             && x == z
             && self.beside_latent(y, Factor::N(x), Factor::T(weight), head, z)
         {
-            let (mut grid, _) = Grid::tiles(y);
+            let mut grid = Tiles::Small.grid(y);
             let kl_blocks = kl_rows.div_ceil(16) + kl_cols;
             grid.blocks[1] += (kl_blocks as u32).div_ceil(grid.blocks[0]);
             let (y16, pre) = (self.copy16(y), Out(if a == y { NONE } else { a }));
@@ -86,7 +87,7 @@ impl<D: Driver> Gpu<D> {
         let (free_bits, goal) = (goal.free_bits as f32, objective(goal.objective));
         self.copied(d(head));
         if let Some(EncoderEnd { x, weight: w, out, f }) = self.encoder_end(tape, head, z) {
-            let (mut grid, _) = Grid::tiles(x);
+            let mut grid = Tiles::Small.grid(x);
             grid.blocks[1] += 1; // for the bound
             let (dx16, w, f, kind) = (self.copy16(d(x)), self.operand(w)?, activation(Some(f)), self.tensor().1);
             #[rustfmt::skip] // a line for each group
@@ -109,13 +110,13 @@ impl<D: Driver> Gpu<D> {
         Ok(None)
     }
 
-    /// Where our own kernel makes the product of a layer beside the latent variables, in small tiles.
+    /// Where our own kernel makes the product of a layer beside the latent variables, and small tiles serve.
     fn beside_latent(&self, c: View, a: Factor, b: Factor, head: View, z: View) -> bool {
         self.has(Shortcut::Latent)
             && z.cols <= LATENT
             && z.rows <= SAMPLES * head.rows
             && self.is_ours(c, a, b)
-            && !Grid::tiles(c).1
+            && Tiles::of(c, true) != Tiles::Wide
     }
 
     /// Where its product goes along with the latent variables.

@@ -47,8 +47,6 @@ pub struct Gpu<D> {
 pub(super) const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
 /// Blocks that fill any GPU of today several times over; kernels walk over the rest.
 const MANY: usize = 2048;
-/// From so many blocks on, products take large tiles: they keep a GPU of today busy, and read less.
-const WIDE: u32 = 96;
 
 impl Grid {
     pub(super) fn line(blocks: usize, threads: u32) -> Grid {
@@ -61,15 +59,6 @@ impl Grid {
     /// A block for each 8 columns of `v`, of as many threads as rows can use: half of them take four rows each at a time.
     pub(super) fn columns(v: View) -> Grid {
         Grid::line(v.cols.div_ceil(8), (v.rows / 2).next_multiple_of(32).clamp(256, 512) as u32)
-    }
-    /// For a product of our own: a block for each 32 × 16 of c, or, where that makes enough blocks, for each 64 × 64.
-    fn tiles(c: View) -> (Grid, bool) {
-        let blocks = |rows, cols| [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32];
-        let wide = blocks(64, 64);
-        match wide[0] * wide[1] >= WIDE {
-            true => (Grid { blocks: wide, threads: 512 }, true),
-            false => (Grid { blocks: blocks(32, 16), threads: 512 }, false),
-        }
     }
     /// A block for each of `rows` rows, of as many threads as `items` per row need.
     pub(super) fn rows(rows: usize, items: usize) -> Grid {
