@@ -71,6 +71,8 @@ fn launchers(kernels: &[Kernel]) -> String {
                 "In" | "Out" => (Some(ty.as_str()), format!("Arg::View({param}.0)")),
                 "In16" | "Out16" => (Some(ty.as_str()), format!("Arg::View16({param}.0)")),
                 "InAny" => (Some("InAny"), format!("{param}.arg()")),
+                // Several arguments: their slice stands between those of the others.
+                "const __grid_constant__ Layers" => (Some("&Layers"), format!("][..], &{param}.args(), &[")),
                 "int" => (Some("i32"), format!("Arg::U32({param} as u32)")),
                 "unsigned" => (Some("u32"), format!("Arg::U32({param})")),
                 "float" => (Some("f32"), format!("Arg::F32({param})")),
@@ -79,11 +81,13 @@ fn launchers(kernels: &[Kernel]) -> String {
                 _ => panic!("{name}: `{ty} {param}`: see kernels/README.md for what a kernel may take"),
             };
             typed += &ty.map(|ty| format!(", {param}: {ty}")).unwrap_or_default();
-            args += &format!("{arg}, ");
+            args += &arg;
+            args += if arg.ends_with('[') { "" } else { ", " };
         }
+        let args = if args.contains("][..]") { format!("&[&[{args}][..]].concat()") } else { format!("&[{args}]") };
         format!(
             "#[allow(clippy::too_many_arguments)]\npub fn {name}<D: Driver>(d: &mut D, grid: Grid{typed}) -> \
-             crate::Result<()> {{\n    d.launch({name:?}, grid, &[{args}])\n}}\n"
+             crate::Result<()> {{\n    d.launch({name:?}, grid, {args})\n}}\n"
         )
     };
     let names: Vec<_> = kernels.iter().map(|k| &k.name).collect();

@@ -1,31 +1,35 @@
 // The gradients of linear layers: dw = dy^T x, and dbias[j] = sum_row dy[row, j] by the blocks of the first columns,
 // which have read all of dy. Up to six layers in one launch, for none waits for another; one that is not there has no
-// rows. dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in), views whole. Where x is in bf16, dy16 is dy too.
-// A block for each 64 x 64 of each dw, in their order.
+// rows. A block for each 64 x 64 of each dw, in their order.
 #include "adam.cuh"
 #include "product.cuh"
 #include "step.cuh"
 #include "tensor.cuh"
 
+// dw: (out, in), dbias: (1, out), dy: (rows, out), x: (rows, in), views whole. Where x is in bf16, dy16 is dy too.
 struct Layer {
     Out dw, dbias;
     In dy;
     In16 dy16;
     InAny x;
-    int row, col;  // of the block's tile
     __device__ __forceinline__ int across() const { return (dw.cols + 63) / 64; }
     __device__ __forceinline__ int blocks() const { return (dw.rows + 63) / 64 * across(); }
 };
+struct Layers {
+    Layer of[6];
+};
 
 // The layer that a block is for, and its tile there.
-template <class... Rest>
-__device__ __forceinline__ Layer layer_of(int block, Layer layer, const Rest&... rest) {
-    auto skip = [&](const Layer& next) {
-        if (block >= layer.blocks()) block -= layer.blocks(), layer = next;
-    };
-    (skip(rest), ...);
-    layer.row = block / layer.across(), layer.col = block % layer.across();
-    return layer;
+struct Place {
+    const Layer& layer;
+    int row, col;
+};
+__device__ __forceinline__ Place place_of(const Layers& layers, int block) {
+    int i = 0;
+#pragma unroll 1  // to load what is needed is less than to select it from all
+    for (; block >= layers.of[i].blocks(); ++i) block -= layers.of[i].blocks();
+    const Layer& layer = layers.of[i];
+    return {layer, block / layer.across(), block % layer.across()};
 }
 
 // The gradients are stored.
@@ -51,42 +55,29 @@ struct Store {
 // By tensor cores. A warp takes the whole depth, its sums go from registers to memory, and two blocks fit a processor:
 // as one waits for memory, the other multiplies. Who sums dy up as well has it in f32.
 template <class Finish>
-__device__ __forceinline__ void gradient(const Layer& l, int operands, const Finish& finish) {
+__device__ __forceinline__ void gradient(const Place& at, int operands, const Finish& finish) {
     using Tile = TensorTile<true, false, 2, 4, 1>;
-    if (l.x.half && l.col > 0)
-        Tile::run<Bf16>(nullptr, l.dy16, as_half(l.x), l.row, l.col, Out{}, finish);
+    const Layer& l = at.layer;
+    if (l.x.half && at.col > 0)
+        Tile::run<Bf16>(nullptr, l.dy16, as_half(l.x), at.row, at.col, Out{}, finish);
     else
-        Tile::run(nullptr, l.dy, l.x, l.row, l.col, operands, l.dbias, finish);
+        Tile::run(nullptr, l.dy, l.x, at.row, at.col, operands, l.dbias, finish);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1)
-    product_tn(Out dw0, Out dbias0, In dy0, In16 dy16_0, InAny x0,
-               Out dw1, Out dbias1, In dy1, In16 dy16_1, InAny x1,
-               Out dw2, Out dbias2, In dy2, In16 dy16_2, InAny x2,
-               Out dw3, Out dbias3, In dy3, In16 dy16_3, InAny x3,
-               Out dw4, Out dbias4, In dy4, In16 dy16_4, InAny x4,
-               Out dw5, Out dbias5, In dy5, In16 dy16_5, InAny x5, Plan* plan, int operands) {
+extern "C" __global__ void __launch_bounds__(512, 1) product_tn(const __grid_constant__ Layers layers, Plan* plan,
+                                                                int operands) {
     begin();
     __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
-    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, dy16_0, x0}, Layer{dw1, dbias1, dy1, dy16_1, x1},
-                                 Layer{dw2, dbias2, dy2, dy16_2, x2}, Layer{dw3, dbias3, dy3, dy16_3, x3},
-                                 Layer{dw4, dbias4, dy4, dy16_4, x4}, Layer{dw5, dbias5, dy5, dy16_5, x5});
-    FullTile<true, false, 2, 4>::run(shared, layer.dy, as_f32(layer.x), layer.row, layer.col, layer.dbias,
-                                     Store{layer.dw, plan});
+    const Place at = place_of(layers, blockIdx.x);
+    const Layer& l = at.layer;
+    FullTile<true, false, 2, 4>::run(shared, l.dy, as_f32(l.x), at.row, at.col, l.dbias, Store{l.dw, plan});
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2)
-    product_tn_tensor(Out dw0, Out dbias0, In dy0, In16 dy16_0, InAny x0,
-                      Out dw1, Out dbias1, In dy1, In16 dy16_1, InAny x1,
-                      Out dw2, Out dbias2, In dy2, In16 dy16_2, InAny x2,
-                      Out dw3, Out dbias3, In dy3, In16 dy16_3, InAny x3,
-                      Out dw4, Out dbias4, In dy4, In16 dy16_4, InAny x4,
-                      Out dw5, Out dbias5, In dy5, In16 dy16_5, InAny x5, Plan* plan, int operands) {
+extern "C" __global__ void __launch_bounds__(256, 2) product_tn_tensor(const __grid_constant__ Layers layers,
+                                                                       Plan* plan, int operands) {
     begin();
-    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, dy16_0, x0}, Layer{dw1, dbias1, dy1, dy16_1, x1},
-                                 Layer{dw2, dbias2, dy2, dy16_2, x2}, Layer{dw3, dbias3, dy3, dy16_3, x3},
-                                 Layer{dw4, dbias4, dy4, dy16_4, x4}, Layer{dw5, dbias5, dy5, dy16_5, x5});
-    gradient(layer, operands, Store{layer.dw, plan});
+    const Place at = place_of(layers, blockIdx.x);
+    gradient(at, operands, Store{at.layer.dw, plan});
 }
 
 // Adam steps at once, and the gradients are not stored. w, w16, m and v are the arrays of all parameters, g that of their
@@ -132,24 +123,15 @@ struct AdamStep {
 
 // Unless a factor is large: then the gradients are stored, and `adam` comes after, when all have been seen.
 extern "C" __global__ void __launch_bounds__(256, 2)
-    product_tn_adam(Out w, Out16 w16, Out m, Out v,
-                    Out dw0, Out dbias0, Out dw1, Out dbias1, Out dw2, Out dbias2,
-                    Out dw3, Out dbias3, Out dw4, Out dbias4, Out dw5, Out dbias5,
-                    In g,
-                    In dy0, In16 dy16_0, InAny x0, In dy1, In16 dy16_1, InAny x1,
-                    In dy2, In16 dy16_2, InAny x2, In dy3, In16 dy16_3, InAny x3,
-                    In dy4, In16 dy16_4, InAny x4, In dy5, In16 dy16_5, InAny x5,
-                    Plan* plan, float decay, float shrink, float beta1, float rest1, float beta2, float rest2,
-                    float eps, int operands) {
+    product_tn_adam(Out w, Out16 w16, Out m, Out v, In g, const __grid_constant__ Layers layers, Plan* plan, float decay,
+                    float shrink, float beta1, float rest1, float beta2, float rest2, float eps, int operands) {
     begin();
-    const Layer layer = layer_of(blockIdx.x, Layer{dw0, dbias0, dy0, dy16_0, x0}, Layer{dw1, dbias1, dy1, dy16_1, x1},
-                                 Layer{dw2, dbias2, dy2, dy16_2, x2}, Layer{dw3, dbias3, dy3, dy16_3, x3},
-                                 Layer{dw4, dbias4, dy4, dy16_4, x4}, Layer{dw5, dbias5, dy5, dy16_5, x5});
+    const Place at = place_of(layers, blockIdx.x);
     if (blockIdx.x == 0 && threadIdx.x == 0) plan->left = plan->large;
     if (plan->large) {
-        gradient(layer, operands, Store{layer.dw, plan});
+        gradient(at, operands, Store{at.layer.dw, plan});
     } else if (!plan->halted) {
         const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
-        gradient(layer, operands, AdamStep{layer.dw, w, w16, m, v, g, rule, decay});
+        gradient(at, operands, AdamStep{at.layer.dw, w, w16, m, v, g, rule, decay});
     }
 }

@@ -18,7 +18,7 @@ use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::Device;
 use vae_gpu::device::cuda::{Algorithms, Cuda, detect, libraries};
 use vae_gpu::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
-use vae_gpu::device::kernels::{self, In, In16, InAny, Out, Out16};
+use vae_gpu::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
 use vae_gpu::model::Network;
 use vae_gpu::rng;
 use vae_gpu::step::Step;
@@ -145,14 +145,11 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                     let (bias, pre) = (In(none), Out(none));
                     match (a, b) {
                         (Factor::T(_), _) => {
-                            let (o, i, h, n) = (pre, bias, In16(none), InAny::F32(none));
-                            let line = Grid { blocks: [1, 1], threads: 512 };
-                            #[rustfmt::skip] // one layer of six
-                            let done = kernels::product_tn(
-                                cuda, line, c, o, In(whole(a)), h, b_in, o, o, i, h, n, o, o, i, h, n,
-                                o, o, i, h, n, o, o, i, h, n, o, o, i, h, n, 0,
-                            );
-                            done?
+                            let (dw, dbias, dy16) = (pre, pre, In16(none));
+                            let nothing = Layer { dw, dbias, dy: bias, dy16, x: InAny::F32(none) };
+                            let mut layers = [nothing; LAYERS];
+                            layers[0] = Layer { dw: c, dy: In(whole(a)), x: b_in, ..nothing };
+                            kernels::product_tn(cuda, Grid { blocks: [1, 1], threads: 512 }, &Layers(layers), 0)?
                         }
                         (_, Factor::T(_)) => {
                             kernels::product_nt(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?

@@ -12,6 +12,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __shared__ static __attribute__((section("emu_shared")))
 #define __syncthreads() emu::block_barrier(__LINE__)
 #define __shfl_xor_sync(mask, value, lanes) emu::shuffle(__LINE__, mask, value, threadIdx.x % 32 ^ (lanes))
@@ -100,12 +101,26 @@ inline unsigned below(unsigned lanes) {
     return lane + lanes < 32 ? lane + lanes : lane;
 }
 
+template <class A>
+void add_views(std::vector<View>& all, const A& a) {
+    if constexpr (requires { a.of; }) {  // Layers of kernels/gradients.cu
+        for (const auto& [dw, dbias, dy, dy16, x] : a.of)
+            all.insert(all.end(), {View(dw), View(dbias), View(dy), View(dy16), View(x)});
+    } else {
+        all.push_back(View(a));
+    }
+}
+
 // Writes a kernel's `Kernel` from its signature.
 template <auto K, class Indices> struct Entry;
 template <class... A, void (*K)(A...), size_t... I>
 struct Entry<K, std::index_sequence<I...>> {
     EMU_UNCHECKED static void call(void** args) { K(*static_cast<A*>(args[I])...); }
-    static std::vector<View> views(void** args) { return {View(*static_cast<A*>(args[I]))...}; }
+    static std::vector<View> views(void** args) {
+        std::vector<View> all;
+        (add_views(all, *static_cast<A*>(args[I])), ...);
+        return all;
+    }
     static std::vector<size_t> sizes() { return {sizeof(A)...}; }
 };
 template <class... A>

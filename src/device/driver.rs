@@ -79,6 +79,8 @@ pub enum Arg {
         view: View,
         half: bool,
     },
+    /// So many of the next, all views, are one parameter.
+    Struct(usize),
     /// The resident data set, as kernels/data.cuh has it.
     Data,
     /// The address of the `Plan` of kernels/step.cuh, [`PLAN_WORDS`] long: the current step, the flags, the steps planned.

@@ -32,6 +32,33 @@ impl InAny {
     }
 }
 
+/// How many layers' gradients one launch makes.
+pub const LAYERS: usize = 6;
+
+/// One of [`Layers`]: the gradients of its parameters, and what they are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer {
+    pub dw: Out,
+    pub dbias: Out,
+    pub dy: In,
+    pub dy16: In16,
+    pub x: InAny,
+}
+
+/// A kernel's parameter of that type: see kernels/gradients.cu.
+#[derive(Clone, Copy, Debug)]
+pub struct Layers(pub [Layer; LAYERS]);
+
+impl Layers {
+    fn args(&self) -> Vec<Arg> {
+        let views =
+            |l: &Layer| [Arg::View(l.dw.0), Arg::View(l.dbias.0), Arg::View(l.dy.0), Arg::View16(l.dy16.0), l.x.arg()];
+        let mut args = vec![Arg::Struct(5 * LAYERS)];
+        args.extend(self.0.iter().flat_map(views));
+        args
+    }
+}
+
 /// What the GPU loads: a fatbin, or PTX without any kernel where the build found no nvcc. Ends with a zero byte.
 pub const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.image"));
 

@@ -4,7 +4,7 @@ use crate::setting::numbers;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::Activation;
 use vae_gpu::device::driver::{Grid, Precision};
-use vae_gpu::device::kernels::{self, In, In16, InAny, Out, Out16};
+use vae_gpu::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
 
 /// A layout with one view of that shape for each of the names.
 pub fn matrices<const N: usize>(shapes: [(usize, usize); N]) -> (Layout, [View; N]) {
@@ -149,16 +149,11 @@ fn products_match(
     let (tiles, no) = (grid(dx), In(none));
     nn(&mut e, tiles, Out(dx), Out16(none), Out(none), any(dy), any(w), no, In(x), number, operands).unwrap();
     let tiles = Grid { blocks: [(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads: if tensor { 256 } else { 512 } };
-    let (no, nothing, nothing16, any_none) = (Out(none), In(none), In16(none), InAny::F32(none));
     let dy16 = In16(if copies { whole(dy) } else { none });
-    #[rustfmt::skip] // one layer of six
-    tn(
-        &mut e, tiles, Out(dw), Out(dbias), In(whole(dy)), dy16, any(x),
-        no, no, nothing, nothing16, any_none, no, no, nothing, nothing16, any_none,
-        no, no, nothing, nothing16, any_none, no, no, nothing, nothing16, any_none,
-        no, no, nothing, nothing16, any_none, operands,
-    )
-    .unwrap();
+    let (no, nothing) = (Out(none), In(none));
+    let mut layers = [Layer { dw: no, dbias: no, dy: nothing, dy16: In16(none), x: InAny::F32(none) }; LAYERS];
+    layers[0] = Layer { dw: Out(dw), dbias: Out(dbias), dy: In(whole(dy)), dy16, x: any(x) };
+    tn(&mut e, tiles, &Layers(layers), operands).unwrap();
 
     let r = |x: f64| rounded(x, p);
     let dot = |a: &dyn Fn(usize) -> f64, b: &dyn Fn(usize) -> f64, depth| -> f64 {

@@ -135,6 +135,7 @@ impl Emulator {
                 };
                 Operand { address, words: [v.rows as i32, v.cols as i32, v.stride as i32, half as i32] }
             }
+            Arg::Struct(_) => unreachable!("its fields are operands"),
             Arg::Data => {
                 let [rows, cols, reals] = self.data.1;
                 Operand { address: self.data.0.0.as_ptr() as u64, words: [rows, cols, reals, 0] }
@@ -143,8 +144,19 @@ impl Emulator {
             Arg::U32(x) => Operand { address: x as u64, words: [0; 4] }, // little-endian, as CUDA
             Arg::F32(x) => Operand { address: x.to_bits() as u64, words: [0; 4] },
         };
-        let mut args: Vec<Operand> = args.iter().map(&mut operand).collect();
-        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(|a| (&raw mut *a).cast()).collect();
+        let own = args.iter().filter(|arg| !matches!(arg, Arg::Struct(_)));
+        let mut values: Vec<Operand> = own.map(&mut operand).collect();
+        // A struct is the operands that follow.
+        let (mut value, mut pointers) = (values.as_mut_ptr(), vec![]);
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            pointers.push(value.cast::<c_void>());
+            let fields = if let Arg::Struct(fields) = arg { *fields } else { 1 };
+            value = value.wrapping_add(fields);
+            if fields > 1 {
+                args.nth(fields - 1);
+            }
+        }
         let name = CString::new(kernel).unwrap();
         let _lock = ONE_AT_A_TIME.lock();
         // SAFETY: the launcher's types follow the kernel's signature; the emulator stops what leaves these views.

@@ -167,6 +167,7 @@ impl Cuda {
             Arg::View16(v) => [self.address16(v), pair(v.rows, v.cols), word(v.stride)],
             Arg::AnyView { view: v, half: false } => [self.address(v), pair(v.rows, v.cols), pair(v.stride, 0)],
             Arg::AnyView { view: v, half: true } => [self.address16(v), pair(v.rows, v.cols), pair(v.stride, 1)],
+            Arg::Struct(_) => unreachable!("its fields are arguments"),
             Arg::Data => match &self.data {
                 Some(Data { bytes, rows, cols, reals }) => {
                     [bytes.at(0..0), pair(*rows, *cols), word(usize::from(*reals))]
@@ -227,9 +228,18 @@ impl Driver for Cuda {
         assert!(args.len() <= MAX_ARGS, "{kernel} takes {} arguments", args.len());
         let mut values = [[0; 3]; MAX_ARGS];
         let mut pointers = [ptr::null_mut::<c_void>(); MAX_ARGS];
-        for (i, &arg) in args.iter().enumerate() {
-            values[i] = self.argument(arg);
-            pointers[i] = (&raw mut values[i]).cast();
+        // A struct has no value of its own: it is those that follow, side by side as its fields are.
+        let own = args.iter().filter(|arg| !matches!(arg, Arg::Struct(_)));
+        values.iter_mut().zip(own).for_each(|(value, &arg)| *value = self.argument(arg));
+        let (mut value, mut args) = (values.as_mut_ptr(), args.iter());
+        for pointer in &mut pointers {
+            let Some(arg) = args.next() else { break };
+            *pointer = value.cast();
+            let fields = if let Arg::Struct(fields) = arg { *fields } else { 1 };
+            value = value.wrapping_add(fields);
+            if fields > 1 {
+                args.nth(fields - 1);
+            }
         }
         let (function, stream) = (self.functions[kernel].cu_function(), self.stream.cu_stream());
         // The next launch may take its place on the GPU while this one runs: see kernels/begin.cuh.

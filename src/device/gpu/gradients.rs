@@ -5,13 +5,11 @@ use crate::Result;
 use crate::arena::View;
 use crate::config::{Activation, Optimizer, Rule};
 use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
-use crate::device::kernels::{self, In, In16, InAny, Out, Out16};
+use crate::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
 use crate::tape::{LogVariance, Op, Tape};
 
 /// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
 const FINITE: usize = 8192;
-/// Layers whose gradients one launch makes.
-const LAYERS: usize = 6;
 /// Blocks of a launch that has something to do in rare steps only.
 const FEW: usize = 256;
 
@@ -49,22 +47,21 @@ impl Constants {
     }
 }
 
-/// The operands of one layer: dw, dbias, dy, its copy in bf16 where the kernel reads that, and x.
-type Operands = (Out, Out, In, In16, InAny);
-
 impl<D: Driver> Gpu<D> {
     /// Of the kernels for up to [`LAYERS`] layers: how many blocks, and the operands.
-    fn operands(&mut self, layers: &[Gradient]) -> Result<(usize, [Operands; LAYERS])> {
+    fn operands(&mut self, layers: &[Gradient]) -> Result<(usize, Layers)> {
         let blocks = layers.iter().map(|g| g.dw.rows.div_ceil(64) * g.dw.cols.div_ceil(64)).sum();
-        let mut all = [(Out(NONE), Out(NONE), In(NONE), In16(NONE), InAny::F32(NONE)); LAYERS];
+        let (out, none) = (Out(NONE), In(NONE));
+        let mut all = [Layer { dw: out, dbias: out, dy: none, dy16: In16(NONE), x: InAny::F32(NONE) }; LAYERS];
         for (g, of) in layers.iter().zip(&mut all) {
             let dy16 = match self.operand(g.dy)? {
                 InAny::Half(dy) => dy,
                 InAny::F32(_) => NONE,
             };
-            *of = (Out(g.dw), Out(g.dbias), In(whole(g.dy)), In16(dy16), self.operand(g.x)?);
+            let (dw, dbias, dy) = (Out(g.dw), Out(g.dbias), In(whole(g.dy)));
+            *of = Layer { dw, dbias, dy, dy16: In16(dy16), x: self.operand(g.x)? };
         }
-        Ok((blocks, all))
+        Ok((blocks, Layers(all)))
     }
 
     /// `dy` becomes the gradient before the activation; dbias its sum over the rows, where that has rows itself.
@@ -117,19 +114,8 @@ impl<D: Driver> Gpu<D> {
         let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
         let threads = if tensor { 256 } else { 512 };
         for layers in layers.chunks(LAYERS) {
-            let (blocks, [l0, l1, l2, l3, l4, l5]) = self.operands(layers)?;
-            let (d, grid) = (&mut self.driver, Grid::line(blocks, threads));
-            #[rustfmt::skip] // a line for each layer
-            kernel(
-                d, grid,
-                l0.0, l0.1, l0.2, l0.3, l0.4,
-                l1.0, l1.1, l1.2, l1.3, l1.4,
-                l2.0, l2.1, l2.2, l2.3, l2.4,
-                l3.0, l3.1, l3.2, l3.3, l3.4,
-                l4.0, l4.1, l4.2, l4.3, l4.4,
-                l5.0, l5.1, l5.2, l5.3, l5.4,
-                kind,
-            )?;
+            let (blocks, operands) = self.operands(layers)?;
+            kernel(&mut self.driver, Grid::line(blocks, threads), &operands, kind)?;
             layers.iter().for_each(|g| self.changed(g.dw));
         }
         Ok(())
@@ -159,16 +145,9 @@ impl<D: Driver> Gpu<D> {
         let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
         let (_, kind) = self.tensor();
         for layers in gradients.chunks(LAYERS) {
-            let (blocks, [l0, l1, l2, l3, l4, l5]) = self.operands(layers)?;
+            let (blocks, operands) = self.operands(layers)?;
             let (d, grid) = (&mut self.driver, Grid::line(blocks, 256));
-            #[rustfmt::skip] // a line for each group
-            kernels::product_tn_adam(
-                d, grid, w, w16, m, v,
-                l0.0, l0.1, l1.0, l1.1, l2.0, l2.1, l3.0, l3.1, l4.0, l4.1, l5.0, l5.1, g,
-                l0.2, l0.3, l0.4, l1.2, l1.3, l1.4, l2.2, l2.3, l2.4,
-                l3.2, l3.3, l3.4, l4.2, l4.3, l4.4, l5.2, l5.3, l5.4,
-                decay, shrink, b1, r1, b2, r2, eps, kind,
-            )?;
+            kernels::product_tn_adam(d, grid, w, w16, m, v, g, &operands, decay, shrink, b1, r1, b2, r2, eps, kind)?;
         }
         self.changed(tape.layout.d(params));
         self.updated(params, w16);
