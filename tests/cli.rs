@@ -134,6 +134,21 @@ fn help_teaches_and_asks_for_nothing() {
 }
 
 #[test]
+fn info_says_where_a_run_would_compute() {
+    let text = run(home(), "info --device cpu").succeeded().stdout;
+    assert!(text.ends_with("\nruns on  cpu, fp32\n"), "{text}");
+    let said = run(home(), "info --device cpu --precision f64 --json").succeeded().stdout;
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((said["device"].as_str(), said["precision"].as_str()), (Some("cpu"), Some("f64")));
+
+    // What is not there fails, after all that was found.
+    let absent = run(home(), "info --device cuda:4711");
+    assert_eq!(absent.code, Some(1), "{}", absent.stderr);
+    assert!(absent.stdout.contains("\ngpu ") && !absent.stdout.contains("runs on"), "{}", absent.stdout);
+    assert_eq!(absent.stderr.lines().count(), 1, "{}", absent.stderr);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let line =
         format!("{} eval run --data x.idx --device cpu | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_vae-gpu"));

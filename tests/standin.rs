@@ -558,4 +558,8 @@ fn bench_measures_beside_it_what_choices_cost_and_shortcuts_give() {
     assert_eq!(devices(&format!("{line} --timed")), ["cuda:0 (Stand-in)", "cuda:0 (Stand-in), timed"]);
     let each = ["", ", without split", ", without update"].map(|variant| format!("cuda:0 (Stand-in){variant}"));
     assert_eq!(devices(&format!("{line} --without split,update")), each);
+    // Only bf16 has copies.
+    let each = ["", ", without copies"].map(|variant| format!("cuda:0 (Stand-in){variant}"));
+    assert_eq!(devices(&format!("{line} --without copies")), each[..1]);
+    assert_eq!(devices(&format!("{line} --without copies --precision bf16")), each);
 }
