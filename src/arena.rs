@@ -18,6 +18,9 @@ pub const ALIGN: usize = 8;
 const VIEW_ALIGN: usize = 64;
 /// How many steps the metrics of a run are kept for, before the host reads them.
 pub const RING: usize = 256;
+/// Numbers that each step leaves in the metrics ring: loss, nll, kl (nats per example; kl in closed form, without beta),
+/// and 0 where the step was applied; else as bits what was not finite: 1 the loss, 2 the gradient.
+pub const METRICS: usize = 4;
 /// How many numbers the first stage of a sum may leave to the second, on a device with many processors.
 pub const SCRATCH: usize = 1024;
 
@@ -125,10 +128,10 @@ impl Layout {
         0..companions * self.params
     }
 
-    /// One row per step of [`crate::tape::METRICS`] numbers; a ring of [`RING`] rows.
+    /// One row per step of [`METRICS`] numbers; a ring of [`RING`] rows.
     pub fn metrics(&self) -> View {
         let offset = self.activations_start() + if self.training { 2 } else { 1 } * self.activations;
-        View { offset, rows: RING, cols: crate::tape::METRICS, stride: ALIGN }
+        View { offset, rows: RING, cols: METRICS, stride: ALIGN }
     }
 
     /// Where the blocks of a kernel leave their parts of a sum. Holds nothing between two operations.

@@ -28,8 +28,8 @@
 //!
 //! Each sentence is a test, in `tests/invariants.rs` or where it says.
 //!
-//! - Dependencies point down: `main → cli → trainer, evaluate, ais, infer, impute → checkpoint, data → model → tape →
-//!   device::Backend → arena`. No module above `device` knows whether a GPU exists.
+//! - Dependencies point down: `main → cli → sweep, report, vae → trainer, evaluate, ais, infer, impute → checkpoint →
+//!   model → tape, device → arena`. No module above `device` knows whether a GPU exists.
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
 //!   `metrics`, `files`, `host` and `plot` touch files.
 //! - The tape never allocates while it runs.

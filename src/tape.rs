@@ -9,10 +9,6 @@ use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer
 use crate::device::Backend;
 use std::ops::Range;
 
-/// Numbers that each step leaves in the metrics ring: loss, nll, kl (nats per example; kl in closed form, without beta),
-/// and 0 where the step was applied; else as bits what was not finite: 1 the loss, 2 the gradient.
-pub const METRICS: usize = 4;
-
 /// In which order the examples come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {

@@ -93,6 +93,36 @@ fn no_module_above_device_knows_which_device_there_is() {
     assert_eq!(breaking(&rooms, |code| words(code).any(|w| devices.contains(&w))), [""; 0]);
 }
 
+/// From the top. A room uses those below it; those of one floor may use each other.
+#[test]
+fn dependencies_point_down() {
+    let floors: [&[&str]; 7] = [
+        &["cli/"],
+        &["sweep/", "report/", "vae/"],
+        &["trainer/", "evaluate.rs", "ais.rs", "infer.rs", "impute/"],
+        &["checkpoint.rs"],
+        &["model.rs"],
+        &["tape.rs", "device/"],
+        &["arena.rs"],
+    ];
+    for (i, rooms) in floors.iter().enumerate() {
+        let above = floors[..i].concat();
+        let above: Vec<&str> = above.iter().map(|room| room.trim_end_matches(".rs").trim_end_matches('/')).collect();
+        let here = sources().into_iter().filter(|(file, _)| lies_in(file, rooms));
+        for (file, text) in here {
+            let code = code(&text);
+            // Of `crate::{a, b::c}` each word.
+            let names = |path: &str| match path.strip_prefix('{') {
+                Some(list) => words(list.split(';').next().unwrap()).map(String::from).collect(),
+                None => words(path).next().into_iter().map(String::from).collect::<Vec<_>>(),
+            };
+            let used: Vec<String> = code.split("crate::").skip(1).flat_map(names).collect();
+            let found = above.iter().find(|room| used.iter().any(|name| name == **room));
+            assert_eq!(found, None, "{file} uses what lies above it");
+        }
+    }
+}
+
 #[test]
 fn only_the_command_line_prints() {
     let prints = ["println", "eprintln", "print", "eprint", "dbg", "stdout", "stderr"];

@@ -3,14 +3,13 @@
 //!
 //! Repeats of all cases that fit into memory together are interleaved, A B C A B C, so that a drift of clocks or of the
 //! machine's other work meets all of them. Prints nothing.
-use crate::arena::RING;
+use crate::arena::{METRICS, RING};
 use crate::check;
 use crate::config::{Binarize, Init, Model, Numbers, Objective, Optimizer};
 use crate::device::{Backend, Device};
 use crate::model::Network;
 use crate::schedule::{Plan, Schedule};
 use crate::step::Step;
-use crate::tape::METRICS;
 use crate::{Error, Result, init};
 use clap::ValueEnum;
 use floor::Floor;

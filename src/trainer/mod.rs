@@ -3,7 +3,7 @@
 //!
 //! Everything that decides the result is a function of the step's index, so how steps are grouped into stretches, where
 //! a run was cut, and how often it was saved leave no trace in it.
-use crate::arena::RING;
+use crate::arena::{METRICS, RING};
 use crate::checkpoint::{Best, Held, Position, Saved};
 use crate::config::{OutputBias, Run};
 use crate::data::Dataset;
@@ -13,7 +13,6 @@ use crate::metrics::{Record, Split};
 use crate::model::Network;
 use crate::schedule::Plan;
 use crate::step::Step;
-use crate::tape::METRICS;
 use crate::{Error, Result, init};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
