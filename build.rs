@@ -65,14 +65,18 @@ fn scan(path: &Path) -> Vec<Kernel> {
 /// data set and the plan are the device's own: there is one of each, and callers do not name them.
 fn launchers(kernels: &[Kernel]) -> String {
     let launcher = |Kernel { name, params }: &Kernel| {
-        let (mut typed, mut args) = (String::new(), String::new());
+        let (mut typed, mut args, mut before) = (String::new(), String::new(), None);
         for (param, ty) in params {
+            if ty == "const __grid_constant__ Layers" {
+                // Several arguments, which stand between the others.
+                typed += &format!(", {param}: &Layers");
+                before = Some(format!("&[{}][..], &{param}.args()", std::mem::take(&mut args)));
+                continue;
+            }
             let (ty, arg) = match ty.as_str() {
                 "In" | "Out" => (Some(ty.as_str()), format!("Arg::View({param}.0)")),
                 "In16" | "Out16" => (Some(ty.as_str()), format!("Arg::View16({param}.0)")),
                 "InAny" => (Some("InAny"), format!("{param}.arg()")),
-                // Several arguments: their slice stands between those of the others.
-                "const __grid_constant__ Layers" => (Some("&Layers"), format!("][..], &{param}.args(), &[")),
                 "int" => (Some("i32"), format!("Arg::U32({param} as u32)")),
                 "unsigned" => (Some("u32"), format!("Arg::U32({param})")),
                 "float" => (Some("f32"), format!("Arg::F32({param})")),
@@ -81,10 +85,12 @@ fn launchers(kernels: &[Kernel]) -> String {
                 _ => panic!("{name}: `{ty} {param}`: see kernels/README.md for what a kernel may take"),
             };
             typed += &ty.map(|ty| format!(", {param}: {ty}")).unwrap_or_default();
-            args += &arg;
-            args += if arg.ends_with('[') { "" } else { ", " };
+            args += &format!("{arg}, ");
         }
-        let args = if args.contains("][..]") { format!("&[&[{args}][..]].concat()") } else { format!("&[{args}]") };
+        let args = match before {
+            Some(before) => format!("&[{before}, &[{args}]].concat()"),
+            None => format!("&[{args}]"),
+        };
         format!(
             "#[allow(clippy::too_many_arguments)]\npub fn {name}<D: Driver>(d: &mut D, grid: Grid{typed}) -> \
              crate::Result<()> {{\n    d.launch({name:?}, grid, {args})\n}}\n"

@@ -20,10 +20,10 @@ template <class View> constexpr bool kShared = false;
 template <> inline constexpr bool kShared<Shared> = true;
 
 // What is f32 and no copy stays as it is: rounded when it is multiplied.
-__device__ __forceinline__ const Shared& as_f32(const Shared& v) { return v; }
-__device__ __forceinline__ const Shared& as_half(const Shared& v) { return v; }
-__device__ __forceinline__ const In& as_f32(const In& v) { return v; }
-__device__ __forceinline__ const In& as_half(const In& v) { return v; }
+template <class View>
+__device__ __forceinline__ const View& as_f32(const View& v) { return v; }
+template <class View>
+__device__ __forceinline__ const View& as_half(const View& v) { return v; }
 
 template <class View> constexpr bool kHalf = false;
 template <> inline constexpr bool kHalf<In16> = true;
@@ -74,10 +74,6 @@ Type load_if(const Type* p, bool wanted) {
 }
 #endif
 
-__device__ __forceinline__ float number_of(const float4& x, int i) {
-    return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w;
-}
-__device__ __forceinline__ float number_of(const float2& x, int i) { return i == 0 ? x.x : x.y; }
 __device__ __forceinline__ unsigned word_of(const uint4& x, int i) {
     return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w;
 }
@@ -124,8 +120,8 @@ struct Fragment {
     }
     // Of f32.
     __device__ __forceinline__ float number(int line, int l) const {
-        if constexpr (by_depth) return number_of(x[l], line);
-        else return number_of(x[line * kPerLine + l / kWidth], l % kWidth);
+        if constexpr (by_depth) return component(x[l], line);
+        else return component(x[line * kPerLine + l / kWidth], l % kWidth);
     }
     // Numbers 2 h and 2 h + 1 as bf16, rounded now or long before.
     __device__ __forceinline__ unsigned pair(int line, int h) const {

@@ -26,30 +26,17 @@ __device__ __forceinline__ void kl_of_block(int block, const Out& kl_row, const 
         if (row < head.rows && lane == 0) kl_row(row, 0) = sum;
     } else {
         const int first = (block - row_blocks) * kColumns, col = first + 4 * (threadIdx.x % 2);
-        const int rows = (int)step->rows, apart = blockDim.x / 2;
-        const In mu = {head.data, head.rows, latent, head.stride};
-        const In logvar = {head.data + latent, head.rows, latent, head.stride};
-        constexpr int kAtOnce = 4;  // all loads before the first sum
-        float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
-        for (int row0 = threadIdx.x / 2; row0 < rows; row0 += kAtOnce * apart) {
-            float4 m[kAtOnce], v[kAtOnce];
-#pragma unroll
-            for (int i = 0; i < kAtOnce; ++i)
-                if (row0 + i * apart < rows) {
-                    m[i] = load4(mu, row0 + i * apart, col);
-                    v[i] = load4(logvar, row0 + i * apart, col);
-                }
-#pragma unroll
-            for (int i = 0; i < kAtOnce; ++i) {
-                if (row0 + i * apart >= rows) break;
-                // Beyond the last dimension both are zero, and so is their KL.
-                sum = {sum.x + kl(m[i].x, v[i].x), sum.y + kl(m[i].y, v[i].y), sum.z + kl(m[i].z, v[i].z),
-                       sum.w + kl(m[i].w, v[i].w)};
-            }
-        }
+        const In mu = columns_of(head, 0, latent), logvar = columns_of(head, latent, latent);
+        float4 sum = {0.0f, 0.0f, 0.0f, 0.0f}, m[kAtOnce], v[kAtOnce];
+        auto load = [&](int i, int row) { m[i] = load4(mu, row, col), v[i] = load4(logvar, row, col); };
+        each_row((int)step->rows, load, [&](int i, int) {
+            // Beyond the last dimension both are zero, and so is their KL.
+            sum = {sum.x + kl(m[i].x, v[i].x), sum.y + kl(m[i].y, v[i].y), sum.z + kl(m[i].z, v[i].z),
+                   sum.w + kl(m[i].w, v[i].w)};
+        });
         const float total = column_sum(sum, scratch);
         if (threadIdx.x < kColumns && first + (int)threadIdx.x < latent)
-            kl_dim(0, first + threadIdx.x) = total / (float)rows;
+            kl_dim(0, first + threadIdx.x) = total / (float)(int)step->rows;
     }
 }
 
@@ -80,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(256) kl_backward(Out dhead, Out16 d
                                                               float free_bits) {
     begin();
     const int latent = kl_dim.cols;
-    const In mu = {head.data, head.rows, latent, head.stride};
+    const In mu = columns_of(head, 0, latent);
     for (Quads q(mu); q.more(); q.next()) {
         HeadQuad d = load_head(dhead, latent, q.row, q.col);
         add_kl(d, q.row, q.col, head, kl_dim, &plan->now, free_bits);

@@ -23,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(256)
     if (blockIdx.x == 0) {
         bound_of_batch(bound, weight, metrics, nll, kl_row, kl_dim, ratio, plan, samples, objective, free_bits, scratch);
     } else {
-        const In mu = {head.data, head.rows, dz.cols, head.stride};
+        const In mu = columns_of(head, 0, dz.cols);
         for (Quads q(mu, 1); q.more(); q.next()) {
             HeadQuad d = pull_back(q.row, q.col, dz, z, head, eps, In{}, &plan->now, samples, objective);
             if (objective == Elbo) add_kl(d, q.row, q.col, head, kl_dim, &plan->now, free_bits);

@@ -19,37 +19,26 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation(Out y, Out16 y
 }
 
 // da = dy f'(a), in place; dbias[col] = sum_row da[row, col].    dy, y: (rows, out), dbias: (1, out), or no rows
-// `y` is the layer's output, for gelu what went into it. One block for each 8 columns: 32 bytes of every row. A thread
-// has four rows at a time, and loads all before it stores one: a row that waited for the row before would take a round
-// trip to memory, and a batch of thousands dozens of them.
+// `y` is the layer's output, for gelu what went into it. One block for each 8 columns: 32 bytes of every row.
 extern "C" __global__ void __launch_bounds__(512, 1) activation_backward(Out dy, Out16 dy16, Out dbias, In y,
                                                                          Plan* plan, int f) {
     begin();
     __shared__ float scratch[16][kColumns];
-    constexpr int kAtOnce = 4;
-    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2), apart = blockDim.x / 2;
-    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
-    if (col < dy.cols)
-        for (int row0 = threadIdx.x / 2; row0 < dy.rows; row0 += kAtOnce * apart) {
-            float4 v[kAtOnce], out[kAtOnce];
-#pragma unroll
-            for (int i = 0; i < kAtOnce; ++i)
-                if (row0 + i * apart < dy.rows) {
-                    v[i] = load4(dy, row0 + i * apart, col);
-                    if (f != Identity) out[i] = load4(y, row0 + i * apart, col);
-                }
-#pragma unroll
-            for (int i = 0; i < kAtOnce; ++i) {
-                const int row = row0 + i * apart;
-                if (row >= dy.rows) continue;
-                if (f != Identity) {
-                    v[i] = times_slope(f, v[i], out[i]);
-                    store4(dy, row, col, v[i]);
-                }
-                store4(dy16, row, col, v[i]);
-                sum = {sum.x + v[i].x, sum.y + v[i].y, sum.z + v[i].z, sum.w + v[i].w};
-            }
+    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2);
+    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f}, v[kAtOnce], out[kAtOnce];
+    auto load = [&](int i, int row) {
+        v[i] = load4(dy, row, col);
+        if (f != Identity) out[i] = load4(y, row, col);
+    };
+    auto pass = [&](int i, int row) {
+        if (f != Identity) {
+            v[i] = times_slope(f, v[i], out[i]);
+            store4(dy, row, col, v[i]);
         }
+        store4(dy16, row, col, v[i]);
+        sum = {sum.x + v[i].x, sum.y + v[i].y, sum.z + v[i].z, sum.w + v[i].w};
+    };
+    if (col < dy.cols) each_row(dy.rows, load, pass);
     const float total = column_sum(sum, scratch);
     if (dbias.rows && threadIdx.x < kColumns && first + (int)threadIdx.x < dy.cols) {
         dbias(0, first + threadIdx.x) = total;

@@ -25,6 +25,23 @@ __device__ __forceinline__ T block_sum(T v, T* scratch) {
     return v;
 }
 
+// Calls `load(i, row)`, then `use(i, row)`, for the rows that a thread brings to `column_sum`, kAtOnce of them at a time, i
+// their number. All loads come before the first use: for all the compiler knows, a store may be to what is loaded next,
+// and a row that waits for the row before takes a round trip to memory, a batch of thousands dozens of them.
+constexpr int kAtOnce = 4;
+template <class Load, class Use>
+__device__ __forceinline__ void each_row(int rows, const Load& load, const Use& use) {
+    const int apart = (int)blockDim.x / 2;
+    for (int first = (int)threadIdx.x / 2; first < rows; first += kAtOnce * apart) {
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i)
+            if (first + i * apart < rows) load(i, first + i * apart);
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i)
+            if (first + i * apart < rows) use(i, first + i * apart);
+    }
+}
+
 // Sums eight columns over a block of `warps` at most. Thread t brings its part of columns 4 (t % 2) .. + 4, from rows
 // t / 2, t / 2 + half of the threads, ...; thread t < 8 gets the sum of column t, the others 0. Call it once for a scratch.
 constexpr int kColumns = 8;

@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, Ou
                                                                    In eps, In weight, Plan* plan, int samples,
                                                                    int direct) {
     begin();
-    const In mu = {head.data, head.rows, dz.cols, head.stride};  // half of the columns: as many quads as there are
+    const In mu = columns_of(head, 0, dz.cols);  // half of the columns: as many quads as there are
     for (Quads q(mu); q.more(); q.next())
         store_head(dhead, dhead16, plan, dz.cols, q.row, q.col,
                    pull_back(q.row, q.col, dz, z, head, eps, weight, &plan->now, samples, direct));

@@ -46,6 +46,12 @@ __device__ __forceinline__ In16 as_half(const InAny& v) {
     return {static_cast<const unsigned short*>(v.data), v.rows, v.cols, v.stride};
 }
 
+// `cols` columns from `first` on: of [mu | logvar] a half.
+template <class View>
+__device__ __forceinline__ View columns_of(const View& v, int first, int cols) {
+    return {v.data + first, v.rows, cols, v.stride};
+}
+
 // Kernels walk over quads: four columns of a row, `col` a multiple of four. Whole views start on 256 bytes and their
 // strides are multiples of eight, so most quads are one 128-bit access; a half of `[mu | logvar]` may start anywhere.
 template <class View>
@@ -105,6 +111,11 @@ __device__ __forceinline__ void store4(const Out16& v, int row, int col, float4 
 __device__ __forceinline__ float& component(float4& quad, int i) {
     return i == 0 ? quad.x : i == 1 ? quad.y : i == 2 ? quad.z : quad.w;
 }
+
+__device__ __forceinline__ float component(const float4& quad, int i) {
+    return i == 0 ? quad.x : i == 1 ? quad.y : i == 2 ? quad.z : quad.w;
+}
+__device__ __forceinline__ float component(const float2& pair, int i) { return i == 0 ? pair.x : pair.y; }
 
 // This thread's share of all quads of a matrix, in a grid of any size, which may begin with blocks for other work:
 // for (Quads q(view); q.more(); q.next())

@@ -1,8 +1,8 @@
 //! `vae-gpu info`
-use super::{Common, print};
+use super::{Common, name_of, print};
 use crate::Result;
 use crate::device::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 /// Says what was found on this machine, what is missing, and where a run with these options would compute
 #[derive(Args)]
@@ -23,19 +23,18 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
         Err(e) if e.exit_code() == 2 => return Err(e),
         chosen => chosen,
     };
-    let precision = |device: &Device| device.numbers.to_possible_value().map(|v| v.get_name().to_string());
     if args.common.json {
         print(serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "cpu": { "threads": threads, "vectors": vectors },
             "gpu": gpu,
             "device": chosen.as_ref().ok().map(|device| &device.name),
-            "precision": chosen.as_ref().ok().and_then(precision),
+            "precision": chosen.as_ref().ok().map(|device| name_of(device.numbers)),
         }))?;
     } else {
         let gpu: String = gpu.iter().map(|line| format!("\ngpu      {line}")).collect();
         let device = match &chosen {
-            Ok(device) => format!("\nruns on  {}, {}", device.name, precision(device).unwrap_or_default()),
+            Ok(device) => format!("\nruns on  {}, {}", device.name, name_of(device.numbers)),
             Err(_) => String::new(),
         };
         print(format!(

@@ -89,6 +89,20 @@ pub enum Arg {
     F32(f32),
 }
 
+/// Where each parameter begins, counted in arguments that have a value: a struct has none of its own, but is those that
+/// follow, side by side as its fields are.
+pub fn parameters(args: &[Arg]) -> impl Iterator<Item = usize> {
+    let (mut values, mut fields) = (0, 0);
+    args.iter().filter_map(move |arg| {
+        let begin = (fields == 0).then_some(values);
+        match arg {
+            Arg::Struct(of) => fields = *of,
+            _ => (values, fields) = (values + 1, fields.saturating_sub(1)),
+        }
+        begin
+    })
+}
+
 /// How many 32-bit words `Plan` of kernels/step.cuh has: a step, the cursor and the flags, and the steps planned.
 pub const PLAN_WORDS: usize = (1 + RING) * Step::WORDS + 8;
 

@@ -1,6 +1,6 @@
 //! Copies in bf16: up to date, and made by whoever makes the numbers.
 use crate::emulator::{Emulator, Library};
-use crate::setting::{Setting, adam, assert_padding_is_zero, compare, numbers, used};
+use crate::setting::{Setting, adam, assert_padding_is_zero, compare, is_stored, numbers, used};
 use clap::ValueEnum;
 use vae_gpu::config::{Activation, Likelihood, Model, Optimizer, Rule, Variance};
 use vae_gpu::device::driver::Precision;
@@ -32,11 +32,8 @@ fn a_run_in_bf16_is_near_and_its_copies_are_never_stale() {
         let want = setting.train(&network, &mut setting.reference(&network));
         let mut gpu = bf16(false);
         let all = setting.train(&network, &mut gpu);
-        let apart = gpu.driver.launched.contains("product_nt_bernoulli");
         for ((name, got), (_, want)) in all.iter().zip(&want) {
-            let parameter = name.strip_prefix("d ").is_some_and(|name| network.parameter(name).is_some());
-            // as in `check`: what is never stored, or in parts
-            if parameter && gpu.driver.launched.contains("product_tn_adam") || name == "nll" && apart {
+            if !is_stored(name, &network, &gpu.driver.launched) {
                 continue;
             }
             // Operands have 8 bits: errors of 2^-9, some of which add up over the layers.

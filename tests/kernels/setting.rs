@@ -148,14 +148,8 @@ impl Setting {
         for reverse in [false, true] {
             let mut gpu = self.gpu(&network, reverse);
             let got = self.train(&network, &mut gpu);
-            // Adam in their launch keeps the gradients of parameters to itself.
-            let kept = !gpu.driver.launched.contains("product_tn_adam");
             for ((name, got), (_, want)) in got.iter().zip(&want) {
-                let parameter = name.strip_prefix("d ").is_some_and(|name| network.parameter(name).is_some());
-                // The sum over a row is nobody's but the bound's, where blocks leave their parts.
-                let apart = ["product_nt_bernoulli", "product_nt_bernoulli_middle", "product_nt_bernoulli_wide"]
-                    .map(|k| gpu.driver.launched.contains(k));
-                if parameter && !kept || name == "nll" && apart.contains(&true) {
+                if !is_stored(name, &network, &gpu.driver.launched) {
                     continue;
                 }
                 // Three steps in f32: sums of up to a thousand terms, of which some cancel.
@@ -167,6 +161,17 @@ impl Setting {
         }
         launched
     }
+}
+
+/// Whether a step with these launches stores what `Setting::train` calls so.
+pub fn is_stored(name: &str, network: &Network, launched: &BTreeSet<&str>) -> bool {
+    let parameter = name.strip_prefix("d ").is_some_and(|name| network.parameter(name).is_some());
+    // Adam in their launch keeps the gradients of parameters to itself.
+    let kept = !launched.contains("product_tn_adam");
+    // The sum over a row is nobody's but the bound's, where blocks leave their parts.
+    let apart = ["product_nt_bernoulli", "product_nt_bernoulli_middle", "product_nt_bernoulli_wide"]
+        .map(|k| launched.contains(k));
+    !(parameter && !kept || name == "nll" && apart.contains(&true))
 }
 
 /// Each number within `tolerance` of the tensor's largest.

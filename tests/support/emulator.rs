@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::{ops::Range, sync::Mutex};
 use vae_gpu::arena::{Layout, View};
-use vae_gpu::device::driver::{Arg, Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
+use vae_gpu::device::driver::{self, Arg, Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
 use vae_gpu::{Error, Result};
 
 unsafe extern "C" {
@@ -144,19 +144,10 @@ impl Emulator {
             Arg::U32(x) => Operand { address: x as u64, words: [0; 4] }, // little-endian, as CUDA
             Arg::F32(x) => Operand { address: x.to_bits() as u64, words: [0; 4] },
         };
-        let own = args.iter().filter(|arg| !matches!(arg, Arg::Struct(_)));
-        let mut values: Vec<Operand> = own.map(&mut operand).collect();
-        // A struct is the operands that follow.
-        let (mut value, mut pointers) = (values.as_mut_ptr(), vec![]);
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            pointers.push(value.cast::<c_void>());
-            let fields = if let Arg::Struct(fields) = arg { *fields } else { 1 };
-            value = value.wrapping_add(fields);
-            if fields > 1 {
-                args.nth(fields - 1);
-            }
-        }
+        let valued = args.iter().filter(|arg| !matches!(arg, Arg::Struct(_)));
+        let mut values: Vec<Operand> = valued.map(&mut operand).collect();
+        let first = values.as_mut_ptr();
+        let mut pointers: Vec<*mut c_void> = driver::parameters(args).map(|at| first.wrapping_add(at).cast()).collect();
         let name = CString::new(kernel).unwrap();
         let _lock = ONE_AT_A_TIME.lock();
         // SAFETY: the launcher's types follow the kernel's signature; the emulator stops what leaves these views.

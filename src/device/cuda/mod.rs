@@ -2,7 +2,7 @@
 //! `unsafe` of the crate is in this folder. Errors are sentences, and nothing panics for what the machine lacks:
 //! detection has asked for every library and symbol used here.
 #![allow(unsafe_code)]
-use super::driver::{Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product};
+use super::driver::{self, Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product};
 use super::kernels::{IMAGE, NAMES};
 use crate::arena::{Layout, View};
 use crate::{Error, Result};
@@ -228,19 +228,11 @@ impl Driver for Cuda {
         assert!(args.len() <= MAX_ARGS, "{kernel} takes {} arguments", args.len());
         let mut values = [[0; 3]; MAX_ARGS];
         let mut pointers = [ptr::null_mut::<c_void>(); MAX_ARGS];
-        // A struct has no value of its own: it is those that follow, side by side as its fields are.
-        let own = args.iter().filter(|arg| !matches!(arg, Arg::Struct(_)));
-        values.iter_mut().zip(own).for_each(|(value, &arg)| *value = self.argument(arg));
-        let (mut value, mut args) = (values.as_mut_ptr(), args.iter());
-        for pointer in &mut pointers {
-            let Some(arg) = args.next() else { break };
-            *pointer = value.cast();
-            let fields = if let Arg::Struct(fields) = arg { *fields } else { 1 };
-            value = value.wrapping_add(fields);
-            if fields > 1 {
-                args.nth(fields - 1);
-            }
-        }
+        let valued = args.iter().filter(|arg| !matches!(arg, Arg::Struct(_)));
+        values.iter_mut().zip(valued).for_each(|(value, &arg)| *value = self.argument(arg));
+        let first = values.as_mut_ptr();
+        let begin = driver::parameters(args).map(|at| first.wrapping_add(at).cast());
+        pointers.iter_mut().zip(begin).for_each(|(pointer, begin)| *pointer = begin);
         let (function, stream) = (self.functions[kernel].cu_function(), self.stream.cu_stream());
         // The next launch may take its place on the GPU while this one runs: see kernels/begin.cuh.
         let mut overlap = sys::CUlaunchAttribute {

@@ -4,7 +4,7 @@ use super::{Gpu, NONE, Shortcut, activation};
 use crate::Result;
 use crate::arena::View;
 use crate::config::{Activation, Optimizer, Rule};
-use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
+use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
 use crate::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
 use crate::tape::{LogVariance, Op, Tape};
 
@@ -73,7 +73,7 @@ impl<D: Driver> Gpu<D> {
         a: View,
         f: Option<Activation>,
     ) -> Result<()> {
-        let copy = f.is_some() || self.driver.precision() == Precision::Bf16 && !self.is_fresh(dy);
+        let copy = f.is_some() || !self.is_fresh(dy);
         let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
         let source = In(f.map_or(y, |f| f.slope_from(a, y)));
         self.copied(dy);
@@ -82,7 +82,6 @@ impl<D: Driver> Gpu<D> {
     }
 
     /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.
-    /// False where the nonlinearity had to be gone through first, in a launch of its own.
     pub(super) fn finish_gradient(
         &mut self,
         later: &mut Vec<Gradient>,
@@ -93,19 +92,19 @@ impl<D: Driver> Gpu<D> {
         a: View,
         x: View,
         f: Option<Activation>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let product = Product { c: dw, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None };
         let library = self.library_takes(&product);
-        if library || f.is_some() {
+        let apart = library || f.is_some();
+        if apart {
             self.through_activation(dbias, dy, y, a, f)?;
         }
-        let apart = library || f.is_some();
         if library && self.product(dw, product.a, product.b, Epilogue::None)? {
             self.unseen = true;
         } else {
             later.push(Gradient { dw, dbias: if apart { NONE } else { dbias }, dy, x });
         }
-        Ok(!apart)
+        Ok(())
     }
 
     /// By our own kernels.
