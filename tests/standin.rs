@@ -130,8 +130,9 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
     };
     let apart = Cell::new(false); // the caller was told to take the epilogue apart
     let run = |cuda: &mut Cuda| -> Result<()> {
-        for (product, _) in &step {
-            if !cuda.product(product)? {
+        for (product, name) in &step {
+            let beside = *name == "weights";
+            if !(if beside { cuda.product_beside(product)? } else { cuda.product(product)? }) {
                 apart.set(true);
                 let Product { c, a, b, .. } = *product;
                 if !cuda.product(&Product { epilogue: Epilogue::None, ..*product })? {
@@ -159,7 +160,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                 }
             }
         }
-        Ok(())
+        cuda.join()
     };
     let check = |cuda: &mut Cuda| -> Result<()> {
         for (Product { c, a, b, epilogue }, name) in &step {
@@ -525,6 +526,28 @@ fn a_run_on_the_device_that_was_cut_ends_in_the_bytes_of_one_that_was_not() {
         assert_ne!(bytes("whole"), bytes("cut"), "{precision}: the run was not cut");
         shipped(&home, &format!("train --resume cut-{precision} --device cuda --quiet")).succeeded();
         assert!(bytes("whole") == bytes("cut"), "{precision}");
+    }
+}
+
+/// A batch whose weight gradients are cuBLAS's: beside the rest of the backward pass, as early or as late as may be.
+#[test]
+fn branches_of_a_step_change_no_byte() {
+    let home = folder("standin-branch");
+    write_idx(&home.join("x.idx"), 600, 3);
+    let train = "train --data x.idx --steps 4 --batch 300 --hidden 9 --latent 3 --force --quiet";
+    for precision in ["fp32", "bf16"] {
+        let model = |line: &str, env: &[(&str, &str)]| {
+            let ended = run_on_stand_in(&home, &format!("{train} --precision {precision} --device cuda {line}"), env);
+            ended.succeeded();
+            std::fs::read(home.join("run/model.safetensors")).unwrap()
+        };
+        let trace = home.join("trace");
+        let early = model("--out run", &[("STAND_IN_TRACE", trace.to_str().unwrap())]);
+        assert!(early == model("--out run", &[("STAND_IN_BRANCH", "late")]), "{precision}");
+        let calls = std::fs::read_to_string(trace).unwrap();
+        let count = |name: &str| calls.lines().filter(|call| *call == name).count();
+        // Of four layers: launched once, captured once. And one wait for all of them.
+        assert_eq!(count("cuStreamWaitEvent"), 2 * (4 + 1));
     }
 }
 

@@ -1,10 +1,12 @@
 // A stand-in for libcublasLt.so.13: what the program calls of it, with a naive product. It works on the streams of the
 // stand-in driver, so it is captured, replayed and traced with everything else. Where the real library would be fast
 // but wrong, or slow but right, this one refuses: pointers less aligned than was promised to the heuristic, a workspace
-// smaller than promised, an algorithm used for another product. STAND_IN_EPILOGUES=0: there is none but the default.
+// smaller than promised or of another stream, an algorithm used for another product. STAND_IN_EPILOGUES=0: there is none
+// but the default.
 #include "stand_in.h"
 
 #include <cstring>
+#include <map>
 
 using namespace stand_in;
 
@@ -15,6 +17,7 @@ enum Type { Float = 0, Bf16 = 14 };
 enum Compute { FullFloat = 68, Tf32 = 77 };
 enum { Default = 1, Bias = 4, ReluBias = 6 };
 
+struct Handle { std::map<uintptr_t, void*> streams; };  // each workspace is one stream's
 struct Desc { int compute, scale, trans_a = 0, trans_b = 0, epilogue = Default, bias_type = -1; uint64_t bias = 0; };
 struct Layout { int type; uint64_t rows, cols; int64_t ld; };
 struct Preference { uint64_t workspace = 0; uint32_t schemes = 7, alignment[4] = {256, 256, 256, 256}; };
@@ -59,8 +62,8 @@ int assign(T& field, const void* value, size_t size) {
 }  // namespace
 
 extern "C" size_t cublasLtGetVersion() { enter(__func__); return setting("STAND_IN_CUBLAS", 130100); }
-API cublasLtCreate(int** handle) { ENTER; *handle = new int(0); return Success; }
-API cublasLtDestroy(int* handle) { ENTER; delete handle; return Success; }
+API cublasLtCreate(Handle** handle) { ENTER; *handle = new Handle; return Success; }
+API cublasLtDestroy(Handle* handle) { ENTER; delete handle; return Success; }
 API cublasLtMatmulDescCreate(Desc** d, int compute, int scale) {
     ENTER;
     *d = new Desc{compute, scale};
@@ -95,7 +98,7 @@ API cublasLtMatmulPreferenceSetAttribute(Preference* p, int attribute, const voi
         default: return InvalidValue;
     }
 }
-API cublasLtMatmulAlgoGetHeuristic(int*, const Desc* d, const Layout* a, const Layout* b, const Layout* c,
+API cublasLtMatmulAlgoGetHeuristic(Handle*, const Desc* d, const Layout* a, const Layout* b, const Layout* c,
                                    const Layout*, const Preference* p, int wanted, Result* results, int* found) {
     ENTER;
     *found = 0;
@@ -116,8 +119,8 @@ API cublasLtMatmulAlgoGetHeuristic(int*, const Desc* d, const Layout* a, const L
     return Success;
 }
 // d = epilogue(alpha op(a) op(b) + beta c), with op(a): (m, k), op(b): (k, n)
-API cublasLtMatmul(int*, const Desc* desc, const float* alpha, uintptr_t a, const Layout* a_layout, uintptr_t b,
-                   const Layout* b_layout, const float* beta, uintptr_t c, const Layout*, uintptr_t d,
+API cublasLtMatmul(Handle* handle, const Desc* desc, const float* alpha, uintptr_t a, const Layout* a_layout,
+                   uintptr_t b, const Layout* b_layout, const float* beta, uintptr_t c, const Layout*, uintptr_t d,
                    const Layout* d_layout, const uint64_t* algo, uintptr_t workspace, size_t bytes, void* stream) {
     ENTER;
     const Desc what = *desc;
@@ -133,6 +136,7 @@ API cublasLtMatmul(int*, const Desc* desc, const float* alpha, uintptr_t a, cons
         d % (alignment >> 27 & mask))
         return InvalidValue;
     if (bytes < algo[6] || !allocated(workspace, bytes)) return InvalidValue;
+    if (handle->streams.emplace(workspace, stream).first->second != stream) return InvalidValue;
     if (what.epilogue != Default && !allocated(what.bias, 4 * d_is.rows)) return InvalidValue;
     return enqueue(stream, [=] {
         const Operand A{a_is, a, what.trans_a != 0}, B{b_is, b, what.trans_b != 0};

@@ -2,13 +2,15 @@
 // memory, and kernels run in the emulator, which checks that they keep to their views; these lie in allocations.
 //
 // Work on a stream runs when the stream is synchronised, so a result read too early is stale here as on a GPU. While a
-// stream is captured its work goes to a graph instead, and each launch of the graph enqueues that work again. It is
-// stricter than a GPU where that shows mistakes: nothing allocates, waits or records an event during a capture. Several
+// stream is captured its work goes to a graph instead, and each launch of the graph enqueues that work again. A stream that
+// waits for one in a capture becomes a branch of it, whose work runs as early as it may, or as late: see STAND_IN_BRANCH.
+// It is stricter than a GPU where that shows mistakes: nothing allocates, waits or takes the time during a capture. Several
 // threads may call: each has its own current context, and their kernels run one after the other. The default stream is
 // left out: it cannot be captured. The environment says what to report and what to break:
 //   STAND_IN_TRACE=FILE        writes the name of every call, one a line
 //   STAND_IN_FAIL=CALL:N:CODE  the N-th call of CALL returns CODE; with *, the N-th of all calls (of cuBLAS, status 13)
 //   STAND_IN_MEMORY=BYTES      the memory of a device
+//   STAND_IN_BRANCH=late       in a graph, a branch runs when it is waited for, not as soon as it is there
 //   STAND_IN_VERSION, STAND_IN_DEVICES, STAND_IN_CAPABILITY   what the driver says of itself: 13000, 1, 90
 #include "cuda.h"
 #include "stand_in.h"
@@ -16,6 +18,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -24,14 +27,31 @@ namespace {
 
 enum Error {
     Success, InvalidValue, OutOfMemory, InvalidDevice = 101, InvalidImage = 200, InvalidContext = 201, NotFound = 500,
-    NotReady = 600, IllegalAddress = 700, LaunchFailed = 719, CaptureUnsupported = 900, CaptureInvalidated = 901
+    NotReady = 600, IllegalAddress = 700, LaunchFailed = 719, CaptureUnsupported = 900, CaptureInvalidated = 901,
+    CaptureUnjoined = 904
 };
 
 using Work = std::function<int()>;
 using Clock = std::chrono::steady_clock;
 struct Graph { std::vector<Work> work; };
-struct Stream { std::vector<Work> queue; Graph* capture = nullptr; bool invalid = false; };
-struct Event { Stream* stream = nullptr; bool reached = false; Clock::time_point time; };
+struct Stream {
+    std::deque<Work> queue;
+    Graph* capture = nullptr;
+    bool invalid = false;
+    std::vector<Stream*> branches;  // of a trunk, where a capture began
+    Stream* trunk = nullptr;        // of a branch
+    bool joined = true;             // of a branch: the trunk waits for all of it
+    size_t at = 0;                  // of a branch: after so much of the graph its next work runs
+    std::vector<Work> late;         // of a branch: what runs when it is waited for
+};
+struct Event {
+    bool timed;
+    Stream* stream = nullptr;
+    bool reached = false;
+    Clock::time_point time;
+    Graph* capture = nullptr;  // what was captured when it was recorded, and how much
+    size_t at = 0;
+};
 
 std::map<uintptr_t, size_t> allocations;
 size_t in_use;
@@ -48,8 +68,11 @@ int refuse_capture(Stream* s) {
 }
 
 int run_queue(Stream* s) {
-    for (Work& work : std::exchange(s->queue, {}))
+    while (!s->queue.empty()) {
+        const Work work = std::move(s->queue.front());
+        s->queue.pop_front();
         if (!lost) lost = work();
+    }
     return lost;
 }
 
@@ -81,7 +104,17 @@ int stand_in::enter(const char* call) {
 
 int stand_in::enqueue(void* stream, Work work) {
     Stream* s = static_cast<Stream*>(stream);
-    (s->capture ? s->capture->work : s->queue).push_back(std::move(work));
+    static const bool late = getenv("STAND_IN_BRANCH") && !strcmp(getenv("STAND_IN_BRANCH"), "late");
+    if (s->trunk && late) {
+        s->late.push_back(std::move(work));
+    } else if (s->trunk) {
+        std::vector<Work>& all = s->capture->work;
+        all.insert(all.begin() + s->at++, std::move(work));
+    } else if (s->capture) {
+        s->capture->work.push_back(std::move(work));
+    } else {
+        s->queue.push_back(std::move(work));
+    }
     return Success;
 }
 
@@ -226,12 +259,36 @@ API cuStreamBeginCapture_v2(Stream* s, int) {
     s->capture = new Graph, ++captures;
     return Success;
 }
+API cuStreamWaitEvent(Stream* s, Event* e, unsigned) {
+    ENTER;
+    if (!e->stream || (s->capture && e->capture != s->capture)) return InvalidValue;
+    if (!e->capture) return enqueue(s, [=] { return e->reached ? Success : run_queue(e->stream); });
+    if (!s->capture) {  // joins the capture
+        s->capture = e->capture, s->trunk = e->stream;
+        e->stream->branches.push_back(s);
+    }
+    if (s->trunk == e->stream) {
+        s->at = std::max(s->at, e->at), s->joined = false;
+    } else if (e->stream->trunk == s) {
+        for (Work& work : std::exchange(e->stream->late, {})) s->capture->work.push_back(std::move(work));
+        e->stream->joined = true;
+    } else {
+        return InvalidValue;  // a branch of a branch
+    }
+    return Success;
+}
 API cuStreamEndCapture(Stream* s, Graph** graph) {
     std::lock_guard<std::recursive_mutex> alone(stand_in::one_at_a_time);
     // Ends also where it is told to fail: a stream does not stay in a capture that nobody can end.
+    if (s->trunk) return InvalidValue;
     if (s->capture) --captures;
     *graph = std::exchange(s->capture, nullptr);
-    const int told = enter(__func__);
+    int told = enter(__func__);
+    for (Stream* branch : std::exchange(s->branches, {})) {
+        if (branch->invalid) s->invalid = true;
+        if (!branch->joined && !told) told = CaptureUnjoined;
+        *branch = Stream{std::move(branch->queue)};  // as it was before
+    }
     if (!std::exchange(s->invalid, false) && !told) return *graph ? Success : InvalidValue;
     delete std::exchange(*graph, nullptr);
     return told ? told : CaptureInvalidated;
@@ -251,12 +308,19 @@ API cuGraphLaunch(Graph* exec, Stream* s) {
 }
 API cuGraphExecDestroy(Graph* exec) { ENTER; delete exec; return Success; }
 API cuGraphDestroy(Graph* graph) { ENTER; delete graph; return Success; }
-API cuEventCreate(Event** e, unsigned) { ENTER; *e = new Event; return Success; }
-API cuEventDestroy_v2(Event* e) { ENTER; if (e->stream) run_queue(e->stream); delete e; return Success; }
+API cuEventCreate(Event** e, unsigned flags) { ENTER; *e = new Event{!(flags & 2)}; return Success; }
+API cuEventDestroy_v2(Event* e) {
+    ENTER;
+    if (e->stream && !e->capture) run_queue(e->stream);
+    delete e;
+    return Success;
+}
 API cuEventRecord(Event* e, Stream* s) {
     ENTER;
-    if (int code = refuse_capture(s)) return code;
-    e->stream = s, e->reached = false;
+    if (e->timed)
+        if (int code = refuse_capture(s)) return code;
+    e->stream = s, e->reached = false, e->capture = s->capture;
+    if (s->capture) return e->at = s->capture->work.size(), Success;
     return enqueue(s, [=] { return e->reached = true, e->time = Clock::now(), Success; });
 }
 API cuEventSynchronize(Event* e) { ENTER; return e->stream ? run_queue(e->stream) : Success; }

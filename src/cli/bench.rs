@@ -52,8 +52,8 @@ pub(crate) struct BenchArgs {
     /// Beside each GPU the same with the fastest of cuBLAS's first eight algorithms for each product, timed: what it gives
     #[arg(long)]
     timed: bool,
-    /// Beside each GPU the same without this shortcut, or each of several: what library, split, copies, update, nll
-    /// or latent gives
+    /// Beside each GPU the same without this shortcut, or each of several: what library, split, copies, branch, update,
+    /// nll or latent gives
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES", hide_possible_values = true)]
     without: Vec<Shortcut>,
     /// How often each case is measured

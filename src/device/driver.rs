@@ -122,6 +122,11 @@ pub trait Driver {
     /// By the library. False where the epilogue is not to be had: then nothing was done, and the caller takes it apart.
     /// False without an epilogue: there is no library at all, and the caller runs our own kernels.
     fn product(&mut self, product: &Product) -> Result<bool>;
+    /// As `product`, beside whatever follows up to `join`. Until then, nothing writes what it reads or touches what it
+    /// writes.
+    fn product_beside(&mut self, product: &Product) -> Result<bool>;
+    /// What follows waits for what runs beside it.
+    fn join(&mut self) -> Result<()>;
     fn precision(&self) -> Precision;
 
     /// Between these two, work is recorded instead of run. Copies to or from the host are refused.

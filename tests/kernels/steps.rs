@@ -9,6 +9,7 @@ use vae_gpu::arena::Layout;
 use vae_gpu::case::Case;
 use vae_gpu::config::{Activation, Binarize, Likelihood, Model, Objective, Optimizer, Rule, Variance};
 use vae_gpu::data::{Dataset, Values};
+use vae_gpu::device::driver::Precision;
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::step::Step;
 use vae_gpu::tape::{Fetch, Order};
@@ -370,6 +371,31 @@ fn merged_operations_give_the_numbers_of_each_by_itself() {
                         Model { objective, likelihood, variance, mean, samples: 2, ..Model::new(17, &[9, 6], 3) };
                     one_by_one_and_merged(&Setting { library, ..Setting::new(Model { activation, ..model }) });
                 }
+            }
+        }
+    }
+}
+
+/// In the reversed order what runs beside runs as late as it may, else as early: neither may matter.
+#[test]
+fn the_gradients_of_the_weights_run_beside_the_rest() {
+    for precision in [Precision::Fp32, Precision::Bf16] {
+        for (activation, objective) in [(Activation::Relu, Objective::Elbo), (Activation::Gelu, Objective::Iwae)] {
+            let model = Model { activation, objective, samples: 2, ..Model::new(33, &[9, 5], 3) };
+            let trained = |reverse: bool, without: Option<Shortcut>| {
+                let setting = Setting { without, library: Library::Plain, ..adam(model.clone(), Rule::Adam) };
+                let network = setting.network();
+                let mut gpu = setting.gpu(&network, reverse);
+                gpu.driver.precision = precision;
+                let numbers = setting.train(&network, &mut gpu);
+                (numbers, gpu.driver.branched)
+            };
+            let (want, branched) = trained(false, Some(Shortcut::Branch));
+            assert_eq!(branched, 0);
+            for reverse in [false, true] {
+                let (got, branched) = trained(reverse, None);
+                assert_eq!(branched, 2 * 6, "of six layers, once launched and once captured");
+                assert!(got == want, "{precision:?} {activation:?}, reversed: {reverse}");
             }
         }
     }

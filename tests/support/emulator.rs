@@ -72,6 +72,10 @@ pub struct Emulator {
     pub launched: BTreeSet<&'static str>,
     /// Launches and products since the start, replayed ones not counted.
     pub calls: usize,
+    /// Products that ran beside others, likewise.
+    pub branched: usize,
+    /// Products that run beside, until they are waited for. In the order of `reverse` they run as late as that.
+    beside: Vec<Product>,
     capture: Option<Vec<Work>>,
     graph: Option<Vec<Work>>,
 }
@@ -88,6 +92,8 @@ impl Emulator {
             reverse,
             launched: BTreeSet::new(),
             calls: 0,
+            branched: 0,
+            beside: vec![],
             capture: None,
             graph: None,
         }
@@ -206,7 +212,15 @@ impl Emulator {
             None => self.run(&work),
         }
     }
+    fn makes(&self, product: &Product) -> bool {
+        match self.library {
+            Library::Fused => true,
+            Library::Plain => product.epilogue == Epilogue::None,
+            Library::Missing => false,
+        }
+    }
     fn not_capturing(&self) {
+        assert!(self.beside.is_empty(), "a copy to or from the host, beside what was never waited for");
         assert!(self.capture.is_none(), "a copy to or from the host, inside a capture");
     }
 }
@@ -249,15 +263,29 @@ impl Driver for Emulator {
         self.library != Library::Missing
     }
     fn product(&mut self, product: &Product) -> Result<bool> {
-        let offered = match self.library {
-            Library::Fused => true,
-            Library::Plain => product.epilogue == Epilogue::None,
-            Library::Missing => false,
-        };
+        let offered = self.makes(product);
         if offered {
             self.enqueue(Work::Product(*product))?;
         }
         Ok(offered)
+    }
+    fn product_beside(&mut self, product: &Product) -> Result<bool> {
+        let offered = self.makes(product);
+        if offered {
+            self.branched += 1;
+            self.beside.push(*product);
+            if !self.reverse {
+                self.enqueue(Work::Product(*product))?;
+            }
+        }
+        Ok(offered)
+    }
+    fn join(&mut self) -> Result<()> {
+        let beside = std::mem::take(&mut self.beside);
+        if self.reverse {
+            beside.into_iter().try_for_each(|product| self.enqueue(Work::Product(product)))?;
+        }
+        Ok(())
     }
     fn precision(&self) -> Precision {
         self.precision
@@ -269,6 +297,7 @@ impl Driver for Emulator {
         Ok(())
     }
     fn end_capture(&mut self) -> Result<()> {
+        assert!(self.beside.is_empty(), "a capture ends beside what was never waited for");
         self.graph = Some(self.capture.take().expect("a capture has begun"));
         Ok(())
     }

@@ -45,20 +45,25 @@ pub struct Addresses {
     pub bias: u64,
 }
 
-/// Dropped from top to bottom: the plans, then the handle (in `drop`), then the workspace.
+/// Where a product runs: a stream, and a workspace that no other stream uses.
+#[derive(Clone, Copy)]
+pub struct Lane<'a> {
+    pub stream: &'a CudaStream,
+    pub workspace: &'a Memory,
+}
+
+/// Dropped from top to bottom: the plans, then the handle (in `drop`).
 pub struct Blas {
     plans: HashMap<Product, Option<Plan>>,
     handle: sys::cublasLtHandle_t,
-    workspace: Memory,
     precision: Precision,
     algorithms: Algorithms,
 }
 
 impl Blas {
-    /// `workspace` has [`WORKSPACE`] bytes.
-    pub fn new(workspace: Memory, precision: Precision) -> Result<Blas> {
+    pub fn new(precision: Precision) -> Result<Blas> {
         let handle = result::create_handle().map_err(|e| because("cuBLAS does not start", e))?;
-        Ok(Blas { plans: HashMap::new(), handle, workspace, precision, algorithms: Algorithms::First })
+        Ok(Blas { plans: HashMap::new(), handle, precision, algorithms: Algorithms::First })
     }
 
     /// From now on. Forgets what was chosen before.
@@ -73,20 +78,20 @@ impl Blas {
         &mut self,
         product: &Product,
         rounded: impl FnOnce() -> (Product, Addresses),
-        stream: &CudaStream,
+        lane: Lane,
         capturing: bool,
     ) -> Result<bool> {
         let multiply = |e| because("cuBLAS cannot multiply", e);
         if let Some(plan) = self.plans.get(product) {
             return match plan {
-                Some(plan) => self.run(plan, &plan.algorithm, stream).map(|()| true).map_err(multiply),
+                Some(plan) => self.run(plan, &plan.algorithm, lane).map(|()| true).map_err(multiply),
                 None => Ok(false),
             };
         }
         let (rounded, addresses) = rounded();
-        let mut plan = self.plan(&rounded, addresses, stream, capturing)?;
+        let mut plan = self.plan(&rounded, addresses, lane, capturing)?;
         if let Some(made) = &plan {
-            match self.run(made, &made.algorithm, stream) {
+            match self.run(made, &made.algorithm, lane) {
                 Ok(()) => {}
                 // It had an algorithm, and does not run it: then the epilogue is not to be had after all.
                 Err(e) if UNKNOWN.contains(&(e.0 as u32)) && product.epilogue != Epilogue::None => plan = None,
@@ -98,7 +103,7 @@ impl Blas {
         Ok(done)
     }
 
-    fn plan(&self, p: &Product, at: Addresses, stream: &CudaStream, capturing: bool) -> Result<Option<Plan>> {
+    fn plan(&self, p: &Product, at: Addresses, lane: Lane, capturing: bool) -> Result<Option<Plan>> {
         let failed = |e| because("cuBLAS cannot describe a product", e);
         let mut plan = Plan::describe(p, at, self.precision).map_err(failed)?;
         let found = match self.candidates(&plan) {
@@ -112,13 +117,13 @@ impl Blas {
             let mut best = f64::INFINITY;
             for candidate in &found {
                 // Products assign, and read nothing that they write: running one again changes nothing.
-                let runs = || self.run(&plan, &candidate.algo, stream);
+                let runs = || self.run(&plan, &candidate.algo, lane);
                 if runs().is_err() {
                     continue;
                 }
-                let begin = timer::mark(&self.workspace, stream)?;
+                let begin = timer::mark(lane.workspace, lane.stream)?;
                 (0..RUNS).try_for_each(|_| runs()).map_err(|e| because("cuBLAS cannot multiply", e))?;
-                let ms = timer::mark(&self.workspace, stream)?.since(&begin)?;
+                let ms = timer::mark(lane.workspace, lane.stream)?.since(&begin)?;
                 if ms < best {
                     (best, plan.algorithm) = (ms, candidate.algo);
                 }
@@ -182,7 +187,7 @@ impl Blas {
         &self,
         plan: &Plan,
         algorithm: &sys::cublasLtMatmulAlgo_t,
-        stream: &CudaStream,
+        lane: Lane,
     ) -> std::result::Result<(), CublasError> {
         let Addresses { c, a, b, .. } = plan.at;
         let (one, zero) = (1.0f32, 0.0f32); // alpha and beta
@@ -205,9 +210,9 @@ impl Blas {
                 c,
                 c_layout,
                 algorithm,
-                self.workspace.at(0..WORKSPACE) as *mut c_void,
+                lane.workspace.at(0..WORKSPACE) as *mut c_void,
                 WORKSPACE,
-                stream.cu_stream().cast(),
+                lane.stream.cu_stream().cast(),
             )
         }
     }

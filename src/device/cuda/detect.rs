@@ -18,7 +18,7 @@ pub const DRIVER: &[&str] = &[
     "cuMemcpyDtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuMemcpyHtoDAsync_v2", "cuMemsetD8Async", "cuModuleGetFunction",
     "cuModuleLoadData",
     "cuModuleUnload", "cuStreamBeginCapture_v2", "cuStreamCreate", "cuStreamDestroy_v2", "cuStreamEndCapture",
-    "cuStreamSynchronize",
+    "cuStreamSynchronize", "cuStreamWaitEvent",
 ];
 
 /// The oldest driver we speak to, as cuDriverGetVersion counts: 12.0.

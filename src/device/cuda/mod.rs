@@ -1,4 +1,5 @@
-//! The GPU through cudarc: one device, one stream, one allocation for the state and one for each thing beside it. All
+//! The GPU through cudarc: one device, a stream with one branch, one allocation for the state and one for each thing beside
+//! it. All
 //! `unsafe` of the crate is in this folder. Errors are sentences, and nothing panics for what the machine lacks:
 //! detection has asked for every library and symbol used here.
 #![allow(unsafe_code)]
@@ -6,7 +7,8 @@ use super::driver::{self, Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Pr
 use super::kernels::{IMAGE, NAMES};
 use crate::arena::{Layout, View};
 use crate::{Error, Result};
-use blas::{Addresses, Blas};
+use blas::{Addresses, Blas, Lane};
+use branch::Branch;
 use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaStream, DriverError, result};
 use cudarc::nvrtc::Ptx;
@@ -21,6 +23,7 @@ use std::ptr;
 use std::sync::Arc;
 
 mod blas;
+mod branch;
 pub mod detect;
 pub mod libraries;
 mod memory;
@@ -53,6 +56,10 @@ pub struct Cuda {
     capturing: bool,
     /// None: no product is to be had, and our own kernels multiply.
     blas: Option<Blas>,
+    workspace: Memory,
+    branch: Branch,
+    /// The next launch waits for several streams: it does not overlap with the one before.
+    joined: bool,
     data: Option<Data>,
     plan: Memory,
     arena: Memory,
@@ -76,8 +83,8 @@ impl Cuda {
     pub fn new(ordinal: usize, layout: &Layout, precision: Precision) -> Result<Cuda> {
         let (device, cublas) = find(ordinal)?;
         let context = context(ordinal)?;
-        // SAFETY: one stream orders all our work. With cudarc's events a launch would be 16 driver calls instead of
-        // one, and a capture would fail.
+        // SAFETY: one stream orders all our work, but for products between a fork and its join: see `product_beside`.
+        // With cudarc's events a launch would be 16 driver calls instead of one, and a capture would fail.
         unsafe { context.disable_event_tracking() };
         // Not the default stream: that one cannot be captured.
         let stream = context.new_stream().map_err(|e| because("cannot make a stream", e))?;
@@ -90,19 +97,21 @@ impl Cuda {
             Precision::Fp32 | Precision::Tf32 => None,
         };
         let plan = Memory::zeroed(&context, &stream, "the plan of steps", 4 * PLAN_WORDS)?;
-        let blas = match cublas {
-            Ok(_) => {
-                let workspace = Memory::new(&context, "the workspace of cuBLAS", blas::WORKSPACE)?;
-                Some(Blas::new(workspace, precision)?)
-            }
-            Err(_) => None, // `find` has told why
+        let (blas, room) = match cublas {
+            Ok(_) => (Some(Blas::new(precision)?), blas::WORKSPACE),
+            Err(_) => (None, 0), // `find` has told why
         };
+        let workspace = Memory::new(&context, "the workspace of cuBLAS", room)?;
+        let branch = Branch::new(&context, room)?;
         let overlap = device.capability >= (9, 0) && detect::driver()? >= OVERLAP;
-        let (graph, capturing, data, rows_padded) = (None, false, None, layout.rows_padded());
+        let (graph, capturing, joined, data, rows_padded) = (None, false, false, None, layout.rows_padded());
         Ok(Cuda {
             graph,
             capturing,
             blas,
+            workspace,
+            branch,
+            joined,
             data,
             plan,
             arena,
@@ -180,6 +189,31 @@ impl Cuda {
         }
     }
 
+    /// By cuBLAS, on the branch or on the stream.
+    fn multiply(&mut self, product: &Product, beside: bool) -> Result<bool> {
+        if product.c.elements() == 0 {
+            return Ok(true);
+        }
+        let Some(mut blas) = self.blas.take() else { return Ok(false) };
+        let rounded = || {
+            let p = shape::rounded(product, &self.rows_padded);
+            let operand = |v| if self.arena16.is_some() { self.address16(v) } else { self.address(v) };
+            let bias = match p.epilogue {
+                Epilogue::None => 0,
+                Epilogue::Bias(bias) | Epilogue::BiasRelu(bias) => self.address(bias),
+            };
+            let (c, a, b) = (self.address(p.c), operand(p.a.view()), operand(p.b.view()));
+            (p, Addresses { c, a, b, bias })
+        };
+        let lane = match beside {
+            true => self.branch.lane(),
+            false => Lane { stream: &self.stream, workspace: &self.workspace },
+        };
+        let done = blas.product(product, rounded, lane, self.capturing);
+        self.blas = Some(blas);
+        done
+    }
+
     /// A graph would keep the address of the host's memory, and use it again at every replay.
     fn not_capturing(&self) -> Result<()> {
         match self.capturing {
@@ -234,7 +268,7 @@ impl Driver for Cuda {
         let begin = driver::parameters(args).map(|at| first.wrapping_add(at).cast());
         pointers.iter_mut().zip(begin).for_each(|(pointer, begin)| *pointer = begin);
         let (function, stream) = (self.functions[kernel].cu_function(), self.stream.cu_stream());
-        // The next launch may take its place on the GPU while this one runs: see kernels/begin.cuh.
+        // It may take its place on the GPU while the launch before it runs: see kernels/begin.cuh.
         let mut overlap = sys::CUlaunchAttribute {
             id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
             pad: Default::default(),
@@ -250,7 +284,7 @@ impl Driver for Cuda {
             sharedMemBytes: 0,
             hStream: stream,
             attrs: &raw mut overlap,
-            numAttrs: self.overlap as u32,
+            numAttrs: (self.overlap && !std::mem::take(&mut self.joined)) as u32,
         };
         // SAFETY: build.rs made the launcher from the kernel's signature, so number and types of the arguments agree,
         // and each value has the bytes of the widest; `Memory::at` checked the views, and tests/kernels that the
@@ -265,28 +299,17 @@ impl Driver for Cuda {
     }
 
     fn product(&mut self, product: &Product) -> Result<bool> {
-        if product.c.elements() == 0 {
-            return Ok(true);
-        }
-        let mut blas = self.blas.take();
-        let done = match &mut blas {
-            None => Ok(false),
-            Some(blas) => {
-                let rounded = || {
-                    let p = shape::rounded(product, &self.rows_padded);
-                    let operand = |v| if self.arena16.is_some() { self.address16(v) } else { self.address(v) };
-                    let bias = match p.epilogue {
-                        Epilogue::None => 0,
-                        Epilogue::Bias(bias) | Epilogue::BiasRelu(bias) => self.address(bias),
-                    };
-                    let (c, a, b) = (self.address(p.c), operand(p.a.view()), operand(p.b.view()));
-                    (p, Addresses { c, a, b, bias })
-                };
-                blas.product(product, rounded, &self.stream, self.capturing)
-            }
-        };
-        self.blas = blas;
-        done
+        self.multiply(product, false)
+    }
+
+    fn product_beside(&mut self, product: &Product) -> Result<bool> {
+        self.branch.fork(&self.stream)?;
+        self.multiply(product, true)
+    }
+
+    fn join(&mut self) -> Result<()> {
+        self.joined |= self.branch.join(&self.stream)?;
+        Ok(())
     }
 
     fn precision(&self) -> Precision {
@@ -304,6 +327,7 @@ impl Driver for Cuda {
 
     fn end_capture(&mut self) -> Result<()> {
         self.capturing = false;
+        self.branch.ended();
         let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
         let graph = graph.map_err(|e| because("cannot end the capture", e))?;
         let graph = graph.ok_or_else(|| Error::failed("the capture gave no graph"))?;
@@ -350,7 +374,9 @@ impl Drop for Cuda {
         if self.capturing {
             let _ = self.stream.end_capture(CUgraphInstantiate_flags(0));
         }
-        let _ = memory::wait(&self.stream); // then nothing uses the memory any more
+        // Then nothing uses the memory any more. An error may have come between a fork and its join.
+        let _ = memory::wait(&self.stream);
+        let _ = self.branch.wait();
     }
 }
 
@@ -372,7 +398,7 @@ pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
 }
 
 /// Bytes that a layout takes beside its elements.
-pub const BESIDE: u64 = (4 * PLAN_WORDS + blas::WORKSPACE) as u64;
+pub const BESIDE: u64 = (4 * PLAN_WORDS + 2 * blas::WORKSPACE) as u64;
 
 /// Bytes that are free, if the driver says.
 pub fn room(ordinal: usize) -> Option<u64> {

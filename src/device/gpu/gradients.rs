@@ -81,7 +81,8 @@ impl<D: Driver> Gpu<D> {
         kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)
     }
 
-    /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or makes them now.
+    /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or has the library make
+    /// them, beside whatever follows up to `Driver::join`.
     pub(super) fn finish_gradient(
         &mut self,
         later: &mut Vec<Gradient>,
@@ -99,7 +100,7 @@ impl<D: Driver> Gpu<D> {
         if apart {
             self.through_activation(dbias, dy, y, a, f)?;
         }
-        if library && self.product(dw, product.a, product.b, Epilogue::None)? {
+        if library && self.product_beside(&product)? {
             self.unseen = true;
         } else {
             later.push(Gradient { dw, dbias: if apart { NONE } else { dbias }, dy, x });

@@ -290,11 +290,12 @@ impl<D: Driver> Backend for Gpu<D> {
             (None, Some(_)) => self.through_activation(NONE, dy, y, a, f)?,
             (None, None) => {}
         }
-        match dx {
-            Some(dx) if self.product(dx, Factor::N(dy), Factor::N(w), Epilogue::None)? => Ok(()),
-            Some(dx) => self.own_product(dx, dy, Factor::N(w), Finish::None),
-            None => Ok(()),
+        if let Some(dx) = dx
+            && !self.product(dx, Factor::N(dy), Factor::N(w), Epilogue::None)?
+        {
+            self.own_product(dx, dy, Factor::N(w), Finish::None)?;
         }
+        self.driver.join()
     }
 
     fn reparam_forward(&mut self, z: View, ratio: View, head: View, eps: Option<View>) -> Result<()> {

@@ -20,6 +20,7 @@ impl<D: Driver> Gpu<D> {
     pub(super) fn merged_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
         let parts = self.merged_forward(tape)?;
         let gradients = self.merged_backward(tape, parts)?;
+        self.driver.join()?;
         if self.adam_at_once(tape, optimizer, &gradients) {
             return self.gradients_and_adam(tape, optimizer, &gradients);
         }

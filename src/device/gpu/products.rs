@@ -146,18 +146,27 @@ impl<D: Driver> Gpu<D> {
 
     /// c = epilogue(a b) by the library. False where it does not offer that: then nothing was done.
     pub(super) fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
-        let product = Product { c, a, b, epilogue };
-        if !self.library_takes(&product) {
+        self.multiply(&Product { c, a, b, epilogue }, D::product)
+    }
+
+    /// As `product`, beside whatever follows up to `Driver::join`.
+    pub(super) fn product_beside(&mut self, product: &Product) -> Result<bool> {
+        let beside = self.has(Shortcut::Branch);
+        self.multiply(product, if beside { D::product_beside } else { D::product })
+    }
+
+    fn multiply(&mut self, product: &Product, by: fn(&mut D, &Product) -> Result<bool>) -> Result<bool> {
+        if !self.library_takes(product) {
             return Ok(false);
         }
         if self.driver.precision() == Precision::Bf16 {
-            self.refresh(a.view())?;
-            self.refresh(b.view())?;
+            self.refresh(product.a.view())?;
+            self.refresh(product.b.view())?;
         }
-        let done = self.driver.product(&product)?;
+        let done = by(&mut self.driver, product)?;
         if done {
             self.library = true;
-            self.changed(c);
+            self.changed(product.c);
         }
         Ok(done)
     }
