@@ -139,4 +139,29 @@ mod standin {
         assert!(number(&lines[0], "launch_us") > 0.0 && number(&lines[0], "product_tflops") > 0.0);
         assert!(lines.len() > 10 && lines[1..].iter().all(|l| number(l, "us") > 0.0));
     }
+
+    /// Neighbours in one launch, cuBLAS's products, and those that run beside the rest.
+    #[test]
+    fn launches_are_timed_one_by_one() {
+        for precision in ["fp32", "bf16"] {
+            let model = format!("--input 5 --hidden 3 --latent 2 --batch 300 --device cuda --precision {precision}");
+            let (step, _) = traced("bench-standin-launches", &format!("bench {model} {QUICK}"));
+            let (kernels, _) = traced("bench-standin-launches", &format!("bench kernels {model} --json"));
+            let parts = lines(kernels);
+            let launches: Vec<_> = parts.iter().filter(|l| !l["launch"].is_null()).collect();
+            assert_eq!(launches.len() as f64, number(&lines(step)[0], "launches_per_step"));
+            let name = |l: &&Value| l["launch"].as_str().unwrap().to_string();
+            let names: Vec<_> = launches.iter().map(name).collect();
+            assert_eq!(names[0], "gather 300×5 (3 of 256)");
+            assert_eq!(names.iter().filter(|name| name.starts_with("cuBLAS tn")).count(), 4, "{names:?}");
+            assert!(names.contains(&"cuBLAS tn 5×3×300".into()), "{names:?}");
+            assert_eq!(names.last().unwrap(), "adam 1×512 (1 of 256)");
+            for line in &launches {
+                assert!(number(line, "us") > 0.0 && number(line, "bytes") > 0.0, "{line}");
+            }
+            // x of 300 rows of 5, and in bf16 its copy
+            let width = if precision == "bf16" { 6 } else { 4 };
+            assert_eq!(number(launches[0], "bytes"), (300 * 5 * width) as f64);
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! The operations of a step, one by one, each as a step would run it and beside a copy of as many bytes.
+//! The operations of a step, one by one, and the launches that a GPU makes of them, each as a step would run it and beside
+//! a copy of as many bytes.
 use super::probe::{Probes, means};
 use super::{Case, Protocol, Running, quantile};
 use crate::check;
@@ -6,12 +7,12 @@ use crate::config::Numbers;
 use crate::step::Step;
 use crate::{Result, device::Backend};
 
-/// One operation, measured.
+/// One operation, or one launch, measured.
 #[derive(Clone, Debug)]
 pub struct Line {
-    pub op: String,
+    pub name: String,
     pub us: f64,
-    /// What it reads and writes, once each.
+    /// What it reads and writes, once each. Of a launch, without the data set.
     pub bytes: f64,
     /// What a copy of as many bytes takes, launched as it is, in microseconds.
     pub copy_us: f64,
@@ -23,15 +24,23 @@ impl Line {
     }
 }
 
-/// Times all operations of one case, in the order in which a step runs them.
+/// A case, taken apart: each part in the order in which a step runs it.
+pub struct Parts {
+    pub operations: Vec<Line>,
+    /// Neighbours among the operations share a launch where one kernel does for both. None: nothing is launched.
+    pub launches: Option<Vec<Line>>,
+}
+
+/// Times the operations of one case, and the launches of its step.
 ///
 /// # Errors
 /// Those of the device.
-pub fn run(case: &Case, protocol: Protocol, probes: &mut Probes) -> Result<Vec<Line>> {
+pub fn run(case: &Case, protocol: Protocol, probes: &mut Probes) -> Result<Parts> {
     case.model.check()?;
     let mut running = Running::open(case, protocol)?;
     running.train(1)?; // fills the memory with what a step leaves there
-    running.backend.set_step(&Step { lr: case.optimizer.lr, ..Step::batch(protocol.seed, case.batch) })?;
+    let step = Step { lr: case.optimizer.lr, ..Step::batch(protocol.seed, case.batch) };
+    running.backend.set_step(&step)?;
     let Running { network, mut backend, .. } = running;
     let b: &mut dyn Backend = &mut *backend;
     let width = if case.device.numbers == Numbers::F64 { 8.0 } else { 4.0 };
@@ -43,9 +52,19 @@ pub fn run(case: &Case, protocol: Protocol, probes: &mut Probes) -> Result<Vec<L
         lines.push((item.name, us, width * elements as f64));
     }
     drop(backend);
-    let line = |(op, us, bytes)| {
-        let rate = probes.copy(&case.device, bytes)?;
-        Ok(Line { op, us, bytes, copy_us: launch + bytes / rate * 1e6 })
+    // Anew: an operation that adds, or updates, was run many times.
+    let mut running = Running::open(case, protocol)?;
+    running.train(1)?;
+    let launches = match running.backend.gauge() {
+        Some(gauge) => gauge.launches(&step)?,
+        None => None,
     };
-    lines.into_iter().map(line).collect()
+    drop(running);
+    let mut line = |(name, us, bytes)| {
+        let rate = probes.copy(&case.device, bytes)?;
+        Ok(Line { name, us, bytes, copy_us: launch + bytes / rate * 1e6 })
+    };
+    let operations = lines.into_iter().map(&mut line).collect::<Result<_>>()?;
+    let launches = launches.map(|all| all.into_iter().map(|l| line((l.name, l.us, l.bytes))).collect());
+    Ok(Parts { operations, launches: launches.transpose()? })
 }

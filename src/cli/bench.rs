@@ -23,10 +23,10 @@ use serde_json::json;
                   vae-gpu bench --preset aevb,iwae\n  \
                   vae-gpu bench --batch 100,1024,8192 --precision fp32,tf32,bf16 --device cuda\n  \
                   vae-gpu bench --input 64 --hidden 256,128 --latent 8 --device cpu,cuda --json\n  \
-                  vae-gpu bench kernels --preset aevb --device cuda      each operation beside a copy"
+                  vae-gpu bench kernels --preset aevb --device cuda      each operation, and each launch, beside a copy"
 )]
 pub(crate) struct BenchArgs {
-    /// Whole steps if not given; kernels: each operation of a step, and what the floor rests on
+    /// Whole steps if not given; kernels: each operation of a step, each launch, and what the floor rests on
     #[arg(value_enum, value_name = "kernels", hide_possible_values = true)]
     what: Option<What>,
     /// aevb (784-500-20), iwae (784-200-200-50, k = 1, 5, 50) or wide (4096-4096-4096-256), or several
@@ -308,25 +308,40 @@ fn operations(args: &BenchArgs, cases: &[Case], probes: &mut Probes) -> Result<(
             probed.push(device);
             basis(args, device, &precision, probes)?;
         }
-        let model = bench::name(&case.model);
-        if !args.json {
-            let (batch, samples) = (case.batch, case.model.samples);
-            print(format!("\n{model}, batch {batch}, k {samples}, {} {precision}", device.name))?;
-            print(format!("{:<44} {:>10} {:>9} {:>10} {:>7}", "operation", "µs", "GB/s", "a copy, µs", ""))?;
-        }
-        for line in kernels::run(case, args.protocol(), probes)? {
-            if args.json {
+        let (model, batch, samples) = (bench::name(&case.model), case.batch, case.model.samples);
+        let parts = kernels::run(case, args.protocol(), probes)?;
+        if args.json {
+            let kinds = [("op", parts.operations), ("launch", parts.launches.unwrap_or_default())];
+            for (kind, line) in kinds.iter().flat_map(|(kind, lines)| lines.iter().map(move |line| (kind, line))) {
                 print(json!({
-                    "model": model, "batch": case.batch, "samples": case.model.samples, "device": device.name,
-                    "precision": precision, "op": line.op, "us": line.us, "bytes": line.bytes,
-                    "gb_per_s": line.gb_per_s(), "copy_us": line.copy_us,
+                    "model": model, "batch": batch, "samples": samples, "device": device.name, "precision": precision,
+                    *kind: line.name, "us": line.us, "bytes": line.bytes, "gb_per_s": line.gb_per_s(),
+                    "copy_us": line.copy_us,
                 }))?;
-                continue;
             }
-            let part = format!("{:.0}%", 100.0 * line.copy_us / line.us);
-            let rate = line.gb_per_s();
-            print(format!("{:<44} {:>10.2} {rate:>9.1} {:>10.2} {part:>7}", line.op, line.us, line.copy_us))?;
+            continue;
         }
+        print(format!("\n{model}, batch {batch}, k {samples}, {} {precision}", device.name))?;
+        table("operation", &parts.operations)?;
+        if let Some(launches) = parts.launches {
+            print("")?;
+            table("launch of a step", &launches)?;
+            let all: f64 = launches.iter().map(|l| l.us).sum();
+            print(format!("{:<WHAT$} {all:>10.2}", format!("{} launches, one after the other", launches.len())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Columns for what is measured.
+const WHAT: usize = 60;
+
+fn table(what: &str, lines: &[kernels::Line]) -> Result<()> {
+    print(format!("{what:<WHAT$} {:>10} {:>9} {:>10} {:>7}", "µs", "GB/s", "a copy, µs", ""))?;
+    for line in lines {
+        let part = format!("{:.0}%", 100.0 * line.copy_us / line.us);
+        let (name, us, rate, copy) = (&line.name, line.us, line.gb_per_s(), line.copy_us);
+        print(format!("{name:<WHAT$} {us:>10.2} {rate:>9.1} {copy:>10.2} {part:>7}"))?;
     }
     Ok(())
 }
@@ -345,13 +360,13 @@ fn basis(args: &BenchArgs, device: &Device, precision: &str, probes: &mut Probes
         }));
     }
     print(format!("{} {precision}", device.name))?;
-    print(format!("{:<44} {product:>10.3} TFLOP/s", "the largest matrix product"))?;
+    print(format!("{:<WHAT$} {product:>10.3} TFLOP/s", "the largest matrix product"))?;
     if let Some(us) = launch {
-        print(format!("{:<44} {us:>10.2} µs", "a launch in a graph that does nothing"))?;
+        print(format!("{:<WHAT$} {us:>10.2} µs", "a launch in a graph that does nothing"))?;
     }
     for (bytes, rate) in copies {
         let what = format!("a copy, {} MiB from and to", bytes >> 20);
-        print(format!("{what:<44} {:>10.1} GB/s", rate / 1e9))?;
+        print(format!("{what:<WHAT$} {:>10.1} GB/s", rate / 1e9))?;
     }
     Ok(())
 }

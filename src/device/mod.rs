@@ -106,12 +106,25 @@ pub trait Backend {
 /// Operations, one after the other, that neither read nor write on the host.
 pub type Work<'a> = dyn Fn(&mut dyn Backend) -> Result<()> + 'a;
 
+/// A launch of a step, measured.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The kernel, the shape of what it writes first, and its blocks; or the product.
+    pub name: String,
+    /// What it is given, once each: without the data set.
+    pub bytes: f64,
+    pub us: f64,
+}
+
 /// What a device offers to whoever measures it.
 pub trait Gauge {
     /// How a step of training runs, in a word: one operation after the other (`tape`), or as a captured `graph`.
     fn plan(&self) -> &'static str;
     /// Launches in a step of training, once one was captured. None: on this device nothing is launched.
     fn launches_per_step(&self) -> Result<Option<usize>>;
+    /// Each launch of the step of training that ran last, in their order, timed as a graph of nothing but itself. `step`
+    /// is the one that they belong to; then none can follow. None: on this device nothing is launched.
+    fn launches(&mut self, step: &Step) -> Result<Option<Vec<Launch>>>;
     /// Microseconds for `work` once, the mean of `times` without a pause between them, as a step would run it: captured
     /// where a step is. What was captured before is forgotten.
     fn time(&mut self, times: usize, work: &Work) -> Result<f64>;

@@ -3,7 +3,7 @@
 //!
 //! All cores work, on rows or columns that no other touches, and every sum has one fixed order: the result has the same
 //! bits with one thread and with many. Rows beyond `step.rows` are left alone.
-use super::{Backend, Gauge, Real, Work, vectorise};
+use super::{Backend, Gauge, Launch, Real, Work, vectorise};
 use crate::arena::{Layout, RING, View};
 use crate::config::{Activation, Optimizer};
 use crate::data::Dataset;
@@ -308,6 +308,10 @@ impl<T: Real> Gauge for Cpu<T> {
     fn launches_per_step(&self) -> Result<Option<usize>> {
         Ok(None)
     }
+    fn launches(&mut self, _: &Step) -> Result<Option<Vec<Launch>>> {
+        Ok(None)
+    }
+
     fn time(&mut self, times: usize, work: &Work) -> Result<f64> {
         work(self)?; // brings in the memory
         let clock = Instant::now();

@@ -1,11 +1,17 @@
 //! How fast a GPU is: for benches.
+use super::calls::{Call, Noting};
 use super::{Gpu, NONE};
 use crate::Result;
-use crate::arena::View;
-use crate::device::driver::{Driver, Grid};
+use crate::arena::{RING, View};
+use crate::device::driver::{Driver, Grid, Precision};
 use crate::device::kernels::{self, In, Out16};
-use crate::device::{Gauge, Work};
+use crate::device::{Gauge, Launch, Work};
+use crate::step::Step;
 use std::time::Instant;
+
+/// How long a launch is repeated, at least and at most.
+const LONG: f64 = 2e3; // microseconds
+const OFTEN: usize = 500;
 
 impl<D: Driver> Gpu<D> {
     /// Microseconds for `work` once: `times` of it are one graph, replayed once to warm up, and once more.
@@ -24,6 +30,20 @@ impl<D: Driver> Gpu<D> {
         self.driver.forget();
         Ok(elapsed.as_secs_f64() * 1e6 / times as f64)
     }
+
+    /// What the step of training that ran last asks of its driver.
+    fn calls(&mut self) -> Result<Vec<Call>> {
+        let Some((tape, optimizer, _)) = self.step.take() else { return Ok(vec![]) };
+        let Gpu { scratch, data, unseen, library, without, .. } = *self;
+        let driver = Noting { driver: &mut self.driver, calls: vec![] };
+        let mut noting = Gpu { driver, scratch, data, fresh: self.fresh.clone(), unseen, library, without, step: None };
+        noting.driver.begin_capture()?;
+        let noted = noting.planned_step(&tape, &optimizer);
+        let ended = noting.driver.end_capture();
+        noted.and(ended)?;
+        noting.driver.forget();
+        Ok(noting.driver.calls)
+    }
 }
 
 impl<D: Driver> Gauge for Gpu<D> {
@@ -36,6 +56,24 @@ impl<D: Driver> Gauge for Gpu<D> {
             Some((_, _, true)) => self.driver.captured().map(Some),
             _ => Ok(None),
         }
+    }
+
+    fn launches(&mut self, step: &Step) -> Result<Option<Vec<Launch>>> {
+        let operand = if self.driver.precision() == Precision::Bf16 { 2 } else { 4 };
+        // However often it updates them, parameters stay as they are.
+        let steps = vec![Step { lr: 0.0, ..*step }; RING];
+        let mut launches = vec![];
+        for call in self.calls()? {
+            let mut mean = |times| {
+                self.plan(&steps)?;
+                self.time_captured(times, |gpu| call.again(&mut gpu.driver))
+            };
+            let times = ((LONG / mean(1)?.max(1e-3)) as usize).clamp(1, OFTEN);
+            let mut means = (0..3).map(|_| mean(times)).collect::<Result<Vec<f64>>>()?;
+            means.sort_by(f64::total_cmp);
+            launches.push(Launch { name: call.name(), bytes: call.bytes(operand), us: means[1] });
+        }
+        Ok(Some(launches))
     }
 
     fn time(&mut self, times: usize, work: &Work) -> Result<f64> {

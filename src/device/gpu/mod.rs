@@ -13,6 +13,7 @@ use crate::tape::{Decoded, Fetch, Goal, LogVariance, Order, Tape};
 use crate::{Error, Result};
 use std::sync::Arc;
 
+mod calls;
 mod gauge;
 mod gradients;
 mod latent;
@@ -152,6 +153,15 @@ impl<D: Driver> Gpu<D> {
         kernels::gather(&mut self.driver, Grid::quads(x), Out(x), x16, shuffled, binarize, from, samples, next as i32)
     }
 
+    /// From the first of these on, nothing halted.
+    fn plan(&mut self, steps: &[Step]) -> Result<()> {
+        let mut words = steps[0].words().to_vec();
+        words.extend([0; 8]); // cursor, the flags
+        steps.iter().for_each(|step| words.extend(step.words()));
+        debug_assert!(words.len() <= PLAN_WORDS);
+        self.driver.write_plan(0, &words)
+    }
+
     /// Between steps, the only copies that stay up to date are those of the parameters, which an update renews.
     fn keep_parameters(&mut self, tape: &Tape) {
         let params = tape.layout.params();
@@ -211,12 +221,10 @@ impl<D: Driver> Backend for Gpu<D> {
 
     fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()> {
         assert!(steps.len() <= RING, "{} steps; a plan holds {RING}", steps.len());
-        let Some(first) = steps.first() else { return Ok(()) };
-        let mut words = first.words().to_vec();
-        words.extend([0; 8]); // cursor, the flags
-        steps.iter().for_each(|step| words.extend(step.words()));
-        debug_assert!(words.len() <= PLAN_WORDS);
-        self.driver.write_plan(0, &words)?;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.plan(steps)?;
 
         // A new step is launched once, so that libraries choose their kernels and take their memory, and captured then.
         let (known, mut captured) = match &self.step {
