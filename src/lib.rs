@@ -73,8 +73,9 @@
 //!   what f32 rounds, and a small product takes no longer than its bytes. The plan had the cores for f32.
 //! - In bf16, whoever writes what a product will read leaves the copy in bf16 too, an update that of the parameters: a
 //!   captured step makes none (`tests/kernels`), and our own products read half of the bytes.
-//! - The gradients that cuBLAS makes of the weights, of more than 256 examples, are a branch of the captured graph beside the
-//!   rest of the backward pass: one of 500 × 784 is 28 tiles of 128 × 128, where an H200 has 132 processors.
+//! - The gradients that cuBLAS makes of the weights, of more than 256 examples, and of the biases beside them are a branch of
+//!   the captured graph: nothing waits for them before the update, and one of 500 × 784 is 28 tiles of 128 × 128, where an
+//!   H200 has 132 processors.
 //! - Large batches are not cut into sub-batches that stay in L2. An H200 moves 4.0 TB/s from and to its memory and 8.9
 //!   from L2 (`benches/RESULTS.md`), so of the 493 µs of a step of 8192 examples the cache could save 25, at 183 MB a step;
 //!   each of three passes more would be some twenty launches of 0.7 µs, over tiles for half of its processors.

@@ -131,8 +131,10 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
     let apart = Cell::new(false); // the caller was told to take the epilogue apart
     let run = |cuda: &mut Cuda| -> Result<()> {
         for (product, name) in &step {
-            let beside = *name == "weights";
-            if !(if beside { cuda.product_beside(product)? } else { cuda.product(product)? }) {
+            if *name == "weights" {
+                cuda.branch()?;
+            }
+            if !cuda.product(product)? {
                 apart.set(true);
                 let Product { c, a, b, .. } = *product;
                 if !cuda.product(&Product { epilogue: Epilogue::None, ..*product })? {
@@ -160,6 +162,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                 }
             }
         }
+        cuda.trunk();
         cuda.join()
     };
     let check = |cuda: &mut Cuda| -> Result<()> {

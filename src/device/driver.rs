@@ -122,10 +122,11 @@ pub trait Driver {
     /// By the library. False where the epilogue is not to be had: then nothing was done, and the caller takes it apart.
     /// False without an epilogue: there is no library at all, and the caller runs our own kernels.
     fn product(&mut self, product: &Product) -> Result<bool>;
-    /// As `product`, beside whatever follows up to `join`. Until then, nothing writes what it reads or touches what it
-    /// writes.
-    fn product_beside(&mut self, product: &Product) -> Result<bool>;
-    /// What follows waits for what runs beside it.
+    /// What is enqueued from here to `trunk` waits for all before it, and runs beside what comes after `trunk`, up to
+    /// `join`. Until then, nothing there writes what it reads or touches what it writes.
+    fn branch(&mut self) -> Result<()>;
+    fn trunk(&mut self);
+    /// What follows waits for the branch too.
     fn join(&mut self) -> Result<()>;
     fn precision(&self) -> Precision;
 

@@ -109,7 +109,7 @@ pub type Work<'a> = dyn Fn(&mut dyn Backend) -> Result<()> + 'a;
 /// A launch of a step, measured.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The kernel, the shape of what it writes first, and its blocks; or the product.
+    /// The kernel, the shape of what it writes first, and its blocks; or the product. And whether it runs beside the rest.
     pub name: String,
     /// What it is given, once each: without the data set.
     pub bytes: f64,

@@ -72,10 +72,12 @@ pub struct Emulator {
     pub launched: BTreeSet<&'static str>,
     /// Launches and products since the start, replayed ones not counted.
     pub calls: usize,
-    /// Products that ran beside others, likewise.
+    /// Those of them that ran beside others.
     pub branched: usize,
-    /// Products that run beside, until they are waited for. In the order of `reverse` they run as late as that.
-    beside: Vec<Product>,
+    /// What runs on the branch, until it is waited for. In the order of `reverse` it runs as late as that.
+    beside: Vec<Work>,
+    on_branch: bool,
+    joined: bool,
     capture: Option<Vec<Work>>,
     graph: Option<Vec<Work>>,
 }
@@ -94,6 +96,8 @@ impl Emulator {
             calls: 0,
             branched: 0,
             beside: vec![],
+            on_branch: false,
+            joined: true,
             capture: None,
             graph: None,
         }
@@ -204,6 +208,11 @@ impl Emulator {
 
     fn enqueue(&mut self, work: Work) -> Result<()> {
         self.calls += 1;
+        self.branched += self.on_branch as usize;
+        if self.on_branch && self.reverse {
+            self.beside.push(work);
+            return Ok(());
+        }
         match &mut self.capture {
             Some(list) => {
                 list.push(work);
@@ -212,15 +221,8 @@ impl Emulator {
             None => self.run(&work),
         }
     }
-    fn makes(&self, product: &Product) -> bool {
-        match self.library {
-            Library::Fused => true,
-            Library::Plain => product.epilogue == Epilogue::None,
-            Library::Missing => false,
-        }
-    }
     fn not_capturing(&self) {
-        assert!(self.beside.is_empty(), "a copy to or from the host, beside what was never waited for");
+        assert!(self.joined, "a copy to or from the host, beside what was never waited for");
         assert!(self.capture.is_none(), "a copy to or from the host, inside a capture");
     }
 }
@@ -263,29 +265,29 @@ impl Driver for Emulator {
         self.library != Library::Missing
     }
     fn product(&mut self, product: &Product) -> Result<bool> {
-        let offered = self.makes(product);
+        let offered = match self.library {
+            Library::Fused => true,
+            Library::Plain => product.epilogue == Epilogue::None,
+            Library::Missing => false,
+        };
         if offered {
             self.enqueue(Work::Product(*product))?;
         }
         Ok(offered)
     }
-    fn product_beside(&mut self, product: &Product) -> Result<bool> {
-        let offered = self.makes(product);
-        if offered {
-            self.branched += 1;
-            self.beside.push(*product);
-            if !self.reverse {
-                self.enqueue(Work::Product(*product))?;
-            }
-        }
-        Ok(offered)
+    fn branch(&mut self) -> Result<()> {
+        (self.on_branch, self.joined) = (true, false);
+        Ok(())
+    }
+    fn trunk(&mut self) {
+        self.on_branch = false;
     }
     fn join(&mut self) -> Result<()> {
-        let beside = std::mem::take(&mut self.beside);
-        if self.reverse {
-            beside.into_iter().try_for_each(|product| self.enqueue(Work::Product(product)))?;
-        }
-        Ok(())
+        assert!(!self.on_branch, "a branch that waits for itself");
+        self.joined = true;
+        let late = std::mem::take(&mut self.beside);
+        self.calls -= late.len(); // they were counted
+        late.into_iter().try_for_each(|work| self.enqueue(work))
     }
     fn precision(&self) -> Precision {
         self.precision
@@ -297,7 +299,7 @@ impl Driver for Emulator {
         Ok(())
     }
     fn end_capture(&mut self) -> Result<()> {
-        assert!(self.beside.is_empty(), "a capture ends beside what was never waited for");
+        assert!(self.joined, "a capture ends beside what was never waited for");
         self.graph = Some(self.capture.take().expect("a capture has begun"));
         Ok(())
     }

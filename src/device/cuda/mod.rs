@@ -58,7 +58,9 @@ pub struct Cuda {
     blas: Option<Blas>,
     workspace: Memory,
     branch: Branch,
-    /// The next launch waits for several streams: it does not overlap with the one before.
+    /// Work goes to the branch.
+    beside: bool,
+    /// The next launch waits for the branch too.
     joined: bool,
     data: Option<Data>,
     plan: Memory,
@@ -83,7 +85,7 @@ impl Cuda {
     pub fn new(ordinal: usize, layout: &Layout, precision: Precision) -> Result<Cuda> {
         let (device, cublas) = find(ordinal)?;
         let context = context(ordinal)?;
-        // SAFETY: one stream orders all our work, but for products between a fork and its join: see `product_beside`.
+        // SAFETY: one stream orders all our work, but for what `Driver::branch` describes.
         // With cudarc's events a launch would be 16 driver calls instead of one, and a capture would fail.
         unsafe { context.disable_event_tracking() };
         // Not the default stream: that one cannot be captured.
@@ -104,13 +106,15 @@ impl Cuda {
         let workspace = Memory::new(&context, "the workspace of cuBLAS", room)?;
         let branch = Branch::new(&context, room)?;
         let overlap = device.capability >= (9, 0) && detect::driver()? >= OVERLAP;
-        let (graph, capturing, joined, data, rows_padded) = (None, false, false, None, layout.rows_padded());
+        let (graph, data, rows_padded) = (None, None, layout.rows_padded());
+        let (capturing, beside, joined) = (false, false, false);
         Ok(Cuda {
             graph,
             capturing,
             blas,
             workspace,
             branch,
+            beside,
             joined,
             data,
             plan,
@@ -189,31 +193,6 @@ impl Cuda {
         }
     }
 
-    /// By cuBLAS, on the branch or on the stream.
-    fn multiply(&mut self, product: &Product, beside: bool) -> Result<bool> {
-        if product.c.elements() == 0 {
-            return Ok(true);
-        }
-        let Some(mut blas) = self.blas.take() else { return Ok(false) };
-        let rounded = || {
-            let p = shape::rounded(product, &self.rows_padded);
-            let operand = |v| if self.arena16.is_some() { self.address16(v) } else { self.address(v) };
-            let bias = match p.epilogue {
-                Epilogue::None => 0,
-                Epilogue::Bias(bias) | Epilogue::BiasRelu(bias) => self.address(bias),
-            };
-            let (c, a, b) = (self.address(p.c), operand(p.a.view()), operand(p.b.view()));
-            (p, Addresses { c, a, b, bias })
-        };
-        let lane = match beside {
-            true => self.branch.lane(),
-            false => Lane { stream: &self.stream, workspace: &self.workspace },
-        };
-        let done = blas.product(product, rounded, lane, self.capturing);
-        self.blas = Some(blas);
-        done
-    }
-
     /// A graph would keep the address of the host's memory, and use it again at every replay.
     fn not_capturing(&self) -> Result<()> {
         match self.capturing {
@@ -267,7 +246,12 @@ impl Driver for Cuda {
         let first = values.as_mut_ptr();
         let begin = driver::parameters(args).map(|at| first.wrapping_add(at).cast());
         pointers.iter_mut().zip(begin).for_each(|(pointer, begin)| *pointer = begin);
-        let (function, stream) = (self.functions[kernel].cu_function(), self.stream.cu_stream());
+        let function = self.functions[kernel].cu_function();
+        // What waits for two streams does not overlap: after a fork, or a join.
+        let (stream, alone) = match self.beside {
+            true => (self.branch.lane().stream.cu_stream(), true),
+            false => (self.stream.cu_stream(), std::mem::take(&mut self.joined)),
+        };
         // It may take its place on the GPU while the launch before it runs: see kernels/begin.cuh.
         let mut overlap = sys::CUlaunchAttribute {
             id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
@@ -284,7 +268,7 @@ impl Driver for Cuda {
             sharedMemBytes: 0,
             hStream: stream,
             attrs: &raw mut overlap,
-            numAttrs: (self.overlap && !std::mem::take(&mut self.joined)) as u32,
+            numAttrs: (self.overlap && !alone) as u32,
         };
         // SAFETY: build.rs made the launcher from the kernel's signature, so number and types of the arguments agree,
         // and each value has the bytes of the widest; `Memory::at` checked the views, and tests/kernels that the
@@ -299,12 +283,37 @@ impl Driver for Cuda {
     }
 
     fn product(&mut self, product: &Product) -> Result<bool> {
-        self.multiply(product, false)
+        if product.c.elements() == 0 {
+            return Ok(true);
+        }
+        let Some(mut blas) = self.blas.take() else { return Ok(false) };
+        let rounded = || {
+            let p = shape::rounded(product, &self.rows_padded);
+            let operand = |v| if self.arena16.is_some() { self.address16(v) } else { self.address(v) };
+            let bias = match p.epilogue {
+                Epilogue::None => 0,
+                Epilogue::Bias(bias) | Epilogue::BiasRelu(bias) => self.address(bias),
+            };
+            let (c, a, b) = (self.address(p.c), operand(p.a.view()), operand(p.b.view()));
+            (p, Addresses { c, a, b, bias })
+        };
+        let lane = match self.beside {
+            true => self.branch.lane(),
+            false => Lane { stream: &self.stream, workspace: &self.workspace },
+        };
+        let done = blas.product(product, rounded, lane, self.capturing);
+        self.blas = Some(blas);
+        done
     }
 
-    fn product_beside(&mut self, product: &Product) -> Result<bool> {
+    fn branch(&mut self) -> Result<()> {
         self.branch.fork(&self.stream)?;
-        self.multiply(product, true)
+        self.beside = true;
+        Ok(())
+    }
+
+    fn trunk(&mut self) {
+        self.beside = false;
     }
 
     fn join(&mut self) -> Result<()> {
@@ -328,6 +337,7 @@ impl Driver for Cuda {
     fn end_capture(&mut self) -> Result<()> {
         self.capturing = false;
         self.branch.ended();
+        self.beside = false;
         let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
         let graph = graph.map_err(|e| because("cannot end the capture", e))?;
         let graph = graph.ok_or_else(|| Error::failed("the capture gave no graph"))?;

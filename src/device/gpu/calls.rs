@@ -63,30 +63,30 @@ fn view(arg: &Arg) -> Option<(View, usize)> {
 /// A driver, and what was asked of it.
 pub(super) struct Noting<'a> {
     pub driver: &'a mut dyn Driver,
-    pub calls: Vec<Call>,
-}
-
-impl Noting<'_> {
-    fn note(&mut self, product: &Product, done: bool) -> bool {
-        self.calls.extend(done.then_some(Call::Product(*product)));
-        done
-    }
+    /// Each, and whether it runs beside the rest.
+    pub calls: Vec<(Call, bool)>,
+    pub beside: bool,
 }
 
 impl Driver for Noting<'_> {
     fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
-        self.calls.push(Call::Kernel(kernel, grid, args.to_vec()));
+        self.calls.push((Call::Kernel(kernel, grid, args.to_vec()), self.beside));
         self.driver.launch(kernel, grid, args)
     }
     fn product(&mut self, product: &Product) -> Result<bool> {
         let done = self.driver.product(product)?;
-        Ok(self.note(product, done))
-    }
-    fn product_beside(&mut self, product: &Product) -> Result<bool> {
-        let done = self.driver.product_beside(product)?;
-        Ok(self.note(product, done))
+        self.calls.extend(done.then_some((Call::Product(*product), self.beside)));
+        Ok(done)
     }
 
+    fn branch(&mut self) -> Result<()> {
+        self.beside = true;
+        self.driver.branch()
+    }
+    fn trunk(&mut self) {
+        self.beside = false;
+        self.driver.trunk()
+    }
     fn join(&mut self) -> Result<()> {
         self.driver.join()
     }

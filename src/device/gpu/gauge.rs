@@ -31,11 +31,11 @@ impl<D: Driver> Gpu<D> {
         Ok(elapsed.as_secs_f64() * 1e6 / times as f64)
     }
 
-    /// What the step of training that ran last asks of its driver.
-    fn calls(&mut self) -> Result<Vec<Call>> {
+    /// What the step of training that ran last asks of its driver, and whether that runs beside the rest.
+    fn calls(&mut self) -> Result<Vec<(Call, bool)>> {
         let Some((tape, optimizer, _)) = self.step.take() else { return Ok(vec![]) };
         let Gpu { scratch, data, unseen, library, without, .. } = *self;
-        let driver = Noting { driver: &mut self.driver, calls: vec![] };
+        let driver = Noting { driver: &mut self.driver, calls: vec![], beside: false };
         let mut noting = Gpu { driver, scratch, data, fresh: self.fresh.clone(), unseen, library, without, step: None };
         noting.driver.begin_capture()?;
         let noted = noting.planned_step(&tape, &optimizer);
@@ -63,7 +63,7 @@ impl<D: Driver> Gauge for Gpu<D> {
         // However often it updates them, parameters stay as they are.
         let steps = vec![Step { lr: 0.0, ..*step }; RING];
         let mut launches = vec![];
-        for call in self.calls()? {
+        for (call, beside) in self.calls()? {
             let mut mean = |times| {
                 self.plan(&steps)?;
                 self.time_captured(times, |gpu| call.again(&mut gpu.driver))
@@ -71,7 +71,8 @@ impl<D: Driver> Gauge for Gpu<D> {
             let times = ((LONG / mean(1)?.max(1e-3)) as usize).clamp(1, OFTEN);
             let mut means = (0..3).map(|_| mean(times)).collect::<Result<Vec<f64>>>()?;
             means.sort_by(f64::total_cmp);
-            launches.push(Launch { name: call.name(), bytes: call.bytes(operand), us: means[1] });
+            let name = call.name() + if beside { ", beside" } else { "" };
+            launches.push(Launch { name, bytes: call.bytes(operand), us: means[1] });
         }
         Ok(Some(launches))
     }

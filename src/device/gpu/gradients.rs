@@ -96,16 +96,37 @@ impl<D: Driver> Gpu<D> {
     ) -> Result<()> {
         let product = Product { c: dw, a: Factor::T(dy), b: Factor::N(x), epilogue: Epilogue::None };
         let library = self.library_takes(&product);
-        let apart = library || f.is_some();
-        if apart {
+        // Whatever comes before needs the gradient before the nonlinearity, but not its sum.
+        if f.is_some() {
             self.through_activation(dbias, dy, y, a, f)?;
         }
-        if library && self.product_beside(&product)? {
+        let mut done = false;
+        if library {
+            self.refresh_factors(&product)?;
+            done = self.beside(|gpu| {
+                if f.is_none() {
+                    gpu.through_activation(dbias, dy, y, a, f)?;
+                }
+                gpu.product(dw, product.a, product.b, Epilogue::None)
+            })?;
+        }
+        if done {
             self.unseen = true;
         } else {
-            later.push(Gradient { dw, dbias: if apart { NONE } else { dbias }, dy, x });
+            later.push(Gradient { dw, dbias: if library || f.is_some() { NONE } else { dbias }, dy, x });
         }
         Ok(())
+    }
+
+    /// Beside whatever follows up to `Driver::join`. The copies in bf16 that it reads are up to date.
+    fn beside<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if !self.has(Shortcut::Branch) {
+            return work(self);
+        }
+        self.driver.branch()?;
+        let done = work(self);
+        self.driver.trunk();
+        done
     }
 
     /// By our own kernels.

@@ -146,29 +146,26 @@ impl<D: Driver> Gpu<D> {
 
     /// c = epilogue(a b) by the library. False where it does not offer that: then nothing was done.
     pub(super) fn product(&mut self, c: View, a: Factor, b: Factor, epilogue: Epilogue) -> Result<bool> {
-        self.multiply(&Product { c, a, b, epilogue }, D::product)
-    }
-
-    /// As `product`, beside whatever follows up to `Driver::join`.
-    pub(super) fn product_beside(&mut self, product: &Product) -> Result<bool> {
-        let beside = self.has(Shortcut::Branch);
-        self.multiply(product, if beside { D::product_beside } else { D::product })
-    }
-
-    fn multiply(&mut self, product: &Product, by: fn(&mut D, &Product) -> Result<bool>) -> Result<bool> {
-        if !self.library_takes(product) {
+        let product = Product { c, a, b, epilogue };
+        if !self.library_takes(&product) {
             return Ok(false);
         }
+        self.refresh_factors(&product)?;
+        let done = self.driver.product(&product)?;
+        if done {
+            self.library = true;
+            self.changed(c);
+        }
+        Ok(done)
+    }
+
+    /// Makes the copies that the library multiplies, where they are not up to date.
+    pub(super) fn refresh_factors(&mut self, product: &Product) -> Result<()> {
         if self.driver.precision() == Precision::Bf16 {
             self.refresh(product.a.view())?;
             self.refresh(product.b.view())?;
         }
-        let done = by(&mut self.driver, product)?;
-        if done {
-            self.library = true;
-            self.changed(product.c);
-        }
-        Ok(done)
+        Ok(())
     }
 
     /// Whether our own products read copies in bf16, and parameters keep theirs from step to step.

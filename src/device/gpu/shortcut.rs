@@ -11,7 +11,8 @@ pub enum Shortcut {
     Split,
     /// In bf16, factors of our own products from their copies in bf16: else from f32, rounded when they are multiplied.
     Copies,
-    /// The gradients that cuBLAS makes of the weights beside the rest of the backward pass: else one after the other.
+    /// The gradients that cuBLAS makes of the weights, and sums over rows, beside the rest of the backward pass: else one
+    /// after the other.
     Branch,
     /// Adam in the launch that makes the gradients: else they are stored, and read by a launch of their own.
     Update,
