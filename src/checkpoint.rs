@@ -1,7 +1,7 @@
 //! What a run leaves on disk, and how it continues: `config.json`, `model.safetensors`, `checkpoint.safetensors`.
 //! Every file is whole or absent.
 use crate::config::{Numbers, Run};
-use crate::device::{Backend, Device};
+use crate::device::{Backend, Chosen, Device};
 use crate::files::{self, write_atomically};
 use crate::model::Network;
 use crate::tensors::{Tensors, Width};
@@ -29,6 +29,9 @@ pub struct Position {
     /// By what version of the program, and on what device: others give other last digits.
     pub program: String,
     pub device: String,
+    /// Where the fastest algorithms were asked for: which they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
 }
 
 /// The best validation so far.
@@ -306,7 +309,11 @@ impl Saved {
             (then != now).then_some(note)
         };
         let program = env!("CARGO_PKG_VERSION");
-        [began("on", &position.device, &device.name), began("with version", &position.program, program)]
+        let library = match (&position.chosen, &device.library) {
+            (Some(chosen), Some(now)) => began("with algorithms of", &chosen.library, now),
+            _ => None,
+        };
+        [began("on", &position.device, &device.name), began("with version", &position.program, program), library]
             .into_iter()
             .flatten()
             .collect()

@@ -187,6 +187,8 @@ fn the_command_on_the_page_repeats_the_run() {
             "data",
             "--on-nan",
             "skip",
+            "--algorithm",
+            "fastest",
             "--steps",
             "4",
             "--condition",

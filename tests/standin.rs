@@ -554,6 +554,41 @@ fn branches_of_a_step_change_no_byte() {
     }
 }
 
+/// The fastest algorithms of its first day serve a run to its end.
+#[test]
+fn a_run_keeps_the_algorithms_that_were_timed_for_it() {
+    let home = folder("standin-algorithms");
+    write_idx(&home.join("x.idx"), 600, 3);
+    let train = "train --data x.idx --batch 300 --hidden 9 --latent 3 --device cuda --steps 9 --save-every 1";
+    let on = |line: &str, env: &[(&str, &str)]| {
+        let ended = run_on_stand_in(&home, line, env);
+        assert!(matches!(ended.code, Some(0 | 1)), "{}", ended.stderr);
+        ended.stderr
+    };
+    let bytes = |run: &str| std::fs::read(home.join(run).join("model.safetensors")).unwrap();
+    let fast = |n| [("STAND_IN_FASTEST", n)];
+    on(&format!("{train} --out first"), &fast("2"));
+    on(&format!("{train} --out second --algorithm fastest"), &fast("1"));
+    on(&format!("{train} --out third --algorithm fastest"), &fast("2"));
+    // Each adds up in an order of its own.
+    assert!(bytes("first") != bytes("second") && bytes("second") != bytes("third") && bytes("first") != bytes("third"));
+    // Cut at a time when the second is the fastest, and gone on with when the third is.
+    let cut = [("STAND_IN_FASTEST", "1"), ("STAND_IN_FAIL", "cuGraphLaunch:4:719")];
+    on(&format!("{train} --out cut --algorithm fastest"), &cut);
+    assert!(bytes("cut") != bytes("second"));
+    let said = on("train --resume cut --device cuda", &fast("2"));
+    assert!(bytes("cut") == bytes("second") && !said.contains("differ"), "{said}");
+    // What another library calls the second is another algorithm.
+    on(&format!("{train} --out moved --algorithm fastest"), &cut);
+    let said = on("train --resume moved --device cuda", &[("STAND_IN_FASTEST", "2"), ("STAND_IN_CUBLAS", "130200")]);
+    let note = "this run went so far with algorithms of cuBLAS 13.1.0 for Stand-in; from here on cuBLAS 13.2.0 for \
+                Stand-in: its numbers differ in the last digits";
+    assert!(said.contains(note) && bytes("moved") != bytes("second"), "{said}");
+    let said =
+        run(&home, &format!("{} --algorithm fastest --out cpu", train.replace("cuda", "cpu"))).succeeded().stderr;
+    assert!(said.contains("algorithm fastest: nothing to choose from, for there is no cuBLAS for cpu"), "{said}");
+}
+
 /// Trainings of several threads share one context, each with a stream of its own: none takes part in another's.
 #[test]
 fn runs_side_by_side_on_the_device_are_those_of_train() {

@@ -246,6 +246,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
             "init" => "torch",
             "init-output-bias" => "data",
             "on-nan" => "skip",
+            "algorithm" => "fastest",
             "precision" => "f64",
             "sigma" | "beta" | "lr" | "eps" | "momentum" | "valid-fraction" => "0.5",
             _ => "3",

@@ -3,8 +3,8 @@ use super::Common;
 use super::condition::range;
 use crate::checkpoint::Folder;
 use crate::config::{
-    Activation, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer, OutputBias, Rule, Run,
-    Source, Training, Variance,
+    Activation, Algorithm, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer, OutputBias,
+    Rule, Run, Source, Training, Variance,
 };
 use crate::data::{Dataset, List, scale};
 use crate::schedule::{self, Schedule};
@@ -212,6 +212,11 @@ struct TrainingArgs {
     /// Where a loss or a gradient is not finite: stop, or skip that step. It is never applied
     #[arg(long, value_enum, value_name = "WHAT", default_value = "stop", conflicts_with = "resume")]
     on_nan: OnNan,
+    /// Of what cuBLAS offers for a large product: first (its own choice, always the same), or fastest: timed when the training
+    /// begins, and kept to its end, also by --resume. Another run may time them otherwise, and then differs in the last digits
+    #[arg(long, value_enum, value_name = "WHICH", default_value = "first", conflicts_with = "resume")]
+    #[arg(hide_possible_values = true)]
+    algorithm: Algorithm,
     /// Examples in a step
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
     batch: usize,
@@ -333,6 +338,7 @@ impl TrainArgs {
             patience: t.patience,
             log_every: self.data.log_every,
             on_nan: t.on_nan,
+            algorithm: t.algorithm,
         };
         let source = Source { rows: data.rows(), shape: data.shape, ..source };
         Ok(Run { model, training, data: source })

@@ -3,7 +3,7 @@ use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
 use crate::checkpoint::{Folder, Held, Saved};
-use crate::config::{Binarize, Condition, Run, Source};
+use crate::config::{Algorithm, Binarize, Condition, Run, Source};
 use crate::data::scale::Rule;
 use crate::data::{Columns, Dataset, Scale};
 use crate::device::Device;
@@ -203,6 +203,10 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let _claim = claim(&device, &common);
     if let Some(saved) = &resume {
         saved.differences(&device).iter().for_each(|note| common.say(note));
+    }
+
+    if device.library.is_none() && job.run.training.algorithm == Algorithm::Fastest {
+        common.say(format!("algorithm fastest: nothing to choose from, for there is no cuBLAS for {}", device.name));
     }
 
     let name = folder.0.display().to_string();

@@ -6,7 +6,7 @@ mod training;
 
 pub use model::{Activation, Likelihood, Mean, Model, Objective, Variance};
 pub use source::{Binarize, Condition, Source};
-pub use training::{Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
+pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
 
 use crate::data::Columns;
 use crate::error::at_least_one;

@@ -79,6 +79,25 @@ pub struct Training {
     pub log_every: u32,
     #[serde(default, skip_serializing_if = "OnNan::is_stop")]
     pub on_nan: OnNan,
+    #[serde(default, skip_serializing_if = "Algorithm::is_first")]
+    pub algorithm: Algorithm,
+}
+
+/// Which algorithm makes a product, where a library offers several. Only a GPU's does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// The library's own choice: always the same.
+    #[default]
+    First,
+    /// Whichever is the fastest when the training begins, to its end.
+    Fastest,
+}
+
+impl Algorithm {
+    fn is_first(&self) -> bool {
+        *self == Algorithm::First
+    }
 }
 
 /// What becomes of a training at a step whose loss or gradient is not finite. The step itself is not applied.
@@ -114,6 +133,7 @@ impl Training {
             patience: 0,
             log_every: 100,
             on_nan: OnNan::Stop,
+            algorithm: Algorithm::First,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What a machine must offer to run the kernels. Pointers exist only behind [`Driver`]: `Cuda` implements it for the
 //! program, the emulator for tests.
+use super::Chosen;
 use crate::Result;
 use crate::arena::{RING, View};
 use crate::step::Step;
+use std::fmt;
 use std::ops::Range;
 
 /// The arithmetic of matrix products on a device.
@@ -57,6 +59,20 @@ pub struct Product {
     pub a: Factor,
     pub b: Factor,
     pub epilogue: Epilogue,
+}
+
+/// `tn 504×784×100 + bias, relu`: which factors are transposed, and rows, columns, depth.
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Product { c, a, b, epilogue } = self;
+        let side = |f: &Factor| if matches!(f, Factor::N(_)) { 'n' } else { 't' };
+        let and = match epilogue {
+            Epilogue::None => "",
+            Epilogue::Bias(_) => " + bias",
+            Epilogue::BiasRelu(_) => " + bias, relu",
+        };
+        write!(f, "{}{} {}×{}×{}{and}", side(a), side(b), c.rows, c.cols, a.shape().1)
+    }
 }
 
 /// How many blocks of how many threads.
@@ -129,6 +145,12 @@ pub trait Driver {
     /// What follows waits for the branch too.
     fn join(&mut self) -> Result<()>;
     fn precision(&self) -> Precision;
+    /// As `Backend::tune`.
+    fn tune(&mut self, _known: Option<&Chosen>) {}
+    /// As `Backend::chosen`.
+    fn chosen(&self) -> Option<Chosen> {
+        None
+    }
 
     /// Between these two, work is recorded instead of run. Copies to or from the host are refused.
     fn begin_capture(&mut self) -> Result<()>;

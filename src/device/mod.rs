@@ -6,6 +6,8 @@ use crate::config::{Activation, Optimizer};
 use crate::data::Dataset;
 use crate::step::Step;
 use crate::tape::{Decoded, Fetch, Goal, Tape};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub mod cpu;
@@ -94,6 +96,14 @@ pub trait Backend {
         goal: Goal,
     ) -> Result<()>;
 
+    /// From now on, of what a library of products offers the fastest is taken: the one that `known` names, where that is of
+    /// the same library; else the one that is the fastest here and now, when a product is first run.
+    fn tune(&mut self, _known: Option<&Chosen>) {}
+    /// What was taken so far, for whoever goes on. None: there is no library.
+    fn chosen(&self) -> Option<Chosen> {
+        None
+    }
+
     /// One step of the optimiser on all parameters, unless the loss or the gradient was not finite.
     fn update(&mut self, layout: &Layout, optimizer: &Optimizer) -> Result<()>;
 
@@ -101,6 +111,15 @@ pub trait Backend {
     fn gauge(&mut self) -> Option<&mut dyn Gauge> {
         None
     }
+}
+
+/// Of what a library of products offers for each, which one was taken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The library, and the device that it offered them for.
+    pub library: String,
+    /// By product: the place in the library's list.
+    pub algorithms: BTreeMap<String, usize>,
 }
 
 /// Operations, one after the other, that neither read nor write on the host.

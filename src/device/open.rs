@@ -18,6 +18,8 @@ pub struct Device {
     pub numbers: Numbers,
     /// The number of the GPU. None: the CPU.
     gpu: Option<usize>,
+    /// The library of products, and what it is for. None: there is none.
+    pub library: Option<String>,
     variant: Option<Variant>,
 }
 
@@ -38,7 +40,7 @@ impl Device {
     /// # Errors
     /// A name that is none of these, a device that is not there, an arithmetic that it does not have.
     pub fn find(choice: &str, numbers: Numbers) -> Result<(Device, Vec<String>)> {
-        let cpu = |numbers| Device { name: "cpu".into(), numbers, gpu: None, variant: None };
+        let cpu = |numbers| Device { name: "cpu".into(), numbers, gpu: None, library: None, variant: None };
         match (choice, numbers) {
             ("auto" | "cpu", Numbers::F64) => Ok((cpu(numbers), vec![])),
             ("cpu", Numbers::Tf32 | Numbers::Bf16) => {
@@ -73,7 +75,8 @@ impl Device {
         let (found, cublas) = cuda::find(ordinal)?;
         let name = format!("cuda:{ordinal} ({})", found.name);
         let slower = |why| format!("{why}; matrix products run on our own, slower kernels");
-        let device = Device { name, numbers, gpu: Some(ordinal), variant: None };
+        let library = cublas.as_ref().ok().map(|cublas| cuda::library(&found, cublas));
+        let device = Device { name, numbers, gpu: Some(ordinal), library, variant: None };
         Ok((device, cublas.err().map(slower).into_iter().collect()))
     }
 

@@ -1,5 +1,7 @@
 //! A configuration as options of `train`, and the command line that makes a run again.
-use crate::config::{Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training};
+use crate::config::{
+    Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training,
+};
 use crate::data::scale::Rule;
 use clap::ValueEnum;
 
@@ -89,6 +91,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.number("weight-decay", t.optimizer.weight_decay, optimizer.weight_decay);
     line.number("clip-norm", t.optimizer.clip_norm, optimizer.clip_norm);
     line.choice("on-nan", t.on_nan, OnNan::Stop);
+    line.choice("algorithm", t.algorithm, Algorithm::First);
     line.number("batch", t.batch, 100);
     line.unless(false, "steps", t.steps);
     line.number("patience", t.patience, 0);

@@ -5,7 +5,7 @@
 //! a run was cut, and how often it was saved leave no trace in it.
 use crate::arena::{METRICS, RING};
 use crate::checkpoint::{Best, Held, Position, Saved};
-use crate::config::{OutputBias, Run};
+use crate::config::{Algorithm, OutputBias, Run};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
 use crate::evaluate::Evaluator;
@@ -169,6 +169,9 @@ impl<'a, K: Keep> Trainer<'a, K> {
         let batch = t.batch.min(data.rows());
         let room = Room { run: &run, device, data, batch, valid };
         let (network, mut backend, valid) = room.open()?;
+        if t.algorithm == Algorithm::Fastest {
+            backend.tune(resume.and_then(|saved| saved.position()?.chosen.as_ref()));
+        }
         let mut position = match resume {
             Some(saved) => saved.resume(&network, &mut *backend)?,
             None => {
@@ -418,6 +421,9 @@ impl<'a, K: Keep> Trainer<'a, K> {
     fn save(&mut self) -> Result<()> {
         if self.position.best.is_none() {
             self.keep.model(&self.run, &self.network, &mut *self.backend)?;
+        }
+        if self.run.training.algorithm == Algorithm::Fastest {
+            self.position.chosen = self.backend.chosen().or(self.position.chosen.take());
         }
         self.keep.checkpoint(&self.run, &self.position, &self.network, &mut *self.backend)
     }

@@ -2,6 +2,7 @@
 //! on the host alone and therefore also inside a capture; running it again is one call.
 use super::memory::Memory;
 use super::timer;
+use crate::device::Chosen;
 use crate::device::driver::{Epilogue, Factor, Precision, Product};
 use crate::{Error, Result};
 use cudarc::cublaslt::result::{self, CublasError};
@@ -29,7 +30,8 @@ const RUNS: usize = 10;
 pub enum Algorithms {
     /// The library's first: the same on every run, and so are the bits of the result.
     First,
-    /// The fastest of the library's first eight, here and now. Two runs may differ in the last bits.
+    /// The fastest of the library's first eight: as it was chosen before, else here and now. Two runs that choose anew may
+    /// differ in the last bits.
     Fastest,
     /// The library's first, also of those that add partial sums in whatever order they come. To measure what order costs.
     AnyOrder,
@@ -58,18 +60,34 @@ pub struct Blas {
     handle: sys::cublasLtHandle_t,
     precision: Precision,
     algorithms: Algorithms,
+    /// The fastest, as far as they are known.
+    chosen: Chosen,
 }
 
 impl Blas {
-    pub fn new(precision: Precision) -> Result<Blas> {
+    /// `library`: what it is called where choices are remembered.
+    pub fn new(precision: Precision, library: String) -> Result<Blas> {
         let handle = result::create_handle().map_err(|e| because("cuBLAS does not start", e))?;
-        Ok(Blas { plans: HashMap::new(), handle, precision, algorithms: Algorithms::First })
+        let (plans, algorithms) = (HashMap::new(), Algorithms::First);
+        Ok(Blas { plans, handle, precision, algorithms, chosen: Chosen { library, ..Chosen::default() } })
     }
 
     /// From now on. Forgets what was chosen before.
     pub fn choose(&mut self, algorithms: Algorithms) {
         self.algorithms = algorithms;
         self.plans.clear();
+    }
+
+    /// The fastest from now on, as far as they are known to the same library.
+    pub fn tune(&mut self, known: Option<&Chosen>) {
+        self.choose(Algorithms::Fastest);
+        if let Some(known) = known.filter(|known| known.library == self.chosen.library) {
+            self.chosen = known.clone();
+        }
+    }
+
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
     }
 
     /// False where the library has no algorithm for it; then nothing was done. `rounded` gives the extents to run with
@@ -103,7 +121,7 @@ impl Blas {
         Ok(done)
     }
 
-    fn plan(&self, p: &Product, at: Addresses, lane: Lane, capturing: bool) -> Result<Option<Plan>> {
+    fn plan(&mut self, p: &Product, at: Addresses, lane: Lane, capturing: bool) -> Result<Option<Plan>> {
         let failed = |e| because("cuBLAS cannot describe a product", e);
         let mut plan = Plan::describe(p, at, self.precision).map_err(failed)?;
         let found = match self.candidates(&plan) {
@@ -113,23 +131,38 @@ impl Blas {
         };
         let Some(first) = found.first() else { return Ok(None) };
         plan.algorithm = first.algo;
-        if self.algorithms == Algorithms::Fastest && !capturing {
-            let mut best = f64::INFINITY;
-            for candidate in &found {
-                // Products assign, and read nothing that they write: running one again changes nothing.
-                let runs = || self.run(&plan, &candidate.algo, lane);
-                if runs().is_err() {
-                    continue;
-                }
-                let begin = timer::mark(lane.workspace, lane.stream)?;
-                (0..RUNS).try_for_each(|_| runs()).map_err(|e| because("cuBLAS cannot multiply", e))?;
-                let ms = timer::mark(lane.workspace, lane.stream)?.since(&begin)?;
-                if ms < best {
-                    (best, plan.algorithm) = (ms, candidate.algo);
-                }
+        if self.algorithms == Algorithms::Fastest {
+            let name = plan.name(p);
+            let known = self.chosen.algorithms.get(&name).copied().filter(|&i| i < found.len());
+            let chosen = match known {
+                None if !capturing => Some(self.fastest(&plan, &found, lane)?),
+                known => known,
+            };
+            if let Some(i) = chosen {
+                plan.algorithm = found[i].algo;
+                self.chosen.algorithms.insert(name, i);
             }
         }
         Ok(Some(plan))
+    }
+
+    /// Which one takes the least time, here and now.
+    fn fastest(&self, plan: &Plan, found: &[sys::cublasLtMatmulHeuristicResult_t], lane: Lane) -> Result<usize> {
+        let mut best = (f64::INFINITY, 0);
+        for (i, candidate) in found.iter().enumerate() {
+            // Products assign, and read nothing that they write: running one again changes nothing.
+            let runs = || self.run(plan, &candidate.algo, lane);
+            if runs().is_err() {
+                continue;
+            }
+            let begin = timer::mark(lane.workspace, lane.stream)?;
+            (0..RUNS).try_for_each(|_| runs()).map_err(|e| because("cuBLAS cannot multiply", e))?;
+            let ms = timer::mark(lane.workspace, lane.stream)?.since(&begin)?;
+            if ms < best.0 {
+                best = (ms, i);
+            }
+        }
+        Ok(best.1)
     }
 
     /// The library's algorithms, best first by its own estimate. Host only.
@@ -143,14 +176,14 @@ impl Blas {
         } as u32;
         preference.set(Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes)?;
         // Unless told, the library believes in 256 bytes; views of bf16 begin on 128.
-        let Addresses { c, a, b, .. } = plan.at;
-        for (attribute, address) in [
+        let [c, a, b] = plan.alignments();
+        for (attribute, bytes) in [
             (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b), // its A is our b: see `describe`
             (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a),
             (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c),
             (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, c),
         ] {
-            preference.set(attribute, &(1u32 << address.trailing_zeros().min(8)))?;
+            preference.set(attribute, &bytes)?;
         }
         let want = if self.algorithms == Algorithms::Fastest { CANDIDATES } else { 1 };
         let mut found = Vec::with_capacity(want);
@@ -270,6 +303,19 @@ impl Plan {
             plan.layouts[i] = result::create_matrix_layout(ty, v.cols as u64, v.rows as u64, v.stride as i64)?;
         }
         Ok(plan)
+    }
+
+    /// Bytes that each address is a multiple of, of c, a and b: 256 at most.
+    fn alignments(&self) -> [u32; 3] {
+        let Addresses { c, a, b, .. } = self.at;
+        [c, a, b].map(|address| 1 << address.trailing_zeros().min(8))
+    }
+
+    /// All that the library's list depends on, but for the library and the precision.
+    fn name(&self, p: &Product) -> String {
+        let [c, a, b] = [p.c, p.a.view(), p.b.view()].map(|v| v.stride);
+        let [c_bytes, a_bytes, b_bytes] = self.alignments();
+        format!("{p}, rows {c} {a} {b} apart, from multiples of {c_bytes} {a_bytes} {b_bytes}")
     }
 
     fn set<T: Copy>(&self, attribute: Attribute, value: &T) -> std::result::Result<(), CublasError> {

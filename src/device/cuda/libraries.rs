@@ -28,10 +28,17 @@ pub struct Cublas {
     pub path: Option<PathBuf>,
 }
 
+impl Cublas {
+    /// `13.1.0`
+    pub fn number(&self) -> String {
+        let v = self.version;
+        format!("{}.{}.{}", v / 10000, v % 10000 / 100, v % 100)
+    }
+}
+
 impl fmt::Display for Cublas {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let v = self.version;
-        write!(f, "{}.{}.{}", v / 10000, v % 10000 / 100, v % 100)?;
+        write!(f, "{}", self.number())?;
         self.path.as_ref().map_or(Ok(()), |path| write!(f, " ({})", path.display()))
     }
 }

@@ -3,6 +3,7 @@
 //! `unsafe` of the crate is in this folder. Errors are sentences, and nothing panics for what the machine lacks:
 //! detection has asked for every library and symbol used here.
 #![allow(unsafe_code)]
+use super::Chosen;
 use super::driver::{self, Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product};
 use super::kernels::{IMAGE, NAMES};
 use crate::arena::{Layout, View};
@@ -100,7 +101,7 @@ impl Cuda {
         };
         let plan = Memory::zeroed(&context, &stream, "the plan of steps", 4 * PLAN_WORDS)?;
         let (blas, room) = match cublas {
-            Ok(_) => (Some(Blas::new(precision)?), blas::WORKSPACE),
+            Ok(found) => (Some(Blas::new(precision, library(&device, &found))?), blas::WORKSPACE),
             Err(_) => (None, 0), // `find` has told why
         };
         let workspace = Memory::new(&context, "the workspace of cuBLAS", room)?;
@@ -325,6 +326,17 @@ impl Driver for Cuda {
         self.precision
     }
 
+    fn tune(&mut self, known: Option<&Chosen>) {
+        self.forget();
+        if let Some(blas) = &mut self.blas {
+            blas.tune(known);
+        }
+    }
+
+    fn chosen(&self) -> Option<Chosen> {
+        self.blas.as_ref().map(|blas| blas.chosen().clone())
+    }
+
     fn begin_capture(&mut self) -> Result<()> {
         self.forget();
         // Relaxed: cuBLAS may load a kernel at its first use. What a graph must not hold we refuse ourselves.
@@ -405,6 +417,11 @@ pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
         load(&context(ordinal)?)?; // which says so, but on the stand-in of our tests, which needs no image
     }
     Ok((device, libraries::cublas(version)))
+}
+
+/// What offers algorithms, and for what.
+pub fn library(device: &Device, cublas: &Cublas) -> String {
+    format!("cuBLAS {} for {}", cublas.number(), device.name)
 }
 
 /// Bytes that a layout takes beside its elements.

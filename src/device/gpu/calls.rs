@@ -1,7 +1,7 @@
 //! What a step asks of its driver, noted, to be asked again.
 use crate::Result;
 use crate::arena::View;
-use crate::device::driver::{Arg, Driver, Epilogue, Factor, Grid, Precision, Product};
+use crate::device::driver::{Arg, Driver, Grid, Precision, Product};
 use std::ops::Range;
 
 /// A launch, of our own kernels or of the library's.
@@ -28,15 +28,7 @@ impl Call {
                 let blocks = if *y == 1 { x.to_string() } else { format!("{x}×{y}") };
                 format!("{kernel}{shape} ({blocks} of {threads})")
             }
-            Call::Product(Product { c, a, b, epilogue }) => {
-                let side = |f: &Factor| if matches!(f, Factor::N(_)) { 'n' } else { 't' };
-                let and = match epilogue {
-                    Epilogue::None => "",
-                    Epilogue::Bias(_) => " + bias",
-                    Epilogue::BiasRelu(_) => " + bias, relu",
-                };
-                format!("cuBLAS {}{} {}×{}×{}{and}", side(a), side(b), c.rows, c.cols, a.shape().1)
-            }
+            Call::Product(product) => format!("cuBLAS {product}"),
         }
     }
 

@@ -4,7 +4,7 @@
 //! every gradient that starts from it.
 use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS};
 use super::kernels::{self, In, Out};
-use super::{Backend, Gauge, Real};
+use super::{Backend, Chosen, Gauge, Real};
 use crate::arena::{Layout, RING, SCRATCH, View};
 use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Rule};
 use crate::data::{Dataset, Values};
@@ -254,6 +254,15 @@ impl<D: Driver> Backend for Gpu<D> {
         }
         self.keep_parameters(tape);
         if left > 0 { self.driver.replay(left) } else { Ok(()) }
+    }
+
+    fn tune(&mut self, known: Option<&Chosen>) {
+        self.step = None;
+        self.driver.tune(known);
+    }
+
+    fn chosen(&self) -> Option<Chosen> {
+        self.driver.chosen()
     }
 
     fn gather(&mut self, x: View, fetch: Fetch) -> Result<()> {
