@@ -204,6 +204,9 @@ fn a_sweep_that_was_cut_goes_on_to_the_same_bytes() {
     // What was cut can be looked at.
     let table = run(&home, "compare cut").succeeded().stdout;
     assert!(table.contains("cut at step") && table.contains("of 12000"), "{table}");
+    let csv = String::from_utf8(bytes(&home.join("cut"), "sweep.csv")).unwrap();
+    assert!(csv.lines().count() == 1 + 2 && csv.matches(",cut at step ").count() == 2, "{csv}");
+    assert!(browser::page(&home.join("cut/sweep.html")).contains("cut at step"));
     let before = String::from_utf8(bytes(&home.join("cut/latent=2,seed=1"), "metrics.jsonl")).unwrap();
 
     let resumed = run(&home, "sweep --resume cut --device cpu --jobs 2").succeeded();

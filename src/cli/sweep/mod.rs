@@ -37,8 +37,8 @@ use task::{Heard, Start, Task};
     vae-gpu sweep --resume runs/sweep-digits                                  goes on where it was cut\n\n\
     Every combination is a run of its own, in a directory like latent=2,beta=0.5,seed=0, with all that vae-gpu train leaves \
     and the same bytes. The command given again goes on: what is done is kept, what was cut goes on, and a larger grid in \
-    the same directory adds to it. The table of all runs in it is printed, best first, mean ± standard deviation over the \
-    seeds, and stands in sweep.csv, a line for each run, and in sweep.html, with the curves."
+    the same directory adds to it. At the end, Ctrl-C's too, the table of all runs in it is printed, best first, mean ± \
+    standard deviation over the seeds, and stands in sweep.csv, a line for each run, and in sweep.html, with the curves."
 )]
 pub(crate) struct SweepArgs {
     /// An option of train and the values that it takes in turn, with commas, or with semicolons where values hold commas.
@@ -102,13 +102,26 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
     follow.finish();
 
     if let Some(signal) = signals.came().filter(|_| done + failed.len() < planned.len()) {
+        tabulate(common, &out, &planned, &failed)?;
         let runs = planned.len();
         let sentence = format!(
             "stopped: {done} of {runs} runs are done, {cut} saved where they stood; vae-gpu sweep --resume {path} goes on"
         );
         return Err(Error::Interrupted { signal, sentence });
     }
-    conclude(common, &out, &planned, &failed)
+    tabulate(common, &out, &planned, &failed)?;
+    let page = out.picture(PAGE);
+    match failed.len() {
+        0 => {
+            common.say(format!("done; see {}", page.display()));
+            Ok(())
+        }
+        n => Err(Error::failed(format!(
+            "{n} of {} runs failed, as the table says; see {}, and give the command again to try them again",
+            planned.len(),
+            page.display()
+        ))),
+    }
 }
 
 /// How many runs, and how they are made.
@@ -163,11 +176,14 @@ fn places(args: &SweepArgs, tasks: &[Task]) -> Places {
 const TABLE: &str = "sweep.csv";
 const PAGE: &str = "sweep.html";
 
-/// The table of all runs in the directory, printed and written.
-fn conclude(common: &Common, out: &Folder, planned: &[Planned], failed: &HashMap<PathBuf, String>) -> Result<()> {
+/// The table of all runs in the directory, printed and written: of those that were planned, what has begun or failed.
+fn tabulate(common: &Common, out: &Folder, planned: &[Planned], failed: &HashMap<PathBuf, String>) -> Result<()> {
     let mut entries = vec![];
     for run in planned {
         let why = failed.get(&run.folder.0).cloned();
+        if why.is_none() && !run.folder.config().exists() {
+            continue;
+        }
         let entry = Entry::read(run.folder.clone(), run.name.clone()).unwrap_or_else(|e| {
             let entry = Entry::of(run.folder.clone(), run.name.clone(), run.job.run.clone());
             Entry { state: State::Failed(e.to_string()), ..entry }
@@ -182,22 +198,13 @@ fn conclude(common: &Common, out: &Folder, planned: &[Planned], failed: &HashMap
             Err(e) => common.say(format!("left out of the table: {e}")),
         }
     }
+    if entries.is_empty() {
+        return Ok(());
+    }
     let all = Table::new(entries, Rows::Combinations, &BUILT_IN)?;
     let csv = all.csv()?;
     write_atomically(&out.picture(TABLE), |file| file.write_all(csv.as_bytes()))?;
     let name = out.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
     table::write_page(&all, &name, &out.picture(PAGE))?;
-    table::show(&all, common)?;
-    let page = out.picture(PAGE);
-    match failed.len() {
-        0 => {
-            common.say(format!("done; see {}", page.display()));
-            Ok(())
-        }
-        n => Err(Error::failed(format!(
-            "{n} of {} runs failed, as the table says; see {}, and give the command again to try them again",
-            planned.len(),
-            page.display()
-        ))),
-    }
+    table::show(&all, common)
 }
