@@ -10,6 +10,9 @@ use rayon::prelude::*;
 const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
 const GELU_CUBE: f64 = 0.044715;
 
+/// A product of fewer multiplications gains little from a second thread.
+const SHORT: usize = 8 << 20;
+
 /// a = x wᵀ + bias, y = f(a)
 pub fn forward<T: Real>(cpu: &mut Cpu<T>, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) {
     let (y, a, x) = (cpu.live(y), cpu.live(a), cpu.live(x));
@@ -103,23 +106,37 @@ pub fn backward<T: Real>(
         );
     }
 
-    if let Some((dw, dbias)) = learned {
-        parameters(cpu, dw, dbias, dy, x);
-    }
-    if let Some(dx) = dx {
-        let dx = cpu.live(dx);
-        let [dx_out, da, w_in] = cpu.split([dx, dy, padded_rows(w)]);
-        T::product(dx_out, dx.stride, dy.stride, Factor::n(da, dy.stride), Factor::n(w_in, w.stride));
-    }
+    // Neither needs the other. Short ones go side by side; of long ones each has all threads, and the caches, to itself.
+    let side_by_side = dy.rows * dy.cols * x.cols < SHORT;
+    let finite = match (learned, dx.map(|dx| cpu.live(dx))) {
+        (Some((dw, dbias)), Some(dx)) => {
+            let views = [dbias, padded_rows(dw), dx, dy, x, padded_rows(w)];
+            let [sums, dw_out, dx_out, da, x_in, w_in] = cpu.split(views);
+            let (da, x_in, w_in) = ((&*da, dy), (&*x_in, x), (&*w_in, w));
+            let mut learn = || parameters((dw_out, dw), &mut sums[..dbias.cols], da, x_in);
+            let mut pass = || input((dx_out, dx), da, w_in);
+            if side_by_side { rayon::join(learn, pass).0 } else { (learn(), pass()).0 }
+        }
+        (Some((dw, dbias)), None) => {
+            let [sums, dw_out, da, x_in] = cpu.split([dbias, padded_rows(dw), dy, x]);
+            parameters((dw_out, dw), &mut sums[..dbias.cols], (da, dy), (x_in, x))
+        }
+        (None, Some(dx)) => {
+            let [dx_out, da, w_in] = cpu.split([dx, dy, padded_rows(w)]);
+            input((dx_out, dx), (da, dy), (w_in, w));
+            true
+        }
+        (None, None) => true,
+    };
+    cpu.note_gradient(finite);
 }
 
-/// dbias = Σ_rows da; dw = daᵀ x.
-fn parameters<T: Real>(cpu: &mut Cpu<T>, dw: View, dbias: View, da: View, x: View) {
-    let [sums, da_in] = cpu.split([dbias, da]);
-    let da_in = &*da_in;
+/// dbias = Σ_rows da; dw = daᵀ x. Whether all of it has finite squares.
+fn parameters<T: Real>(dw: (&mut [T], View), dbias: &mut [T], da: (&[T], View), x: (&[T], View)) -> bool {
+    let ((dw_out, dw), (da_in, da), (x_in, x)) = (dw, da, x);
     // By columns, so that every sum runs over the rows in order, whatever the number of threads.
     let width = 64;
-    sums[..dbias.cols].par_chunks_mut(width).with_min_len(4).enumerate().for_each(|(i, sums)| {
+    dbias.par_chunks_mut(width).with_min_len(4).enumerate().for_each(|(i, sums)| {
         vectorise(
             #[inline(always)]
             || {
@@ -130,12 +147,13 @@ fn parameters<T: Real>(cpu: &mut Cpu<T>, dw: View, dbias: View, da: View, x: Vie
             },
         )
     });
+    T::product(dw_out, dw.stride, da.rows, Factor::t(da_in, da.stride), Factor::n(x_in, x.stride))
+        & squares_are_finite(dbias)
+}
 
-    let [dw_out, da_in, x_in] = cpu.split([padded_rows(dw), da, x]);
-    let finite = T::product(dw_out, dw.stride, da.rows, Factor::t(da_in, da.stride), Factor::n(x_in, x.stride));
-    let [sums] = cpu.split([dbias]);
-    let finite = finite & squares_are_finite(&sums[..dbias.cols]);
-    cpu.note_gradient(finite);
+/// dx = da w.
+fn input<T: Real>((dx_out, dx): (&mut [T], View), (da_in, da): (&[T], View), (w_in, w): (&[T], View)) {
+    T::product(dx_out, dx.stride, da.stride, Factor::n(da_in, da.stride), Factor::n(w_in, w.stride));
 }
 
 /// A weight with the rows of zeros below it: products run on whole multiples of [`ALIGN`], and the padding columns of
