@@ -89,8 +89,8 @@ impl<T: Real> Cpu<T> {
     }
 }
 
-/// Numbers a thread should have before it is worth waking another: a few microseconds of work.
-const GRAIN: usize = 16 << 10;
+/// Numbers a thread should have before another is worth it: about a microsecond of work. Threads hardly fall asleep.
+const GRAIN: usize = 4 << 10;
 
 /// Calls `f` with the number of the first row, and the rows as one piece of every matrix; pieces run in parallel. A
 /// matrix is a slice and the elements that belong to one index: a row, or the K rows of an example. A closure that is not

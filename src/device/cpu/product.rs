@@ -45,8 +45,8 @@ pub fn exact(c: &mut [f64], n: usize, k: usize, a: Factor<f64>, b: Factor<f64>) 
 /// bits, not the number of threads. Whether every element has a finite square: asked where the numbers are at hand, for
 /// reading a gradient again would be a tenth of a step.
 pub fn fast(c: &mut [f32], n: usize, k: usize, a: Factor<f32>, b: Factor<f32>) -> bool {
-    /// As many multiplications as are worth waking another thread for: about 10 µs.
-    const GRAIN: usize = 1 << 20;
+    /// As many multiplications as are worth another thread: about 2 µs. Between two products threads hardly fall asleep.
+    const GRAIN: usize = 1 << 18;
     let pieces = (c.len() * k / GRAIN).clamp(1, rayon::current_num_threads());
     let c = c.chunks_mut(n).collect();
     piece(Piece { c, cols: n, k, a, b }, pieces)
