@@ -1,6 +1,5 @@
 //! The GPU through cudarc: one device, a stream with one branch, one allocation for the state and one for each thing beside
-//! it. All
-//! `unsafe` of the crate is in this folder. Errors are sentences, and nothing panics for what the machine lacks:
+//! it. All `unsafe` of the crate is in this folder. Errors are sentences, and nothing panics for what the machine lacks:
 //! detection has asked for every library and symbol used here.
 #![allow(unsafe_code)]
 use super::Chosen;
