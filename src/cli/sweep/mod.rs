@@ -102,7 +102,9 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
     follow.finish();
 
     if let Some(signal) = signals.came().filter(|_| done + failed.len() < planned.len()) {
-        tabulate(common, &out, &planned, &failed)?;
+        if let Err(why) = tabulate(common, &out, &planned, &failed) {
+            common.say(format!("no table: {why}")); // that it was stopped is what it ends with
+        }
         let runs = planned.len();
         let sentence = format!(
             "stopped: {done} of {runs} runs are done, {cut} saved where they stood; vae-gpu sweep --resume {path} goes on"
