@@ -28,7 +28,7 @@ struct Parts {
     unsigned high, low;
 };
 __device__ __forceinline__ Parts parts_of(float x) {
-    const unsigned high = tf32(x);
+    const unsigned high = tf32(x) & 0xffffe000u;  // what stands below the 10 bits, PTX leaves open
     return {high, tf32(x - __uint_as_float(high))};
 }
 

@@ -84,12 +84,20 @@ impl Layout {
         Layout { training: false, ..Layout::training() }
     }
 
-    /// A parameter. All parameters come before the first activation.
+    /// The weight of a layer, its rows padded, were it one: products write the padding. All parameters come before the first activation.
+    pub fn weight(&mut self, rows: usize, cols: usize) -> View {
+        self.padded_parameter(rows, cols, rows.next_multiple_of(ALIGN))
+    }
+
+    /// Another parameter. A single row is not padded to more.
     pub fn parameter(&mut self, rows: usize, cols: usize) -> View {
+        self.padded_parameter(rows, cols, if rows == 1 { 1 } else { rows.next_multiple_of(ALIGN) })
+    }
+
+    fn padded_parameter(&mut self, rows: usize, cols: usize, padded: usize) -> View {
         assert_eq!(self.activations, 0, "parameters come before activations");
         let view = View { offset: self.params, rows, cols, stride: cols.next_multiple_of(ALIGN) };
-        let rows = if rows == 1 { 1 } else { rows.next_multiple_of(ALIGN) };
-        self.params = (view.offset + rows * view.stride).next_multiple_of(VIEW_ALIGN);
+        self.params = (view.offset + padded * view.stride).next_multiple_of(VIEW_ALIGN);
         view
     }
 
@@ -152,7 +160,7 @@ mod tests {
     #[test]
     fn views_of_a_layout_do_not_overlap() {
         let mut layout = Layout::training();
-        let mut views = vec![layout.parameter(3, 5), layout.parameter(1, 3), layout.parameter(9, 17)];
+        let mut views = vec![layout.weight(3, 5), layout.parameter(1, 3), layout.weight(9, 17)];
         let params = views.len();
         views.extend([layout.activation(7, 9), layout.activation(1, 1), layout.activation(300, 33)]);
         let gradients: Vec<View> = views.iter().map(|&v| layout.d(v)).collect();

@@ -95,7 +95,7 @@ impl<'a> Builder<'a> {
     /// product computes both.
     fn layer(&mut self, names: &[&str], out: usize, inputs: usize) -> Layer {
         let layer = Layer {
-            weight: self.layout.parameter(names.len() * out, inputs),
+            weight: self.layout.weight(names.len() * out, inputs),
             bias: self.layout.parameter(1, names.len() * out),
         };
         for (i, name) in names.iter().enumerate() {

@@ -11,8 +11,8 @@ const NO_ROOM: &str = "vae-gpu: there is no room for ";
 fn with_any_size_of_memory_it_trains_or_names_a_batch_that_does() {
     let home = folder("device-memory");
     write_idx(&home.join("x.idx"), 300, 5);
-    // From nothing, over where the workspace of cuBLAS fits but not the batch, to where all does.
-    let sizes = (10..26).step_by(5).map(|bits| 1 << bits).chain((1..10).map(|i| (32 << 20) + 60_000 * i));
+    // From nothing, over where the two workspaces of cuBLAS fit but not the batch, to where all does.
+    let sizes = (10..27).step_by(4).map(|bits| 1 << bits).chain((1..10).map(|i| (64 << 20) + 60_000 * i));
     let (mut told, mut trained) = (0, 0);
     for memory in sizes {
         let memory = memory.to_string();

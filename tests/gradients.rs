@@ -75,10 +75,10 @@ fn fill(cpu: &mut Cpu<f64>, v: View, numbers: &mut Numbers, scale: f64) -> Vec<f
 
 #[test]
 fn linear_backward_is_the_derivative_of_linear_forward() {
-    for (rows, inputs, outputs) in [(BATCH, 5, 3), (BATCH * SAMPLES, 9, 7), (BATCH, 1, 1)] {
+    for (rows, inputs, outputs) in [(BATCH, 5, 3), (BATCH * SAMPLES, 9, 7), (BATCH, 1, 1), (BATCH, 12, 1)] {
         for f in ACTIVATIONS.map(Some).into_iter().chain([None]) {
             let mut layout = Layout::training();
-            let (w, bias) = (layout.parameter(outputs, inputs), layout.parameter(1, outputs));
+            let (w, bias) = (layout.weight(outputs, inputs), layout.parameter(1, outputs));
             let (x, a) = (layout.activation(rows, inputs), layout.activation(rows, outputs));
             let y = if f == Some(Activation::Gelu) { layout.activation(rows, outputs) } else { a };
             let mut cpu = cpu(&layout, 1.0);

@@ -111,10 +111,10 @@ fn layers<T: Real>(tolerance: f64) {
         }),
         (Some(Activation::Sigmoid), |a| 1.0 / (1.0 + (-a).exp())),
     ];
-    for (rows, inputs, outputs) in [(1, 1, 1), (17, 33, 9), (3, 300, 65)] {
+    for (rows, inputs, outputs) in [(1, 1, 1), (7, 33, 1), (17, 33, 9), (3, 300, 65)] {
         for (f, formula) in activations {
             let mut layout = Layout::inference();
-            let (w, bias) = (layout.parameter(outputs, inputs), layout.parameter(1, outputs));
+            let (w, bias) = (layout.weight(outputs, inputs), layout.parameter(1, outputs));
             let views = [(rows, inputs), (rows, outputs), (rows, outputs)];
             let [x, a, y] = views.map(|(rows, cols)| layout.activation(rows, cols));
             let a = if f == Some(Activation::Gelu) { a } else { y };

@@ -96,7 +96,7 @@ fn bf16(x: f32) -> f32 {
 /// The three products of a layer, launched, captured and replayed, against plain loops in f64.
 fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
     let mut layout = Layout::training();
-    let (weight, bias) = (layout.parameter(33, 17), layout.parameter(1, 33));
+    let (weight, bias) = (layout.weight(33, 17), layout.parameter(1, 33));
     let (x, y) = (layout.activation(5, 17), layout.activation(5, 33));
     let (dx, dy, dweight) = (layout.d(x), layout.d(y), layout.d(weight));
     let mut cuda = Cuda::new(0, &layout, precision)?;

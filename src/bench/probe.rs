@@ -105,7 +105,7 @@ impl Probes {
 /// Microseconds for y = x weightᵀ, all n × n and random.
 fn product(device: &Device, n: usize) -> Result<f64> {
     let mut layout = Layout::inference();
-    let (weight, bias) = (layout.parameter(n, n), layout.parameter(1, n));
+    let (weight, bias) = (layout.weight(n, n), layout.parameter(1, n));
     let (x, y) = (layout.activation(n, n), layout.activation(n, n));
     let mut backend = device.open(&layout, n)?;
     backend.load(&Arc::new(check::data(n, n)))?;

@@ -51,6 +51,7 @@ fn odd_shapes_match_the_reference() {
     for (input, hidden, latent, batch, rows, samples) in [
         (1, &[][..], 1, 1, 1, 1),
         (1, &[1], 1, 1, 1, 2),
+        (1, &[17], 3, 3, 2, 1), // a weight of one row, longer than its bias is away
         (33, &[], 17, 3, 2, 1),
         (300, &[33], 33, 17, 9, 1),
         (65, &[300], 5, 33, 33, 1),

@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_layers_products_run_on_whole_multiples_except_for_the_batch() {
         let mut layout = Layout::training();
-        let (weight, bias) = (layout.parameter(33, 17), layout.parameter(1, 33));
+        let (weight, bias) = (layout.weight(33, 17), layout.parameter(1, 33));
         let (x, y) = (layout.activation(101, 17), layout.activation(101, 33));
         let padded = layout.rows_padded();
         let forward = Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::BiasRelu(bias) };
@@ -103,7 +103,7 @@ mod tests {
     fn a_batch_of_a_hundred_is_ours_and_one_of_a_thousand_the_library_s() {
         for (batch, wanted) in [(100, [false, false]), (1024, [true, true])] {
             let mut layout = Layout::training();
-            let weight = layout.parameter(500, 784);
+            let weight = layout.weight(500, 784);
             let (x, y) = (layout.activation(batch, 784), layout.activation(batch, 500));
             let forward = Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::None };
             let gradient = Product { c: layout.d(weight), a: Factor::T(y), b: Factor::N(x), epilogue: Epilogue::None };
