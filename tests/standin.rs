@@ -537,16 +537,16 @@ fn a_run_on_the_device_that_was_cut_ends_in_the_bytes_of_one_that_was_not() {
 fn branches_of_a_step_change_no_byte() {
     let home = folder("standin-branch");
     write_idx(&home.join("x.idx"), 600, 3);
-    let train = "train --data x.idx --steps 4 --batch 300 --hidden 9 --latent 3 --force --quiet";
+    let train =
+        "train --data x.idx --steps 4 --batch 300 --hidden 9 --latent 3 --device cuda --out run --force --quiet";
     for precision in ["fp32", "bf16"] {
-        let model = |line: &str, env: &[(&str, &str)]| {
-            let ended = run_on_stand_in(&home, &format!("{train} --precision {precision} --device cuda {line}"), env);
-            ended.succeeded();
+        let model = |env: &[(&str, &str)]| {
+            run_on_stand_in(&home, &format!("{train} --precision {precision}"), env).succeeded();
             std::fs::read(home.join("run/model.safetensors")).unwrap()
         };
         let trace = home.join("trace");
-        let early = model("--out run", &[("STAND_IN_TRACE", trace.to_str().unwrap())]);
-        assert!(early == model("--out run", &[("STAND_IN_BRANCH", "late")]), "{precision}");
+        let early = model(&[("STAND_IN_TRACE", trace.to_str().unwrap())]);
+        assert!(early == model(&[("STAND_IN_BRANCH", "late")]), "{precision}");
         let calls = std::fs::read_to_string(trace).unwrap();
         let count = |name: &str| calls.lines().filter(|call| *call == name).count();
         // Of four layers: launched once, captured once. And one wait for all of them.

@@ -155,6 +155,14 @@ impl Cuda {
         self.mark()?.since(&begin)
     }
 
+    /// Where work goes now.
+    fn lane(&self) -> Lane<'_> {
+        match self.beside {
+            true => self.branch.lane(),
+            false => Lane { stream: &self.stream, workspace: &self.workspace },
+        }
+    }
+
     fn address(&self, v: View) -> u64 {
         let Range { start, end } = v.span();
         if v.rows == 0 { 0 } else { self.arena.at(4 * start..4 * end) }
@@ -248,10 +256,7 @@ impl Driver for Cuda {
         pointers.iter_mut().zip(begin).for_each(|(pointer, begin)| *pointer = begin);
         let function = self.functions[kernel].cu_function();
         // What waits for two streams does not overlap: after a fork, or a join.
-        let (stream, alone) = match self.beside {
-            true => (self.branch.lane().stream.cu_stream(), true),
-            false => (self.stream.cu_stream(), std::mem::take(&mut self.joined)),
-        };
+        let alone = self.beside || std::mem::take(&mut self.joined);
         // It may take its place on the GPU while the launch before it runs: see kernels/begin.cuh.
         let mut overlap = sys::CUlaunchAttribute {
             id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
@@ -266,7 +271,7 @@ impl Driver for Cuda {
             blockDimY: 1,
             blockDimZ: 1,
             sharedMemBytes: 0,
-            hStream: stream,
+            hStream: self.lane().stream.cu_stream(),
             attrs: &raw mut overlap,
             numAttrs: (self.overlap && !alone) as u32,
         };
@@ -297,11 +302,7 @@ impl Driver for Cuda {
             let (c, a, b) = (self.address(p.c), operand(p.a.view()), operand(p.b.view()));
             (p, Addresses { c, a, b, bias })
         };
-        let lane = match self.beside {
-            true => self.branch.lane(),
-            false => Lane { stream: &self.stream, workspace: &self.workspace },
-        };
-        let done = blas.product(product, rounded, lane, self.capturing);
+        let done = blas.product(product, rounded, self.lane(), self.capturing);
         self.blas = Some(blas);
         done
     }
