@@ -1,5 +1,7 @@
 //! Every gradient beside central finite differences of the forward pass, in f64: each operation alone, then whole steps.
 //! Every element is compared, never a sample of them.
+#[path = "support/models.rs"]
+mod models;
 #[path = "support/numbers.rs"]
 mod numbers;
 use numbers::{Numbers, Stage, assert_close, metrics};
@@ -367,6 +369,17 @@ fn a_step_at_the_edges_has_the_gradients_of_its_loss() {
         check_step(&Model { objective, samples: 2, ..Model::new(9, &[17], 1) }, 2, 1);
         check_step(&Model { objective, ..Model::new(3, &[2, 9, 3], 9) }, 3, 3);
     }
+}
+
+#[test]
+fn a_step_of_a_model_drawn_at_random_has_the_gradients_of_its_loss() {
+    let mut numbers = Numbers::new(7);
+    let draw = |_| {
+        let batch = 1 + numbers.below(4);
+        (models::draw(&mut numbers, &[1, 1, 3, 9]), batch, 1 + numbers.below(batch))
+    };
+    let drawn: Vec<(Model, usize, usize)> = (0..400).map(draw).collect();
+    drawn.par_iter().for_each(|(model, batch, rows)| check_step(model, *batch, *rows));
 }
 
 #[test]

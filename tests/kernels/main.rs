@@ -1,9 +1,14 @@
 //! Every kernel in the emulator, which checks each access, beside the CPU reference in f64; in both orders of threads.
 #![allow(unsafe_code)] // the emulator is C++
+mod drawn;
 #[path = "../support/emulator.rs"]
 mod emulator;
 mod finite;
 mod halves;
+#[path = "../support/models.rs"]
+mod models;
+#[path = "../support/numbers.rs"]
+mod numbers;
 mod products;
 mod setting;
 mod steps;

@@ -20,6 +20,13 @@ impl Numbers {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
+    /// One of 0..n.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.word() % n as u64) as usize
+    }
+    pub fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())].clone()
+    }
     /// In (0, 1).
     pub fn unit(&mut self) -> f64 {
         ((self.word() >> 11) as f64 + 0.5) / (1u64 << 53) as f64

@@ -1,0 +1,69 @@
+//! Training of models drawn at random, on the emulated GPU and on the CPU.
+use crate::emulator::Library;
+use crate::models;
+use crate::numbers::Numbers;
+use crate::setting::{Setting, compare, optimizers};
+use clap::ValueEnum;
+use vae_gpu::config::{Binarize, Likelihood, Optimizer, Rule, Variance};
+use vae_gpu::device::{Cpu, Shortcut};
+
+/// Of the largest of a tensor. Where it has one number, whose terms cancel, nothing larger is beside it.
+const TOLERANCE: f64 = 1e-4;
+
+fn setting(numbers: &mut Numbers, extents: &[usize], batches: &[usize]) -> Setting {
+    let model = models::draw(numbers, extents);
+    let batch = numbers.one_of(batches) + numbers.below(3);
+    let bernoulli = model.likelihood == Likelihood::Bernoulli;
+    // A variance that is learned takes smaller steps.
+    let slowly = if model.variance == Variance::Fixed { 1.0 } else { 0.1 };
+    let optimizer = numbers.one_of(&optimizers());
+    let plain = Setting::new(model);
+    let lr = match optimizer.rule {
+        Rule::Sgd | Rule::Momentum => slowly * plain.optimizer.lr,
+        // An eps that gradients of rounding errors do not outweigh.
+        _ => optimizer.lr,
+    };
+    Setting {
+        batch,
+        rows: 1 + numbers.below(batch),
+        binarize: if bernoulli { numbers.one_of(Binarize::value_variants()) } else { Binarize::None },
+        reals: numbers.below(2) == 0,
+        optimizer: Optimizer { lr, eps: 0.1, ..optimizer },
+        library: numbers.one_of(&[Library::Fused, Library::Plain, Library::Missing]),
+        without: [None, Some(numbers.one_of(Shortcut::value_variants()))][numbers.below(2)],
+        ..plain
+    }
+}
+
+/// Multiplications of a step, about.
+fn work(setting: &Setting) -> usize {
+    let weights: usize = setting.network().parameters.iter().map(|p| p.view.elements()).sum();
+    setting.batch * setting.model.samples * weights
+}
+
+#[test]
+fn models_drawn_at_random_match_the_reference_on_the_gpu() {
+    let mut numbers = Numbers::new(1);
+    // Around the sizes of quads, tiles and warps; and batches whose gradients go to the library.
+    let draw = |_| setting(&mut numbers, &[1, 4, 8, 16, 32, 64, 128], &[1, 4, 16, 32, 64, 257]);
+    let settings: Vec<Setting> = (0..).map(draw).filter(|s| work(s) < 1_000_000).take(60).collect();
+    settings.iter().for_each(|setting| drop(setting.check_within(TOLERANCE)));
+}
+
+#[test]
+fn models_drawn_at_random_match_the_reference_on_the_cpu_with_any_number_of_threads() {
+    let mut numbers = Numbers::new(2);
+    let mut draw = |_| setting(&mut numbers, &[1, 9, 33, 100, 256, 500], &[1, 20, 100, 257]);
+    let settings: Vec<Setting> = (0..).map(&mut draw).filter(|s| work(s) < 100_000_000).take(60).collect();
+    for setting in settings {
+        let network = setting.network();
+        let want = setting.train(&network, &mut setting.reference(&network));
+        let train = || setting.train(&network, &mut Cpu::<f32>::new(network.layout(), setting.batch));
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let [one, two, three] = [1, 2, 3].map(|threads| pool(threads).install(train));
+        assert!(one == two && two == three, "{setting:?}");
+        for ((name, got), (_, want)) in one.iter().zip(&want) {
+            compare(&format!("{name} of {setting:?}"), got, want, TOLERANCE);
+        }
+    }
+}
