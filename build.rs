@@ -4,20 +4,13 @@
 //! `VAE_GPU_NVCC=none` builds without a GPU image, `VAE_GPU_NVCC=fetch` fetches a pinned nvcc where none is found, as
 //! is done by itself on a machine with an NVIDIA driver.
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::{env, fs};
 
+#[path = "build/image.rs"]
+mod image;
 #[path = "build/stand_in.rs"]
 mod stand_in;
-
-/// The compiler that is fetched: NVIDIA's own wheels, which need no root and no CUDA toolkit. About 100 MB.
-const WHEELS: [&str; 5] = [
-    "nvidia-cuda-nvcc==13.0.88",
-    "nvidia-nvvm==13.0.88",
-    "nvidia-cuda-crt==13.0.88",
-    "nvidia-cuda-runtime==13.0.96",
-    "nvidia-cuda-cccl==13.0.85",
-];
 
 /// One `extern "C" __global__ void name(params)`: its parameters as (name, type in CUDA).
 struct Kernel {
@@ -37,7 +30,7 @@ fn main() {
     fs::write(format!("{out}/kernels.rs"), launchers(&kernels)).unwrap();
     let include = |f: &PathBuf| format!("#include {:?}\n", f.file_name().unwrap());
     fs::write(format!("{out}/kernels.cu"), files.iter().map(include).collect::<String>()).unwrap();
-    image(&out);
+    image::build(&out);
     emulator(&out, &kernels);
 }
 
@@ -99,106 +92,6 @@ fn launchers(kernels: &[Kernel]) -> String {
     let names: Vec<_> = kernels.iter().map(|k| &k.name).collect();
     kernels.iter().map(launcher).collect::<String>()
         + &format!("/// All kernels.\npub const NAMES: &[&str] = &{names:?};\n")
-}
-
-/// What the GPU loads: code for sm_80 and sm_90, PTX for what comes after. Without nvcc, PTX that holds no kernel.
-fn image(out: &str) {
-    for name in ["NVCC", "CUDA_HOME", "VAE_GPU_NVCC"] {
-        println!("cargo::rerun-if-env-changed={name}");
-    }
-    let (image, source) = (format!("{out}/kernels.image"), format!("{out}/kernels.cu"));
-    let nvcc = match env::var("CARGO_FEATURE_CUDA") {
-        Ok(_) => find_nvcc(out),
-        Err(_) => None,
-    };
-    let Some(nvcc) = nvcc else {
-        if env::var_os("CARGO_FEATURE_CUDA").is_some() {
-            println!(
-                "cargo::warning=no nvcc in $NVCC, $CUDA_HOME/bin, PATH or Python's wheels: this build has no GPU \
-                 kernels. VAE_GPU_NVCC=fetch gets one (100 MB, by pip)"
-            );
-        }
-        return fs::write(image, ".version 8.0\n.target sm_80\n.address_size 64\n\0").unwrap();
-    };
-    let sm_80 = "-gencode=arch=compute_80,code=sm_80";
-    let sm_90 = "-gencode=arch=compute_90,code=[sm_90,compute_90]";
-    let flags = ["-std=c++17", "-fatbin", "-Xptxas=-v", "--threads=2", sm_80, sm_90, "-Ikernels", "-o", &image];
-    let output = Command::new(&nvcc).args(flags).arg(&source).output().expect("nvcc ran a moment ago");
-    let report = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{nvcc}:\n{report}");
-    fs::write(format!("{out}/kernels.ptxas"), report.as_bytes()).unwrap(); // registers, shared memory, spills
-    let mut kernel = "";
-    for line in report.lines() {
-        if let Some((_, name)) = line.split_once("Function properties for ") {
-            kernel = name;
-        }
-        if line.contains("spill stores") && !line.contains(" 0 bytes spill stores, 0 bytes spill loads") {
-            println!("cargo::warning={kernel} spills registers:{line}");
-        }
-    }
-}
-
-/// The first compiler that answers.
-fn find_nvcc(out: &str) -> Option<String> {
-    let policy = env::var("VAE_GPU_NVCC").unwrap_or_default();
-    if policy == "none" {
-        return None;
-    }
-    let answers = |nvcc: &String| {
-        let mut command = Command::new(nvcc);
-        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
-    };
-    let home = env::var("CUDA_HOME").map(|home| format!("{home}/bin/nvcc")).ok();
-    let found = [env::var("NVCC").ok(), home, Some("nvcc".into())].into_iter().flatten().find(answers);
-    let driver = Path::new("/dev/nvidiactl").exists() || Path::new("/proc/driver/nvidia").exists();
-    found.or_else(|| python_nvcc().filter(answers)).or_else(|| match policy == "fetch" || driver {
-        true => fetch_nvcc(out).filter(answers),
-        false => None,
-    })
-}
-
-/// The compiler of the wheels that PyTorch brings along.
-fn python_nvcc() -> Option<String> {
-    let code = "import sysconfig; print(sysconfig.get_path('purelib'))";
-    let output = Command::new("python3").args(["-c", code]).stderr(Stdio::null()).output().ok()?;
-    let site = String::from_utf8(output.stdout).ok()?;
-    let nvcc = format!("{}/nvidia/cu13/bin/nvcc", site.trim());
-    Path::new(&nvcc).exists().then_some(nvcc)
-}
-
-/// Downloads the pinned wheels once, beside the builds: target/nvcc serves debug and release.
-fn fetch_nvcc(out: &str) -> Option<String> {
-    // OUT_DIR is target/[triple/]profile/build/package/out.
-    let target = Path::new(out).ancestors().find(|p| p.join("CACHEDIR.TAG").exists())?;
-    let home = target.join("nvcc");
-    let toolkit = home.join("nvidia/cu13");
-    let nvcc = toolkit.join("bin/nvcc");
-    if !home.join("complete").exists() {
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"];
-        let status = Command::new("python3").args(pip).arg("--target").arg(&home).args(WHEELS).status();
-        if !status.is_ok_and(|s| s.success()) {
-            println!("cargo::warning=pip could not fetch nvcc");
-            return None;
-        }
-        for folder in ["bin", "nvvm/bin"] {
-            for file in fs::read_dir(toolkit.join(folder)).ok()?.flatten() {
-                runnable(&file.path());
-            }
-        }
-        fs::write(home.join("complete"), "").ok()?;
-    }
-    Some(nvcc.to_str()?.to_string())
-}
-
-/// Wheels may lose the run bits.
-fn runnable(file: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let _ = fs::set_permissions(file, fs::Permissions::from_mode(0o755));
-    }
-    #[cfg(not(unix))]
-    let _ = file;
 }
 
 /// The kernels compiled for the CPU, and linked into the integration tests.

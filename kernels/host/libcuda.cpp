@@ -11,6 +11,7 @@
 //   STAND_IN_FAIL=CALL:N:CODE  the N-th call of CALL returns CODE; with *, the N-th of all calls (of cuBLAS, status 13)
 //   STAND_IN_MEMORY=BYTES      the memory of a device
 //   STAND_IN_BRANCH=late       in a graph, a branch runs when it is waited for, not as soon as it is there
+//   STAND_IN_JIT=0             compiles no PTX, as where the driver's compiler was not installed
 //   STAND_IN_VERSION, STAND_IN_DEVICES, STAND_IN_CAPABILITY   what the driver says of itself: 13000, 1, 90
 #include "cuda.h"
 #include "stand_in.h"
@@ -26,9 +27,9 @@
 namespace {
 
 enum Error {
-    Success, InvalidValue, OutOfMemory, InvalidDevice = 101, InvalidImage = 200, InvalidContext = 201, NotFound = 500,
-    NotReady = 600, IllegalAddress = 700, LaunchFailed = 719, CaptureUnsupported = 900, CaptureInvalidated = 901,
-    CaptureUnjoined = 904
+    Success, InvalidValue, OutOfMemory, InvalidDevice = 101, InvalidImage = 200, InvalidContext = 201,
+    NoBinaryForGpu = 209, NoCompiler = 221, UnsupportedPtx = 222, NotFound = 500, NotReady = 600, IllegalAddress = 700,
+    LaunchFailed = 719, CaptureUnsupported = 900, CaptureInvalidated = 901, CaptureUnjoined = 904
 };
 
 using Work = std::function<int()>;
@@ -152,13 +153,25 @@ API cuGetErrorString(int code, const char** text) {
     return Success;
 }
 
-// Kernels. The image is looked at, then the emulator's kernels take its place.
+// Kernels. The image is looked at as a driver of that version would, then the emulator's kernels take its place.
 API cuModuleLoadData(void** module, const char* image) {
     ENTER;
-    const bool fatbin = !memcmp(image, "\x50\xed\x55\xba", 4), ptx = !memcmp(image, ".version", 8);
     *module = &lost;
     if (!current_context) return InvalidContext;
-    return fatbin || ptx ? Success : InvalidImage;
+    const int version = setting("STAND_IN_VERSION", 13000), capability = setting("STAND_IN_CAPABILITY", 90);
+    if (!memcmp(image, "\x7f" "ELF", 4)) {  // code: CUDA 13 marks its own with another ABI, and moves the architecture
+        const bool new_abi = image[7] == 0x41;
+        const int arch = (unsigned char)image[48 + new_abi];  // of e_flags
+        if (new_abi && version < 13000) return InvalidImage;
+        return arch / 10 == capability / 10 && arch <= capability ? Success : NoBinaryForGpu;
+    }
+    if (!setting("STAND_IN_JIT", 1)) return NoCompiler;
+    const char *ptx = strstr(image, ".version "), *target = strstr(image, ".target sm_");
+    int major, minor, arch;
+    if (!ptx || !target || sscanf(ptx, ".version %d.%d", &major, &minor) != 2) return InvalidImage;
+    if (sscanf(target, ".target sm_%d", &arch) != 1 || arch > capability) return NoBinaryForGpu;
+    // PTX 8.0 came with CUDA 12.0, 9.0 with 13.0; the minor versions differ a little.
+    return (major + 4) * 1000 + minor * 10 <= version ? Success : UnsupportedPtx;
 }
 API cuModuleGetFunction(const emu::Kernel** function, void*, const char* name) {
     ENTER;

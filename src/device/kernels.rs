@@ -59,7 +59,4 @@ impl Layers {
     }
 }
 
-/// What the GPU loads: a fatbin, or PTX without any kernel where the build found no nvcc. Ends with a zero byte.
-pub const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.image"));
-
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

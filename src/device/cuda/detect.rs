@@ -1,5 +1,6 @@
 //! Is there a GPU that this program can use? cudarc panics where a library or a symbol is missing, so everything is
 //! asked for before its first use. Answers in sentences, prints nothing.
+use super::image;
 use super::libraries::{self, Cublas};
 use crate::{Error, Result};
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
@@ -148,16 +149,29 @@ pub struct Report {
     pub devices: Vec<Result<Device>>,
     /// Not looked for where there is no driver.
     pub cublas: Option<Result<Cublas>>,
-    /// Whether this build has kernels for a GPU.
-    pub kernels: bool,
+    /// Who compiled, or will compile, our kernels; or what helps where there are none.
+    pub kernels: String,
 }
 
 impl Report {
     pub fn look() -> Report {
-        let (driver, kernels) = (driver(), super::compiled());
-        let Ok(version) = driver else { return Report { driver, devices: Vec::new(), cublas: None, kernels } };
+        let compiled = match image::RELEASE {
+            "" => image::NO_KERNELS.into(),
+            release => format!("compiled by nvcc {release}"),
+        };
+        let driver = driver();
+        let Ok(version) = driver else {
+            return Report { driver, devices: Vec::new(), cublas: None, kernels: compiled };
+        };
         let count = result::device::get_count().unwrap_or(0);
-        let devices = (0..count as usize).map(Device::look).collect();
+        let devices: Vec<Result<Device>> = (0..count as usize).map(Device::look).collect();
+        let usable = |device: &&Device| !image::RELEASE.is_empty() && device.capability >= CAPABILITY;
+        let kernels = match devices.iter().flatten().filter(usable).all(|device| image::has_code(device, version)) {
+            true => compiled,
+            false => {
+                format!("{compiled} to PTX, and by the driver for this GPU when first used, which takes some seconds")
+            }
+        };
         Report { driver, devices, cublas: Some(libraries::cublas(version)), kernels }
     }
 }
@@ -182,9 +196,6 @@ impl fmt::Display for Report {
             Some(Err(why)) => write!(f, "\ncuBLAS: {why}")?,
             None => {}
         }
-        match self.kernels {
-            true => write!(f, "\nkernels: compiled by nvcc"),
-            false => write!(f, "\nkernels: {}", super::NO_KERNELS),
-        }
+        write!(f, "\nkernels: {}", self.kernels)
     }
 }

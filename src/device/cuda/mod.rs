@@ -4,14 +4,12 @@
 #![allow(unsafe_code)]
 use super::Chosen;
 use super::driver::{self, Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product};
-use super::kernels::{IMAGE, NAMES};
 use crate::arena::{Layout, View};
 use crate::{Error, Result};
 use blas::{Addresses, Blas, Lane};
 use branch::Branch;
 use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaStream, DriverError, result};
-use cudarc::nvrtc::Ptx;
 use detect::Device;
 use libraries::Cublas;
 use memory::Memory;
@@ -25,6 +23,7 @@ use std::sync::Arc;
 mod blas;
 mod branch;
 pub mod detect;
+pub mod image;
 pub mod libraries;
 mod memory;
 mod shape;
@@ -34,8 +33,6 @@ pub use blas::Algorithms;
 pub use detect::Report;
 pub use timer::Mark;
 
-/// What helps where the build found no nvcc.
-const NO_KERNELS: &str = "this build has no GPU kernels: build it where nvcc is found, or with VAE_GPU_NVCC=fetch";
 /// The oldest driver whose graphs hold launches that overlap: 12.4.
 const OVERLAP: i32 = 12040;
 /// No kernel takes more.
@@ -90,7 +87,7 @@ impl Cuda {
         unsafe { context.disable_event_tracking() };
         // Not the default stream: that one cannot be captured.
         let stream = context.new_stream().map_err(|e| because("cannot make a stream", e))?;
-        let functions = load(&context)?;
+        let functions = image::load(&context, &device)?;
 
         let elements = layout.total();
         let arena = Memory::zeroed(&context, &stream, "parameters and activations", 4 * elements)?;
@@ -413,8 +410,8 @@ pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
         let (major, minor) = detect::CAPABILITY;
         return Err(Error::failed(format!("{device}: compute capability {major}.{minor} or later is needed")));
     }
-    if !compiled() {
-        load(&context(ordinal)?)?; // which says so, but on the stand-in of our tests, which needs no image
+    if !image::has_code(&device, version) {
+        image::load(&context(ordinal)?, &device)?; // it says so where the driver cannot compile them either
     }
     Ok((device, libraries::cublas(version)))
 }
@@ -435,22 +432,6 @@ pub fn room(ordinal: usize) -> Option<u64> {
 
 fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
     CudaContext::new(ordinal).map_err(|e| because(format_args!("cannot open GPU {ordinal}"), e))
-}
-
-/// Whether the build had nvcc: a fatbin or a cubin.
-fn compiled() -> bool {
-    IMAGE.starts_with(b"\x50\xed\x55\xba") || IMAGE.starts_with(b"\x7fELF")
-}
-
-/// Our kernels, by name.
-fn load(context: &Arc<CudaContext>) -> Result<HashMap<&'static str, CudaFunction>> {
-    // cuModuleLoadData takes no length: binaries know theirs, text must end.
-    assert!(compiled() || IMAGE.last() == Some(&0), "the image is neither a binary of CUDA nor text that ends in NUL");
-    let module = context.load_module(Ptx::from_binary(IMAGE.to_vec()));
-    let module = module.map_err(|e| because("cannot load the kernels", e))?;
-    let function =
-        |&name| module.load_function(name).map(|function| (name, function)).map_err(|e| because(NO_KERNELS, e));
-    NAMES.iter().map(function).collect()
 }
 
 /// One sentence: what we could not do, and the driver's reason.

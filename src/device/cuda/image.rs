@@ -1,0 +1,94 @@
+//! Our kernels, as a driver loads them: code where the build has that for the GPU, else PTX, which the driver compiles.
+use super::because;
+use super::detect::Device;
+use crate::device::kernels::NAMES;
+use crate::{Error, Result};
+use cudarc::driver::{CudaContext, CudaFunction, DriverError, sys::CUresult};
+use cudarc::nvrtc::Ptx;
+use flate2::read::GzDecoder;
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+
+/// The CUDA of the nvcc that compiled the kernels, as `13.0`; empty where the build found none.
+pub const RELEASE: &str = env!("NVCC_RELEASE");
+/// What helps then.
+pub const NO_KERNELS: &str = "this build has no GPU kernels: build it where nvcc is found, or with VAE_GPU_NVCC=fetch";
+
+/// Of compute capability 8.0 and 9.0, packed by build/image.rs.
+struct Kernels {
+    code: &'static [u8],
+    /// Ends with a zero byte.
+    ptx: &'static [u8],
+}
+
+const AMPERE: Kernels = Kernels {
+    code: include_bytes!(concat!(env!("OUT_DIR"), "/kernels.80.cubin.gz")),
+    ptx: include_bytes!(concat!(env!("OUT_DIR"), "/kernels.80.ptx.gz")),
+};
+const HOPPER: Kernels = Kernels {
+    code: include_bytes!(concat!(env!("OUT_DIR"), "/kernels.90.cubin.gz")),
+    ptx: include_bytes!(concat!(env!("OUT_DIR"), "/kernels.90.ptx.gz")),
+};
+
+/// Whether a driver of this CUDA version has code for this GPU in the build. Else it compiles the kernels itself, once:
+/// it remembers them.
+pub fn has_code(device: &Device, driver: i32) -> bool {
+    let major: i32 = RELEASE.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(i32::MAX);
+    // The format of code changes with the major version: CUDA 13 writes one that the drivers of CUDA 12 do not know.
+    driver / 1000 >= major && code(device).is_some()
+}
+
+fn code(device: &Device) -> Option<&'static [u8]> {
+    match device.capability {
+        _ if RELEASE.is_empty() => None,
+        (8, _) => Some(AMPERE.code),
+        (9, 0) => Some(HOPPER.code),
+        _ => None,
+    }
+}
+
+/// The kernels by name.
+///
+/// # Errors
+/// The driver can neither load nor compile them, or the build has none.
+pub fn load(context: &Arc<CudaContext>, device: &Device) -> Result<HashMap<&'static str, CudaFunction>> {
+    let load = |packed| context.load_module(Ptx::from_binary(unpack(packed)));
+    let ptx = if device.capability < (9, 0) { AMPERE.ptx } else { HOPPER.ptx };
+    let module = match code(device).map(load) {
+        None => load(ptx),
+        Some(Err(e)) if is_foreign(e) => load(ptx),
+        Some(loaded) => loaded,
+    };
+    let module = module.map_err(|e| match (is_foreign(e), RELEASE) {
+        (false, _) => because("cannot load the kernels", e),
+        (true, "") => Error::failed(NO_KERNELS),
+        (true, release) => {
+            let why = because("the driver can neither load nor compile the kernels", e);
+            Error::failed(format!("{why}: update it to CUDA {release}, of which they are"))
+        }
+    })?;
+    let function =
+        |&name| module.load_function(name).map(|function| (name, function)).map_err(|e| because(NO_KERNELS, e));
+    NAMES.iter().map(function).collect()
+}
+
+/// Whether the driver does not know the format, the GPU or the version.
+fn is_foreign(e: DriverError) -> bool {
+    use CUresult::*;
+    [
+        CUDA_ERROR_INVALID_IMAGE,
+        CUDA_ERROR_NO_BINARY_FOR_GPU,
+        CUDA_ERROR_INVALID_PTX,
+        CUDA_ERROR_UNSUPPORTED_PTX_VERSION,
+        CUDA_ERROR_JIT_COMPILER_NOT_FOUND,
+        CUDA_ERROR_INVALID_SOURCE,
+    ]
+    .contains(&e.0)
+}
+
+fn unpack(packed: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![];
+    GzDecoder::new(packed).read_to_end(&mut bytes).expect("the build packed it");
+    bytes
+}

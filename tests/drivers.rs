@@ -1,0 +1,69 @@
+//! Drivers and GPUs for which the build has no code: older than the CUDA that compiled it, later than Hopper.
+#![cfg(feature = "cuda")]
+#[path = "support/program.rs"]
+mod program;
+use program::{folder, run_on_stand_in, write_idx};
+use vae_gpu::device::cuda::image;
+
+/// What the stand-in says of itself: CUDA's version, the GPU's compute capability, cuBLAS's version.
+fn of(version: &'static str, capability: &'static str, cublas: &'static str) -> [(&'static str, &'static str); 3] {
+    [("STAND_IN_VERSION", version), ("STAND_IN_CAPABILITY", capability), ("STAND_IN_CUBLAS", cublas)]
+}
+
+#[test]
+fn the_driver_compiles_what_the_build_has_no_code_for() {
+    if image::RELEASE.is_empty() {
+        println!("skipped: this build has no kernels to compile");
+        return;
+    }
+    let folder = folder("drivers");
+    write_idx(&folder.join("data"), 30, 5);
+    let hopper = of("13000", "90", "130100");
+    let mut models = vec![];
+    for (n, (env, by_driver)) in [
+        (hopper, false),
+        (of("13000", "80", "130100"), false),
+        (of("13000", "89", "130100"), false),
+        (of("13000", "120", "130100"), true),
+        (of("12080", "120", "120800"), true),
+        (of("12040", "90", "120400"), true),
+        (of("12000", "86", "120000"), true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let info = run_on_stand_in(&folder, "info", &env);
+        let says = info.stdout.lines().find(|line| line.starts_with("gpu      kernels: ")).unwrap();
+        assert!(says.contains(&format!("compiled by nvcc {}", image::RELEASE)), "{says}");
+        assert_eq!(says.contains("by the driver"), by_driver, "{env:?}: {says}");
+        let line = format!("train --data data --hidden 9 --latent 3 --batch 10 --steps 7 --device cuda --out {n}");
+        run_on_stand_in(&folder, &line, &env).succeeded();
+        models.push(std::fs::read(folder.join(format!("{n}/model.safetensors"))).unwrap());
+    }
+    assert!(models.iter().all(|model| *model == models[0]), "another driver, other bytes");
+}
+
+/// As in a container that has libcuda.so.1 and not the library beside it that compiles.
+#[test]
+fn a_driver_without_a_compiler_is_told_and_the_cpu_serves() {
+    let folder = folder("drivers-without-compiler");
+    write_idx(&folder.join("data"), 30, 5);
+    let env = [&of("12040", "90", "120400")[..], &[("STAND_IN_JIT", "0")]].concat();
+    let sentence = match image::RELEASE {
+        "" => image::NO_KERNELS.to_string(),
+        release => format!(
+            "the driver can neither load nor compile the kernels: as told (CUDA error 221): update it to CUDA {release}, \
+             of which they are"
+        ),
+    };
+    let train = "train --data data --hidden 9 --latent 3 --steps 3 --out run";
+    let asked = run_on_stand_in(&folder, &format!("{train} --device cuda"), &env);
+    asked.refused(1, &sentence);
+    let chosen = run_on_stand_in(&folder, train, &env).succeeded();
+    assert!(chosen.stderr.starts_with(&format!("{sentence}; running on the CPU\n")), "{}", chosen.stderr);
+    // Where there is code, nothing needs to be compiled.
+    if !image::RELEASE.is_empty() {
+        let env = [&of("13000", "90", "130100")[..], &[("STAND_IN_JIT", "0")]].concat();
+        run_on_stand_in(&folder, &format!("{train} --device cuda --force"), &env).succeeded();
+    }
+}
