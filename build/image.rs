@@ -3,7 +3,7 @@ use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::{env, fs};
+use std::{env, fs, thread};
 
 /// The compiler that is fetched: NVIDIA's own wheels, which need no root and no CUDA toolkit. About 100 MB.
 const WHEELS: [&str; 5] = [
@@ -26,38 +26,55 @@ pub fn build(out: &str) {
     for name in ["NVCC", "CUDA_HOME", "VAE_GPU_NVCC"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
-    let nvcc = match env::var("CARGO_FEATURE_CUDA") {
-        Ok(_) => find_nvcc(out),
-        Err(_) => None,
-    };
-    let pack = |name: &str, bytes: &[u8]| fs::write(format!("{out}/{name}.gz"), gzip(bytes)).unwrap();
-    let Some(nvcc) = nvcc else {
-        if env::var_os("CARGO_FEATURE_CUDA").is_some() {
-            println!(
-                "cargo::warning=no nvcc in $NVCC, $CUDA_HOME/bin, PATH or Python's wheels: this build has no GPU \
-                 kernels. VAE_GPU_NVCC=fetch gets one (100 MB, by pip)"
-            );
-        }
-        for arch in ARCHITECTURES {
-            pack(&format!("kernels.{arch}.cubin"), &[]);
-            pack(&format!("kernels.{arch}.ptx"), NO_PTX.as_bytes());
-        }
-        return println!("cargo::rustc-env=NVCC_RELEASE=");
-    };
-    let reports = std::thread::scope(|s| {
-        let nvcc = nvcc.as_str();
-        let threads = ARCHITECTURES.map(|arch| s.spawn(move || compile(nvcc, out, arch)));
-        threads.map(|thread| thread.join().expect("a compiler that was asked to says why it fails"))
-    });
+    let policy = env::var("VAE_GPU_NVCC").unwrap_or_default();
+    let wanted = policy != "none" && env::var_os("CARGO_FEATURE_CUDA").is_some();
+    let release = if wanted { first_that_compiles(out, &policy) } else { None };
     for arch in ARCHITECTURES {
-        let [cubin, ptx] = ["cubin", "ptx"].map(|kind| format!("kernels.{arch}.{kind}"));
-        pack(&cubin, &fs::read(format!("{out}/{cubin}")).unwrap());
-        pack(&ptx, &[&fs::read(format!("{out}/{ptx}")).unwrap(), &b"\0"[..]].concat());
+        let kernels = |kind: &str| fs::read(format!("{out}/kernels.{arch}.{kind}")).unwrap();
+        let [cubin, ptx] = match release {
+            Some(_) => [kernels("cubin"), [&kernels("ptx"), &b"\0"[..]].concat()],
+            None => [vec![], NO_PTX.into()],
+        };
+        fs::write(format!("{out}/kernels.{arch}.cubin.gz"), gzip(&cubin)).unwrap();
+        fs::write(format!("{out}/kernels.{arch}.ptx.gz"), gzip(&ptx)).unwrap();
     }
-    let report = reports.concat();
-    fs::write(format!("{out}/kernels.ptxas"), &report).unwrap(); // registers, shared memory, spills
+    println!("cargo::rustc-env=NVCC_RELEASE={}", release.unwrap_or_default());
+}
+
+/// Compiles the kernels, and gives the version of the compiler that could.
+fn first_that_compiles(out: &str, policy: &str) -> Option<String> {
+    let mut failures = vec![];
+    for find in COMPILERS {
+        let Some(nvcc) = find(out, policy) else { continue };
+        match compile_all(&nvcc, out) {
+            Ok(()) => return Some(release_of(&nvcc)),
+            Err(why) => failures.push(why),
+        }
+    }
+    // Whoever asks for a compiler wants to know; whoever does not shall still get a program.
+    assert!(
+        policy != "fetch" && env::var_os("NVCC").is_none(),
+        "no nvcc compiles the kernels\n{}",
+        failures.join("\n")
+    );
+    failures.iter().flat_map(|why| why.lines().take(3)).for_each(|line| println!("cargo::warning={line}"));
+    println!(
+        "cargo::warning=no nvcc in $NVCC, $CUDA_HOME/bin, PATH or Python's wheels{}: this build has no GPU kernels. \
+         VAE_GPU_NVCC=fetch gets one (100 MB, by pip)",
+        if failures.is_empty() { "" } else { " that compiles the kernels" }
+    );
+    None
+}
+
+/// For all architectures at once, into `kernels.80.ptx`, `kernels.80.cubin` and so on.
+fn compile_all(nvcc: &str, out: &str) -> Result<(), String> {
+    let reports = thread::scope(|s| {
+        let threads = ARCHITECTURES.map(|arch| s.spawn(move || compile(nvcc, out, arch)));
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<String, _>>()
+    })?;
+    fs::write(format!("{out}/kernels.ptxas"), &reports).unwrap(); // registers, shared memory, spills
     let mut kernel = "";
-    for line in report.lines() {
+    for line in reports.lines() {
         if let Some((_, name)) = line.split_once("Function properties for ") {
             kernel = name;
         }
@@ -65,21 +82,24 @@ pub fn build(out: &str) {
             println!("cargo::warning={kernel} spills registers:{line}");
         }
     }
-    println!("cargo::rustc-env=NVCC_RELEASE={}", release(&nvcc));
+    Ok(())
 }
 
-/// The kernels of one architecture, first to PTX and from that to code; what the assembler says of them.
-fn compile(nvcc: &str, out: &str, arch: u32) -> String {
+/// First to PTX, and from that to code; what the assembler says of them.
+fn compile(nvcc: &str, out: &str, arch: u32) -> Result<String, String> {
     let (source, ptx) = (format!("{out}/kernels.cu"), format!("{out}/kernels.{arch}.ptx"));
     let run = |to: &str, flags: &[&str], from: &str| {
         let kind = to.rsplit('.').next().unwrap();
         let output = Command::new(nvcc).arg(format!("-{kind}")).args(flags).args(["-o", to, from]).output();
-        let output = output.expect("nvcc ran a moment ago");
+        let output = output.map_err(|e| format!("{nvcc}: {e}"))?;
         let report = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{nvcc} {from}:\n{report}");
-        report
+        if output.status.success() { Ok(report) } else { Err(format!("{nvcc} does not compile {from}:\n{report}")) }
     };
-    run(&ptx, &["-std=c++17", "-Ikernels", &format!("-arch=compute_{arch}")], &source);
+    // Code for a GPU takes nothing of the host's compiler and library; but their headers are read. So a gcc that is newer
+    // than nvcc will do, and glibc shall not declare what only GNU has: since 2.42 that is rsqrt, which CUDA declares in
+    // another way.
+    let host = ["-allow-unsupported-compiler", "-U_GNU_SOURCE"];
+    run(&ptx, &[&host[..], &["-std=c++17", "-Ikernels", &format!("-arch=compute_{arch}")]].concat(), &source)?;
     fs::write(&ptx, oldest(&fs::read_to_string(&ptx).unwrap())).unwrap();
     run(&format!("{out}/kernels.{arch}.cubin"), &["-Xptxas=-v", &format!("-arch=sm_{arch}")], &ptx)
 }
@@ -100,30 +120,33 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// `13.0`
-fn release(nvcc: &str) -> String {
+fn release_of(nvcc: &str) -> String {
     let output = Command::new(nvcc).arg("--version").output().expect("nvcc ran a moment ago");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (_, rest) = text.split_once("release ").expect("nvcc says its release");
     rest.split(',').next().unwrap().to_string()
 }
 
-/// The first compiler that answers.
-fn find_nvcc(out: &str) -> Option<String> {
-    let policy = env::var("VAE_GPU_NVCC").unwrap_or_default();
-    if policy == "none" {
-        return None;
-    }
-    let answers = |nvcc: &String| {
-        let mut command = Command::new(nvcc);
-        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
-    };
-    let home = env::var("CUDA_HOME").map(|home| format!("{home}/bin/nvcc")).ok();
-    let found = [env::var("NVCC").ok(), home, Some("nvcc".into())].into_iter().flatten().find(answers);
-    let driver = Path::new("/dev/nvidiactl").exists() || Path::new("/proc/driver/nvidia").exists();
-    found.or_else(|| python_nvcc().filter(answers)).or_else(|| match policy == "fetch" || driver {
-        true => fetch_nvcc(out).filter(answers),
-        false => None,
-    })
+/// Where compilers are looked for, in this order, with the folder of the build and the policy.
+const COMPILERS: [fn(&str, &str) -> Option<String>; 5] = [
+    |_, _| answers(env::var("NVCC").ok()?),
+    |_, _| answers(format!("{}/bin/nvcc", env::var("CUDA_HOME").ok()?)),
+    |_, _| answers("nvcc".into()),
+    |_, _| answers(python_nvcc()?),
+    |out, policy| if policy == "fetch" || is_driver_here() { answers(fetch_nvcc(out)?) } else { None },
+];
+
+fn answers(nvcc: String) -> Option<String> {
+    let mut command = Command::new(&nvcc);
+    let status = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|s| s.success()).then_some(nvcc)
+}
+
+/// NVIDIA's driver, of Linux or of Windows below it.
+fn is_driver_here() -> bool {
+    ["/dev/nvidiactl", "/proc/driver/nvidia", "/usr/lib/wsl/lib/libcuda.so.1"]
+        .iter()
+        .any(|path| Path::new(path).exists())
 }
 
 /// The compiler of the wheels that PyTorch brings along.
