@@ -1,35 +1,34 @@
 //! Links the stand-in CUDA libraries of kernels/host, which run the shipped program in tests without a GPU.
+use super::run;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 /// Into `$OUT_DIR/stand_in`, around an emulator compiled to these objects. `cxx` is the C++ compiler.
-pub fn build(out: &str, cxx: &str, emulator: &[String]) {
+///
+/// # Errors
+/// What it says.
+pub fn build(out: &str, cxx: &str, emulator: &[String]) -> Result<(), String> {
     let libraries = format!("{out}/stand_in");
     fs::create_dir_all(&libraries).unwrap();
     let compile = |name: &str| {
         let (source, object) = (format!("kernels/host/{name}.cpp"), format!("{out}/{name}.o"));
         let flags = ["-std=c++20", "-O2", "-Wall", "-fPIC", "-Ikernels", "-I", out, "-c", &source, "-o", &object];
-        run(Command::new(cxx).args(flags));
-        object
+        run(Command::new(cxx).args(flags)).map(|()| object)
     };
     let link = |plain: &str, soname: &str, inputs: &[String]| {
         let library = format!("{libraries}/{soname}");
         let flags = format!("-Wl,-z,defs,-soname,{soname}");
-        run(Command::new(cxx).args(["-shared", "-o", &library, &flags]).args(inputs).arg("-lm"));
+        run(Command::new(cxx).args(["-shared", "-o", &library, &flags]).args(inputs).arg("-lm"))?;
         // cudarc tries the plain name first: without it, one of an installed CUDA would win.
         let plain = format!("{libraries}/{plain}");
         if !Path::new(&plain).exists() {
             symlink(soname, plain).unwrap();
         }
+        Ok(())
     };
-    let (libcuda, libcublas) = (compile("libcuda"), compile("libcublas"));
-    link("libcuda.so", "libcuda.so.1", &[&[libcuda], emulator].concat());
-    link("libcublasLt.so", "libcublasLt.so.13", &[libcublas, format!("-L{libraries}"), "-lcuda".into()]);
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(status.success(), "{command:?}: {status}");
+    let (libcuda, libcublas) = (compile("libcuda")?, compile("libcublas")?);
+    link("libcuda.so", "libcuda.so.1", &[&[libcuda], emulator].concat())?;
+    link("libcublasLt.so", "libcublasLt.so.13", &[libcublas, format!("-L{libraries}"), "-lcuda".into()])
 }

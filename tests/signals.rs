@@ -4,7 +4,7 @@
 mod program;
 #[path = "support/runs.rs"]
 mod runs;
-use program::{command, folder, run, write_idx};
+use program::{command, folder, run, send, write_idx};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,10 +26,6 @@ fn begun(home: &Path) {
         assert!(Instant::now() < deadline, "no line of metrics in a minute");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-fn send(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
 /// Its exit code, and the last line on stderr.

@@ -7,11 +7,11 @@ mod browser;
 mod program;
 #[path = "support/runs.rs"]
 mod runs;
-use program::{command, folder, run, write_idx};
+use program::{command, folder, run, send, write_idx};
 use runs::{assert_same_run, bytes};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use vae_gpu::metrics::Split;
@@ -194,7 +194,7 @@ fn a_sweep_that_was_cut_goes_on_to_the_same_bytes() {
                 --device cpu --out";
     let child = start(&home, &format!("{line} cut"));
     begun(&home.join("cut"), &["latent=2,seed=0", "latent=2,seed=1"]);
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    send(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(143), "{said}");

@@ -1,7 +1,7 @@
 //! The program as it is shipped, started as a user starts it.
 #![allow(dead_code)] // each test file uses its part
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 /// An empty folder of its own for a test.
 pub fn folder(name: &str) -> PathBuf {
@@ -52,6 +52,13 @@ pub fn run_on_stand_in(cwd: &Path, line: &str, env: &[(&str, &str)]) -> Outcome 
     let mut command = command(cwd, &line.split_whitespace().collect::<Vec<_>>());
     command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
     Outcome::of(command.envs(env.iter().copied()).output().unwrap())
+}
+
+/// Sends a signal, as `-INT`.
+pub fn send(child: &Child, signal: &str) {
+    // The shell's own `kill`: a small container has no program of that name.
+    let kill = format!("kill {signal} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
 /// A grey data set as an idx file: `rows` pictures of `side` × `side` pixels, without a pattern.
