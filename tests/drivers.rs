@@ -18,6 +18,11 @@ fn the_driver_compiles_what_the_build_has_no_code_for() {
     }
     let folder = folder("drivers");
     write_idx(&folder.join("data"), 30, 5);
+    let trained = |out: &str, env: &[(&str, &str)]| {
+        let line = format!("train --data data --hidden 9 --latent 3 --batch 10 --steps 7 --device cuda --out {out}");
+        run_on_stand_in(&folder, &line, env).succeeded();
+        std::fs::read(folder.join(out).join("model.safetensors")).unwrap()
+    };
     let hopper = of("13000", "90", "130100");
     let mut models = vec![];
     for (n, (env, by_driver)) in [
@@ -36,10 +41,11 @@ fn the_driver_compiles_what_the_build_has_no_code_for() {
         let says = info.stdout.lines().find(|line| line.starts_with("gpu      kernels: ")).unwrap();
         assert!(says.contains(&format!("compiled by nvcc {}", image::RELEASE)), "{says}");
         assert_eq!(says.contains("by the driver"), by_driver, "{env:?}: {says}");
-        let line = format!("train --data data --hidden 9 --latent 3 --batch 10 --steps 7 --device cuda --out {n}");
-        run_on_stand_in(&folder, &line, &env).succeeded();
-        models.push(std::fs::read(folder.join(format!("{n}/model.safetensors"))).unwrap());
+        models.push(trained(&n.to_string(), &env));
     }
+    // CUDA's own way to have PTX compiled although there is code.
+    let env = [&hopper[..], &[("CUDA_FORCE_PTX_JIT", "1")]].concat();
+    models.push(trained("jit", &env));
     assert!(models.iter().all(|model| *model == models[0]), "another driver, other bytes");
 }
 

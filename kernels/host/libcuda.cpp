@@ -163,7 +163,8 @@ API cuModuleLoadData(void** module, const char* image) {
         const bool new_abi = image[7] == 0x41;
         const int arch = (unsigned char)image[48 + new_abi];  // of e_flags
         if (new_abi && version < 13000) return InvalidImage;
-        return arch / 10 == capability / 10 && arch <= capability ? Success : NoBinaryForGpu;
+        const bool fits = arch / 10 == capability / 10 && arch <= capability;
+        return fits && !setting("CUDA_FORCE_PTX_JIT", 0) ? Success : NoBinaryForGpu;
     }
     if (!setting("STAND_IN_JIT", 1)) return NoCompiler;
     const char *ptx = strstr(image, ".version "), *target = strstr(image, ".target sm_");

@@ -31,31 +31,31 @@ const HOPPER: Kernels = Kernels {
     ptx: include_bytes!(concat!(env!("OUT_DIR"), "/kernels.90.ptx.gz")),
 };
 
-/// Whether a driver of this CUDA version has code for this GPU in the build. Else it compiles the kernels itself, once:
-/// it remembers them.
+/// Whether the build has code for this GPU that a driver of this CUDA version knows. Else the driver compiles the kernels
+/// itself, and remembers them for the next time.
 pub fn has_code(device: &Device, driver: i32) -> bool {
-    let major: i32 = RELEASE.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(i32::MAX);
-    // The format of code changes with the major version: CUDA 13 writes one that the drivers of CUDA 12 do not know.
-    driver / 1000 >= major && code(device).is_some()
+    code(device, driver).is_some()
 }
 
-fn code(device: &Device) -> Option<&'static [u8]> {
+fn code(device: &Device, driver: i32) -> Option<&'static [u8]> {
+    let major: i32 = RELEASE.split('.').next()?.parse().ok()?;
     match device.capability {
-        _ if RELEASE.is_empty() => None,
+        // The format of code changes with the major version: that of CUDA 13 is unknown to the drivers of CUDA 12.
+        _ if driver / 1000 < major => None,
         (8, _) => Some(AMPERE.code),
         (9, 0) => Some(HOPPER.code),
         _ => None,
     }
 }
 
-/// The kernels by name.
+/// The kernels by name, in a driver of this CUDA version.
 ///
 /// # Errors
 /// The driver can neither load nor compile them, or the build has none.
-pub fn load(context: &Arc<CudaContext>, device: &Device) -> Result<HashMap<&'static str, CudaFunction>> {
+pub fn load(context: &Arc<CudaContext>, device: &Device, driver: i32) -> Result<HashMap<&'static str, CudaFunction>> {
     let load = |packed| context.load_module(Ptx::from_binary(unpack(packed)));
     let ptx = if device.capability < (9, 0) { AMPERE.ptx } else { HOPPER.ptx };
-    let module = match code(device).map(load) {
+    let module = match code(device, driver).map(load) {
         None => load(ptx),
         Some(Err(e)) if is_foreign(e) => load(ptx),
         Some(loaded) => loaded,

@@ -87,7 +87,8 @@ impl Cuda {
         unsafe { context.disable_event_tracking() };
         // Not the default stream: that one cannot be captured.
         let stream = context.new_stream().map_err(|e| because("cannot make a stream", e))?;
-        let functions = image::load(&context, &device)?;
+        let driver = detect::driver()?;
+        let functions = image::load(&context, &device, driver)?;
 
         let elements = layout.total();
         let arena = Memory::zeroed(&context, &stream, "parameters and activations", 4 * elements)?;
@@ -102,7 +103,7 @@ impl Cuda {
         };
         let workspace = Memory::new(&context, "the workspace of cuBLAS", room)?;
         let branch = Branch::new(&context, room)?;
-        let overlap = device.capability >= (9, 0) && detect::driver()? >= OVERLAP;
+        let overlap = device.capability >= (9, 0) && driver >= OVERLAP;
         let (graph, data, rows_padded) = (None, None, layout.rows_padded());
         let (capturing, beside, joined) = (false, false, false);
         Ok(Cuda {
@@ -411,7 +412,7 @@ pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
         return Err(Error::failed(format!("{device}: compute capability {major}.{minor} or later is needed")));
     }
     if !image::has_code(&device, version) {
-        image::load(&context(ordinal)?, &device)?; // it says so where the driver cannot compile them either
+        image::load(&context(ordinal)?, &device, version)?; // it says so where the driver cannot compile them either
     }
     Ok((device, libraries::cublas(version)))
 }
