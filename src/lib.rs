@@ -79,6 +79,9 @@
 //! - Large batches are not cut into sub-batches that stay in L2. An H200 moves 4.0 TB/s from and to its memory and 8.9
 //!   from L2 (`benches/RESULTS.md`), so of the 493 µs of a step of 8192 examples the cache could save 25, at 183 MB a step;
 //!   each of three passes more would be some twenty launches of 0.7 µs, over tiles for half of its processors.
+//! - The build makes no fatbin: code of each architecture, and beside it the PTX that it was assembled from, which says that
+//!   it is of CUDA 12.0. Drivers of CUDA 12 know neither the code nor the PTX of CUDA 13; that PTX they compile, as those of
+//!   CUDA 13 do for GPUs after Hopper.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to
 //!   clear before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of
 //!   `[mu | logvar]`, says so.
