@@ -52,7 +52,9 @@
 //! - A model of some columns takes the same ones of every file (`tests/columns.rs`); one of scaled columns is, to the bit, that
 //!   of columns scaled by hand, and what it gives is in the units of the file (`tests/scale.rs`).
 //! - Gradients agree with finite differences, and with an independent implementation (`tests/gradients.rs`,
-//!   `tests/golden.rs`).
+//!   `tests/golden.rs`), also those of models drawn at random, which train to the reference's numbers on every device
+//!   (`tests/kernels`).
+//! - A GPU or a driver for which the build has no code trains to the same bytes (`tests/drivers.rs`).
 //! - log p(x) − KL(q(z|x) ‖ p(z|x)) is the elbo, to rounding, of a linear model, where each of them is known; and the
 //!   gradient through the reparameterised z is unbiased as the score function's is, and varies far less
 //!   (`tests/identities.rs`).

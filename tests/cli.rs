@@ -1,7 +1,7 @@
 //! The other commands on a small trained model. What they refuse: requests.rs.
 #[path = "support/program.rs"]
 mod program;
-use program::{Outcome, folder, run, write_idx};
+use program::{Outcome, folder, run, run_on_stand_in, write_idx};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -140,12 +140,18 @@ fn info_says_where_a_run_would_compute() {
     let said = run(home(), "info --device cpu --precision f64 --json").succeeded().stdout;
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((said["device"].as_str(), said["precision"].as_str()), (Some("cpu"), Some("f64")));
+}
 
-    // What is not there fails, after all that was found.
-    let absent = run(home(), "info --device cuda:4711");
-    assert_eq!(absent.code, Some(1), "{}", absent.stderr);
-    assert!(absent.stdout.contains("\ngpu ") && !absent.stdout.contains("runs on"), "{}", absent.stdout);
-    assert_eq!(absent.stderr.lines().count(), 1, "{}", absent.stderr);
+/// On the stand-in for a GPU, so that it does not matter whether this machine has one.
+#[test]
+#[cfg(feature = "cuda")]
+fn info_says_that_a_gpu_is_not_there() {
+    let none = run_on_stand_in(home(), "info --device cuda", &[("STAND_IN_DEVICES", "0")]);
+    assert_eq!((none.code, none.stderr.as_str()), (Some(1), "vae-gpu: a CUDA driver, but no GPU\n"));
+    // After all that was found.
+    assert!(none.stdout.contains("\ngpu ") && !none.stdout.contains("runs on"), "{}", none.stdout);
+    let one = run_on_stand_in(home(), "info --device cuda:4711", &[]);
+    one.refused(2, "cuda:4711: this machine has GPUs 0 to 0; pass cuda:0");
 }
 
 #[test]
