@@ -20,15 +20,16 @@ fn setting(numbers: &mut Numbers, extents: &[usize], batches: &[usize]) -> Setti
     let plain = Setting::new(model);
     let lr = match optimizer.rule {
         Rule::Sgd | Rule::Momentum => slowly * plain.optimizer.lr,
-        // An eps that gradients of rounding errors do not outweigh.
-        _ => optimizer.lr,
+        Rule::Adagrad | Rule::Adam | Rule::Adamw => optimizer.lr,
     };
+    // One that gradients of rounding errors do not outweigh.
+    let eps = 0.1;
     Setting {
         batch,
         rows: 1 + numbers.below(batch),
         binarize: if bernoulli { numbers.one_of(Binarize::value_variants()) } else { Binarize::None },
         reals: numbers.below(2) == 0,
-        optimizer: Optimizer { lr, eps: 0.1, ..optimizer },
+        optimizer: Optimizer { lr, eps, ..optimizer },
         library: numbers.one_of(&[Library::Fused, Library::Plain, Library::Missing]),
         without: [None, Some(numbers.one_of(Shortcut::value_variants()))][numbers.below(2)],
         ..plain
