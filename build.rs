@@ -32,7 +32,8 @@ fn main() {
     fs::write(format!("{out}/kernels.cu"), files.iter().map(include).collect::<String>()).unwrap();
     image::build(&out);
     if let Err(why) = emulator(&out, &kernels) {
-        println!("cargo::warning=no emulator of the kernels: {why}; cargo test needs a C++20 compiler (set CXX)");
+        warn(&why);
+        println!("cargo::warning=no emulator of the kernels: cargo test needs a C++20 compiler (set CXX)");
     }
 }
 
@@ -112,7 +113,7 @@ fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
         let object = format!("{out}/{}.o", Path::new(source).file_stem().unwrap().display());
         let common = ["-std=c++20", "-Wall", "-Wno-unknown-pragmas", "-fPIC", "-fno-strict-aliasing"];
         let files = ["-Ikernels", "-I", out, "-c", source, "-o", &object];
-        run(Command::new(&cxx).args(common).args(flags).args(files)).map(|()| object)
+        run(Command::new(&cxx).args(common).args(flags).args(files)).map(|_| object)
     };
     // for the hooks before every load and store, which emulator.cpp defines itself
     let registry = compile(&format!("{out}/registry.cpp"), &["-O1", "-fsanitize=thread,alignment"])?;
@@ -127,11 +128,15 @@ fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     }
 }
 
-/// To its end, or the first lines of why not.
-fn run(command: &mut Command) -> Result<(), String> {
+/// To its end: what the command says on stderr, as a report or as the reason of a failure.
+fn run(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| format!("{program}: {e}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let first: Vec<&str> = said.lines().take(3).collect();
-    if output.status.success() { Ok(()) } else { Err(format!("{program}: {}", first.join(" "))) }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(said) } else { Err(format!("{program} fails:\n{said}")) }
+}
+
+/// The first lines of why something failed.
+fn warn(why: &str) {
+    why.lines().take(3).for_each(|line| println!("cargo::warning={line}"));
 }

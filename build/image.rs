@@ -1,4 +1,5 @@
 //! The image for the GPU: finds or fetches nvcc, and compiles the kernels.
+use super::{run, warn};
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 use std::path::Path;
@@ -57,7 +58,7 @@ fn first_that_compiles(out: &str, policy: &str) -> Option<String> {
         "no nvcc compiles the kernels\n{}",
         failures.join("\n")
     );
-    failures.iter().flat_map(|why| why.lines().take(3)).for_each(|line| println!("cargo::warning={line}"));
+    failures.iter().for_each(|why| warn(why));
     println!(
         "cargo::warning=no nvcc in $NVCC, $CUDA_HOME/bin, PATH or Python's wheels{}: this build has no GPU kernels. \
          VAE_GPU_NVCC=fetch gets one (100 MB, by pip)",
@@ -88,20 +89,15 @@ fn compile_all(nvcc: &str, out: &str) -> Result<(), String> {
 /// First to PTX, and from that to code; what the assembler says of them.
 fn compile(nvcc: &str, out: &str, arch: u32) -> Result<String, String> {
     let (source, ptx) = (format!("{out}/kernels.cu"), format!("{out}/kernels.{arch}.ptx"));
-    let run = |to: &str, flags: &[&str], from: &str| {
-        let kind = to.rsplit('.').next().unwrap();
-        let output = Command::new(nvcc).arg(format!("-{kind}")).args(flags).args(["-o", to, from]).output();
-        let output = output.map_err(|e| format!("{nvcc}: {e}"))?;
-        let report = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(report) } else { Err(format!("{nvcc} does not compile {from}:\n{report}")) }
-    };
     // Code for a GPU takes nothing of the host's compiler and library; but their headers are read. So a gcc that is newer
     // than nvcc will do, and glibc shall not declare what only GNU has: since 2.42 that is rsqrt, which CUDA declares in
     // another way.
     let host = ["-allow-unsupported-compiler", "-U_GNU_SOURCE"];
-    run(&ptx, &[&host[..], &["-std=c++17", "-Ikernels", &format!("-arch=compute_{arch}")]].concat(), &source)?;
+    let to_ptx = ["-ptx", "-std=c++17", "-Ikernels", &format!("-arch=compute_{arch}"), "-o", &ptx, &source];
+    run(Command::new(nvcc).args(host).args(to_ptx))?;
     fs::write(&ptx, oldest(&fs::read_to_string(&ptx).unwrap())).unwrap();
-    run(&format!("{out}/kernels.{arch}.cubin"), &["-Xptxas=-v", &format!("-arch=sm_{arch}")], &ptx)
+    let code = format!("{out}/kernels.{arch}.cubin");
+    run(Command::new(nvcc).args(["-cubin", "-Xptxas=-v", &format!("-arch=sm_{arch}"), "-o", &code, &ptx]))
 }
 
 /// PTX that says it is of version 8.0, of CUDA 12.0, the oldest driver we speak to, and not of the compiler's: a driver

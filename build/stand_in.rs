@@ -15,7 +15,7 @@ pub fn build(out: &str, cxx: &str, emulator: &[String]) -> Result<(), String> {
     let compile = |name: &str| {
         let (source, object) = (format!("kernels/host/{name}.cpp"), format!("{out}/{name}.o"));
         let flags = ["-std=c++20", "-O2", "-Wall", "-fPIC", "-Ikernels", "-I", out, "-c", &source, "-o", &object];
-        run(Command::new(cxx).args(flags)).map(|()| object)
+        run(Command::new(cxx).args(flags)).map(|_| object)
     };
     let link = |plain: &str, soname: &str, inputs: &[String]| {
         let library = format!("{libraries}/{soname}");

@@ -12,6 +12,9 @@ use vae_gpu::data::Dataset;
 mod archive;
 #[path = "support/fuzzed.rs"]
 mod fuzzed;
+#[path = "support/numbers.rs"]
+mod numbers;
+use numbers::Numbers;
 
 /// The system's allocator, which knows for each thread alone how many bytes it holds, and the most that it held.
 struct Measuring;
@@ -104,33 +107,21 @@ fn what_was_found_and_kept_is_refused_or_read() {
     }
 }
 
-/// splitmix64 (Steele, Lea & Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ x >> 31) % n.max(1) as u64) as usize
-    }
-
-    /// One to four changes: a byte set, flipped or of interest, a run removed, doubled, or taken from another file.
-    fn change(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
-        for _ in 0..1 + self.below(4) {
-            let at = self.below(bytes.len());
-            let run = at..at + self.below((bytes.len() - at).min(32));
-            match self.below(6) {
-                0 if !bytes.is_empty() => bytes[at] = self.below(256) as u8,
-                1 if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
-                2 if !bytes.is_empty() => bytes[at] = [0, 0x7f, 0x80, 0xff, b',', b'\n', b'"', b'9'][self.below(8)],
-                3 => drop(bytes.drain(run)),
-                4 => bytes.splice(at..at, bytes[run].to_vec()).for_each(drop),
-                _ => {
-                    let from = self.below(other.len());
-                    let to = from + self.below((other.len() - from).min(32));
-                    bytes.splice(run, other[from..to].iter().copied()).for_each(drop);
-                }
+/// One to four changes: a byte set, flipped or of interest, a run removed, doubled, or taken from another file.
+fn change(numbers: &mut Numbers, bytes: &mut Vec<u8>, other: &[u8]) {
+    for _ in 0..1 + numbers.below(4) {
+        let at = numbers.below(bytes.len());
+        let run = at..at + numbers.below((bytes.len() - at).min(32));
+        match numbers.below(6) {
+            0 if !bytes.is_empty() => bytes[at] = numbers.below(256) as u8,
+            1 if !bytes.is_empty() => bytes[at] ^= 1 << numbers.below(8),
+            2 if !bytes.is_empty() => bytes[at] = [0, 0x7f, 0x80, 0xff, b',', b'\n', b'"', b'9'][numbers.below(8)],
+            3 => drop(bytes.drain(run)),
+            4 => bytes.splice(at..at, bytes[run].to_vec()).for_each(drop),
+            _ => {
+                let from = numbers.below(other.len());
+                let to = from + numbers.below((other.len() - from).min(32));
+                bytes.splice(run, other[from..to].iter().copied()).for_each(drop);
             }
         }
     }
@@ -142,14 +133,14 @@ fn changes_at_random_are_refused_or_read() {
     const CHANGES: usize = 4000;
     for (target, f) in fuzzed::TARGETS {
         let files: Vec<_> = ["corpus", "finds"].iter().flat_map(|folder| kept(folder, target)).collect();
-        let (mut random, begin) = (Random(target.len() as u64), Instant::now());
+        let (mut numbers, begin) = (Numbers::new(target.len() as u64), Instant::now());
         for i in 0..if files.is_empty() { 0 } else { CHANGES } {
             if begin.elapsed() > Duration::from_secs(1) {
                 break;
             }
-            let mut bytes = files[random.below(files.len())].1.clone();
-            let other = &files[random.below(files.len())].1;
-            random.change(&mut bytes, other);
+            let mut bytes = files[numbers.below(files.len())].1.clone();
+            let other = &files[numbers.below(files.len())].1;
+            change(&mut numbers, &mut bytes, other);
             within_bounds(&format!("{target}, change {i}"), &bytes, f);
         }
     }

@@ -73,6 +73,7 @@ impl Device {
     #[cfg(feature = "cuda")]
     fn find_gpu(ordinal: usize, numbers: Numbers) -> Result<(Device, Vec<String>)> {
         let (found, cublas) = cuda::find(ordinal)?;
+        cuda::try_kernels(&found)?;
         let name = format!("cuda:{ordinal} ({})", found.name);
         let slower = |why| format!("{why}; matrix products run on our own, slower kernels");
         let library = cublas.as_ref().ok().map(|cublas| cuda::library(&found, cublas));

@@ -54,8 +54,8 @@ fn models_drawn_at_random_match_the_reference_on_the_gpu() {
 #[test]
 fn models_drawn_at_random_match_the_reference_on_the_cpu_with_any_number_of_threads() {
     let mut numbers = Numbers::new(2);
-    let mut draw = |_| setting(&mut numbers, &[1, 9, 33, 100, 256, 500], &[1, 20, 100, 257]);
-    let settings: Vec<Setting> = (0..).map(&mut draw).filter(|s| work(s) < 100_000_000).take(40).collect();
+    let draw = |_| setting(&mut numbers, &[1, 9, 33, 100, 256, 500], &[1, 20, 100, 257]);
+    let settings: Vec<Setting> = (0..).map(draw).filter(|s| work(s) < 100_000_000).take(40).collect();
     for setting in settings {
         let network = setting.network();
         let want = setting.train(&network, &mut setting.reference(&network));

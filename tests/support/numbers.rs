@@ -20,9 +20,9 @@ impl Numbers {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
-    /// One of 0..n.
+    /// One of 0..n; 0 where there is none.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.word() % n as u64) as usize
+        (self.word() % n.max(1) as u64) as usize
     }
     pub fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
         all[self.below(all.len())].clone()

@@ -400,7 +400,7 @@ impl Drop for Cuda {
     }
 }
 
-/// A GPU on which our kernels run, and the cuBLAS for it, or why there is none: then our own, slower kernels multiply.
+/// A GPU of a kind that our kernels run on, and the cuBLAS for it, or why there is none: then our own, slower kernels multiply.
 ///
 /// # Errors
 /// What is missing, and what would help.
@@ -411,10 +411,19 @@ pub fn find(ordinal: usize) -> Result<(Device, Result<Cublas>)> {
         let (major, minor) = detect::CAPABILITY;
         return Err(Error::failed(format!("{device}: compute capability {major}.{minor} or later is needed")));
     }
-    if !image::has_code(&device, version) {
-        image::load(&context(ordinal)?, &device, version)?; // it says so where the driver cannot compile them either
-    }
     Ok((device, libraries::cublas(version)))
+}
+
+/// Whether the GPU can have our kernels: asked where the driver would have to compile them.
+///
+/// # Errors
+/// What is missing, and what would help.
+pub fn try_kernels(device: &Device) -> Result<()> {
+    let driver = detect::driver()?;
+    match image::has_code(device, driver) {
+        true => Ok(()),
+        false => image::load(&context(device.ordinal)?, device, driver).map(drop),
+    }
 }
 
 /// What offers algorithms, and for what.
