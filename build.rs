@@ -119,11 +119,16 @@ fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     let registry = compile(&format!("{out}/registry.cpp"), &["-O1", "-fsanitize=thread,alignment"])?;
     // no fortified longjmp: it refuses to move between fibers
     let emulator = compile("kernels/host/emulator.cpp", &["-O2", "-U_FORTIFY_SOURCE"])?;
-    for flag in [&emulator, &registry, "-lstdc++", "-lm"] {
+    // Every rounding is what an instruction says, and no product and sum become one.
+    let exact = ["-O2", "-ffp-contract=off", "-frounding-math"];
+    let ptx = compile("kernels/host/ptx.cpp", &["-O2"])?;
+    let instructions = compile("kernels/host/ptx_instructions.cpp", &exact)?;
+    let objects = [emulator, registry, ptx, instructions];
+    for flag in objects.iter().map(String::as_str).chain(["-lstdc++", "-lm"]) {
         println!("cargo::rustc-link-arg-tests={flag}");
     }
     match env::var_os("CARGO_FEATURE_CUDA") {
-        Some(_) => stand_in::build(out, &cxx, &[emulator, registry]),
+        Some(_) => stand_in::build(out, &cxx, &objects),
         None => Ok(()),
     }
 }

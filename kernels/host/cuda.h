@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -74,12 +75,24 @@ struct Kernel {
     void (*call)(void** args);
     std::vector<View> (*views)(void** args);
     std::vector<size_t> sizes;
+    // Of one that is executed in another way than by `call`: what comes first, what runs a block, and what both need.
+    void (*begin)(const Kernel&, void** args) = nullptr;
+    void (*block)(const Kernel&, bool reverse) = nullptr;
+    const void* code = nullptr;
 };
 extern const std::vector<Kernel> kernels;  // written by build.rs
 const Kernel* find(const char* name);
 
 // Runs a kernel. Returns null, or what went wrong. Not reentrant: the caller holds a lock.
 const char* launch(const Kernel& kernel, dim3 grid, dim3 block, void** args, bool reverse);
+
+// For who runs a block: a thread is about to touch memory; a barrier was passed; the launch ends here, with an error of the
+// thread that touched memory last. `doing` is an instruction that the error shall name.
+enum Kind : uint8_t { Load, Store, Atomic };
+void access(unsigned thread, const void* address, size_t size, Kind kind);
+void next_interval();
+[[noreturn]] void fail(const std::string& what);
+extern const char* doing;
 
 void block_barrier(int line);
 uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane);

@@ -9,7 +9,7 @@
 //   * an access to an address that is not a multiple of its size, up to 128 bits;
 //   * a load of shared memory that nobody wrote, in this block.
 // Not modelled: warp-level ordering (intervals end at __syncthreads only), speed, and anything else.
-#include "cuda.h"
+#include "tensor_core.h"
 
 #include <setjmp.h>
 #include <sys/mman.h>
@@ -30,7 +30,6 @@ namespace emu {
 namespace {
 
 enum State : uint8_t { Ready, AtWarp, AtBlock, Done };
-enum Kind : uint8_t { Load, Store, Atomic };
 
 constexpr unsigned kThreads = 1024;
 constexpr size_t kStack = 64 << 10;
@@ -75,13 +74,6 @@ unsigned block_number() { return block_index.x + grid_dim.x * block_index.y; }
 
 void to_scheduler() {
     if (!_setjmp(threads[current].context)) _longjmp(scheduler, 1);
-}
-
-[[noreturn]] void fail(const std::string& what) {  // abandons the launch
-    error = std::string(kernel->name) + ": block " + std::to_string(block_number()) + ", thread " +
-            std::to_string(current) + ": " + what;
-    for (Thread& t : threads) t.started = false;
-    _longjmp(scheduler, 1);
 }
 
 void wait(State state, int line, unsigned mask) {
@@ -135,7 +127,7 @@ void check(uintptr_t a, size_t size, Kind kind) {
     }
 }
 
-void access(const void* address, size_t size, Kind kind) {
+void hooked(const void* address, size_t size, Kind kind) {
     if (!inside) return;
     inside = false;  // the checks may use library code that was compiled along with the kernels, hooks and all
     check(uintptr_t(address), size, kind);
@@ -220,6 +212,22 @@ void run_block(bool reverse) {
 
 }  // namespace
 
+const char* doing;
+
+[[noreturn]] void fail(const std::string& what) {  // abandons the launch
+    error = std::string(kernel->name) + ": block " + std::to_string(block_number()) + ", thread " +
+            std::to_string(current) + ": " + what + (doing ? std::string(" at ") + doing : "");
+    for (Thread& t : threads) t.started = false;
+    _longjmp(scheduler, 1);
+}
+
+void access(unsigned thread, const void* address, size_t size, Kind kind) {
+    current = thread;
+    check(uintptr_t(address), size, kind);
+}
+
+void next_interval() { ++interval; }
+
 void block_barrier(int line) { inside = false; wait(AtBlock, line, 0); inside = true; }
 
 uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane) {
@@ -234,18 +242,6 @@ uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane) {
     return value;
 }
 
-// What a tensor core does with a word of each operand: one product in tf32, two in bf16.
-double word_product(unsigned a, unsigned b, bool half) {
-    auto product = [](unsigned x, unsigned y) { return double(__uint_as_float(x)) * __uint_as_float(y); };
-    return half ? product(a << 16, b << 16) + product(a & 0xffff0000u, b & 0xffff0000u) : product(a, b);
-}
-
-// A tensor core's sums are cut off, not rounded.
-float cut(double sum) {
-    const float rounded = float(sum);
-    return std::fabs(double(rounded)) > std::fabs(sum) ? std::nextafterf(rounded, 0.0f) : rounded;
-}
-
 void mma(int line, bool half, float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     inside = false;
     Thread& t = threads[current];
@@ -253,16 +249,7 @@ void mma(int line, bool half, float (&c)[4], const unsigned (&a)[4], const unsig
     for (int i = 0; i < 4; ++i) t.words[slot][i] = a[i];
     for (int i = 0; i < 2; ++i) t.words[slot][4 + i] = b[i];
     wait(AtWarp, line, ~0u);  // every lane has published
-    const Thread *warp = threads + current / 32 * 32, *rows = warp + lane / 4 * 4, *cols = warp + lane % 4 * 8;
-    for (int e = 0; e < 2; ++e)
-        for (int h = 0; h < 2; ++h) {
-            double sum = c[2 * h + e];
-            for (int q = 0; q < 4; ++q) {
-                const unsigned *x = rows[q].words[slot], *y = cols[4 * e + q].words[slot];
-                sum += word_product(x[h], y[4], half) + word_product(x[h + 2], y[5], half);
-            }
-            c[2 * h + e] = cut(sum);
-        }
+    multiply(half, c, lane, [&](unsigned l, int i) { return threads[current / 32 * 32 + l].words[slot][i]; });
     inside = true;
 }
 
@@ -272,7 +259,7 @@ void misaligned() {
     fail("misaligned access");
 }
 
-void atomic_access(const void* address) { access(address, 4, Atomic); }
+void atomic_access(const void* address) { hooked(address, 4, Atomic); }
 
 const Kernel* find(const char* name) {
     for (const Kernel& k : kernels)
@@ -289,10 +276,12 @@ const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool rev
         stacks = static_cast<char*>(mmap(nullptr, kThreads * kStack, PROT_READ | PROT_WRITE,
                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     kernel = &k, arguments = args, grid_dim = grid, block_dim = block;
-    views = k.views(args), error.clear(), ++launch_number;
+    views = k.views(args), error.clear(), ++launch_number, doing = nullptr;
+    if (k.begin) k.begin(k, args);
     for (unsigned b = 0; b < grid.x * grid.y && error.empty(); ++b) {
         block_index = {b % grid.x, b / grid.x, 0}, interval = 0;
-        run_block(reverse);
+        if (!k.block) run_block(reverse);
+        else if (!_setjmp(scheduler)) k.block(k, reverse);  // `fail` returns here
     }
     first_block += uint64_t(grid.x) * grid.y;
     return error.empty() ? nullptr : error.c_str();
@@ -305,22 +294,21 @@ const dim3 &blockDim = emu::block_dim, &gridDim = emu::grid_dim;
 
 // The interface to Rust: `Grid` of src/device/driver.rs.
 struct Grid { unsigned blocks[2], threads; };
-extern "C" const char* emu_launch(const char* name, Grid grid, void** args, bool reverse) {
-    const emu::Kernel* k = emu::find(name);
-    const dim3 blocks = {grid.blocks[0], grid.blocks[1], 1};
-    return k ? emu::launch(*k, blocks, {grid.threads, 1, 1}, args, reverse) : "no such kernel";
+extern "C" const emu::Kernel* emu_find(const char* name) { return emu::find(name); }
+extern "C" const char* emu_launch(const emu::Kernel* k, Grid grid, void** args, bool reverse) {
+    return emu::launch(*k, {grid.blocks[0], grid.blocks[1], 1}, {grid.threads, 1, 1}, args, reverse);
 }
 
 // What -fsanitize=thread makes the compiler call before every load and store.
 #define HOOKS(n)                                                             \
-    void __tsan_read##n(void* p) { emu::access(p, n, emu::Load); }           \
-    void __tsan_write##n(void* p) { emu::access(p, n, emu::Store); }         \
-    void __tsan_unaligned_read##n(void* p) { emu::access(p, n, emu::Load); } \
-    void __tsan_unaligned_write##n(void* p) { emu::access(p, n, emu::Store); }
+    void __tsan_read##n(void* p) { emu::hooked(p, n, emu::Load); }           \
+    void __tsan_write##n(void* p) { emu::hooked(p, n, emu::Store); }         \
+    void __tsan_unaligned_read##n(void* p) { emu::hooked(p, n, emu::Load); } \
+    void __tsan_unaligned_write##n(void* p) { emu::hooked(p, n, emu::Store); }
 extern "C" {
 HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
-void __tsan_read_range(void* p, size_t n) { emu::access(p, n, emu::Load); }
-void __tsan_write_range(void* p, size_t n) { emu::access(p, n, emu::Store); }
+void __tsan_read_range(void* p, size_t n) { emu::hooked(p, n, emu::Load); }
+void __tsan_write_range(void* p, size_t n) { emu::hooked(p, n, emu::Store); }
 // -fsanitize=alignment calls this before an access to an address that its type forbids.
 void __ubsan_handle_type_mismatch_v1(void*, void*) { emu::misaligned(); }
 void __tsan_init() {}

@@ -10,6 +10,7 @@ mod models;
 #[path = "../support/numbers.rs"]
 mod numbers;
 mod products;
+mod ptx;
 mod setting;
 mod steps;
 use emulator::{Emulator, Library};
@@ -64,7 +65,8 @@ fn reading_a_neighbour_s_columns_is_caught() {
         Out(y.columns(0..5)),
         In(y),
     );
-    assert_eq!(error.unwrap_err().to_string(), "kl_forward: block 0, thread 4: load outside every view of the launch");
+    let said = error.unwrap_err().to_string();
+    assert!(said.starts_with("kl_forward: block 0, thread 4: load outside every view of the launch"), "{said}");
 }
 
 #[test]

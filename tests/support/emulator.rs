@@ -1,15 +1,88 @@
 //! The driver that runs kernels on the CPU and checks every access; see kernels/host/emulator.cpp.
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::io::Read;
 use std::{ops::Range, sync::Mutex};
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::device::driver::{self, Arg, Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
 use vae_gpu::{Error, Result};
 
+/// A kernel of kernels/host/cuda.h, and those of a text in PTX.
+#[repr(C)]
+struct Kernel([u8; 0]);
+#[repr(C)]
+struct Kernels([u8; 0]);
 unsafe extern "C" {
-    fn emu_launch(name: *const c_char, grid: Grid, args: *mut *mut c_void, reverse: bool) -> *const c_char;
+    fn emu_find(name: *const c_char) -> *const Kernel;
+    fn emu_launch(kernel: *const Kernel, grid: Grid, args: *mut *mut c_void, reverse: bool) -> *const c_char;
+    fn ptx_load(text: *const c_char, error: *mut *const c_char) -> *const Kernels;
+    fn ptx_counts() -> *const Counts;
+    fn ptx_find(kernels: *const Kernels, name: *const c_char) -> *const Kernel;
+}
+
+/// What a launch did, as kernels/host/ptx.h has it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    pub instructions: u64,
+    pub longest: u64,
+    pub products: u64,
+    pub accesses: u64,
+    pub sectors: u64,
+    pub least_sectors: u64,
+    pub shared_accesses: u64,
+    pub passes: u64,
+    pub least_passes: u64,
 }
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// What is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// What the host's C++ compiler makes of the kernels.
+    Host,
+    /// The PTX that nvcc makes of them.
+    Ptx(&'static Ptx),
+}
+
+/// The variable that says of which architecture the PTX is that emulators execute, as `90`; else it is the host's code.
+pub const EXECUTE: &str = "EMULATOR_EXECUTES_PTX_OF";
+
+impl Code {
+    fn wanted() -> Code {
+        let Ok(arch) = std::env::var(EXECUTE) else { return Code::Host };
+        Ptx::of(arch.parse().unwrap()).expect("the build has PTX")
+    }
+}
+
+/// The kernels in PTX, read once.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ptx(usize);
+
+impl Ptx {
+    /// For GPUs of this architecture; `None` where the build found no nvcc.
+    pub fn of(arch: u32) -> Option<Code> {
+        static READ: Mutex<Vec<(u32, Option<&'static Ptx>)>> = Mutex::new(vec![]);
+        let mut read = READ.lock().unwrap();
+        if let Some((_, ptx)) = read.iter().find(|(of, _)| *of == arch) {
+            return ptx.map(Code::Ptx);
+        }
+        let packed = std::fs::File::open(format!("{}/kernels.{arch}.ptx.gz", env!("OUT_DIR"))).unwrap();
+        let mut text = vec![];
+        flate2::read::GzDecoder::new(packed).read_to_end(&mut text).unwrap();
+        let text = CString::from_vec_with_nul(text).unwrap();
+        let ptx = text.to_str().unwrap().contains(".entry").then(|| {
+            let mut error = std::ptr::null();
+            // SAFETY: the text ends with a zero; the kernels live as long as the process.
+            let kernels = unsafe { ptx_load(text.as_ptr(), &mut error) };
+            // SAFETY: the reader's message.
+            assert!(error.is_null(), "{}", unsafe { CStr::from_ptr(error) }.to_string_lossy());
+            &*Box::leak(Box::new(Ptx(kernels as usize)))
+        });
+        read.push((arch, ptx));
+        ptx.map(Code::Ptx)
+    }
+}
 
 /// `In`, `Out` and their kin, as kernels/view.cuh and data.cuh have them; a pointer is the address alone.
 #[repr(C)]
@@ -68,6 +141,9 @@ pub struct Emulator {
     data: (Memory, [i32; 3]),
     pub precision: Precision,
     pub library: Library,
+    pub code: Code,
+    /// What each launch executed, of PTX.
+    pub counted: Vec<(&'static str, Counts)>,
     pub reverse: bool, // runs the threads of a block last to first
     pub launched: BTreeSet<&'static str>,
     /// Launches and products since the start, replayed ones not counted.
@@ -91,6 +167,8 @@ impl Emulator {
             data: (Memory::new(0), [0; 3]),
             precision: Precision::Fp32,
             library: Library::Plain,
+            code: Code::wanted(),
+            counted: vec![],
             reverse,
             launched: BTreeSet::new(),
             calls: 0,
@@ -132,7 +210,7 @@ impl Emulator {
         }
     }
 
-    fn run_kernel(&mut self, kernel: &str, grid: Grid, args: &[Arg]) -> Result<()> {
+    fn run_kernel(&mut self, kernel_name: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
         let shape = |v: View| [v.rows as i32, v.cols as i32, v.stride as i32, 0];
         let mut operand = |arg: &Arg| match *arg {
             // The slices check that the view lies in the allocation.
@@ -158,10 +236,21 @@ impl Emulator {
         let mut values: Vec<Operand> = valued.map(&mut operand).collect();
         let first = values.as_mut_ptr();
         let mut pointers: Vec<*mut c_void> = driver::parameters(args).map(|at| first.wrapping_add(at).cast()).collect();
-        let name = CString::new(kernel).unwrap();
+        let name = CString::new(kernel_name).unwrap();
         let _lock = ONE_AT_A_TIME.lock();
         // SAFETY: the launcher's types follow the kernel's signature; the emulator stops what leaves these views.
-        let error = unsafe { emu_launch(name.as_ptr(), grid, pointers.as_mut_ptr(), self.reverse) };
+        let error = unsafe {
+            let kernel = match self.code {
+                Code::Host => emu_find(name.as_ptr()),
+                Code::Ptx(Ptx(kernels)) => ptx_find(*kernels as *const Kernels, name.as_ptr()),
+            };
+            assert!(!kernel.is_null(), "no kernel {kernel_name}");
+            let error = emu_launch(kernel, grid, pointers.as_mut_ptr(), self.reverse);
+            if self.code != Code::Host {
+                self.counted.push((kernel_name, *ptx_counts()));
+            }
+            error
+        };
         match error.is_null() {
             true => Ok(()),
             // SAFETY: the emulator's message, which lives until its next launch, and that waits for the lock.
