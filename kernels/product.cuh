@@ -5,9 +5,26 @@
 #pragma once
 #include "fragment.cuh"
 
-constexpr int kRow = 20;   // a row of a warp's sums in shared memory: 16 and padding against conflicts
 constexpr int kWarps = 16, kThreads = 32 * kWarps;
-constexpr int kSums = kWarps * 32 * kRow / 4;  // quads that the warps' sums take
+constexpr int kTotals = kWarps * 32 * 16;          // where the sums of a alone begin, behind those of the products
+constexpr int kSums = (kTotals + kWarps * 32) / 4;  // quads that both take
+
+// Where in shared memory a quad of a warp's 32 x 16 sums lies, in floats. Quads change places from row to row, and rows
+// from warp to warp, so that lanes never meet in a bank: neither where they write a quad each, two numbers or one, nor where
+// they read quads of neighbouring rows, or of one row of neighbouring tiles.
+__device__ __forceinline__ int place_of_sums(int warp, int row, int quad) {
+    return ((warp * 32 + (row ^ (warp & 1))) * 4 + (quad ^ ((row & 2) | (row >> 2 & 1)))) * 4;
+}
+// Into shared memory, in one access: nvcc makes two of it where it cannot see that the place is even.
+__device__ __forceinline__ void store2(float* to, float2 pair) {
+#ifdef __CUDA_ARCH__
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"((unsigned)__cvta_generic_to_shared(to)), "f"(pair.x), "f"(pair.y)
+                 : "memory");
+#else
+    *reinterpret_cast<float2*>(to) = pair;
+#endif
+}
+__device__ __forceinline__ void store4(float* to, float4 quad) { *reinterpret_cast<float4*>(to) = quad; }
 
 // Four numbers of one stored row, zero outside, into shared memory without waiting on the GPU.
 __device__ __forceinline__ void copy_quad(float4* to, const In& v, int row, int col) {
@@ -34,8 +51,8 @@ __device__ __forceinline__ void wait_copies() {
 #endif
 }
 
-// Adds up the warps' sums, first share of the depth to last, and hands them to `finish` as quads of c. In column 16 are
-// the sums of a alone, for `rows`.
+// Adds up the warps' sums, first share of the depth to last, and hands them to `finish` as quads of c; and the sums of a
+// alone, for `rows`.
 template <int WM, int WN, class Finish>
 __device__ __forceinline__ void gather_sums(const float* sums, int row0, int col0, bool counts, const Out& rows,
                                             const Finish& finish) {
@@ -43,15 +60,19 @@ __device__ __forceinline__ void gather_sums(const float* sums, int row0, int col
     if (counts && (int)threadIdx.x < 32 * WM && row0 + (int)threadIdx.x < rows.cols) {
         float v = 0.0f;
         for (int share = 0; share < WK; ++share)
-            v += sums[((share * WM + threadIdx.x / 32) * WN * 32 + threadIdx.x % 32) * kRow + 16];
+            v += sums[kTotals + (share * WM + threadIdx.x / 32) * WN * 32 + threadIdx.x % 32];
         finish.total(rows, row0 + threadIdx.x, v);
     }
     for (int i = threadIdx.x; i < 32 * WM * kPerRow; i += kThreads) {
         const int row = i / kPerRow, col = i % kPerRow * 4, tile = row / 32 * WN + col / 16;
+        // From share to share the place moves on by as much, but for the rows that change places.
+        constexpr int kTiles = WM * WN, kShare = kTiles * 32 * 16;
+        const int even = place_of_sums(tile, row % 32, col % 16 / 4);
+        const int odd = kTiles % 2 ? place_of_sums(tile + 1, row % 32, col % 16 / 4) - 32 * 16 : even;
         float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
         for (int share = 0; share < WK; ++share) {
-            const float* at = sums + ((share * WM * WN + tile) * 32 + row % 32) * kRow + col % 16;
+            const float* at = sums + (share % 2 ? odd : even) + share * kShare;
             const float4 part = *reinterpret_cast<const float4*>(at);
             v = {v.x + part.x, v.y + part.y, v.z + part.z, v.w + part.w};
         }
@@ -128,10 +149,14 @@ struct FullTile {
         __syncthreads();  // all stages have been read
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            float* at = stages + (warp * 32 + (TA ? 4 * y + i : y + 8 * i)) * kRow;
+            const int row = TA ? 4 * y + i : y + 8 * i;
+            if constexpr (TB) {
 #pragma unroll
-            for (int j = 0; j < 4; ++j) at[TB ? x + 4 * j : 4 * x + j] = sum[i][j];
-            if (counts && x == 0) at[16] = row_sum[i];
+                for (int j = 0; j < 4; ++j) stages[place_of_sums(warp, row, j) + x] = sum[i][j];
+            } else {
+                store4(stages + place_of_sums(warp, row, x), {sum[i][0], sum[i][1], sum[i][2], sum[i][3]});
+            }
+            if (counts && x == 0) stages[kTotals + warp * 32 + row] = row_sum[i];
         }
         __syncthreads();
         gather_sums<WM, WN>(stages, row0, col0, counts, rows, finish);

@@ -121,7 +121,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const A& a, const B& b) {
 // A factor `Shared` has the block's rows alone, and lies where the sums go after.
 template <bool TA, bool TB, int WM, int WN, int WK>
 struct TensorTile {
-    static_assert(WK > 1 || (TA && !TB), "only there has a lane quads of c");
+    static_assert(WK == 1 ? TA && !TB : !TA, "only there has a lane quads of c, and are its rows counted");
 
     // `shared` holds kSums quads, for WK of 1 none. Factors in bf16 are both so, but for an `a` in shared memory.
     template <class A, class Finish>
@@ -193,20 +193,21 @@ struct TensorTile {
         } else {
             float* parts = reinterpret_cast<float*>(shared);
             if (shared_a) __syncthreads();  // all have read it
+            float* of_row = parts + place_of_sums(warp, g, TB ? t / 2 : t) + (TB ? 2 * (t % 2) : 0);
+            float* of_next = parts + place_of_sums(warp, g, 2 + t / 2) + 2 * (t % 2);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {  // element (r, c) of the 32 x 16
-                const int r = TA ? 4 * g + i : 8 * i + g;
-#pragma unroll
-                for (int j = 0; j < 2; ++j)
-#pragma unroll
-                    for (int e = 0; e < 2; ++e) {
-                        const int c = TB ? 8 * j + 2 * t + e : 2 * (2 * t + e) + j;
-                        parts[(warp * 32 + r) * kRow + c] = sums[i / 2][j][2 * (i % 2) + e];
-                    }
-                if (counts && t == 0) parts[(warp * 32 + r) * kRow + 16] = row_sum[i];
+            for (int i = 0; i < 4; ++i) {  // row 8 i + g: places are the same every eight rows
+                const float(&low)[4] = sums[i / 2][0], (&high)[4] = sums[i / 2][1];
+                const int e = 2 * (i % 2), at = i * 8 * 16;
+                if constexpr (TB) {  // columns 2 t + 0, 1 and 8 + 2 t + 0, 1
+                    store2(of_row + at, {low[e], low[e + 1]});
+                    store2(of_next + at, {high[e], high[e + 1]});
+                } else {  // columns 4 t + 0, 1, 2, 3
+                    store4(of_row + at, {low[e], high[e], low[e + 1], high[e + 1]});
+                }
             }
             __syncthreads();
-            gather_sums<WM, WN>(parts, block_row * 32 * WM, block_col * 16 * WN, counts, rows, finish);
+            gather_sums<WM, WN>(parts, block_row * 32 * WM, block_col * 16 * WN, false, rows, finish);
         }
     }
 };

@@ -1,5 +1,6 @@
 //! Every kernel in the emulator, which checks each access, beside the CPU reference in f64; in both orders of threads.
 #![allow(unsafe_code)] // the emulator is C++
+mod counts;
 mod drawn;
 #[path = "../support/emulator.rs"]
 mod emulator;
