@@ -67,8 +67,8 @@ int assign(T& field, const void* value, size_t size) {
 }  // namespace
 
 extern "C" size_t cublasLtGetVersion() { enter(__func__); return setting("STAND_IN_CUBLAS", 130100); }
-API cublasLtCreate(Handle** handle) { ENTER; *handle = new Handle; return Success; }
-API cublasLtDestroy(Handle* handle) { ENTER; delete handle; return Success; }
+API cublasLtCreate(Handle** handle) { ENTER; disturb(); *handle = new Handle; return Success; }
+API cublasLtDestroy(Handle* handle) { ENTER; disturb(); delete handle; return Success; }
 API cublasLtMatmulDescCreate(Desc** d, int compute, int scale) {
     ENTER;
     *d = new Desc{compute, scale};

@@ -5,15 +5,17 @@
 // stream is captured its work goes to a graph instead, and each launch of the graph enqueues that work again. A stream that
 // waits for one in a capture becomes a branch of it, whose work runs as early as it may, or as late: see STAND_IN_BRANCH.
 // It is stricter than a GPU where that shows mistakes: nothing allocates, waits or takes the time during a capture. Several
-// threads may call: each has its own current context, and their kernels run one after the other. The default stream is
+// threads may call: each has its own current context, and their kernels run one after the other; what may wait for the
+// whole device, as loading a module does, invalidates the captures of all. The default stream is
 // left out: it cannot be captured. The environment says what to report and what to break:
 //   STAND_IN_TRACE=FILE        writes the name of every call, one a line
 //   STAND_IN_FAIL=CALL:N:CODE  the N-th call of CALL returns CODE; with *, the N-th of all calls (of cuBLAS, status 13)
 //   STAND_IN_MEMORY=BYTES      the memory of a device
 //   STAND_IN_BRANCH=late       in a graph, a branch runs when it is waited for, not as soon as it is there
+//   STAND_IN_EXECUTE=1         executes the PTX that it is given, as one that compiles it does
 //   STAND_IN_JIT=0             compiles no PTX, as where the driver's compiler was not installed
 //   STAND_IN_VERSION, STAND_IN_DEVICES, STAND_IN_CAPABILITY   what the driver says of itself: 13000, 1, 90
-#include "cuda.h"
+#include "ptx.h"
 #include "stand_in.h"
 
 #include <chrono>
@@ -21,6 +23,7 @@
 #include <cstdlib>
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,6 +60,7 @@ struct Event {
 std::map<uintptr_t, size_t> allocations;
 size_t in_use;
 thread_local int captures;  // under way
+std::set<Stream*> capturing;  // of all threads
 int lost;                   // the error that ended the context: every later call returns it
 thread_local void* current_context;
 
@@ -119,6 +123,10 @@ int stand_in::enqueue(void* stream, Work work) {
     return Success;
 }
 
+void stand_in::disturb() {
+    for (Stream* s : capturing) s->invalid = true;
+}
+
 bool stand_in::allocated(uintptr_t begin, size_t bytes) {
     auto next = allocations.upper_bound(begin);
     return next != allocations.begin() && (--next, begin + bytes <= next->first + next->second);
@@ -153,9 +161,12 @@ API cuGetErrorString(int code, const char** text) {
     return Success;
 }
 
-// Kernels. The image is looked at as a driver of that version would, then the emulator's kernels take its place.
+// Kernels. The image is looked at as a driver of that version would; then the emulator's kernels take its place, unless it
+// is PTX and shall be executed.
+using Module = std::map<std::string, emu::Kernel>;
 API cuModuleLoadData(void** module, const char* image) {
     ENTER;
+    disturb();
     *module = &lost;
     if (!current_context) return InvalidContext;
     const int version = setting("STAND_IN_VERSION", 13000), capability = setting("STAND_IN_CAPABILITY", 90);
@@ -172,14 +183,32 @@ API cuModuleLoadData(void** module, const char* image) {
     if (!ptx || !target || sscanf(ptx, ".version %d.%d", &major, &minor) != 2) return InvalidImage;
     if (sscanf(target, ".target sm_%d", &arch) != 1 || arch > capability) return NoBinaryForGpu;
     // PTX 8.0 came with CUDA 12.0, 9.0 with 13.0; the minor versions differ a little.
-    return (major + 4) * 1000 + minor * 10 <= version ? Success : UnsupportedPtx;
+    if ((major + 4) * 1000 + minor * 10 > version) return UnsupportedPtx;
+    if (!setting("STAND_IN_EXECUTE", 0)) return Success;
+    std::string why;
+    auto* kernels = new Module(ptx::load(image, why));
+    *module = kernels;
+    if (!kernels->empty()) return Success;
+    fprintf(stderr, "stand-in: %s\n", why.c_str());
+    return InvalidImage;
 }
-API cuModuleGetFunction(const emu::Kernel** function, void*, const char* name) {
+API cuModuleGetFunction(const emu::Kernel** function, void* module, const char* name) {
     ENTER;
-    *function = emu::find(name);
+    if (module == &lost) {
+        *function = emu::find(name);
+    } else {
+        const Module& kernels = *static_cast<Module*>(module);
+        const auto found = kernels.find(name);
+        *function = found == kernels.end() ? nullptr : &found->second;
+    }
     return *function ? Success : NotFound;
 }
-API cuModuleUnload(void*) { ENTER; return Success; }
+API cuModuleUnload(void* module) {
+    ENTER;
+    disturb();
+    if (module != &lost) delete static_cast<Module*>(module);
+    return Success;
+}
 struct LaunchConfig { unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared; Stream* stream; };  // and more
 API cuLaunchKernelEx(const LaunchConfig* config, const emu::Kernel* kernel, char** args, void**) {
     ENTER;
@@ -270,7 +299,7 @@ API cuStreamSynchronize(Stream* s) { ENTER; const int code = refuse_capture(s); 
 API cuStreamBeginCapture_v2(Stream* s, int) {
     ENTER;
     if (s->capture) return InvalidValue;
-    s->capture = new Graph, ++captures;
+    s->capture = new Graph, ++captures, capturing.insert(s);
     return Success;
 }
 API cuStreamWaitEvent(Stream* s, Event* e, unsigned) {
@@ -295,7 +324,7 @@ API cuStreamEndCapture(Stream* s, Graph** graph) {
     std::lock_guard<std::recursive_mutex> alone(stand_in::one_at_a_time);
     // Ends also where it is told to fail: a stream does not stay in a capture that nobody can end.
     if (s->trunk) return InvalidValue;
-    if (s->capture) --captures;
+    if (s->capture) --captures, capturing.erase(s);
     *graph = std::exchange(s->capture, nullptr);
     int told = enter(__func__);
     for (Stream* branch : std::exchange(s->branches, {})) {

@@ -11,6 +11,7 @@ extern std::recursive_mutex one_at_a_time;             // threads share the devi
 int enter(const char* call);                           // notes the call; not 0 where STAND_IN_FAIL wants it to fail
 int enqueue(void* stream, std::function<int()> work);  // work returns 0 or an error of the driver
 bool allocated(uintptr_t begin, size_t bytes);
+void disturb();                                        // waits for the whole device: whatever is being captured is lost
 int setting(const char* name, int otherwise);          // a number from the environment
 
 }  // namespace stand_in

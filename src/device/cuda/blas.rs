@@ -1,7 +1,7 @@
 //! Matrix products of row-major views through cublasLt. What a product needs (descriptors, the algorithm) is made once,
 //! on the host alone and therefore also inside a capture; running it again is one call.
 use super::memory::Memory;
-use super::timer;
+use super::{timer, turn};
 use crate::device::Chosen;
 use crate::device::driver::{Epilogue, Factor, Precision, Product};
 use crate::{Error, Result};
@@ -106,6 +106,8 @@ impl Blas {
                 None => Ok(false),
             };
         }
+        // The library may wait for the GPU when it meets a product for the first time. Who captures has the turn already.
+        let _turn = (!capturing).then(turn::take);
         let (rounded, addresses) = rounded();
         let mut plan = self.plan(&rounded, addresses, lane, capturing)?;
         if let Some(made) = &plan {

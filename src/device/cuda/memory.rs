@@ -5,9 +5,6 @@ use cudarc::driver::{CudaContext, CudaStream, result, sys};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Copies of up to this many bytes from pageable memory are staged by the driver before the call returns.
-const STAGED: usize = 64 << 10;
-
 /// One allocation, freed when dropped. Its address is a multiple of 256 and never changes.
 pub struct Memory {
     address: u64,
@@ -61,17 +58,27 @@ impl Memory {
         unsafe { result::memset_d8_async(dst, 0, bytes, stream.cu_stream()) }.map_err(|e| because("cannot clear", e))
     }
 
-    /// Not inside a capture: a graph would keep the address of the host's memory, and use it again at every replay.
+    /// Waits until it is done. Not inside a capture: a graph would keep the address of the host's memory, and use it again
+    /// at every replay.
     pub fn upload<T: bytemuck::NoUninit>(&self, stream: &CudaStream, at: usize, src: &[T]) -> Result<()> {
+        // SAFETY: we wait; or the context is lost, and nothing is read any more.
+        unsafe { self.enqueue(stream, at, src) }?;
+        wait(stream)
+    }
+
+    /// Comes back at once.
+    ///
+    /// # Safety
+    /// `src` stays where it is until somebody has waited for the stream: a driver may stage what it copies from pageable
+    /// memory, or read it there when its turn comes.
+    pub unsafe fn enqueue<T: bytemuck::NoUninit>(&self, stream: &CudaStream, at: usize, src: &[T]) -> Result<()> {
         let src: &[u8] = bytemuck::cast_slice(src);
         if src.is_empty() {
             return Ok(());
         }
         let dst = self.at(at..at + src.len());
-        // SAFETY: `at` checked the range. `src` is pageable memory: the driver has staged a small copy when the call
-        // returns, and for a large one we wait, or the context is lost and nothing is read any more.
-        unsafe { result::memcpy_htod_async(dst, src, stream.cu_stream()) }.map_err(|e| because("cannot upload", e))?;
-        if src.len() > STAGED { wait(stream) } else { Ok(()) }
+        // SAFETY: `at` checked the range; the caller keeps `src`.
+        unsafe { result::memcpy_htod_async(dst, src, stream.cu_stream()) }.map_err(|e| because("cannot upload", e))
     }
 
     /// Waits for all work before it. Not inside a capture.

@@ -19,6 +19,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
+use turn::Turn;
 
 mod blas;
 mod branch;
@@ -28,6 +29,7 @@ pub mod libraries;
 mod memory;
 mod shape;
 mod timer;
+mod turn;
 
 pub use blas::Algorithms;
 pub use detect::Report;
@@ -61,6 +63,8 @@ pub struct Cuda {
     joined: bool,
     data: Option<Data>,
     plan: Memory,
+    /// What the driver may not have read yet.
+    on_their_way: Vec<Vec<u32>>,
     arena: Memory,
     /// With `Precision::Bf16`, the same places once more.
     arena16: Option<Memory>,
@@ -72,6 +76,8 @@ pub struct Cuda {
     device: Device,
     stream: Arc<CudaStream>,
     context: Arc<CudaContext>,
+    /// While it captures, and while it is dropped: the last field, for it lasts until the others are gone.
+    turn: Option<Turn>,
 }
 
 impl Cuda {
@@ -81,6 +87,7 @@ impl Cuda {
     /// What is missing, and what would help.
     pub fn new(ordinal: usize, layout: &Layout, precision: Precision) -> Result<Cuda> {
         let (device, cublas) = find(ordinal)?;
+        let turn = turn::take();
         let context = context(ordinal)?;
         // SAFETY: one stream orders all our work, but for what `Driver::branch` describes.
         // With cudarc's events a launch would be 16 driver calls instead of one, and a capture would fail.
@@ -106,6 +113,7 @@ impl Cuda {
         let overlap = device.capability >= (9, 0) && driver >= OVERLAP;
         let (graph, data, rows_padded) = (None, None, layout.rows_padded());
         let (capturing, beside, joined) = (false, false, false);
+        drop(turn);
         Ok(Cuda {
             graph,
             capturing,
@@ -116,6 +124,7 @@ impl Cuda {
             joined,
             data,
             plan,
+            on_their_way: vec![],
             arena,
             arena16,
             rows_padded,
@@ -125,6 +134,7 @@ impl Cuda {
             device,
             stream,
             context,
+            turn: None,
         })
     }
 
@@ -216,7 +226,9 @@ impl Driver for Cuda {
 
     fn download(&mut self, src: Range<usize>) -> Result<Vec<f32>> {
         self.not_capturing()?;
-        self.arena.download(&self.stream, 4 * src.start..4 * src.end)
+        let numbers = self.arena.download(&self.stream, 4 * src.start..4 * src.end)?;
+        self.on_their_way.clear();
+        Ok(numbers)
     }
 
     fn zero(&mut self, range: Range<usize>) -> Result<()> {
@@ -240,7 +252,11 @@ impl Driver for Cuda {
 
     fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()> {
         self.not_capturing()?;
-        self.plan.upload(&self.stream, 4 * at, words)
+        // Several stretches of steps are on their way before anybody waits.
+        self.on_their_way.push(words.to_vec());
+        let words = self.on_their_way.last().expect("pushed just now");
+        // SAFETY: `download` forgets them when it has waited, and `drop` waits before it does.
+        unsafe { self.plan.enqueue(&self.stream, 4 * at, words) }
     }
 
     fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
@@ -337,11 +353,15 @@ impl Driver for Cuda {
 
     fn begin_capture(&mut self) -> Result<()> {
         self.forget();
+        self.turn = Some(turn::take());
         // Relaxed: cuBLAS may load a kernel at its first use. What a graph must not hold we refuse ourselves.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        self.stream.begin_capture(mode).map_err(|e| because("cannot begin a capture", e))?;
-        self.capturing = true;
-        Ok(())
+        let begun = self.stream.begin_capture(mode).map_err(|e| because("cannot begin a capture", e));
+        self.capturing = begun.is_ok();
+        if begun.is_err() {
+            self.turn = None;
+        }
+        begun
     }
 
     fn end_capture(&mut self) -> Result<()> {
@@ -349,6 +369,7 @@ impl Driver for Cuda {
         self.branch.ended();
         self.beside = false;
         let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        self.turn = None;
         let graph = graph.map_err(|e| because("cannot end the capture", e))?;
         let graph = graph.ok_or_else(|| Error::failed("the capture gave no graph"))?;
         graph.upload().map_err(|e| because("cannot upload the graph", e))?;
@@ -394,6 +415,7 @@ impl Drop for Cuda {
         if self.capturing {
             let _ = self.stream.end_capture(CUgraphInstantiate_flags(0));
         }
+        self.turn.get_or_insert_with(turn::take);
         // Then nothing uses the memory any more. An error may have come between a fork and its join.
         let _ = memory::wait(&self.stream);
         let _ = self.branch.wait();
@@ -422,7 +444,10 @@ pub fn try_kernels(device: &Device) -> Result<()> {
     let driver = detect::driver()?;
     match image::has_code(device, driver) {
         true => Ok(()),
-        false => image::load(&context(device.ordinal)?, device, driver).map(drop),
+        false => {
+            let _turn = turn::take();
+            image::load(&context(device.ordinal)?, device, driver).map(drop)
+        }
     }
 }
 
@@ -436,6 +461,7 @@ pub const BESIDE: u64 = (4 * PLAN_WORDS + 2 * blas::WORKSPACE) as u64;
 
 /// Bytes that are free, if the driver says.
 pub fn room(ordinal: usize) -> Option<u64> {
+    let _turn = turn::take();
     let _context = context(ordinal).ok()?; // the question is of the current one
     result::mem_get_info().ok().map(|(free, _)| free as u64)
 }
