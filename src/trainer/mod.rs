@@ -8,20 +8,21 @@ use crate::checkpoint::{Best, Held, Position, Saved};
 use crate::config::{Algorithm, OutputBias, Run};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
-use crate::evaluate::Evaluator;
 use crate::metrics::{Record, Split};
 use crate::model::Network;
 use crate::schedule::Plan;
 use crate::step::Step;
-use crate::{Error, Result, init};
+use crate::{Result, init};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod broken;
 mod keep;
 mod room;
+mod validation;
 pub use keep::{InFolder, InMemory, Keep};
 use room::Room;
+use validation::Validation;
 
 /// Bytes of memory that a training takes on the device, and on the host; where the device is the host, they are the same
 /// memory.
@@ -114,12 +115,6 @@ pub struct Trainer<'a, K = InFolder> {
     position: Position,
     /// The last lines of metrics, of training and of validation: all of them would be memory that grows.
     last: [Option<Record>; 2],
-}
-
-struct Validation<'a> {
-    data: &'a Arc<Dataset>,
-    evaluator: Evaluator,
-    backend: Box<dyn Backend>,
 }
 
 impl<'a> Trainer<'a> {
@@ -358,63 +353,6 @@ impl<'a, K: Keep> Trainer<'a, K> {
         let split = (record.split == Split::Valid) as usize;
         self.last[split] = Some(record);
         Ok(())
-    }
-
-    /// Whether nothing is to be validated where the training stands: at the end of an epoch, and of all.
-    fn is_validated(&self) -> bool {
-        let step = self.position.step;
-        let due = step > 0 && (step.is_multiple_of(self.plan.steps_per_epoch()) || step == self.plan.total);
-        self.valid.is_none() || !due || self.position.validated == step
-    }
-
-    /// Evaluates on the validation data where that is due, and keeps the model if it is the best so far. False: `watch`
-    /// wanted to stop before it was done; then it left no trace.
-    fn validate(&mut self, watch: &mut dyn Watch) -> Result<bool> {
-        if self.is_validated() {
-            return Ok(true);
-        }
-        let Some(valid) = &mut self.valid else { return Ok(true) };
-        for (from, to) in self.network.parameters.iter().zip(&valid.evaluator.network().parameters) {
-            valid.backend.write(to.view, &self.backend.read(from.view)?)?;
-        }
-        let clock = Instant::now();
-        let seed = self.run.training.seed;
-        let mut stopped = false;
-        let mut go_on = |_: f64| match watch.stop() {
-            false => Ok(()),
-            true => {
-                stopped = true;
-                Err(Error::failed("the validation was stopped"))
-            }
-        };
-        let e = match valid.evaluator.run(&mut *valid.backend, valid.data, seed, &mut go_on) {
-            Err(_) if stopped => return Ok(false),
-            done => done?,
-        };
-        let epoch = self.position.step / self.plan.steps_per_epoch();
-        let step = self.plan.step(self.position.step.saturating_sub(1));
-        let record = Record {
-            step: self.position.step,
-            epoch: self.position.step as f64 / self.plan.steps_per_epoch() as f64,
-            split: Split::Valid,
-            elbo: e.elbo.mean,
-            nll: e.nll.mean,
-            kl: e.kl.mean,
-            loss: -e.elbo.mean,
-            lr: step.lr,
-            beta: step.beta,
-            examples_per_s: e.examples as f64 / clock.elapsed().as_secs_f64().max(1e-9),
-        };
-        if self.position.best.is_none_or(|best| e.elbo.mean > best.elbo) {
-            self.position.best = Some(Best { elbo: e.elbo.mean, epoch });
-            self.position.stale_epochs = 0;
-            self.keep.model(&self.run, &self.network, &mut *self.backend)?;
-        } else {
-            self.position.stale_epochs += 1;
-        }
-        self.position.validated = self.position.step;
-        self.write(record, watch)?;
-        Ok(true)
     }
 
     /// The model, where no validation chooses it; then the checkpoint, so that where there is one there is a model.

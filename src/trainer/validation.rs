@@ -1,0 +1,74 @@
+//! Validation: after every epoch, and at the end. It chooses the model that is kept.
+use super::{Keep, Trainer, Watch};
+use crate::checkpoint::Best;
+use crate::data::Dataset;
+use crate::device::Backend;
+use crate::evaluate::Evaluator;
+use crate::metrics::{Record, Split};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+pub(super) struct Validation<'a> {
+    pub data: &'a Arc<Dataset>,
+    pub evaluator: Evaluator,
+    pub backend: Box<dyn Backend>,
+}
+
+impl<K: Keep> Trainer<'_, K> {
+    /// Whether nothing is to be validated where the training stands: at the end of an epoch, and of all.
+    pub(super) fn is_validated(&self) -> bool {
+        let step = self.position.step;
+        let due = step > 0 && (step.is_multiple_of(self.plan.steps_per_epoch()) || step == self.plan.total);
+        self.valid.is_none() || !due || self.position.validated == step
+    }
+
+    /// Evaluates on the validation data where that is due, and keeps the model if it is the best so far. False: `watch`
+    /// wanted to stop before it was done; then it left no trace.
+    pub(super) fn validate(&mut self, watch: &mut dyn Watch) -> Result<bool> {
+        if self.is_validated() {
+            return Ok(true);
+        }
+        let Some(valid) = &mut self.valid else { return Ok(true) };
+        for (from, to) in self.network.parameters.iter().zip(&valid.evaluator.network().parameters) {
+            valid.backend.write(to.view, &self.backend.read(from.view)?)?;
+        }
+        let clock = std::time::Instant::now();
+        let seed = self.run.training.seed;
+        let mut stopped = false;
+        let mut go_on = |_: f64| match watch.stop() {
+            false => Ok(()),
+            true => {
+                stopped = true;
+                Err(Error::failed("the validation was stopped"))
+            }
+        };
+        let e = match valid.evaluator.run(&mut *valid.backend, valid.data, seed, &mut go_on) {
+            Err(_) if stopped => return Ok(false),
+            done => done?,
+        };
+        let epoch = self.position.step / self.plan.steps_per_epoch();
+        let step = self.plan.step(self.position.step.saturating_sub(1));
+        let record = Record {
+            step: self.position.step,
+            epoch: self.position.step as f64 / self.plan.steps_per_epoch() as f64,
+            split: Split::Valid,
+            elbo: e.elbo.mean,
+            nll: e.nll.mean,
+            kl: e.kl.mean,
+            loss: -e.elbo.mean,
+            lr: step.lr,
+            beta: step.beta,
+            examples_per_s: e.examples as f64 / clock.elapsed().as_secs_f64().max(1e-9),
+        };
+        if self.position.best.is_none_or(|best| e.elbo.mean > best.elbo) {
+            self.position.best = Some(Best { elbo: e.elbo.mean, epoch });
+            self.position.stale_epochs = 0;
+            self.keep.model(&self.run, &self.network, &mut *self.backend)?;
+        } else {
+            self.position.stale_epochs += 1;
+        }
+        self.position.validated = self.position.step;
+        self.write(record, watch)?;
+        Ok(true)
+    }
+}
