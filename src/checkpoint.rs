@@ -34,11 +34,14 @@ pub struct Position {
     pub chosen: Option<Chosen>,
 }
 
-/// The best validation so far.
+/// The best validation so far, of those after the warm-up of the KL.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     pub elbo: f64,
     pub epoch: u32,
+    /// What it was chosen by, where that is not −elbo: the loss on the validation data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
 }
 
 /// The files of a run directory.

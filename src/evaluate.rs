@@ -29,6 +29,8 @@ pub struct Evaluation {
     pub elbo: Estimate,
     pub nll: Estimate,
     pub kl: Estimate,
+    /// The KL by Monte Carlo: log q(z|x) − log p(z) of the z that were drawn.
+    pub ratio: Estimate,
     /// The importance-weighted bound on log p(x), L_K (Burda et al. 2016, equation 8).
     pub iwae: LogLikelihood,
     pub active_units: usize,
@@ -36,6 +38,22 @@ pub struct Evaluation {
     pub kl_per_dim: Vec<f64>,
     /// `Var_x E_q[z]` of each latent dimension.
     pub variance_of_mean: Vec<f64>,
+}
+
+impl Evaluation {
+    /// What a training of this model minimises, at its whole beta: with the objective's own bound and free bits, of which
+    /// the data set is the batch.
+    pub fn loss(&self, model: &Model) -> f64 {
+        match model.objective {
+            _ if model.minimises_elbo() => -self.elbo.mean,
+            Objective::Elbo => {
+                let kl = self.kl_per_dim.iter().map(|kl| kl.max(model.free_bits)).sum::<f64>();
+                self.nll.mean + model.beta * kl
+            }
+            Objective::ElboMc => self.nll.mean + model.beta * self.ratio.mean,
+            Objective::Iwae => -self.iwae.bound.mean,
+        }
+    }
 }
 
 /// Where z is drawn from, for the estimates of log p(x) by importance weights p(x|z) p(z) / q(z).
@@ -61,6 +79,11 @@ impl Evaluator {
         let batch = (ROWS / pass).clamp(1, examples.max(1));
         Evaluator { network: Network::inference(&model, batch, binarize), samples }
     }
+    /// To validate a training, with its z for each example. The elbo has one: more would tell nothing else.
+    pub fn validating(model: &Model, binarize: Binarize, examples: usize) -> Evaluator {
+        let samples = if model.objective == Objective::Elbo { 1 } else { model.samples };
+        Evaluator::new(model, samples, binarize, examples)
+    }
     pub fn network(&self) -> &Network {
         &self.network
     }
@@ -79,7 +102,7 @@ impl Evaluator {
     ) -> Result<Evaluation> {
         let (n, rows) = (&self.network, data.rows());
         let (batch, latent) = (n.tape.batch, n.model.latent);
-        let [mut elbo, mut nll, mut kl] = [Running::default(); 3];
+        let [mut elbo, mut nll, mut kl, mut ratio] = [Running::default(); 4];
         let mut iwae = LogLikelihoods::default();
         let mut kl_per_dim = vec![0.0; latent];
         let mut means = vec![Running::default(); latent];
@@ -97,6 +120,7 @@ impl Evaluator {
                 elbo.add(-(draws.nll + kl_of));
                 nll.add(draws.nll);
                 kl.add(kl_of);
+                ratio.add(draws.ratio);
                 iwae.add(&draws.weights);
             }
             watch((position + live) as f64 / rows as f64)?;
@@ -108,6 +132,7 @@ impl Evaluator {
             elbo: elbo.estimate(),
             nll: nll.estimate(),
             kl: kl.estimate(),
+            ratio: ratio.estimate(),
             iwae: iwae.finish(),
             active_units: variance_of_mean.iter().filter(|&&v| v > ACTIVE).count(),
             kl_per_dim,
@@ -167,6 +192,7 @@ impl Evaluator {
             for (draws, rows) in draws.iter_mut().zip((0..).step_by(pass)) {
                 for row in rows..rows + count {
                     draws.nll += nlls[row] / self.samples as f64;
+                    draws.ratio += ratios[row] / self.samples as f64;
                     draws.weights.add(-nlls[row] - ratios[row]);
                 }
             }
@@ -186,6 +212,8 @@ pub(crate) fn drawing(model: &Model, samples: usize) -> Model {
 struct Draws {
     /// The mean of −log p(x|z).
     nll: f64,
+    /// The mean of log q(z|x) − log p(z).
+    ratio: f64,
     weights: Weights,
 }
 

@@ -1,4 +1,6 @@
 //! What a training reports: one record per stretch of steps or validation, one JSON object per line.
+use crate::checkpoint::Best;
+use crate::config::Training;
 use crate::files::{Counted, no_room};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -26,11 +28,23 @@ pub struct Record {
     pub elbo: f64,
     pub nll: f64,
     pub kl: f64,
-    /// What was minimised: with beta, free bits and the objective's own bound.
+    /// What is minimised, with free bits and the objective's own bound: of training at the beta of each step, of validation
+    /// at the whole beta, so that it is the same measure at every epoch.
     pub loss: f64,
     pub lr: f64,
+    /// Of the last step.
     pub beta: f64,
     pub examples_per_s: f64,
+}
+
+/// The validation whose model is kept, as its training chooses: of those after the warm-up of the KL the first of the least
+/// loss; where there is none yet, the last. `best` is what the checkpoint has: a version before this one chose within the
+/// warm-up too.
+pub fn kept<'r>(records: &'r [Record], training: &Training, best: Option<Best>) -> Option<&'r Record> {
+    let valid = || records.iter().filter(|r| r.split == Split::Valid);
+    let is_best = |r: &Record| best.is_some_and(|best| best.elbo == r.elbo && best.epoch == r.epoch as u32);
+    let counted = valid().filter(|r| training.chooses(r.step) || is_best(r));
+    counted.reduce(|best, r| if r.loss < best.loss { r } else { best }).or(valid().next_back())
 }
 
 /// metrics.jsonl, open to be written.
@@ -78,5 +92,30 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
         Ok(text) => Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(vec![]),
         Err(e) => Err(Error::failed(format!("cannot read {}: {e}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_the_least_loss_after_the_warm_up() {
+        let record = |(i, loss): (usize, f64)| {
+            let (step, epoch, elbo) = (4 * i as u32 + 4, i as f64 + 1.0, -loss);
+            let (nll, kl, lr, beta) = (loss, 0.0, 1e-3, 1.0);
+            Record { step, epoch, split: Split::Valid, elbo, nll, kl, loss, lr, beta, examples_per_s: 1.0 }
+        };
+        let records: Vec<Record> = [3.0, 9.0, 5.0, 5.0, 7.0].into_iter().enumerate().map(record).collect();
+        let epoch = |kl_warmup, best| {
+            kept(&records, &Training { kl_warmup, ..Training::new(1, 20) }, best).map(|record| record.epoch)
+        };
+        assert_eq!(epoch(0, None), Some(1.0));
+        assert_eq!(epoch(5, None), Some(3.0), "of two that are the same the first");
+        assert_eq!(epoch(20, None), Some(5.0));
+        assert_eq!(epoch(21, None), Some(5.0), "none counts: the last");
+        let old = Best { elbo: -3.0, epoch: 1, loss: None };
+        assert_eq!(epoch(5, Some(old)), Some(1.0), "a run that chose within its warm-up kept that model");
+        assert!(kept(&[], &Training::new(1, 1), None).is_none());
     }
 }

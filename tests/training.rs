@@ -13,6 +13,7 @@ use vae_gpu::data::Dataset;
 use vae_gpu::device::Device;
 use vae_gpu::metrics::{self, Split};
 use vae_gpu::schedule::Schedule;
+use vae_gpu::tensors::Tensors;
 use vae_gpu::trainer::{Ending, Progress, Saving, Trainer, Watch};
 
 const SMALL: &str = "--hidden 17,9 --latent 5 --batch 16 --seed 3 --device cpu";
@@ -267,4 +268,99 @@ fn a_run_that_goes_on_keeps_its_settings() {
     std::fs::write(home.join("x.idx"), bytes).unwrap();
     run(&home, "train --resume run --device cpu --quiet")
         .refused(1, "x.idx: its numbers are not those that the run began with; give the same file, or begin a new run");
+}
+
+/// 80 points around a circle, in four columns.
+fn write_circle(path: &std::path::Path) {
+    let row = |i: u32| {
+        let (s, c) = (i as f64 * 2.4).sin_cos();
+        format!("{s:.4},{c:.4},{:.4},{:.4}\n", s + 0.5 * c, c - s)
+    };
+    std::fs::write(path, (0..80).map(row).collect::<String>()).unwrap();
+}
+
+const CIRCLE: &str = "train --data c.csv --likelihood gaussian --sigma 0.3 --hidden 16 --latent 3 --batch 16 --lr 0.01 \
+                      --valid-fraction 0.25 --device cpu --quiet";
+
+fn valid_lines(run: &std::path::Path) -> Vec<metrics::Record> {
+    lines(run).into_iter().filter(|r| r.split == Split::Valid).collect()
+}
+
+fn best(run: &std::path::Path) -> Option<vae_gpu::checkpoint::Best> {
+    Saved::read(&run.join("checkpoint.safetensors")).unwrap().position().unwrap().best
+}
+
+/// With a small beta the KL may grow: by the elbo an early model is the best, by what is trained a late one.
+#[test]
+fn the_model_is_kept_that_is_best_by_what_is_trained() {
+    let home = folder("by-loss");
+    write_circle(&home.join("c.csv"));
+    run(&home, &format!("{CIRCLE} --beta 0.01 --epochs 60 --out run")).succeeded();
+    let valid = valid_lines(&home.join("run"));
+    for r in &valid {
+        // the KL of an example, and the sum of the means of its dimensions: rounded apart, in f32
+        assert!((r.loss - (r.nll + 0.01 * r.kl)).abs() < 1e-5 * r.nll.abs().max(1.0), "{r:?}");
+        assert!((r.elbo + r.nll + r.kl).abs() < 1e-9, "{r:?}");
+    }
+    let by = |of: &dyn Fn(&metrics::Record) -> f64| valid.iter().min_by(|a, b| of(a).total_cmp(&of(b))).unwrap();
+    let (by_loss, by_elbo) = (by(&|r| r.loss), by(&|r| -r.elbo));
+    assert!(by_elbo.epoch < 25.0 && by_loss.epoch > 40.0, "{by_elbo:?} {by_loss:?}");
+    let kept = best(&home.join("run")).unwrap();
+    assert_eq!((kept.epoch as f64, kept.elbo, kept.loss), (by_loss.epoch, by_loss.elbo, Some(by_loss.loss)));
+    let table = run(&home, "compare run --json").succeeded().stdout;
+    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
+    assert_eq!(table["runs"][0]["best_epoch"], by_loss.epoch);
+}
+
+/// Each objective's own bound, with its samples, and free bits: what `eval` says of the model and the same examples.
+#[test]
+fn validation_has_the_loss_of_the_objective() {
+    let home = folder("own-loss");
+    write_circle(&home.join("c.csv"));
+    write_circle(&home.join("v.csv"));
+    let common = CIRCLE.replace("--valid-fraction 0.25", "--valid v.csv --precision f64 --epochs 1");
+    let evaluated = |options: &str, samples: u32| {
+        run(&home, &format!("{common} {options} --out run --force")).succeeded();
+        let line = format!("eval run --data v.csv --samples {samples} --precision f64 --device cpu --json");
+        let eval: serde_json::Value = serde_json::from_str(&run(&home, &line).succeeded().stdout).unwrap();
+        (eval, valid_lines(&home.join("run")).pop().unwrap())
+    };
+    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}"); // sums in another order
+    let (eval, line) = evaluated("--objective iwae --samples 7", 7);
+    close(line.loss, -eval["iwae"].as_f64().unwrap());
+    close(line.elbo, eval["elbo"].as_f64().unwrap());
+    assert!(line.loss < -line.elbo, "L_7 is nearer than the elbo: {line:?}");
+    let (eval, line) = evaluated("--objective elbo-mc --beta 0.5 --samples 5", 5);
+    close(line.nll, eval["nll"].as_f64().unwrap());
+    // In expectation the same as by the KL in closed form: 80 examples of 5 samples, log-ratios of a few nats.
+    let closed = line.nll + 0.5 * line.kl;
+    assert!(line.loss != closed && (line.loss - closed).abs() < 0.5, "{line:?}");
+    let (eval, line) = evaluated("--free-bits 0.4 --beta 2 --samples 3", 1);
+    let kl: f64 = eval["kl_per_dim"].as_array().unwrap().iter().map(|kl| kl.as_f64().unwrap().max(0.4)).sum();
+    close(line.loss, eval["nll"].as_f64().unwrap() + 2.0 * kl);
+    let (_, line) = evaluated("--samples 3", 1);
+    assert_eq!((line.loss, best(&home.join("run")).unwrap().loss), (-line.elbo, None));
+}
+
+/// While beta rises, the elbo at beta 1 falls: neither the best model nor patience is counted from then.
+#[test]
+fn patience_begins_when_the_kl_has_warmed_up() {
+    let home = folder("warm-up");
+    write_circle(&home.join("c.csv"));
+    let line = CIRCLE.replace("--sigma 0.3", "--sigma 1 --patience 2 --kl-warmup 400 --epochs 130"); // 4 steps each
+    run(&home, &format!("{line} --out run")).succeeded();
+    let (valid, kept) = (valid_lines(&home.join("run")), best(&home.join("run")).unwrap());
+    let early = valid[..3].iter().map(|r| r.elbo).fold(f64::NEG_INFINITY, f64::max);
+    assert!(valid[3..10].iter().all(|r| r.elbo < early), "patience of 2 would have ended it: {early} {valid:?}");
+    assert!(valid.len() > 100 && kept.epoch >= 100, "{} {kept:?}", valid.len());
+    // One that ends within: the last state is the one that is kept, and told.
+    let short = home.join("short");
+    run(&home, &format!("{line} --out short").replace("--epochs 130", "--epochs 25")).succeeded();
+    assert_eq!(best(&short), None);
+    let [model, last] =
+        ["model", "checkpoint"].map(|f| Tensors::read(&short.join(f).with_extension("safetensors")).unwrap());
+    assert!(model.tensors.iter().all(|(name, tensor)| tensor.values == last.tensors[name].values));
+    let table = run(&home, "compare short --json").succeeded().stdout;
+    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
+    assert_eq!(table["runs"][0]["best_epoch"], 25.0);
 }

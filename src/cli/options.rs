@@ -68,7 +68,8 @@ pub(super) struct DataArgs {
     /// moving, built in. digits if not given
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(super) data: Option<String>,
-    /// Data to validate on after every epoch; the best model is kept
+    /// Data to validate on after every epoch. The model is kept that is best there by the loss that is trained, at the whole
+    /// beta: of the epochs after --kl-warmup, or if there is none the last
     #[arg(long, value_name = "FILE", conflicts_with_all = ["valid_fraction", "resume"])]
     pub(super) valid: Option<String>,
     /// The part of the data that is held out to validate on, as 0.1
@@ -226,7 +227,7 @@ struct TrainingArgs {
     /// Steps, in place of epochs
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     steps: Option<u32>,
-    /// Ends after N epochs without a better validation
+    /// Ends after N epochs without a better validation; those of --kl-warmup do not count
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
     patience: u32,
 }

@@ -168,6 +168,11 @@ impl Model {
         self.input + self.condition
     }
 
+    /// Whether what is minimised, once the KL has warmed up, is −elbo and nothing else.
+    pub fn minimises_elbo(&self) -> bool {
+        self.objective == Objective::Elbo && self.beta == 1.0 && self.free_bits == 0.0
+    }
+
     /// Whether the decoder has a second head, for the variance.
     pub fn has_variance_head(&self) -> bool {
         self.likelihood == Likelihood::Gaussian && self.variance == Variance::Network

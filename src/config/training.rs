@@ -73,7 +73,7 @@ pub struct Training {
     pub init_output_bias: OutputBias,
     pub seed: u64,
     pub precision: Numbers,
-    /// Epochs without a better validation before the training ends. 0: never.
+    /// Epochs without a better validation before the training ends, counted once the KL has warmed up. 0: never.
     pub patience: u32,
     /// Steps between two lines of metrics.
     pub log_every: u32,
@@ -117,6 +117,12 @@ impl OnNan {
 }
 
 impl Training {
+    /// Whether a validation after so many steps may choose the model: once the KL has warmed up. Before, it is another loss
+    /// that falls, and by the one asked for an early model, of small KL, would win.
+    pub fn chooses(&self, step: u32) -> bool {
+        step >= self.kl_warmup
+    }
+
     /// With the defaults of `train`, for so many steps of so many examples.
     pub fn new(batch: usize, steps: u32) -> Training {
         Training {

@@ -98,10 +98,10 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
     let records = metrics::read(&folder.metrics())?;
     let (samples, reconstructions) = pictures(run, examples, inference)?;
     let last = |split| records.iter().rfind(|r| r.split == split);
-    let best = records.iter().filter(|r| r.split == Split::Valid).max_by(|a, b| a.elbo.total_cmp(&b.elbo));
     // The header of the checkpoint says how long it took, and on what.
     let checkpoint = Saved::read(&folder.checkpoint()).ok();
     let position = checkpoint.as_ref().and_then(|saved| saved.position());
+    let best = metrics::kept(&records, &run.training, position.and_then(|p| p.best));
     let steps = position.map(|p| p.step).or(records.last().map(|r| r.step)).unwrap_or(0);
     let (rows, batch) = (run.data.rows, run.training.batch.min(run.data.rows.max(1)));
     let per_epoch = schedule::steps_per_epoch(rows, batch);

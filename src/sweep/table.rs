@@ -1,7 +1,7 @@
 //! Several runs in one table: the options in which they differ, and what came of each; runs that differ in their seed only
 //! are one row, the mean of them. Read from what runs leave on disk, so it is the same for a sweep and for runs that were
 //! made one by one.
-use crate::checkpoint::{Folder, Saved};
+use crate::checkpoint::{Best, Folder, Saved};
 use crate::config::Run;
 use crate::metrics::{self, Record, Split};
 use crate::report::{self, command};
@@ -26,6 +26,8 @@ pub struct Entry {
     pub run: Run,
     pub state: State,
     pub records: Vec<Record>,
+    /// As the checkpoint has it.
+    pub best: Option<Best>,
     /// Of training.
     pub seconds: Option<f64>,
     /// As its page tells them.
@@ -43,6 +45,7 @@ impl Entry {
         if entry.folder.checkpoint().exists() {
             let saved = Saved::read(&entry.folder.checkpoint())?;
             let position = saved.position();
+            entry.best = position.and_then(|p| p.best);
             entry.seconds = position.map(|p| p.seconds).filter(|&seconds| seconds > 0.0);
             entry.state = match saved.is_complete() {
                 true => State::Done,
@@ -55,17 +58,12 @@ impl Entry {
 
     /// A run of which there is nothing yet.
     pub fn of(folder: Folder, name: String, run: Run) -> Entry {
-        Entry { folder, name, run, state: State::Cut(0), records: vec![], seconds: None, active: None }
+        Entry { folder, name, run, state: State::Cut(0), records: vec![], best: None, seconds: None, active: None }
     }
 
-    /// What the model that was kept reaches: the best validation; without validation data, the last of training.
+    /// What the model that was kept reaches: the validation that chose it; without validation data, the last of training.
     pub fn result(&self) -> Option<&Record> {
-        let mut valid = self.records.iter().filter(|r| r.split == Split::Valid);
-        // Of two that are the same the first: that model was kept.
-        match valid.next() {
-            Some(first) => Some(valid.fold(first, |best, r| if r.elbo > best.elbo { r } else { best })),
-            None => self.records.last(),
-        }
+        metrics::kept(&self.records, &self.run.training, self.best).or(self.records.last())
     }
 
     /// Steps in a pass over the data.

@@ -24,7 +24,7 @@ impl<'a> Room<'_, 'a> {
     }
 
     fn evaluator(&self, data: &Dataset) -> Evaluator {
-        Evaluator::new(&self.run.model, 1, self.run.data.binarize, data.rows())
+        Evaluator::validating(&self.run.model, self.run.data.binarize, data.rows())
     }
 
     /// The memory of the training and of its validation, with their data.

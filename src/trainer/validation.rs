@@ -1,9 +1,9 @@
-//! Validation: after every epoch, and at the end. It chooses the model that is kept.
+//! Validation: after every epoch, and at the end. It chooses the model that is kept, by what is trained.
 use super::{Keep, Trainer, Watch};
 use crate::checkpoint::Best;
 use crate::data::Dataset;
 use crate::device::Backend;
-use crate::evaluate::Evaluator;
+use crate::evaluate::{Evaluation, Evaluator};
 use crate::metrics::{Record, Split};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -46,7 +46,6 @@ impl<K: Keep> Trainer<'_, K> {
             Err(_) if stopped => return Ok(false),
             done => done?,
         };
-        let epoch = self.position.step / self.plan.steps_per_epoch();
         let step = self.plan.step(self.position.step.saturating_sub(1));
         let record = Record {
             step: self.position.step,
@@ -55,20 +54,32 @@ impl<K: Keep> Trainer<'_, K> {
             elbo: e.elbo.mean,
             nll: e.nll.mean,
             kl: e.kl.mean,
-            loss: -e.elbo.mean,
+            loss: e.loss(&self.run.model),
             lr: step.lr,
             beta: step.beta,
             examples_per_s: e.examples as f64 / clock.elapsed().as_secs_f64().max(1e-9),
         };
-        if self.position.best.is_none_or(|best| e.elbo.mean > best.elbo) {
-            self.position.best = Some(Best { elbo: e.elbo.mean, epoch });
-            self.position.stale_epochs = 0;
-            self.keep.model(&self.run, &self.network, &mut *self.backend)?;
-        } else {
-            self.position.stale_epochs += 1;
+        if self.run.training.chooses(self.position.step) {
+            self.choose(&e)?;
         }
         self.position.validated = self.position.step;
         self.write(record, watch)?;
         Ok(true)
+    }
+
+    /// Keeps the model if none before was better.
+    fn choose(&mut self, e: &Evaluation) -> Result<()> {
+        let model = &self.run.model;
+        let (loss, epoch) = (e.loss(model), self.position.step / self.plan.steps_per_epoch());
+        let is_elbo = model.minimises_elbo();
+        // Of a version that judged every model by the elbo no loss is known: that best gives way.
+        let before = self.position.best.and_then(|best| best.loss.or(is_elbo.then_some(-best.elbo)));
+        if before.is_some_and(|before| loss >= before) {
+            self.position.stale_epochs += 1;
+            return Ok(());
+        }
+        self.position.best = Some(Best { elbo: e.elbo.mean, epoch, loss: (!is_elbo).then_some(loss) });
+        self.position.stale_epochs = 0;
+        self.keep.model(&self.run, &self.network, &mut *self.backend)
     }
 }

@@ -136,7 +136,8 @@ impl Builder {
         self
     }
 
-    /// Validates on these after every epoch, and keeps the model that is best there.
+    /// Validates on these after every epoch, and keeps the model that is best there by the loss that is trained, once the KL
+    /// has warmed up.
     pub fn valid(mut self, data: &Arc<Dataset>) -> Builder {
         self.valid = Valid::Data(data.clone());
         self

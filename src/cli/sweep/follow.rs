@@ -2,6 +2,8 @@
 use super::super::Common;
 use super::super::progress::{Bar, WHOLE};
 use super::{Heard, Task};
+use crate::checkpoint::Best;
+use crate::metrics::Record;
 use crate::trainer::{Ending, Outcome};
 use std::time::Instant;
 
@@ -63,10 +65,10 @@ impl<'a> Follow<'a> {
 
     /// Of a run that ended: how, and how long the others take.
     fn told(&self, outcome: &Outcome) -> String {
-        let bound = match (&outcome.best, &outcome.train) {
-            (Some(best), _) => format!("valid elbo {:.2}", best.elbo),
-            (None, Some(r)) => format!("train elbo {:.2}", r.elbo),
-            (None, None) => "nothing was learned".into(),
+        let bound = match (&outcome.best, &outcome.valid, &outcome.train) {
+            (Some(Best { elbo, .. }), ..) | (None, Some(Record { elbo, .. }), _) => format!("valid elbo {elbo:.2}"),
+            (None, None, Some(r)) => format!("train elbo {:.2}", r.elbo),
+            (None, None, None) => "nothing was learned".into(),
         };
         let (done, seconds) = (self.done(), outcome.seconds);
         let left = self.began.elapsed().as_secs_f64() * (1.0 - done) / done.max(1e-9);
