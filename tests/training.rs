@@ -184,6 +184,15 @@ fn the_best_model_is_kept_and_patience_ends_a_run() {
     assert_eq!(summary["best"]["elbo"], best);
     assert_eq!(valid.iter().position(|&e| e == best).unwrap() + 6, valid.len(), "five epochs without a better one");
     assert_ne!(bytes(&home.join("run"), "model.safetensors"), bytes(&home.join("run"), "checkpoint.safetensors"));
+    // In words: what was kept, where it is not the last; as the table of runs has it.
+    let said = run(&home, &line.replace("--json", "--force")).succeeded().stderr;
+    let (epoch, last) = (&summary["best"]["epoch"], valid.last().unwrap());
+    let kept = format!("valid elbo {last:.2} nats per example; kept epoch {epoch}: valid elbo {best:.2}; see run/");
+    assert!(said.lines().last().unwrap().contains(&kept), "{said}");
+    let table = run(&home, "compare run").succeeded().stdout;
+    assert!(table.contains(&format!(" {best:.2} ")), "{table}");
+    let first = run(&home, &line.replace("--json", "--force").replace("--epochs 400", "--epochs 1")).succeeded().stderr;
+    assert!(!first.contains("kept epoch"), "the last is the best: {first}");
 }
 
 /// With weights of zero the decoder gives its bias, whatever z is.

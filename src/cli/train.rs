@@ -2,7 +2,7 @@
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
-use crate::checkpoint::{Folder, Held, Saved};
+use crate::checkpoint::{Best, Folder, Held, Saved};
 use crate::config::{Algorithm, Binarize, Condition, Run, Source};
 use crate::data::scale::Rule;
 use crate::data::{Columns, Dataset, Scale};
@@ -319,12 +319,18 @@ fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
         (None, Some(r)) => format!("train elbo {:.2} nats per example", r.elbo),
         (None, None) => "nothing was learned".into(),
     };
+    let kept = match (&outcome.valid, &outcome.best) {
+        (Some(last), Some(Best { elbo, epoch, .. })) if (*elbo, *epoch) != (last.elbo, last.epoch as u32) => {
+            format!("; kept epoch {epoch}: valid elbo {elbo:.2}")
+        }
+        _ => String::new(),
+    };
     let skipped = match outcome.skipped {
         0 => String::new(),
         n => format!(", {n} of them skipped,"),
     };
     common.say(format!(
-        "{what} after {} steps{skipped} in {:.1} s ({} examples/s): {bound}; see {folder}/samples.png",
+        "{what} after {} steps{skipped} in {:.1} s ({} examples/s): {bound}{kept}; see {folder}/samples.png",
         thousands(outcome.steps as f64),
         outcome.seconds,
         thousands(rate),
