@@ -36,6 +36,34 @@ fn the_command_line_wins_over_the_file() {
     assert_eq!(config["training"]["optimizer"]["lr"], 1e-3);
 }
 
+/// Of two options that exclude each other clap takes one only: that of the command line, whatever the file has.
+#[test]
+fn the_command_line_wins_over_what_it_excludes() {
+    let home = folder("excludes");
+    write_idx(&home.join("x.idx"), 30, 4);
+    let file = "data = \"x.idx\"\nhidden = 5\nlatent = 2\nepochs = 2\nvalid-fraction = 0.2\npast = \"0..8\"\nfuture = \"8..16\"\n";
+    std::fs::write(home.join("a.toml"), file).unwrap();
+    let line = "train --config a.toml --steps 7 --valid x.idx --condition 0..4 --device cpu --quiet --out run";
+    run(&home, line).succeeded();
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(home.join("run/config.json")).unwrap()).unwrap();
+    assert_eq!((&config["training"]["steps"], &config["data"]["valid"]), (&7.into(), &"x.idx".into()));
+    assert_eq!((&config["data"]["valid_fraction"], &config["input"]), (&0.0.into(), &12.into()));
+    let toml = std::fs::read_to_string(home.join("run/run.toml")).unwrap();
+    assert!(["epochs", "valid-fraction", "past", "future"].iter().all(|name| !toml.contains(name)), "{toml}");
+    // And the other way, with `=`; a grid is the command line's too.
+    run(&home, "train --config run/run.toml --epochs=1 --valid-fraction=0.5 --device cpu --quiet --out back")
+        .succeeded();
+    let toml = std::fs::read_to_string(home.join("back/run.toml")).unwrap();
+    assert!(toml.contains("epochs = 1\n") && !toml.contains("steps ="), "{toml}");
+    run(&home, "sweep --config back/run.toml --grid steps=2,3 --device cpu --quiet --out all").succeeded();
+    // What the command line has twice is still refused.
+    let both = run(&home, "train --config a.toml --steps 7 --epochs 3 --device cpu");
+    assert_eq!(both.code, Some(2), "{}", both.stderr);
+    let resumed = run(&home, "train --config a.toml --resume run --device cpu");
+    assert!(resumed.code == Some(2) && resumed.stderr.contains("--resume <DIR>"), "{}", resumed.stderr);
+}
+
 #[test]
 fn what_is_no_option_is_named() {
     let home = folder("no-option");

@@ -2,17 +2,18 @@
 //! a run or a sweep, which every one leaves.
 use crate::{Error, Result};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The command line with the options of its `--config` before its own, which therefore win.
+/// The command line with the options of its `--config` before its own, which therefore win. Of the file those are left out
+/// that one of the command line excludes, as `--steps` excludes `epochs`.
 ///
 /// # Errors
 /// A file that cannot be read, or is not TOML of names and plain values.
-pub(super) fn expand(args: Vec<OsString>) -> Result<Vec<OsString>> {
+pub(super) fn expand(args: Vec<OsString>, command: &Command) -> Result<Vec<OsString>> {
     let args = resumed_sweep(args);
     let Some((path, rest)) = take(&args, "--config") else { return Ok(args) };
     let what = Path::new(&path).display();
@@ -29,12 +30,16 @@ pub(super) fn expand(args: Vec<OsString>) -> Result<Vec<OsString>> {
         Error::request(format!("config {what}: line {line}: {}; write NAME = VALUE", e.message()))
     })?;
     let mut all = rest.iter().take(2).cloned().collect::<Vec<_>>(); // the program and its command
+    let line = Line::new(command, &rest);
     for (name, value) in &table {
-        all.extend(option(name, value).ok_or_else(|| {
+        let words = option(name, value).ok_or_else(|| {
             Error::request(format!(
                 "config {what}: {name} = {value}: must be a number, a word, true, or a list of them"
             ))
-        })?);
+        })?;
+        if !line.displaces(name) {
+            all.extend(words);
+        }
     }
     all.extend(rest.into_iter().skip(2));
     Ok(all)
@@ -62,6 +67,43 @@ fn take(args: &[OsString], option: &str) -> Option<(OsString, Vec<OsString>)> {
         None => (args.get(at + 1)?.clone(), 2),
     };
     Some((path, [&args[..at], &args[at + words..]].concat()))
+}
+
+/// What the command line itself says.
+struct Line<'a> {
+    command: Option<&'a Command>,
+    /// Options by name. Those of a grid are options too.
+    given: Vec<String>,
+}
+
+impl Line<'_> {
+    fn new<'a>(command: &'a Command, args: &[OsString]) -> Line<'a> {
+        let mut given = vec![];
+        let mut words = args.iter().skip(2).map(|word| word.to_string_lossy()).peekable();
+        while let Some(word) = words.next() {
+            let Some(option) = word.strip_prefix("--") else { continue };
+            let (name, value) = match option.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_string())),
+                None => (option, words.peek().map(|next| next.to_string())),
+            };
+            match value.as_ref().filter(|_| name == GRID).and_then(|axis| axis.split_once('=')) {
+                Some((axis, _)) => given.push(axis.trim_start_matches("--").replace('_', "-")),
+                None => given.push(name.to_string()),
+            }
+        }
+        Line { command: args.get(1).and_then(|name| command.find_subcommand(name)), given }
+    }
+
+    /// Whether an option of the file has no place beside the line's own: one is there that excludes it.
+    fn displaces(&self, name: &str) -> bool {
+        let Some(command) = self.command else { return false };
+        let arg = |name: &str| command.get_arguments().find(|arg| arg.get_long() == Some(name));
+        let Some(option) = arg(name) else { return false };
+        let excludes = |a: &Arg, b: &Arg| command.get_arg_conflicts_with(a).iter().any(|c| c.get_id() == b.get_id());
+        // What a run that goes on excludes is refused: it keeps its own.
+        let others = self.given.iter().filter(|other| *other != "resume").filter_map(|other| arg(other));
+        others.into_iter().any(|other| excludes(option, other) || excludes(other, option))
+    }
 }
 
 /// As it would stand on the command line; None where it could not.

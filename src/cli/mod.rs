@@ -251,7 +251,7 @@ fn repeating(command: &clap::Command, given: &clap::ArgMatches) -> String {
 pub fn main() -> u8 {
     signals::survive_file_size_limit();
     let command = command();
-    let args = match config_file::expand(std::env::args_os().collect()) {
+    let args = match config_file::expand(std::env::args_os().collect(), &command) {
         Ok(args) => args,
         Err(e) => return ended(Err(e)),
     };

@@ -103,13 +103,13 @@ pub(super) struct DataArgs {
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"])]
     condition: Option<String>,
     /// The labels of --valid, where --condition is a file of labels
-    #[arg(long, value_name = "LABELS", requires = "condition", conflicts_with = "resume")]
+    #[arg(long, value_name = "LABELS", requires = "condition", conflicts_with_all = ["past", "resume"])]
     valid_condition: Option<String>,
     /// Columns from..to to predict --future from
     #[arg(long, value_name = "COLUMNS", value_parser = range, requires = "future", conflicts_with = "resume")]
     past: Option<(usize, usize)>,
     /// Columns from..to to predict from --past; all others are left out
-    #[arg(long, value_name = "COLUMNS", value_parser = range, requires = "past", conflicts_with = "resume")]
+    #[arg(long, value_name = "COLUMNS", value_parser = range, requires = "past", conflicts_with_all = ["condition", "resume"])]
     future: Option<(usize, usize)>,
     /// The run directory; runs/NAME-OF-THE-DATA if not given
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
@@ -123,8 +123,8 @@ pub(super) struct DataArgs {
     /// Steps between two lines of metrics.jsonl
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
     log_every: u32,
-    /// Reads options from a TOML file, by their names here, as `latent = 20`; those on the command line win. Every run
-    /// leaves a run.toml that repeats it
+    /// Reads options from a TOML file, by their names here, as `latent = 20`; those on the command line win, also over
+    /// what they exclude, as --steps over epochs. Every run leaves a run.toml that repeats it
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     #[allow(dead_code)] // the command line is what it makes of it before it is parsed
     config: Option<PathBuf>,
