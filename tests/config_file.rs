@@ -64,6 +64,35 @@ fn the_command_line_wins_over_what_it_excludes() {
     assert!(resumed.code == Some(2) && resumed.stderr.contains("--resume <DIR>"), "{}", resumed.stderr);
 }
 
+/// A file that says a default asks for nothing, and every run leaves one that says them all; a choice of the command line
+/// leaves out what of the file it does not use.
+#[test]
+fn what_a_file_says_may_be_unused_where_it_is_a_default_or_displaced() {
+    let home = folder("unused");
+    write_idx(&home.join("x.idx"), 30, 4);
+    let train = "train --device cpu --quiet --steps 3 --hidden 4 --latent 2";
+    let all = "data = \"x.idx\"\nvariance = \"fixed\"\nsigma = 1\nmean = \"identity\"\nbetas = [0.9, 0.999]\nmomentum = 0.9\n";
+    std::fs::write(home.join("all.toml"), format!("{all}optimizer = \"sgd\"\n")).unwrap();
+    run(&home, &format!("{train} --config all.toml --out first")).succeeded();
+    let toml = std::fs::read_to_string(home.join("first/run.toml")).unwrap();
+    assert!(toml.contains("sigma = 1\n") && toml.contains("momentum = 0.9\n"), "{toml}");
+    run(&home, &format!("{train} --config first/run.toml --out again")).succeeded();
+    std::fs::write(home.join("given.toml"), format!("{all}optimizer = \"sgd\"\n").replace("0.9\n", "0.8\n")).unwrap();
+    run(&home, &format!("{train} --config given.toml --out none"))
+        .refused(2, "momentum 0.8: the optimizer sgd has none; leave it out, or pass --optimizer momentum");
+    let gaussian = "--data x.idx --likelihood gaussian --sigma 0.5 --mean sigmoid";
+    run(&home, &format!("{train} {gaussian} --out gaussian")).succeeded();
+    run(&home, &format!("{train} --config gaussian/run.toml --variance shared --out shared")).succeeded();
+    run(&home, &format!("{train} --config gaussian/run.toml --likelihood bernoulli --out bernoulli")).succeeded();
+    let read = |name: &str| std::fs::read(home.join(name).join("config.json")).unwrap();
+    run(&home, &format!("{train} --data x.idx --out plain")).succeeded();
+    assert!(read("bernoulli") == read("plain"), "nothing of the gaussian is left");
+    // Of a sweep, too, an option is for the runs that use it.
+    let line =
+        "sweep --data x.idx --device cpu --quiet --steps 3 --hidden 4 --grid optimizer=adam,momentum --momentum 0.8";
+    run(&home, &format!("{line} --out all")).succeeded();
+}
+
 #[test]
 fn what_is_no_option_is_named() {
     let home = folder("no-option");

@@ -266,9 +266,10 @@ fn draws_of_pixels_are_zeros_and_ones_with_the_probabilities_of_their_mean() {
 /// With a linear decoder and z = 0 the mean is a bias, and the variance is a parameter in the file.
 #[test]
 fn draws_of_a_gaussian_have_its_variance_of_every_kind() {
-    for variance in ["fixed", "scalar", "shared", "network"] {
-        let options = "--hidden none --latent 2 --likelihood gaussian --sigma 0.3 --epochs 3 --device cpu --quiet";
-        run(home(), &format!("train --data x.idx --variance {variance} {options} --out {variance}")).succeeded();
+    for (variance, sigma) in [("fixed", "--sigma 0.3"), ("scalar", ""), ("shared", ""), ("network", "")] {
+        let options = "--hidden none --latent 2 --likelihood gaussian --epochs 3 --device cpu --quiet";
+        run(home(), &format!("train --data x.idx --variance {variance} {sigma} {options} --out {variance}"))
+            .succeeded();
         let saved = vae_gpu::tensors::Tensors::read(&home().join(variance).join("model.safetensors")).unwrap();
         let parameter = |name: &str| saved.tensors[name].values.clone();
         let logvar = match variance {

@@ -1,5 +1,6 @@
 //! `--config FILE`: options from a TOML file, by the names that they have on the command line; and the file that repeats
 //! a run or a sweep, which every one leaves.
+use super::unused;
 use crate::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -37,7 +38,7 @@ pub(super) fn expand(args: Vec<OsString>, command: &Command) -> Result<Vec<OsStr
                 "config {what}: {name} = {value}: must be a number, a word, true, or a list of them"
             ))
         })?;
-        if !line.displaces(name) {
+        if !line.displaces(name, &words) {
             all.extend(words);
         }
     }
@@ -72,13 +73,14 @@ fn take(args: &[OsString], option: &str) -> Option<(OsString, Vec<OsString>)> {
 /// What the command line itself says.
 struct Line<'a> {
     command: Option<&'a Command>,
-    /// Options by name. Those of a grid are options too.
-    given: Vec<String>,
+    /// Options by name, with the value that stands there. Those of a grid are options too, each with a value of its own in
+    /// every run.
+    given: Vec<(String, Option<String>)>,
 }
 
 impl Line<'_> {
     fn new<'a>(command: &'a Command, args: &[OsString]) -> Line<'a> {
-        let mut given = vec![];
+        let mut given: Vec<(String, Option<String>)> = vec![];
         let mut words = args.iter().skip(2).map(|word| word.to_string_lossy()).peekable();
         while let Some(word) = words.next() {
             let Some(option) = word.strip_prefix("--") else { continue };
@@ -87,22 +89,31 @@ impl Line<'_> {
                 None => (option, words.peek().map(|next| next.to_string())),
             };
             match value.as_ref().filter(|_| name == GRID).and_then(|axis| axis.split_once('=')) {
-                Some((axis, _)) => given.push(axis.trim_start_matches("--").replace('_', "-")),
-                None => given.push(name.to_string()),
+                Some((axis, _)) => given.push((axis.trim_start_matches("--").replace('_', "-"), None)),
+                None => given.push((name.into(), value)),
             }
         }
         Line { command: args.get(1).and_then(|name| command.find_subcommand(name)), given }
     }
 
-    /// Whether an option of the file has no place beside the line's own: one is there that excludes it.
-    fn displaces(&self, name: &str) -> bool {
+    /// Whether an option of the file, which would stand on the line as `words`, has no place beside the line's own: another
+    /// is there that excludes it, or a choice that does not use it. A default that nothing uses says nothing either.
+    fn displaces(&self, name: &str, words: &[OsString]) -> bool {
         let Some(command) = self.command else { return false };
         let arg = |name: &str| command.get_arguments().find(|arg| arg.get_long() == Some(name));
         let Some(option) = arg(name) else { return false };
         let excludes = |a: &Arg, b: &Arg| command.get_arg_conflicts_with(a).iter().any(|c| c.get_id() == b.get_id());
         // What a run that goes on excludes is refused: it keeps its own.
-        let others = self.given.iter().filter(|other| *other != "resume").filter_map(|other| arg(other));
-        others.into_iter().any(|other| excludes(option, other) || excludes(other, option))
+        let others = self.given.iter().filter(|(other, _)| other != "resume").filter_map(|(other, _)| arg(other));
+        if others.into_iter().any(|other| excludes(option, other) || excludes(other, option)) {
+            return true;
+        }
+        let made = |choice: &str| self.given.iter().rfind(|(name, _)| name == choice)?.1.clone();
+        let by_default = |value: &OsString| {
+            let said = value.to_string_lossy().split_once('=').map(|(_, value)| value.to_string());
+            option.get_default_values().iter().any(|default| said.as_deref() == default.to_str())
+        };
+        unused::displaced(name, made) || unused::depends(name) && words.iter().all(by_default)
     }
 }
 

@@ -36,6 +36,7 @@ mod sweep;
 mod table;
 mod train;
 mod traverse;
+mod unused;
 
 #[derive(Parser)]
 #[command(
@@ -268,7 +269,10 @@ pub fn main() -> u8 {
             return ended(printed.or_else(unless_gone));
         }
     };
-    let done = start_threads(&given).and_then(|()| match cli.command {
+    // Of a sweep each combination is asked.
+    let of_one = given.subcommand().filter(|(name, _)| *name != "sweep");
+    let used = of_one.map_or(Ok(()), |(_, given)| unused::refuse(given));
+    let done = used.and_then(|()| start_threads(&given)).and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, &repeating(&command, &given)),
         Command::Sweep(args) => sweep::run(&args, &command, &given),
         Command::Compare(args) => compare::run(&args),

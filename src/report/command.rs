@@ -1,8 +1,9 @@
 //! A configuration as options of `train`, and the command line that makes a run again.
 use crate::config::{
-    Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training,
+    Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Rule, Run, Training,
+    Variance,
 };
-use crate::data::scale::Rule;
+use crate::data::scale;
 use clap::ValueEnum;
 
 /// An option with the value that a run has.
@@ -46,7 +47,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     if let Some(columns) = &data.columns {
         line.unless(false, "columns", columns.list());
     }
-    line.choice("scale", data.scale.as_ref().map_or(Rule::None, |scale| scale.rule), Rule::None);
+    line.choice("scale", data.scale.as_ref().map_or(scale::Rule::None, |scale| scale.rule), scale::Rule::None);
     line.choice("binarize", data.binarize, Binarize::None);
     match &data.condition {
         None => (),
@@ -69,9 +70,12 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.number("latent", model.latent, by_default.latent);
     line.choice("activation", model.activation, by_default.activation);
     line.choice("likelihood", model.likelihood, Likelihood::Bernoulli);
-    line.choice("variance", model.variance, by_default.variance);
-    line.number("sigma", model.sigma, by_default.sigma);
-    line.choice("mean", model.mean, by_default.mean);
+    // What the choice beside it does not use, `train` does not take.
+    let gaussian = model.likelihood == Likelihood::Gaussian;
+    line.choice("variance", model.variance, if gaussian { by_default.variance } else { model.variance });
+    let fixed = gaussian && model.variance == Variance::Fixed;
+    line.number("sigma", model.sigma, if fixed { by_default.sigma } else { model.sigma });
+    line.choice("mean", model.mean, if gaussian { by_default.mean } else { model.mean });
     line.unless(t.init == training.init, "init", String::from(t.init));
     line.choice("init-output-bias", t.init_output_bias, OutputBias::Init);
 
@@ -85,9 +89,15 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.unless(t.lr_schedule == training.lr_schedule, "lr-schedule", t.lr_schedule);
     line.number("lr-warmup", t.lr_warmup, 0);
     let (b1, b2) = t.optimizer.betas;
-    line.unless(t.optimizer.betas == optimizer.betas, "betas", format!("{b1},{b2}"));
-    line.number("eps", t.optimizer.eps, optimizer.eps);
-    line.number("momentum", t.optimizer.momentum, optimizer.momentum);
+    let adam = matches!(t.optimizer.rule, Rule::Adam | Rule::Adamw);
+    line.unless(!adam || t.optimizer.betas == optimizer.betas, "betas", format!("{b1},{b2}"));
+    line.unless(
+        !(adam || t.optimizer.rule == Rule::Adagrad) || t.optimizer.eps == optimizer.eps,
+        "eps",
+        t.optimizer.eps,
+    );
+    let momentum = t.optimizer.momentum;
+    line.unless(t.optimizer.rule != Rule::Momentum || momentum == optimizer.momentum, "momentum", momentum);
     line.number("weight-decay", t.optimizer.weight_decay, optimizer.weight_decay);
     line.number("clip-norm", t.optimizer.clip_norm, optimizer.clip_norm);
     line.choice("on-nan", t.on_nan, OnNan::Stop);

@@ -1,7 +1,7 @@
 //! The runs of a sweep, each checked before any is trained: what `train` would make of its options.
 use super::super::options::{TrainArgs, held};
 use super::super::train::{Job, Loaded, source};
-use super::super::{Common, config_file};
+use super::super::{Common, config_file, unused};
 use super::{Start, SweepArgs};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{Binarize, Numbers, Source};
@@ -122,10 +122,16 @@ fn words(train: &Command, given: &ArgMatches) -> Vec<OsString> {
 
 /// The options of one combination, as `train` reads them.
 fn of(train: &Command, base: &[OsString], combination: &Combination) -> Result<(TrainArgs, ArgMatches)> {
+    // What the grid chooses displaces what it does not use: `--momentum 0.8` is for the runs of the rule momentum.
+    let chosen =
+        |choice: &str| combination.values.iter().find(|(name, _)| name == choice).map(|(_, value)| value.clone());
+    let name = |word: &OsString| word.to_string_lossy().trim_start_matches("--").split('=').next().map(String::from);
+    let base = base.iter().filter(|word| !name(word).is_some_and(|name| unused::displaced(&name, chosen)));
     let own = combination.values.iter().map(|(name, value)| format!("--{name}={value}").into());
     let seed = format!("--seed={}", combination.seed).into();
-    let line = ["train".into()].into_iter().chain(base.iter().cloned()).chain(own).chain([seed]);
+    let line = ["train".into()].into_iter().chain(base.cloned()).chain(own).chain([seed]);
     let given = train.clone().try_get_matches_from(line);
+    given.as_ref().map_or(Ok(()), unused::refuse)?;
     given.and_then(|given| Ok((TrainArgs::from_arg_matches(&given)?, given))).map_err(|e| {
         // What clap says in its first paragraph, as one sentence.
         let text = e.render().to_string();
