@@ -359,3 +359,33 @@ fn a_column_that_never_changes_is_told_once() {
     assert!(said.contains("3 examples, columns scaled to mean 0 and standard deviation 1; model"), "{said}");
     assert_eq!(scale_of(&home.join("run")).1[1], 1.0);
 }
+
+#[test]
+fn columns_far_from_one_are_told_with_what_helps() {
+    let home = folder("scale-hint");
+    let write_csv = |name: &str, factors: [f64; 2]| {
+        let row =
+            |i: u32| format!("{},{}\n", factors[0] * (i as f64).sin(), factors[1] * (1.0 + (3.0 * i as f64).cos()));
+        std::fs::write(home.join(name), String::from("small,income\n") + &(0..50).map(row).collect::<String>())
+            .unwrap();
+    };
+    write_csv("far.csv", [1.0, 30000.0]);
+    write_csv("near.csv", [1.0, 3.0]);
+    write_csv("tiny.csv", [1e-4, 1e-3]);
+    let said = |line: &str| {
+        let line = format!("train {line} --hidden 4 --latent 1 --lr 1e-9 --steps 2 --device cpu --out run --force");
+        run(&home, &line).succeeded().stderr
+    };
+    let hint = "hard to learn as it is; --scale standard brings every column to 0 and 1\n";
+    let far = said("--data far.csv --likelihood gaussian");
+    assert!(far.matches(hint).count() == 1 && far.contains("column 1 (\"income\", counted from 0) has mean "), "{far}");
+    assert!(said("--data tiny.csv --likelihood gaussian").contains("column 0 (\"small\", counted from 0) has mean "));
+    for line in ["--data near.csv --likelihood gaussian", "--data far.csv --likelihood gaussian --scale standard"] {
+        assert!(!said(line).contains("hard to learn"), "{line}");
+    }
+    // In the first step a smaller rate cannot be what helps.
+    write_csv("lost.csv", [1.0, 1e25]);
+    let lost = run(&home, "train --data lost.csv --likelihood gaussian --hidden 4 --latent 1 --device cpu --out lost");
+    assert!(lost.code == Some(1) && lost.stderr.contains("vae-gpu: step 0: not finite: "), "{}", lost.stderr);
+    assert!(lost.stderr.ends_with("pass --scale standard, or look at the data\n"), "{}", lost.stderr);
+}

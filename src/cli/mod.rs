@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 mod bench;
 mod check;
+mod columns_told;
 mod compare;
 mod completions;
 mod condition;

@@ -1,7 +1,7 @@
 //! `vae-gpu train`
 use super::options::TrainArgs;
 use super::progress::Follow;
-use super::{Common, Part, condition, dataset, held_out_part, own_test, print, report, thousands};
+use super::{Common, Part, columns_told, condition, dataset, held_out_part, own_test, print, report, thousands};
 use crate::checkpoint::{Best, Folder, Held, Saved};
 use crate::config::{Algorithm, Binarize, Condition, Run, Source};
 use crate::data::scale::Rule;
@@ -213,7 +213,10 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let watch = |trainer: &Trainer| {
         let per_epoch = trainer.plan().steps_per_epoch();
         common.say(describe(&job.run, &job.data, &place(&device), &name, per_epoch));
-        never_change(&job.run, &job.data).iter().for_each(|note| common.say(note));
+        columns_told::never_change(&job.run, &job.data).iter().for_each(|note| common.say(note));
+        if resume.is_none() {
+            columns_told::unscaled(&job.run, &job.data).iter().for_each(|note| common.say(note));
+        }
         Follow::new(&common, trainer.plan().clone())
     };
     let (outcome, files, follow) = job.train(folder, saving, resume.as_ref(), repeating, &device, watch)?;
@@ -250,15 +253,6 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
         thousands(run.training.steps as f64),
         if epochs.fract() == 0.0 { format!("{epochs:.0}") } else { format!("{epochs:.2}") },
     )
-}
-
-/// A sentence about the columns that no factor could be found for.
-fn never_change(run: &Run, data: &Dataset) -> Option<String> {
-    const SHOWN: usize = 8;
-    let constant = run.data.scale.as_ref()?.constant(data);
-    let more = if constant.len() > SHOWN { format!(", and {} more", constant.len() - SHOWN) } else { String::new() };
-    let told: Vec<String> = constant.iter().take(SHOWN).map(|&j| data.columns.told(j)).collect();
-    (!constant.is_empty()).then(|| format!("never changes, and is scaled by 1: {}{more}", told.join(", ")))
 }
 
 pub(super) fn curves(folder: &Folder) -> Result<()> {

@@ -1,7 +1,7 @@
 //! A step whose loss or gradient is not finite: what of it is not, and what becomes of the training.
 use super::{Keep, Trainer, Watch};
 use crate::arena::View;
-use crate::config::OnNan;
+use crate::config::{Likelihood, OnNan};
 use crate::step::Step;
 use crate::{Error, Result};
 
@@ -23,10 +23,15 @@ impl<K: Keep> Trainer<'_, K> {
             return Ok(());
         }
         let kept = self.keep.left();
+        // In the first step nothing has been learned yet, however fast: it is the data.
+        let scaled = self.run.data.scale.is_some() || self.run.model.likelihood == Likelihood::Bernoulli;
+        let remedy = match (index, scaled) {
+            (0, false) => "pass --scale standard, or look at the data",
+            (0, true) => "look at the data",
+            _ => "try a smaller --lr, or --clip-norm 1, or look at the data",
+        };
         let last = if row < HOPELESS { String::new() } else { format!(", the last of {row} in a row") };
-        Err(Error::failed(format!(
-            "step {index}: not finite: {culprit}{last}; {kept}: try a smaller --lr, or --clip-norm 1, or look at the data"
-        )))
+        Err(Error::failed(format!("step {index}: not finite: {culprit}{last}; {kept}: {remedy}")))
     }
 
     /// What of a step is not finite. It was not applied, and it is a function of the parameters: run again, it leaves what

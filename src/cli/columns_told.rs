@@ -1,0 +1,41 @@
+//! What is worth saying of the columns of a training before it begins.
+use crate::config::{Likelihood, Run};
+use crate::data::scale::Rule;
+use crate::data::{Dataset, Scale};
+
+/// A column with numbers of this size, or of its inverse, is far from those that a network begins with, of about 1.
+const LARGE: f64 = 100.0;
+/// Columns whose sizes are this far apart are learned one after the other, the largest first.
+const APART: f64 = 1000.0;
+
+/// A sentence about the columns that no factor could be found for.
+pub(super) fn never_change(run: &Run, data: &Dataset) -> Option<String> {
+    const SHOWN: usize = 8;
+    let constant = run.data.scale.as_ref()?.constant(data);
+    let more = if constant.len() > SHOWN { format!(", and {} more", constant.len() - SHOWN) } else { String::new() };
+    let told: Vec<String> = constant.iter().take(SHOWN).map(|&j| data.columns.told(j)).collect();
+    (!constant.is_empty()).then(|| format!("never changes, and is scaled by 1: {}{more}", told.join(", ")))
+}
+
+/// A hint, where columns of a Gaussian are of a size that no network begins with, or of very different ones.
+pub(super) fn unscaled(run: &Run, data: &Dataset) -> Option<String> {
+    if run.model.likelihood != Likelihood::Gaussian || run.data.scale.is_some() {
+        return None;
+    }
+    let found = Scale::find(Rule::Standard, data, run.model.input).ok()?;
+    let column = |j: usize| (j, (found.shift[j] as f64).hypot(found.factor[j] as f64));
+    let by_size = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1);
+    let (smallest, largest) =
+        ((0..run.model.input).map(column).min_by(by_size)?, (0..run.model.input).map(column).max_by(by_size)?);
+    let worst = match (smallest.1, largest.1) {
+        (small, large) if large > LARGE || large > LARGE.sqrt() && large > small * APART => largest.0,
+        (_, large) if large < 1.0 / LARGE => smallest.0,
+        _ => return None,
+    };
+    let (mean, deviation) = (found.shift[worst], found.factor[worst]);
+    Some(format!(
+        "{} has mean {mean:.3e} and standard deviation {deviation:.3e}: hard to learn as it is; --scale standard brings every \
+         column to 0 and 1",
+        data.columns.told(worst)
+    ))
+}
