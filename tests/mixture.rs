@@ -322,13 +322,40 @@ fn fewer_distinct_examples_than_components_are_fitted_with_the_floor() {
         let m = &fit.mixture;
         let finite = [&m.weights, &m.means, &m.spread, &fit.trace].iter().all(|v| v.iter().all(|x| x.is_finite()));
         assert!(finite, "{fit:?}");
-        // Both points are component means, of the floor's variance: 0.001 of the mean variance ½.
+        // Both points are component means, of the floor's variances: 0.001 of the first column's, 1, and of the second
+        // the same part of the mean, ½, for it has none of its own.
         for k in 0..2 {
             let point = &x[2 * k..2 * k + 2];
             let at = (0..6).filter(|&l| m.weights[l] > 0.0).find(|&l| (m.mean(l)[0] - point[0]).abs() < 1e-9);
-            let variance = m.spread_of(at.unwrap())[0];
-            assert!((variance - 5e-4).abs() < 1e-9, "{variance}");
+            let spread = m.spread_of(at.unwrap());
+            let variances = [spread[0], spread[spread.len() - 1]];
+            assert!((variances[0] - 1e-3).abs() < 1e-9 && (variances[1] - 5e-4).abs() < 1e-9, "{variances:?}");
         }
+    }
+}
+
+/// The default floor has the unit of its column: a column in other units changes log p(x) by the logarithm of the factor,
+/// and nothing else.
+#[test]
+fn the_default_floor_does_not_depend_on_units() {
+    let x = Numbers::new(9).normals(200 * 2);
+    // Powers of two, so that nothing is rounded otherwise.
+    let factors = [2f64.powi(-12), 2f64.powi(12)];
+    let scaled: Vec<f64> = x.iter().enumerate().map(|(i, x)| x * factors[i % 2]).collect();
+    for covariance in BOTH {
+        let start = with_one_at(1.5, covariance);
+        let mut far = start.clone();
+        far.means.iter_mut().enumerate().for_each(|(i, mean)| *mean *= factors[i % 2]);
+        let size = far.spread.len() / 2;
+        far.spread.iter_mut().enumerate().for_each(|(i, v)| {
+            let (row, col) = if size == 4 { (i % 4 / 2, i % 2) } else { (i % 2, i % 2) };
+            *v *= factors[row] * factors[col];
+        });
+        let settings = Settings { iterations: 20, tolerance: 0.0, ..any(covariance) };
+        let fit = |x: &[f64], start: Mixture| em::fit_from(x, start, &settings, &mut quiet).unwrap().log_likelihood();
+        let (plain, far) = (fit(&x, start), fit(&scaled, far));
+        // The factors' logarithms cancel. With a floor of the mean variance nothing would be left of the small column.
+        assert!((plain - far).abs() < 1e-9, "{covariance:?}: {plain} {far}");
     }
 }
 
@@ -382,7 +409,8 @@ fn a_file_whose_weights_are_no_probabilities_is_refused() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mixture-weights.safetensors");
     let mut m = with_one_at(1.0, Covariance::Full);
     let (input, data) = (2, "normals".to_string());
-    let config = Config { components: 2, covariance: m.covariance, input, shape: None, data, floor: 0.0, seed: 0 };
+    let config =
+        Config { components: 2, covariance: m.covariance, input, shape: None, data, floor: Some(0.0), seed: 0 };
     m.write(&path, &config).unwrap();
     assert_eq!(Mixture::read(&path).unwrap(), (m.clone(), config.clone()));
     for weights in [[0.5, 0.6], [1.5, -0.5], [f64::NAN, 1.0]] {

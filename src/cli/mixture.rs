@@ -71,7 +71,8 @@ pub(crate) struct MixtureArgs {
     /// Starts by k-means++, of which the most likely fit is kept
     #[arg(long, value_name = "N", default_value_t = 3)]
     restarts: usize,
-    /// Added to every variance (scikit-learn's reg_covar); 0.001 of the data's mean variance if not given
+    /// Added to every variance (scikit-learn's reg_covar); if not given, to those of each column 0.001 of its own variance in
+    /// the data, and to those of pictures, whose columns are of one unit, 0.001 of the mean variance
     #[arg(long, value_name = "VARIANCE")]
     floor: Option<f64>,
     /// Goes on from a mixture.safetensors in place of k-means++
@@ -152,7 +153,9 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     }
     settings.check(data.rows())?;
     let x = rows(&data);
-    settings.floor = Some(settings.floor_for(&x, data.cols));
+    if settings.floor.is_none() && data.shape.is_some() {
+        settings.floor = Some(em::common_floor(&x, data.cols));
+    }
 
     can_make(&args.out)?;
     args.common.say(format!(
@@ -175,7 +178,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         input: data.cols,
         shape: data.shape,
         data: source.train,
-        floor: settings.floor.unwrap_or(0.0),
+        floor: settings.floor,
         seed: settings.seed,
     };
     fit.mixture.write(&args.out.join(FILES[0]), &config)?;

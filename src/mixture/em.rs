@@ -30,13 +30,14 @@ pub struct Settings {
     pub tolerance: f64,
     /// Fits from different starts, of which the most likely one is kept.
     pub restarts: usize,
-    /// Added to every variance, as scikit-learn's `reg_covar`. None: [`FLOOR`] of the data's mean variance.
+    /// Added to every variance, as scikit-learn's `reg_covar`. None: to those of a column [`FLOOR`] of its own variance in
+    /// the data; of a column that never changes, of the mean variance.
     pub floor: Option<f64>,
     pub seed: u64,
 }
 
-/// The default floor, as a part of the mean variance of the data's columns: a border of pixels that are never on, or a
-/// component of one example, then has a standard deviation of 3 % of a typical column's.
+/// The default floor, as a part of the variance of the data: a component of one example then has standard deviations of
+/// 3 % of its columns'.
 pub const FLOOR: f64 = 1e-3;
 
 impl Settings {
@@ -67,10 +68,20 @@ impl Settings {
         Ok(())
     }
 
-    /// The floor for data of this kind.
-    pub fn floor_for(&self, x: &[f64], cols: usize) -> f64 {
-        self.floor.unwrap_or_else(|| FLOOR * variances(x, cols).iter().sum::<f64>() / cols as f64)
+    /// What is added to the variances of each column of x (N, D).                       (D)
+    fn floors(&self, x: &[f64], cols: usize) -> Vec<f64> {
+        if let Some(floor) = self.floor {
+            return vec![floor; cols];
+        }
+        let (own, mean) = (variances(x, cols), common_floor(x, cols));
+        own.into_iter().map(|variance| if variance > 0.0 { FLOOR * variance } else { mean }).collect()
     }
+}
+
+/// The floor for columns of one unit, as the pixels of pictures are: [`FLOOR`] of their mean variance. A pixel that is
+/// hardly ever on has a standard deviation of 3 % of a typical one's, where its own would be next to none.
+pub fn common_floor(x: &[f64], cols: usize) -> f64 {
+    FLOOR * variances(x, cols).iter().sum::<f64>() / cols as f64
 }
 
 /// What came of it.
@@ -113,11 +124,11 @@ pub type Watch<'a> = dyn FnMut(usize, usize, f64) + 'a;
 /// ```
 pub fn fit(x: &[f64], cols: usize, settings: &Settings, watch: &mut Watch) -> Result<Fit> {
     settings.check(x.len() / cols)?;
-    let settings = Settings { floor: Some(settings.floor_for(x, cols)), ..settings.clone() };
+    let floors = settings.floors(x, cols);
     let mut best: Option<Fit> = None;
     for restart in 0..settings.restarts {
-        let start = start(x, cols, &settings, restart)?;
-        let fit = Fit { restart, ..fit_from(x, start, &settings, &mut |_, i, l| watch(restart, i, l))? };
+        let start = start(x, settings, &floors, restart)?;
+        let fit = Fit { restart, ..climb(x, start, settings, &floors, &mut |_, i, l| watch(restart, i, l))? };
         if best.as_ref().is_none_or(|best| fit.log_likelihood() > best.log_likelihood()) {
             best = Some(fit);
         }
@@ -130,7 +141,11 @@ pub fn fit(x: &[f64], cols: usize, settings: &Settings, watch: &mut Watch) -> Re
 /// # Errors
 /// A covariance that is or becomes singular.
 pub fn fit_from(x: &[f64], start: Mixture, settings: &Settings, watch: &mut Watch) -> Result<Fit> {
-    let floor = settings.floor_for(x, start.cols());
+    let floors = settings.floors(x, start.cols());
+    climb(x, start, settings, &floors, watch)
+}
+
+fn climb(x: &[f64], start: Mixture, settings: &Settings, floors: &[f64], watch: &mut Watch) -> Result<Fit> {
     let mut fit = Fit { mixture: start, trace: vec![], log_likelihoods: vec![], converged: false, restart: 0 };
     loop {
         let (log_p, responsibilities) = fit.mixture.expect(x)?;
@@ -143,19 +158,18 @@ pub fn fit_from(x: &[f64], start: Mixture, settings: &Settings, watch: &mut Watc
         if fit.converged || fit.trace.len() > settings.iterations {
             return Ok(fit);
         }
-        fit.mixture = maximise(x, &responsibilities, fit.mixture, floor)?;
+        fit.mixture = maximise(x, &responsibilities, fit.mixture, floors)?;
     }
 }
 
 /// The most likely mixture where every example belongs to its cluster alone.
-fn start(x: &[f64], cols: usize, settings: &Settings, restart: usize) -> Result<Mixture> {
-    let components = settings.components;
+fn start(x: &[f64], settings: &Settings, floors: &[f64], restart: usize) -> Result<Mixture> {
+    let (components, cols) = (settings.components, floors.len());
     let (means, nearest) = clusters(x, cols, components, settings.seed, restart as u32);
     let mut responsibilities = vec![0.0; nearest.len() * components];
     nearest.iter().enumerate().for_each(|(i, k)| responsibilities[i * components + k] = 1.0);
     // What an empty cluster keeps: the spread of all the data.
-    let floor = settings.floor_for(x, cols);
-    let variances: Vec<f64> = variances(x, cols).iter().map(|v| v + floor).collect();
+    let variances: Vec<f64> = variances(x, cols).iter().zip(floors).map(|(v, floor)| v + floor).collect();
     let spread = match settings.covariance {
         Covariance::Diag => variances,
         Covariance::Full => {
@@ -166,12 +180,12 @@ fn start(x: &[f64], cols: usize, settings: &Settings, restart: usize) -> Result<
     };
     let weights = vec![1.0 / components as f64; components];
     let before = Mixture { covariance: settings.covariance, weights, means, spread: spread.repeat(components) };
-    maximise(x, &responsibilities, before, floor)
+    maximise(x, &responsibilities, before, floors)
 }
 
 /// The M step. N_k = Σ_n r_nk, weight N_k / N, mean Σ_n r_nk x_n / N_k,
-/// Σ_k = Σ_n r_nk (x_n − mean)(x_n − mean)ᵀ / N_k + floor I, or its diagonal.
-fn maximise(x: &[f64], responsibilities: &[f64], before: Mixture, floor: f64) -> Result<Mixture> {
+/// Σ_k = Σ_n r_nk (x_n − mean)(x_n − mean)ᵀ / N_k + diag(floors), or its diagonal.
+fn maximise(x: &[f64], responsibilities: &[f64], before: Mixture, floors: &[f64]) -> Result<Mixture> {
     let (components, cols) = (before.components(), before.cols());
     let rows = x.len() / cols;
     let of = |k: usize| move |n: usize| responsibilities[n * components + k];
@@ -191,7 +205,7 @@ fn maximise(x: &[f64], responsibilities: &[f64], before: Mixture, floor: f64) ->
             after.means[at] = before.means[at] + shift;
             if before.covariance == Covariance::Diag {
                 // About the mean of before, so that little is lost where it moved little; never below zero.
-                after.spread[at] = (sums[1][i] / counts[k] - shift * shift).max(0.0) + floor;
+                after.spread[at] = (sums[1][i] / counts[k] - shift * shift).max(0.0) + floors[from + i];
             }
         }
     }
@@ -201,7 +215,7 @@ fn maximise(x: &[f64], responsibilities: &[f64], before: Mixture, floor: f64) ->
             let members: Vec<(usize, f64)> =
                 (0..rows).map(|n| (n, of(k)(n))).filter(|&(_, r)| r > NEGLIGIBLE).collect();
             let mean = &after.means[k * cols..][..cols];
-            covariance(&mut after.spread[k * size..][..size], x, mean, &members, counts[k], floor);
+            covariance(&mut after.spread[k * size..][..size], x, mean, &members, counts[k], floors);
         }
     }
     for k in live {
@@ -257,9 +271,9 @@ fn variances(x: &[f64], cols: usize) -> Vec<f64> {
     strips.par_iter().flat_map_iter(of).collect()
 }
 
-/// Σ_n r_n d dᵀ / count + floor I for d = x_n − mean, over the members (n, r_n): the product of √r d with itself, of
+/// Σ_n r_n d dᵀ / count + diag(floors) for d = x_n − mean, over the members (n, r_n): the product of √r d with itself, of
 /// which the lower triangle is computed, strip by strip of eight rows.
-fn covariance(out: &mut [f64], x: &[f64], mean: &[f64], members: &[(usize, f64)], count: f64, floor: f64) {
+fn covariance(out: &mut [f64], x: &[f64], mean: &[f64], members: &[(usize, f64)], count: f64, floors: &[f64]) {
     let cols = mean.len();
     let stride = groups(cols) * ACROSS * WIDTH;
     // Examples that are packed at once: two megabytes, for any number of columns.
@@ -293,7 +307,7 @@ fn covariance(out: &mut [f64], x: &[f64], mean: &[f64], members: &[(usize, f64)]
     }
     for i in 0..cols {
         for j in 0..=i {
-            let value = sums[i * stride + j] / count + if i == j { floor } else { 0.0 };
+            let value = sums[i * stride + j] / count + if i == j { floors[i] } else { 0.0 };
             (out[i * cols + j], out[j * cols + i]) = (value, value);
         }
     }

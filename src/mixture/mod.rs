@@ -224,8 +224,8 @@ pub struct Config {
     /// Where the examples are pictures.
     pub shape: Option<crate::data::Shape>,
     pub data: String,
-    /// What was added to every variance.
-    pub floor: f64,
+    /// What was added to every variance. None: to those of each column a part of its own.
+    pub floor: Option<f64>,
     pub seed: u64,
 }
 
