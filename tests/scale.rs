@@ -389,3 +389,37 @@ fn columns_far_from_one_are_told_with_what_helps() {
     assert!(lost.code == Some(1) && lost.stderr.contains("vae-gpu: step 0: not finite: "), "{}", lost.stderr);
     assert!(lost.stderr.ends_with("pass --scale standard, or look at the data\n"), "{}", lost.stderr);
 }
+
+/// Scaled, the bound of columns of thousands is larger than it is: what counts is the density of the file.
+#[test]
+fn runs_that_scale_differently_stand_by_the_density_of_the_file() {
+    let home = folder("scale-compare");
+    let x = table(10);
+    write(&home.join("x.npy"), COLS, &x);
+    let line = "train --data x.npy --likelihood gaussian --variance shared --hidden 8 --latent 2 --steps 60 --device cpu --quiet";
+    for rule in ["none", "minmax", "standard"] {
+        run(&home, &format!("{line} --scale {rule} --valid-fraction 0.2 --out {rule}")).succeeded();
+    }
+    let compared = run(&home, "compare none minmax standard --json").succeeded();
+    let rows: Vec<serde_json::Value> =
+        compared.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap();
+    for row in &rows {
+        let run = row["runs"][0]["run"].as_str().unwrap();
+        let volume = if run == "none" { 0.0 } else { scale_of(&home.join(run)).1.iter().map(|f| f.ln()).sum() };
+        near(of(row, "elbo") - of(row, "elbo_in_units_of_file"), volume, "nats");
+    }
+    let bounds: Vec<f64> = rows.iter().map(|row| of(row, "elbo_in_units_of_file")).collect();
+    assert!(bounds.is_sorted_by(|a, b| a >= b), "{bounds:?}");
+    let note = "columns are scaled differently: rows stand by the elbo of the file, a density in its units\n";
+    assert_eq!(compared.stderr, note);
+    let words = run(&home, "compare none minmax standard").succeeded();
+    assert!(words.stdout.lines().next().unwrap().contains("of the file"), "{}", words.stdout);
+    // By another likelihood the bound is another quantity.
+    run(&home, "train --data x.npy --scale minmax --steps 5 --hidden 4 --latent 2 --device cpu --quiet --out bits")
+        .succeeded();
+    let other = run(&home, "compare minmax bits").succeeded().stderr;
+    assert!(other.contains("rows that differ in likelihood are not comparable: "), "{other}");
+    let same = run(&home, "compare minmax --each").succeeded();
+    assert!(same.stderr.is_empty() && !same.stdout.contains("of the file"), "{}", same.stderr);
+}

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Prints it, best first.
 pub(super) fn show(table: &Table, common: &Common) -> Result<()> {
+    table.notes().iter().for_each(|note| common.say(note));
     match common.json {
         true => table.json().into_iter().try_for_each(print),
         false => print(text(table)),
@@ -17,7 +18,9 @@ pub(super) fn show(table: &Table, common: &Common) -> Result<()> {
 
 fn text(table: &Table) -> String {
     let head = table.options.iter().map(|option| option.to_string());
-    let head = head.chain([table.elbo(), "kl", "active", "seconds", "run"].map(String::from));
+    let of_file = table.by_file.then_some("of the file");
+    let head = head.chain([table.elbo()].into_iter().chain(of_file).map(String::from));
+    let head = head.chain(["kl", "active", "seconds", "run"].map(String::from));
     let head: Vec<String> = head.collect();
     let rows: Vec<Vec<String>> = table.rows.iter().map(|row| cells(table, row)).collect();
     let last = head.len() - 1;
@@ -53,14 +56,9 @@ fn cells(table: &Table, row: &Row) -> Vec<String> {
         all => format!("{} runs", all.len()),
     };
     let options = row.values.iter().map(|value| value.clone().unwrap_or_else(none));
-    let results = [
-        number(row.elbo, 2),
-        number(row.kl, 2),
-        mean(row.active, if several { 1 } else { 0 }),
-        mean(row.seconds, 1),
-        run,
-    ];
-    options.chain(results).collect()
+    let bounds = [Some(number(row.elbo, 2)), table.by_file.then(|| number(row.of_file, 2))];
+    let results = [number(row.kl, 2), mean(row.active, if several { 1 } else { 0 }), mean(row.seconds, 1), run];
+    options.chain(bounds.into_iter().flatten()).chain(results).collect()
 }
 
 /// Writes the page, with links to the pages of its runs.

@@ -21,6 +21,7 @@ impl Table {
             "options": options,
             "elbo": mean(row.elbo),
             "elbo_deviation": deviation(row.elbo),
+            "elbo_in_units_of_file": mean(row.of_file),
             "nll": mean(row.nll),
             "nll_deviation": deviation(row.nll),
             "kl": mean(row.kl),
@@ -74,7 +75,7 @@ impl Table {
             }
         }
         let done = self.entries.iter().filter(|entry| entry.state == State::Done).count();
-        json!({ "name": name, "elbo": self.elbo(), "options": self.options, "rows": rows,
+        json!({ "name": name, "elbo": self.elbo(), "by_file": self.by_file, "notes": self.notes(), "options": self.options, "rows": rows,
                 "runs": self.entries.len(), "done": done, "version": env!("CARGO_PKG_VERSION") })
     }
 }

@@ -1,6 +1,7 @@
 //! Several runs in one table: the options in which they differ, and what came of each; runs that differ in their seed only
 //! are one row, the mean of them. Read from what runs leave on disk, so it is the same for a sweep and for runs that were
 //! made one by one.
+use super::units;
 use crate::checkpoint::{Best, Folder, Saved};
 use crate::config::Run;
 use crate::metrics::{self, Record, Split};
@@ -109,6 +110,8 @@ pub struct Row {
     pub runs: Vec<usize>,
     /// Of the runs that are done; where none is, of those that were cut. Failed ones are left out.
     pub elbo: Option<Spread>,
+    /// The elbo as a density in the units of the file; of what is not scaled, or no density, the elbo itself.
+    pub of_file: Option<Spread>,
     pub nll: Option<Spread>,
     pub kl: Option<Spread>,
     pub active: Option<Spread>,
@@ -127,8 +130,12 @@ pub struct Table {
     pub entries: Vec<Entry>,
     /// In which the runs differ.
     pub options: Vec<&'static str>,
-    /// Best first.
+    /// Best first: by the elbo, or where columns are scaled differently by that in the units of the file.
     pub rows: Vec<Row>,
+    /// Whether it is that.
+    pub by_file: bool,
+    /// Of the options, those by which the bounds of rows are of different quantities.
+    pub incomparable: Vec<&'static str>,
 }
 
 impl Table {
@@ -160,9 +167,24 @@ impl Table {
             Row::of(values, runs, &entries)
         };
         let mut rows: Vec<Row> = groups.into_iter().map(row).collect();
-        let elbo = |row: &Row| row.elbo.map_or(f64::NEG_INFINITY, |elbo| elbo.mean);
-        rows.sort_by(|a, b| elbo(b).total_cmp(&elbo(a)));
-        Ok(Table { entries, options, rows })
+        let by_file = units::differ(&entries);
+        let bound = |row: &Row| if by_file { row.of_file } else { row.elbo }.map_or(f64::NEG_INFINITY, |b| b.mean);
+        rows.sort_by(|a, b| bound(b).total_cmp(&bound(a)));
+        let incomparable = units::incomparable(&entries, &options);
+        Ok(Table { entries, options, rows, by_file, incomparable })
+    }
+
+    /// What there is to say of the bounds of different rows, as sentences.
+    pub fn notes(&self) -> Vec<String> {
+        let by_file = "columns are scaled differently: rows stand by the elbo of the file, a density in its units";
+        let incomparable = match self.incomparable.as_slice() {
+            [] => None,
+            all => Some(format!(
+                "rows that differ in {} are not comparable: their bounds are of different quantities",
+                all.join(" or ")
+            )),
+        };
+        self.by_file.then(|| by_file.into()).into_iter().chain(incomparable).collect()
     }
 
     /// What the elbo is of: `valid elbo`, `train elbo`, or `elbo` where runs differ in that.
@@ -208,9 +230,10 @@ impl Row {
         };
         let spread = |of: fn(&Record) -> f64| Spread::of(counted().filter_map(|e| e.result().map(of)));
         let (elbo, nll, kl) = (spread(|r| r.elbo), spread(|r| r.nll), spread(|r| r.kl));
+        let of_file = Spread::of(counted().filter_map(|e| Some(e.result()?.elbo - units::log_volume(&e.run))));
         let active = Spread::of(counted().filter_map(|e| e.active.map(|n| n as f64)));
         let seconds = Spread::of(counted().filter_map(|e| e.seconds));
-        Row { elbo, nll, kl, active, seconds, values, runs }
+        Row { elbo, of_file, nll, kl, active, seconds, values, runs }
     }
 }
 

@@ -1,0 +1,30 @@
+//! Whether the bounds of several runs may be held against one another. A density has the units of its columns, and of
+//! other data, or by another likelihood, a bound is another quantity.
+use super::table::Entry;
+use crate::config::{Likelihood, Run};
+
+/// log p(x) in the units of the file is less by this, in nats per example: nothing where p(x) is no density of columns
+/// that were scaled.
+pub(super) fn log_volume(run: &Run) -> f64 {
+    let density = run.model.likelihood == Likelihood::Gaussian;
+    // Before its first step a run has not looked at its columns.
+    let scale = run.data.scale.as_ref().filter(|scale| density && scale.is_found());
+    scale.map_or(0.0, |scale| scale.log_volume(run.model.input))
+}
+
+/// Whether runs are of columns in different units.
+pub(super) fn differ(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| log_volume(&entry.run) != log_volume(&entries[0].run))
+}
+
+/// Options by which rows have other data, or another likelihood of them, of those in which the runs differ.
+pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&'static str> {
+    // No scale is undone for what is no density.
+    let scaled = entries.iter().any(|entry| entry.run.model.likelihood == Likelihood::Bernoulli);
+    let of_data = |option: &str| match option {
+        "data" | "columns" | "future" | "binarize" | "likelihood" => true,
+        "scale" => scaled,
+        _ => false,
+    };
+    options.iter().copied().filter(|option| of_data(option)).collect()
+}
