@@ -162,3 +162,21 @@ fn a_reader_that_goes_away_is_no_error() {
     let outcome = Outcome::of(output);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn what_auto_came_to_is_told_where_a_run_depends_on_it() {
+    let none = [("STAND_IN_DEVICES", "0")];
+    let note = "a CUDA driver, but no GPU; running on the CPU";
+    let said = |line: &str| run_on_stand_in(home(), line, &none).succeeded().stderr;
+    assert!(said("train --data x.idx --steps 1 --hidden 3 --latent 2 --out told --force").starts_with(note));
+    for line in [
+        "eval run --data x.idx",
+        "encode run --data x.idx --to quiet-z.npy --force",
+        "sample run --to quiet-s.npy --force",
+        "reconstruct run --data x.idx --to quiet-r.npy --force",
+    ] {
+        assert!(!said(line).contains("running on"), "{line}: {}", said(line));
+    }
+    // Another arithmetic than was asked for is news.
+    assert!(said("eval run --data x.idx --precision tf32").starts_with(&format!("{note}, in fp32")));
+}

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run)?;
     check_data(&saved, &data, "--data")?;
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
     let head = Inference::open(&saved, args.binarize.unwrap_or(saved.run.data.binarize), &device)?
         .encode(&data, args.common.seed)?;
     let latent = saved.run.model.latent;

@@ -88,7 +88,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         .contains(&Estimator::Ais)
         .then(|| Annealer::new(model, ais, binarize, data.rows()))
         .transpose()?;
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
 
     let evaluator = Evaluator::new(model, args.samples, binarize, data.rows());
     let n = evaluator.network();

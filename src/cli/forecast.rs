@@ -55,7 +55,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
 
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let (future, past) = (saved.run.model.input, saved.run.model.condition);
     let given = inference.condition_of(&data);

@@ -27,7 +27,7 @@ pub(crate) struct GradArgs {
 pub(crate) fn run(args: &GradArgs) -> Result<()> {
     let path = args.output.path()?;
     let case = Case::read(&args.case)?;
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
     let network = &case.network;
     let mut backend = device.open(network.layout(), network.tape.batch)?;
     case.run(&mut *backend)?.write(path, Width::F64)

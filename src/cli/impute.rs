@@ -126,7 +126,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         }
         seen.binarize(args.binarize.unwrap_or(saved.run.data.binarize), args.common.seed);
     }
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
     let mut working = Working::new(&args.common, "impute", given.rows());
     let mut imputer = Imputer::open(&saved, &device)?.watched(move |part| working.part(part));
 

@@ -74,7 +74,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
 
     let ends: Vec<usize> = pairs.iter().flat_map(|&(i, j)| [i, j]).collect();
     let ends = Arc::new(data.pick(&ends));
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let latent = inference.latent();
     let mu = latents::means(&inference.encode(&ends, args.common.seed)?, latent);

@@ -118,6 +118,14 @@ impl Common {
         Ok(device)
     }
 
+    /// The same for a command that takes a moment: that `auto` came to be the CPU is no news each time.
+    fn device_at_hand(&self) -> Result<Device> {
+        let (device, notes) = Device::find(&self.device, self.precision)?;
+        let asked = self.device != "auto" || self.precision != Numbers::Fp32;
+        notes.iter().filter(|_| asked).for_each(|note| self.say(note));
+        Ok(device)
+    }
+
     /// A line for the user, unless it should be quiet.
     fn say(&self, line: impl std::fmt::Display) {
         if !self.quiet {

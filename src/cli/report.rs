@@ -90,7 +90,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         }
     };
     check_data(&saved, &examples, "--data")?;
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
     write(&folder, &to, &saved, &examples, &device)?;
     let path = to.display();
     match args.common.json {

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let Some(near) = &args.near else {
         let count = args.count.unwrap_or(64);
         let given = condition::rows(&saved.run, args.condition.as_deref(), count)?;
-        let device = args.common.device()?;
+        let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
         return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run);
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     check_data(&saved, &data, "--near")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let z = inference.near(&data, args.per_example, args.temperature, args.common.seed)?;
     let given = condition::repeated(&inference.condition_of(&data), saved.run.model.condition, args.per_example);

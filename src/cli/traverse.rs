@@ -71,7 +71,7 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
         )));
     }
 
-    let device = args.common.device()?;
+    let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let latent = inference.latent();
     let head = inference.encode(&data, args.common.seed)?;
