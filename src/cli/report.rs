@@ -27,7 +27,7 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     data: DataFor,
     /// Classes to colour the latents by: the labels of --data, as idx
-    #[arg(long = "labels", value_name = "LABELS", requires = "data", conflicts_with = "labels")]
+    #[arg(long = "labels", value_name = "LABELS", conflicts_with = "labels")]
     colours: Option<PathBuf>,
     #[command(flatten)]
     page: Page,
@@ -78,6 +78,12 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     if !folder.0.is_dir() {
         let run = args.run.display();
         return Err(Error::failed(format!("{run}: is no directory; give a run directory, as runs/digits")));
+    }
+    if let (Some(labels), None) = (&args.colours, &args.data.data) {
+        let labels = labels.display();
+        return Err(Error::request(format!(
+            "labels {labels}: are of --data, which is not given; pass --data FILE too"
+        )));
     }
     let saved = Saved::read(&folder.0)?;
     let mut source = saved.run.data.clone();
