@@ -10,6 +10,7 @@ use crate::model::Network;
 use crate::step::Step;
 use crate::tape::{LogVariance, Op, Tape};
 use crate::{Result, init};
+use clap::ValueEnum;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -201,10 +202,12 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
         let forward = Box::new(move |b: &mut dyn Backend| tape.forward(b, i..i + 1));
         match op {
             Op::Gather { x, fetch } => {
-                add(format!("gather {} {:?}", size(x), fetch.binarize), false, vec![], vec![x], forward)
+                let how =
+                    if fetch.binarize == Binarize::None { String::new() } else { format!(" {}", word(fetch.binarize)) };
+                add(format!("gather {}{how}", size(x)), false, vec![], vec![x], forward)
             }
             Op::Linear { y, a, x, weight, bias, activation } => {
-                let f = activation.map_or("identity".into(), |f| format!("{f:?}").to_lowercase());
+                let f = activation.map_or("identity".into(), word);
                 let name = format!("linear_forward {}→{} {f}", size(x), y.cols);
                 add(name, true, vec![x, weight, bias], vec![y, a], forward)
             }
@@ -215,12 +218,12 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                 add(format!("kl_forward {}", size(head)), false, vec![head], vec![kl, kl_dim], forward)
             }
             Op::Nll { nll, decoded, x } => {
-                let name = format!("nll_forward {} {:?}", size(decoded.out), decoded.likelihood).to_lowercase();
+                let name = format!("nll_forward {} {}", size(decoded.out), word(decoded.likelihood));
                 add(name, false, [vec![decoded.out, x], learned(decoded.variance)].concat(), vec![nll], forward)
             }
             Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective } => {
                 let metrics = layout.metrics().slice(0..1);
-                let name = format!("bound {} {:?}", size(weight), objective.objective).to_lowercase();
+                let name = format!("bound {} {}", size(weight), word(objective.objective));
                 add(name, false, vec![nll, kl, kl_dim, ratio], vec![bound, weight, metrics], forward)
             }
         }
@@ -232,7 +235,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                 let dlogvar: Vec<View> = logvar.iter().map(|&v| d(v)).collect();
                 let inputs = [vec![decoded.out, x, tape.weight], logvar].concat();
                 let (out, grad) = (d(decoded.out), dlogvar.first().copied());
-                let name = format!("nll_backward {} {:?}", size(decoded.out), decoded.likelihood).to_lowercase();
+                let name = format!("nll_backward {} {}", size(decoded.out), word(decoded.likelihood));
                 let run = move |b: &mut dyn Backend| b.nll_backward(out, grad, decoded, x, tape.weight);
                 add(name, false, inputs, [vec![out], dlogvar].concat(), Box::new(run))
             }
@@ -264,10 +267,15 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
     let (w, g) = (all, d(all));
     let moments = vec![layout.moment(all, 0), layout.moment(all, 1)];
     let inputs = [vec![w, g], moments.clone()].concat();
-    let name = format!("update {} {:?}", all.cols, optimizer.rule).to_lowercase();
+    let name = format!("update {} {}", all.cols, word(optimizer.rule));
     let run = Box::new(move |b: &mut dyn Backend| b.update(layout, optimizer));
     add(name, false, inputs, [vec![w], moments].concat(), run);
     items
+}
+
+/// A choice by its name on the command line.
+fn word<T: ValueEnum>(choice: T) -> String {
+    choice.to_possible_value().map_or(String::new(), |value| value.get_name().into())
 }
 
 fn learned(variance: LogVariance) -> Vec<View> {

@@ -4,6 +4,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
     pub mean: f64,
+    /// NaN of one example, which says nothing of how others differ from it.
     pub error: f64,
 }
 
@@ -31,7 +32,8 @@ impl Running {
         if self.n > 0.0 { self.squares / self.n } else { 0.0 }
     }
     pub fn estimate(&self) -> Estimate {
-        Estimate { mean: self.mean, error: (self.variance() / self.n).sqrt() }
+        let error = if self.n > 1.0 { (self.variance() / self.n).sqrt() } else { f64::NAN };
+        Estimate { mean: self.mean, error }
     }
 }
 

@@ -180,3 +180,18 @@ fn what_auto_came_to_is_told_where_a_run_depends_on_it() {
     // Another arithmetic than was asked for is news.
     assert!(said("eval run --data x.idx --precision tf32").starts_with(&format!("{note}, in fp32")));
 }
+
+#[test]
+fn one_of_something_is_no_plural_and_a_choice_stands_there_by_its_name() {
+    let line = "train --data x.idx --steps 1 --batch 103 --hidden 3 --latent 2 --device cpu --out one --force";
+    let said = run(home(), line).succeeded().stderr;
+    assert!(said.contains("; 1 step of 103 (1 epoch) on cpu") && said.contains("done after 1 step in "), "{said}");
+    let e = run(home(), "eval run --data x.idx --count 1 --device cpu").succeeded().stdout;
+    assert!(e.starts_with("x.idx: 1 example, nats"), "{e}");
+    let said = run(home(), "sweep --data x.idx --steps 1 --hidden 3 --latent 2 --device cpu --out several").succeeded();
+    assert!(said.stderr.starts_with("1 run; "), "{}", said.stderr);
+    let said = run(home(), "mixture --data x.idx --components 1 --restarts 1 --out m --force").succeeded().stderr;
+    assert!(said.contains(": 103 examples of 36; 1 component, diag covariance; writing"), "{said}");
+    let checked = run(home(), "check run --device cpu").succeeded().stdout;
+    assert!(checked.contains("gather 100×36  ") && checked.contains("bound 100×1 elbo "), "{checked}");
+}

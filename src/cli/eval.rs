@@ -3,7 +3,7 @@ use super::condition::DataFor;
 use super::decode::write_npy;
 use super::output::Output;
 use super::progress::Working;
-use super::{Common, first, print, thousands};
+use super::{Common, counted, first, print, with_error};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood};
@@ -25,7 +25,7 @@ use std::path::PathBuf;
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 1000 --estimator iwae,naive\n  \
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --count 100 --estimator ais --temperatures 500\n  \
     vae-gpu eval runs/table --data new.csv --samples 100 --to bounds.npy   of each example: how unlike the others it is\n\n\
-    Every number has its standard error over the examples. Of an estimate of log p(x) the part of it that more samples \
+    Every number has its standard error over the examples; of one example there is none. Of an estimate of log p(x) the part of it that more samples \
     would take away stands beside it, with the effective number of samples: near 1 the estimate is far too low. A unit \
     is active where the variance over x of E_q[z] is above 0.01. Of a model with --scale all figures are of scaled data; a line \
     more says what L_K is in the units of the file, where p(x) is a density: less by the sum of ln factor of all columns."
@@ -143,7 +143,7 @@ fn follow<T>(
 }
 
 fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estimate>) -> String {
-    let line = |name: &str, e: Estimate| format!("{name:<12} {:>11.4} ± {:.4}", e.mean, e.error);
+    let line = |name: &str, e: Estimate| format!("{name:<12} {}", with_error(e));
     let of_log_p = |name: String, l: &LogLikelihood| {
         let (error, effective) = (l.monte_carlo_error, l.effective_samples);
         let drawn = format!("   of it by sampling {error:.4}; effective samples {effective:.1} of {}", l.samples);
@@ -153,7 +153,7 @@ fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)], in_fi
     kl.sort_by(|a, b| b.total_cmp(a));
     let kl = kl.iter().map(|kl| format!("{kl:.2}")).collect::<Vec<_>>().join(" ");
     let mut lines = vec![
-        format!("{}: {} examples, nats per example ± standard error", data.name, thousands(e.examples as f64)),
+        format!("{}: {}, nats per example ± standard error", data.name, counted(e.examples, "example")),
         line("elbo", e.elbo),
         line("nll", e.nll),
         line("kl", e.kl),

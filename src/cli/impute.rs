@@ -2,7 +2,7 @@
 use super::decode::{draw_rows, write_npy};
 use super::output::{Output, Target};
 use super::progress::Working;
-use super::{BUILT_IN, Common, data_for, print, thousands};
+use super::{BUILT_IN, Common, counted, data_for, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Run};
 use crate::data::{Dataset, Missing, Shape};
@@ -216,14 +216,14 @@ fn json(score: &Score) -> serde_json::Value {
 }
 
 fn report(score: &Score) -> String {
-    let line = |name: &str, e: Estimate| format!("{name:<24} {:>11.4} ± {:.4}", e.mean, e.error);
+    let line = |name: &str, e: Estimate| format!("{name:<24} {}", with_error(e));
     format!(
-        "log p(hidden | observed) of {} examples, nats per example ± standard error\n{}\n{}\n{} samples for each estimate, of \
+        "log p(hidden | observed) of {}, nats per example ± standard error\n{}\n{}\n{} for each estimate, of \
          which {:.1} count where the hidden part is not seen",
-        thousands(score.examples as f64),
+        counted(score.examples, "example"),
         line("the model", score.model),
         line("each column by itself", score.columns),
-        thousands(score.samples as f64),
+        counted(score.samples, "sample"),
         score.effective_samples,
     )
 }

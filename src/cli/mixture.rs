@@ -1,9 +1,10 @@
 //! `vae-gpu mixture`
 use super::output::can_make;
 use super::progress::Working;
-use super::{Common, held_out_part, name_of, own_test, print, thousands, train};
+use super::{Common, counted, held_out_part, name_of, own_test, print, train, with_error};
 use crate::config::{Numbers, Source};
 use crate::data::{Columns, Dataset, List};
+use crate::estimate::{Estimate, Running};
 use crate::evaluate::same_columns;
 use crate::mixture::em::{self, Fit, Settings};
 use crate::mixture::{Config, Covariance, Mixture};
@@ -159,12 +160,12 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
 
     can_make(&args.out)?;
     args.common.say(format!(
-        "{}: {} examples of {}; {} components, {:?} covariance; writing to {out}",
+        "{}: {} of {}; {}, {} covariance; writing to {out}",
         data.name,
-        thousands(data.rows() as f64),
+        counted(data.rows(), "example"),
         data.cols,
-        settings.components,
-        settings.covariance,
+        counted(settings.components, "component"),
+        name_of(settings.covariance),
     ));
     let clock = Instant::now();
     let fit = follow(args, &x, data.cols, start, &settings)?;
@@ -241,30 +242,27 @@ fn draw(args: &MixtureArgs, mixture: &Mixture, data: &Dataset) -> Result<()> {
     picture(FILES[2], mixture.sample(SAMPLES, args.common.seed)?.0)
 }
 
-/// log p(x) over a data set, in nats per example: the mean, and its standard error.
+/// log p(x) over a data set, in nats per example.
 struct Likelihood {
     examples: usize,
-    mean: f64,
-    error: f64,
+    of_each: Estimate,
 }
 
 impl Likelihood {
     fn of(log_p: &[f64]) -> Likelihood {
-        let n = log_p.len() as f64;
-        let mean = log_p.iter().sum::<f64>() / n;
-        let squares: f64 = log_p.iter().map(|p| (p - mean).powi(2)).sum();
-        Likelihood { examples: log_p.len(), mean, error: (squares / (n - 1.0).max(1.0) / n).sqrt() }
+        let mut running = Running::default();
+        log_p.iter().for_each(|&p| running.add(p));
+        Likelihood { examples: log_p.len(), of_each: running.estimate() }
     }
     fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "examples": self.examples,
-            "log_likelihood": self.mean,
-            "log_likelihood_error": self.error,
+            "log_likelihood": self.of_each.mean,
+            "log_likelihood_error": self.of_each.error,
         })
     }
     fn line(&self, part: &str) -> String {
-        let examples = thousands(self.examples as f64);
-        format!("{part:<6} log p(x) {:>12.4} ± {:.4}   {examples} examples", self.mean, self.error)
+        format!("{part:<6} log p(x)  {}   {}", with_error(self.of_each), counted(self.examples, "example"))
     }
 }
 
@@ -292,8 +290,11 @@ fn report(args: &MixtureArgs, fit: &Fit, config: &Config, seconds: f64, valid: O
         1 => "; 1 component is empty".into(),
         n => format!("; {n} components are empty"),
     };
-    args.common
-        .say(format!("start {}: {iterations} iterations, {ending}{empty}; {seconds:.1} s in all", fit.restart + 1));
+    args.common.say(format!(
+        "start {}: {}, {ending}{empty}; {seconds:.1} s in all",
+        fit.restart + 1,
+        counted(iterations, "iteration")
+    ));
     print(format!("nats per example ± standard error\n{}", train.line("train")))?;
     match valid {
         Some(valid) => print(valid.line("valid")),

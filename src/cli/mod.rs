@@ -38,6 +38,8 @@ mod table;
 mod train;
 mod traverse;
 mod unused;
+mod words;
+pub(crate) use words::{counted, thousands, with_error};
 
 #[derive(Parser)]
 #[command(
@@ -228,19 +230,6 @@ pub(crate) fn first(data: Arc<Dataset>, count: usize) -> Arc<Dataset> {
 /// A precision, a preset or an objective by its name on the command line.
 pub(crate) fn name_of(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
-}
-
-/// 12345678 as 12,345,678.
-pub(crate) fn thousands(n: f64) -> String {
-    let digits = format!("{:.0}", n.max(0.0));
-    let mut out = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// The whole command line. What a `--config` says, a later option says anew.

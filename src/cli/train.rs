@@ -1,7 +1,9 @@
 //! `vae-gpu train`
 use super::options::TrainArgs;
 use super::progress::Follow;
-use super::{Common, Part, columns_told, condition, dataset, held_out_part, own_test, print, report, thousands};
+use super::{
+    Common, Part, columns_told, condition, counted, dataset, held_out_part, own_test, print, report, thousands,
+};
 use crate::checkpoint::{Best, Folder, Held, Saved};
 use crate::config::{Algorithm, Binarize, Condition, Run, Source};
 use crate::data::scale::Rule;
@@ -247,11 +249,11 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
     let scaled = run.data.scale.as_ref().map_or(String::new(), |scale| format!(", columns {}", scale.told()));
     format!(
-        "{}: {} examples{scaled}; model {widths}; {} steps of {batch} ({} epochs) on {device}; writing to {folder}",
+        "{}: {}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
         data.name,
-        thousands(data.rows() as f64),
-        thousands(run.training.steps as f64),
-        if epochs.fract() == 0.0 { format!("{epochs:.0}") } else { format!("{epochs:.2}") },
+        counted(data.rows(), "example"),
+        counted(run.training.steps as usize, "step"),
+        if epochs.fract() == 0.0 { counted(epochs as usize, "epoch") } else { format!("{epochs:.2} epochs") },
     )
 }
 
@@ -324,8 +326,8 @@ fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
         n => format!(", {n} of them skipped,"),
     };
     common.say(format!(
-        "{what} after {} steps{skipped} in {:.1} s ({} examples/s): {bound}{kept}; see {folder}/samples.png",
-        thousands(outcome.steps as f64),
+        "{what} after {}{skipped} in {:.1} s ({} examples/s): {bound}{kept}; see {folder}/samples.png",
+        counted(outcome.steps as usize, "step"),
         outcome.seconds,
         thousands(rate),
     ));

@@ -3,7 +3,7 @@ use super::compare::runs_in;
 use super::config_file::SWEEP;
 use super::options::{TrainArgs, held};
 use super::signals::Signals;
-use super::{BUILT_IN, Common, repeating, table, train};
+use super::{BUILT_IN, Common, counted, repeating, table, train};
 use crate::checkpoint::Folder;
 use crate::files::write_atomically;
 use crate::sweep::grid::Axis;
@@ -129,14 +129,14 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
 /// How many runs, and how they are made.
 fn describe(runs: usize, done: usize, Places { jobs, threads }: Places) -> String {
     let at_once = match (jobs, threads) {
-        _ if runs == done => return format!("{runs} runs, all of them done before,"),
+        _ if runs == done => return format!("{}, all of them done before,", counted(runs, "run")),
         (1, _) => "one after the other".to_string(),
         (_, 1) => format!("{jobs} at once, each on one thread"),
         _ => format!("{jobs} at once, each on {threads} threads"),
     };
     match done {
-        0 => format!("{runs} runs; {at_once},"),
-        _ => format!("{runs} runs, {done} of them done before; {at_once},"),
+        0 => format!("{}; {at_once},", counted(runs, "run")),
+        _ => format!("{}, {done} of them done before; {at_once},", counted(runs, "run")),
     }
 }
 
