@@ -1,5 +1,5 @@
 //! What a conditional model is given: `--condition`, `--past` and `--future`.
-use super::{Part, data_for};
+use super::{Common, Part, data_for};
 use crate::config::{Condition, Run, Source};
 use crate::data::{Columns, Dataset};
 use crate::evaluate::same_columns;
@@ -20,9 +20,10 @@ pub(crate) struct DataFor {
 }
 
 impl DataFor {
-    /// The data, with the model's condition behind its columns.
-    pub(super) fn load(&self, run: &Run) -> Result<Arc<Dataset>> {
+    /// The data, with the model's condition behind its columns. Says what of them may have been meant otherwise.
+    pub(super) fn load(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
         let data = data_for(run, &self.data)?;
+        common.tell(&data);
         if let (Some(labels), false) = (&self.labels, matches!(run.data.condition, Some(Condition::Classes { .. }))) {
             return Err(Error::request(format!(
                 "condition {labels}: the model was not trained on classes; leave it out"
@@ -112,7 +113,7 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
         }
         (Condition::Columns { .. }, Some(file)) => {
             let columns = run.data.columns.clone().map(|columns| Columns { or: width, ..columns });
-            let data = super::dataset(file, Part::Test, columns.as_ref())?;
+            let data = super::dataset(file, Part::Test, columns.as_ref(), run.data.bytes)?;
             if data.cols != width && data.cols < columns_of(condition) {
                 let (name, got) = (&data.name, data.cols);
                 return Err(Error::failed(format!(

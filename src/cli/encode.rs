@@ -39,7 +39,7 @@ pub(crate) struct EncodeArgs {
 pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let path = args.output.path()?;
     let saved = Saved::read(&args.model)?;
-    let data = args.data.load(&saved.run)?;
+    let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     let device = args.common.device_at_hand()?;
     let head = Inference::open(&saved, args.binarize.unwrap_or(saved.run.data.binarize), &device)?

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let output = args.output.as_ref().map(Output::path).transpose()?;
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;
-    let mut data = args.data.load(&saved.run)?;
+    let mut data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     if let Some(count) = args.count {
         data = first(data, count);

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
             "{path}: predicts nothing from columns; train it with --past and --future"
         )));
     }
-    let data = args.data.load(&saved.run)?;
+    let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);

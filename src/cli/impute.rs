@@ -94,9 +94,11 @@ impl ImputeArgs {
         let data = match &self.data {
             Some(path) if !BUILT_IN.contains(&path.as_str()) => {
                 Dataset::read_columns(Path::new(path), run.data.columns.as_ref(), Missing::Kept)?
+                    .with_bytes(run.data.bytes)?
             }
             other => data_for(run, other)?,
         };
+        self.common.tell(&data);
         check_columns(&run.model, &data)?;
         let mask = self.mask.as_deref().map(Dataset::read).transpose()?;
         let given = Given::new(&data, mask.as_ref())?;

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     }
     let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
-    let data = args.data.load(&saved.run)?;
+    let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     let rows = data.rows();
     if rows < 2 && args.pair.is_empty() {

@@ -1,6 +1,6 @@
 //! The command line. One file per command; this one parses and reports. The only room that prints.
 use crate::config::Numbers;
-use crate::data::{Columns, Dataset, Missing, digits, moving};
+use crate::data::{Bytes, Columns, Dataset, Missing, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -128,6 +128,11 @@ impl Common {
         Ok(device)
     }
 
+    /// What was understood of data that may have been meant otherwise.
+    fn tell(&self, data: &Dataset) {
+        data.notes.iter().filter(|_| !self.json).for_each(|note| self.say(note));
+    }
+
     /// A line for the user, unless it should be quiet.
     fn say(&self, line: impl std::fmt::Display) {
         if !self.quiet {
@@ -173,19 +178,21 @@ fn unless_gone(cause: std::io::Error) -> Result<()> {
 /// The data sets that the program makes itself, by the names that stand for paths.
 pub(crate) const BUILT_IN: [&str; 2] = ["digits", "moving"];
 
-/// Some or all columns of a data set by its path, or of a built-in one by its name.
-pub(crate) fn dataset(path: &str, part: Part, columns: Option<&Columns>) -> Result<Dataset> {
-    let built_in = match (path, part) {
+/// Some or all columns of a data set by its path, or of a built-in one by its name. `bytes`: what its bytes shall stand for,
+/// where that is known.
+pub(crate) fn dataset(path: &str, part: Part, columns: Option<&Columns>, bytes: Option<Bytes>) -> Result<Dataset> {
+    let read = match (path, part) {
         ("digits", Part::Train) => digits::train(),
         ("digits", Part::Test) => digits::test(),
         ("moving", Part::Train) => moving::train(),
         ("moving", Part::Test) => moving::test(),
-        _ => return Dataset::read_columns(Path::new(path), columns, Missing::Refused),
+        _ => Dataset::read_columns(Path::new(path), columns, Missing::Refused)?,
     };
     match columns {
-        Some(columns) => built_in.with_columns(columns),
-        None => Ok(built_in),
+        Some(columns) if BUILT_IN.contains(&path) => read.with_columns(columns)?,
+        _ => read,
     }
+    .with_bytes(bytes)
 }
 
 /// Built-in data bring their own test set, to validate on unless a part is held out.
@@ -212,10 +219,10 @@ pub(crate) enum Part {
 
 /// The data that `--data` names; without it, the test part of what the model was trained on, if that is built in.
 pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Result<Dataset> {
-    let columns = model.data.columns.as_ref();
+    let (columns, bytes) = (model.data.columns.as_ref(), model.data.bytes);
     match (data, model.data.train.as_str()) {
-        (Some(path), _) => dataset(path, Part::Test, columns),
-        (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test, columns),
+        (Some(path), _) => dataset(path, Part::Test, columns, bytes),
+        (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test, columns, bytes),
         (None, trained) => {
             Err(Error::request(format!("data: not given, and the model was trained on {trained}; pass --data FILE")))
         }

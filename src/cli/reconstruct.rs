@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 32")?;
     let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
-    let data = args.data.load(&saved.run)?;
+    let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 32 } else { usize::MAX }).min(data.rows());
     let data = first(data, count);

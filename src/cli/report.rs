@@ -88,8 +88,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     let saved = Saved::read(&folder.0)?;
     let mut source = saved.run.data.clone();
     let examples = match &args.data.data {
-        Some(_) => labelled(args.data.load(&saved.run)?, args.colours.as_deref())?,
-        None if args.data.labels.is_some() => args.data.load(&saved.run)?,
+        Some(_) => labelled(args.data.load(&saved.run, &args.common)?, args.colours.as_deref())?,
+        None if args.data.labels.is_some() => args.data.load(&saved.run, &args.common)?,
         None => {
             let (data, valid) = train::load(&mut source)?;
             valid.unwrap_or(data)

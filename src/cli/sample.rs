@@ -85,7 +85,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run);
     };
 
-    let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run)?;
+    let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--near")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);

@@ -2,12 +2,12 @@
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{
-    Common, Part, columns_told, condition, counted, dataset, held_out_part, own_test, print, report, thousands,
+    BUILT_IN, Common, Part, columns_told, condition, counted, dataset, held_out_part, own_test, print, report, thousands,
 };
 use crate::checkpoint::{Best, Folder, Held, Saved};
 use crate::config::{Algorithm, Binarize, Condition, Run, Source};
 use crate::data::scale::Rule;
-use crate::data::{Columns, Dataset, Scale};
+use crate::data::{Bytes, Columns, Dataset, Scale};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::files::{Lock, write_atomically};
@@ -21,11 +21,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
-/// classes in `source` are counted, and its columns and their scale found.
+/// classes in `source` are counted, and its columns, their scale, and what bytes stand for are found.
 pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
-    let mut data = dataset(&source.train, Part::Train, source.columns.as_ref())?;
+    let is_new = source.rows == 0;
+    let mut data = dataset(&source.train, Part::Train, source.columns.as_ref(), source.bytes)?;
+    if is_new {
+        source.bytes = data.bytes;
+    }
     source.columns = source.columns.is_some().then(|| data.columns.clone());
-    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, source.columns.as_ref()));
+    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, source.columns.as_ref(), source.bytes));
     let mut valid = valid.transpose()?;
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
         for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
@@ -215,6 +219,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let watch = |trainer: &Trainer| {
         let per_epoch = trainer.plan().steps_per_epoch();
         common.say(describe(&job.run, &job.data, &place(&device), &name, per_epoch));
+        [Some(&job.data), job.valid.as_ref()].into_iter().flatten().for_each(|data| common.tell(data));
         columns_told::never_change(&job.run, &job.data).iter().for_each(|note| common.say(note));
         if resume.is_none() {
             columns_told::unscaled(&job.run, &job.data).iter().for_each(|note| common.say(note));
@@ -248,8 +253,9 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
     let (widths, batch) = (run.model.widths(), run.training.batch.min(data.rows()));
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
     let scaled = run.data.scale.as_ref().map_or(String::new(), |scale| format!(", columns {}", scale.told()));
+    let bytes = run.data.bytes.filter(|_| !BUILT_IN.contains(&run.data.train.as_str())).map_or("", Bytes::told);
     format!(
-        "{}: {}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
+        "{}: {}{bytes}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
         data.name,
         counted(data.rows(), "example"),
         counted(run.training.steps as usize, "step"),

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     args.check()?;
     let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
-    let data = args.data.load(&saved.run)?;
+    let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     if let Some(i) = args.around.filter(|&i| i >= data.rows()) {
         let (name, rows) = (&data.name, data.rows());

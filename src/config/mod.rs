@@ -24,6 +24,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether this, just planned, is the run that began so.
+    pub fn is(&self, began: &Run) -> bool {
+        self.model == began.model && self.training == began.training && self.data.are_of(&began.data)
+    }
+
     /// # Errors
     /// A sentence about the first value that cannot be.
     pub fn check(&self) -> Result<()> {

@@ -1,5 +1,5 @@
 //! What a model is trained on.
-use crate::data::{Columns, Scale};
+use crate::data::{Bytes, Columns, Scale};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct Source {
     /// Which columns of the data are taken, where not all are. The condition counts in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
+    /// What the bytes of the data stand for, also those of later files. None: of each file by itself, as before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
     /// How columns are scaled before the model sees them: those of x, then those of a condition that are no classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
@@ -38,11 +41,21 @@ impl Source {
             rows,
             checksum: None,
             columns: None,
+            bytes: None,
             scale: None,
             condition: None,
             shape: None,
             binarize: Binarize::None,
         }
+    }
+}
+
+impl Source {
+    /// Whether these data, just read, are those of a run that an earlier version may have begun: it did not keep what bytes
+    /// stand for.
+    pub fn are_of(&self, began: &Source) -> bool {
+        let kept = Source { bytes: self.bytes.filter(|_| began.bytes.is_some()), ..self.clone() };
+        kept == *began
     }
 }
 

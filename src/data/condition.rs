@@ -32,7 +32,7 @@ impl Dataset {
             Values::Bytes(v) => beside(name, v, self.cols, labels, classes, 255)?,
             Values::Reals(v) => beside(name, v, self.cols, labels, classes, 1.0)?,
         }
-        Ok(Dataset { cols: self.cols + classes, ..self })
+        Ok(Dataset { cols: self.cols + classes, classes, ..self })
     }
 
     /// The columns `x`, or all but those of the condition, and behind them the condition.

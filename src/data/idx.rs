@@ -1,6 +1,6 @@
 //! The idx format of MNIST: two zero bytes, a type, the number of dimensions, each dimension as a big-endian u32,
 //! then the numbers, big-endian. <http://yann.lecun.com/exdb/mnist/>
-use super::read::{FORMATS, bytes};
+use super::read::FORMATS;
 use super::source::{Real, Source, shape};
 use super::{Dataset, Values};
 use crate::{Error, Result};
@@ -85,7 +85,7 @@ fn numbers(source: &mut Source, kind: u8, dims: &[u64]) -> Result<Values> {
     let n = source.claim(dims, size)?;
     let real: Real = match kind {
         0x08 => {
-            let values = bytes(source.bytes(n, &format!("the shape ({})", shape(dims)))?);
+            let values = Values::Bytes(source.bytes(n, &format!("the shape ({})", shape(dims)))?);
             source.end()?;
             return Ok(values);
         }

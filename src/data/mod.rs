@@ -1,5 +1,6 @@
 //! What a model is fitted to: a matrix of examples, from a file or built in.
 //! A file's format is told by its content, never by its name. Nothing here knows about models or devices.
+mod bytes;
 mod columns;
 mod condition;
 mod csv;
@@ -19,6 +20,7 @@ mod shape;
 mod source;
 mod zip;
 
+pub use bytes::Bytes;
 pub use columns::{Asked, Columns, List};
 pub use read::Missing;
 pub use scale::Scale;
@@ -34,12 +36,18 @@ pub struct Dataset {
     /// How many numbers one example has.
     pub cols: usize,
     pub values: Values,
+    /// How many of its last columns are classes, of which one is 1.
+    pub classes: usize,
     /// One class per example, where the source gives them.
     pub labels: Option<Vec<u8>>,
     /// Where the examples are pictures.
     pub shape: Option<Shape>,
     /// What its columns are called, and where in the file they were.
     pub columns: Columns,
+    /// What its bytes stand for, where its source had bytes.
+    pub bytes: Option<Bytes>,
+    /// What was understood of its source that may have been meant otherwise, each a line.
+    pub notes: Vec<String>,
 }
 
 /// The numbers, row-major, as compact as the source had them.
@@ -53,13 +61,22 @@ pub enum Values {
 impl Dataset {
     /// Rows of `cols` numbers, taken as they are: without labels, names, or the shape of a picture.
     pub fn new(name: impl Into<String>, cols: usize, values: Values) -> Self {
-        Dataset { name: name.into(), cols, values, labels: None, shape: None, columns: Columns::default() }
+        let (labels, shape, columns) = (None, None, Columns::default());
+        let bytes = matches!(values, Values::Bytes(_)).then_some(Bytes::Grey);
+        Dataset { name: name.into(), cols, values, classes: 0, labels, shape, columns, bytes, notes: vec![] }
     }
 
-    /// Examples along the first of `dims`; the others are flattened.
+    /// Examples along the first of `dims`; the others are flattened. Bytes are as the file has them.
     fn of(name: String, dims: &[u64], values: Values) -> Self {
         let cols = dims[1..].iter().product::<u64>() as usize;
-        Dataset { shape: Shape::of(dims), ..Self::new(name, cols, values) }
+        let (values, bytes) = match values {
+            Values::Bytes(values) => {
+                let (values, bytes) = bytes::found(values);
+                (Values::Bytes(values), Some(bytes))
+            }
+            reals => (reals, None),
+        };
+        Dataset { shape: Shape::of(dims), bytes, ..Self::new(name, cols, values) }
     }
 
     /// Rows of `cols` numbers from memory, checked. `name` is for messages.
@@ -147,6 +164,9 @@ impl Dataset {
             cols: self.cols,
             shape: self.shape,
             columns: self.columns.clone(),
+            classes: self.classes,
+            bytes: self.bytes,
+            notes: vec![],
         }
     }
 
@@ -165,6 +185,9 @@ impl Dataset {
             cols: self.cols,
             shape: self.shape,
             columns: self.columns.clone(),
+            classes: self.classes,
+            bytes: self.bytes,
+            notes: vec![],
         }
     }
 
@@ -209,7 +232,8 @@ impl Dataset {
         };
         let labels = self.labels.as_mut().map(|labels| move_out(labels, 1, moves));
         let (name, cols, columns) = (self.name.clone(), self.cols, self.columns.clone());
-        let moved = Dataset { name, cols, values, labels, shape: self.shape, columns };
+        let (shape, classes, bytes) = (self.shape, self.classes, self.bytes);
+        let moved = Dataset { labels, shape, classes, columns, bytes, ..Dataset::new(name, cols, values) };
         let (train, mut held) = if 2 * held <= rows { (self, moved) } else { (moved, self) };
         held.name += ", held out";
         Ok((train, held))

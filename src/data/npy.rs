@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use half::f16;
 
 use super::named::shown;
-use super::read::bytes;
 use super::source::{Real, Source, room, shape};
 use super::{Dataset, Values};
 use crate::{Error, Result};
@@ -41,7 +40,7 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
     let n = source.claim(&dims, size)?;
     let values = if kind.ends_with("u1") {
         let what = format!("the shape ({})", shape(&dims));
-        bytes(in_rows(&mut source, n, &dims, fortran, |source, n| source.bytes(n, &what))?)
+        Values::Bytes(in_rows(&mut source, n, &dims, fortran, |source, n| source.bytes(n, &what))?)
     } else {
         Values::Reals(in_rows(&mut source, n, &dims, fortran, |source, n| source.reals(n, size, real))?)
     };

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use super::source::Source;
-use super::{Columns, Dataset, Values, csv, idx, named, npy, npz, pictures, safetensors, zip};
+use super::{Columns, Dataset, csv, idx, named, npy, npz, pictures, safetensors, zip};
 use crate::{Error, Result};
 
 /// What is read, for messages.
@@ -23,7 +23,7 @@ impl Dataset {
     /// folder of PNG pictures. `FILE:NAME` is an array by its name, of `.npz` or `.safetensors`.
     ///
     /// Bytes stand for byte / 255; where no byte of an array exceeds 1 they are binary pictures and stand for
-    /// themselves (they are kept as 0 and 255). The 16 bits of a picture stand for value / 65535. Every other number
+    /// themselves (they are kept as 0 and 255). [`Dataset::with_bytes`] makes of either what a model learned. The 16 bits of a picture stand for value / 65535. Every other number
     /// becomes an f32.
     ///
     /// Memory stays within a small multiple of the file. What is packed may unpack to 64 MiB + 100 times its bytes.
@@ -161,13 +161,4 @@ fn only_array(name: &str, asked: Option<&str>) -> Result<()> {
             named::shown(asked)
         ))),
     }
-}
-
-/// Bytes of a file: grey values, or the 0 and 1 of binary pictures (binarised MNIST is written so), which become
-/// 0 and 255. Read as grey they would be pictures that are black to within 1/255.
-pub(super) fn bytes(mut values: Vec<u8>) -> Values {
-    if values.iter().all(|&b| b <= 1) {
-        values.iter_mut().for_each(|b| *b *= 255);
-    }
-    Values::Bytes(values)
 }

@@ -3,7 +3,6 @@
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-use super::read::bytes;
 use super::source::{Real, Source};
 use super::{Dataset, Values, named};
 use crate::{Error, Result};
@@ -54,7 +53,7 @@ pub(super) fn read(mut source: Source, asked: Option<&str>) -> Result<Dataset> {
     let (count, _) = source.count(&dims, size)?;
     source.skip(begin as u64, "what stands before the tensor")?;
     let values = match tensor.dtype {
-        Dtype::U8 => bytes(source.bytes(count, "the tensor")?),
+        Dtype::U8 => Values::Bytes(source.bytes(count, "the tensor")?),
         _ => Values::Reals(source.reals(count, size, real)?),
     };
     source.skip((header.data_len() - end) as u64, "what stands behind the tensor")?;

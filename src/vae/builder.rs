@@ -186,6 +186,12 @@ impl Builder {
                 (Arc::new(rest), Some(Arc::new(held_out)))
             }
         };
+        let valid = match valid {
+            Some(valid) if valid.bytes != data.bytes => {
+                Some(Arc::new(Arc::unwrap_or_clone(valid).with_bytes(data.bytes)?))
+            }
+            valid => valid,
+        };
         let scale = match self.scale {
             scale::Rule::None => None,
             rule => Some(Scale::find(rule, &data, data.cols)?),
@@ -237,6 +243,7 @@ impl Builder {
         let source = Source {
             valid_fraction: if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 },
             condition: (condition > 0).then_some(Condition::Columns { columns: (input, data.cols), x: None }),
+            bytes: data.bytes,
             scale,
             checksum: Some(Dataset::checksum([Some(data), None])),
             shape: data.shape,

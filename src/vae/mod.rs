@@ -208,10 +208,14 @@ impl Vae {
 
     /// Data as the model sees them.
     fn seen(&self, data: &Arc<Dataset>) -> Result<Arc<Dataset>> {
-        let data = match &self.run().data.scale {
-            Some(scale) => Arc::new(scale.apply((**data).clone())?),
-            None => data.clone(),
-        };
+        let source = &self.run().data;
+        let mut data = data.clone();
+        if data.bytes != source.bytes {
+            data = Arc::new(Arc::unwrap_or_clone(data).with_bytes(source.bytes)?);
+        }
+        if let Some(scale) = &source.scale {
+            data = Arc::new(scale.apply(Arc::unwrap_or_clone(data))?);
+        }
         check_data(&self.saved, &data, "the call")?;
         Ok(data)
     }

@@ -162,7 +162,7 @@ impl Planned {
     }
 
     fn is_there(&self) -> bool {
-        self.folder.read_config().is_ok_and(|run| run == self.job.run)
+        self.folder.read_config().is_ok_and(|run| self.job.run.is(&run))
     }
 
     /// Where it begins.
@@ -175,7 +175,7 @@ impl Planned {
         }
         let saved = Saved::read(&self.folder.checkpoint())?;
         Ok(match saved.is_complete() {
-            _ if saved.run != self.job.run => Start::New, // of the run that this one replaces
+            _ if !self.job.run.is(&saved.run) => Start::New, // of the run that this one replaces
             true if self.folder.picture("report.html").exists() => Start::Done,
             _ => Start::GoOn,
         })
