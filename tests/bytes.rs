@@ -83,6 +83,45 @@ fn a_model_of_zeros_and_ones_knows_no_others() {
     assert_eq!(eval("white.idx"), eval("low.idx"), "black and white are 0 and 1");
 }
 
+/// A scaled model has the units of the file: that of bytes is that of the same numbers in a text.
+#[test]
+fn scaled_bytes_are_the_numbers_that_they_are() {
+    let home = folder("bytes-scaled");
+    let all = counts();
+    let text = |rows: &[u8]| rows.chunks(3).map(|r| format!("{},{},{}\n", r[0], r[1], r[2])).collect::<String>();
+    for (name, rows) in [("all", &all[..]), ("low", &all[..12])] {
+        write(&home.join(format!("{name}.idx")), rows);
+        std::fs::write(home.join(format!("{name}.csv")), text(rows)).unwrap();
+    }
+    for kind in ["idx", "csv"] {
+        let line = format!("train --data all.{kind} --valid low.{kind} --scale standard {SMALL} --quiet --out {kind}");
+        run(&home, &line).succeeded();
+    }
+    let tensors =
+        |run: &str| vae_gpu::tensors::Tensors::read(&home.join(run).join("model.safetensors")).unwrap().tensors;
+    assert_eq!(tensors("idx"), tensors("csv"));
+    let said = |model: &str, kind: &str| {
+        run(&home, &format!("reconstruct {model} --data low.{kind} --to back.npy --force --device cpu --quiet"))
+            .succeeded();
+        run(
+            &home,
+            &format!("impute {model} --data low.{kind} --mask low.csv --to filled.npy --force --device cpu --quiet"),
+        )
+        .succeeded();
+        let eval = run(&home, &format!("eval {model} --data low.{kind} --json --device cpu")).succeeded().stdout;
+        (read(&home.join("back.npy")), read(&home.join("filled.npy")), eval)
+    };
+    let want = said("csv", "csv");
+    assert!(want.0.iter().any(|x| x.abs() > 0.1), "units of the file: {:?}", want.0);
+    assert!([("csv", "idx"), ("idx", "csv"), ("idx", "idx")].iter().all(|(model, kind)| said(model, kind) == want));
+    let of = |file: &str| Arc::new(Dataset::read(&home.join(file)).unwrap());
+    let builder =
+        Vae::builder().hidden(&[5]).latent(2).likelihood(Likelihood::Gaussian).steps(9).batch(8).device("cpu");
+    let mut own =
+        builder.scale(vae_gpu::data::scale::Rule::Standard).valid(&of("low.idx")).fit(&of("all.idx")).unwrap();
+    assert_eq!(own.reconstruct(&of("low.idx")).unwrap(), want.0);
+}
+
 #[test]
 fn a_run_from_before_bytes_were_kept_reads_each_file_by_itself() {
     let home = folder("bytes-before");

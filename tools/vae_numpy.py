@@ -5,7 +5,8 @@
     mu, logvar = vae.encode(x)        # x: (N, input + condition), z ~ N(mu, exp(logvar))
     mean = vae.decode(mu)             # of p(x|z); z: (N, latent + condition)
 
-x, a condition and the mean are in the units of the file: what --scale did to the columns is done and undone here.
+x, a condition and the mean are in the units of the file: what --scale did to the columns is done and undone here. Of a model
+without --scale whose config says "bytes": "grey", they are byte / 255.
 
 Needs numpy and safetensors. The same names load into torch.nn.Linear: `torch_layers` below does it.
 """

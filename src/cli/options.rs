@@ -65,7 +65,7 @@ pub(crate) struct TrainArgs {
 #[command(next_help_heading = "Data and files")]
 pub(super) struct DataArgs {
     /// idx, npy, npz, safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays; or digits or
-    /// moving, built in. digits if not given
+    /// moving, built in. digits if not given. Bytes are divided by 255, but where none exceeds 1, and with --scale; later files are read so too
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(super) data: Option<String>,
     /// Data to validate on after every epoch. The model is kept that is best there by the loss that is trained, at the whole
@@ -85,7 +85,7 @@ pub(super) struct DataArgs {
     pub(super) skip_columns: Option<List>,
     /// Scales each column of the data, and of a condition by columns: none, minmax (onto [0, 1]) or standard (to mean 0 and
     /// standard deviation 1), as found on the examples that are trained on. Kept in the model, which scales what it is given and
-    /// gives back what the file had. --sigma and the figures are of scaled data
+    /// gives back what the file had, of bytes 0 to 255. --sigma and the figures are of scaled data
     #[arg(
         long,
         value_enum,

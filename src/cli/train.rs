@@ -24,9 +24,12 @@ use std::sync::Arc;
 /// classes in `source` are counted, and its columns, their scale, and what bytes stand for are found.
 pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
     let is_new = source.rows == 0;
+    if is_new && source.scale.is_some() {
+        source.bytes = Some(Bytes::Plain);
+    }
     let mut data = dataset(&source.train, Part::Train, source.columns.as_ref(), source.bytes)?;
     if is_new {
-        source.bytes = data.bytes;
+        source.bytes = source.bytes.or(data.bytes);
     }
     source.columns = source.columns.is_some().then(|| data.columns.clone());
     let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, source.columns.as_ref(), source.bytes));

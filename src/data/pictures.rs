@@ -9,7 +9,7 @@ use png::{BitDepth, ColorType, Decoder, Reader, Transformations};
 
 use super::gzip::allowance;
 use super::source::room;
-use super::{Dataset, Shape, Values};
+use super::{Bytes, Dataset, Shape, Values};
 use crate::{Error, Result};
 
 /// Whether these first bytes are PNG's.
@@ -23,7 +23,7 @@ pub(super) fn read(name: String, input: impl BufRead + Seek, length: u64) -> Res
     let mut values = picture.kind.none();
     picture.append(&name, &mut values)?;
     let shape = picture.kind.shape;
-    Ok(Dataset { shape: Some(shape), ..Dataset::new(name, shape.numbers(), values) })
+    Ok(of(name, shape, values))
 }
 
 /// All pictures of a folder, in the order of their names, byte by byte. Hidden files are passed over.
@@ -77,11 +77,14 @@ pub(super) fn read_folder(folder: &Path) -> Result<Dataset> {
         picture.append(&path, values)?;
     }
     match first {
-        Some((kind, values, _)) => {
-            Ok(Dataset { shape: Some(kind.shape), ..Dataset::new(name, kind.shape.numbers(), values) })
-        }
+        Some((kind, values, _)) => Ok(of(name, kind.shape, values)),
         None => Err(Error::failed(format!("{name} is a folder without pictures: put PNG files of one size into it"))),
     }
+}
+
+/// Grey values, whatever their depth.
+fn of(name: String, shape: Shape, values: Values) -> Dataset {
+    Dataset { shape: Some(shape), bytes: Some(Bytes::Grey), ..Dataset::new(name, shape.numbers(), values) }
 }
 
 /// Size, colours and depth.

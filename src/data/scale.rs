@@ -1,5 +1,6 @@
 //! `--scale`: x' = (x − shift) / factor for every column, found on the training data, kept in the model, and undone in
 //! what it gives. A model and a device see x' alone.
+use super::bytes::reals;
 use super::{Dataset, Values};
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -38,7 +39,8 @@ impl Scale {
         !self.shift.is_empty()
     }
 
-    /// That of the first `cols` columns of `data`. One that never changes keeps the factor 1.
+    /// That of the first `cols` columns of `data`. One that never changes keeps the factor 1. Bytes are what they stand for: a
+    /// training takes them as they are, [`Bytes::Plain`](super::Bytes::Plain).
     ///
     /// # Errors
     /// Numbers so far apart that no f32 holds the distance.
@@ -95,7 +97,7 @@ impl Scale {
         }
         let mut values = match data.values {
             Values::Reals(values) => values,
-            Values::Bytes(bytes) => reals(bytes),
+            Values::Bytes(bytes) => reals(bytes, |b| b as f32 / 255.0),
         };
         for (i, row) in values.chunks_mut(cols).enumerate() {
             if let Some(j) = self.apply_to(&mut row[..scaled], 0..scaled) {
@@ -106,7 +108,7 @@ impl Scale {
                 )));
             }
         }
-        data.values = Values::Reals(values);
+        (data.values, data.bytes) = (Values::Reals(values), None);
         Ok(data)
     }
 
@@ -170,19 +172,6 @@ impl Scale {
             false => Err(Error::failed("scale: that of its columns cannot be; it is damaged")),
         }
     }
-}
-
-/// Bytes as numbers. From the end, in pieces that are given back: together they take little more than the numbers alone.
-fn reals(mut bytes: Vec<u8>) -> Vec<f32> {
-    const PIECE: usize = 16 << 20;
-    let mut out = vec![0f32; bytes.len()]; // zeros that nobody has written to take no memory yet
-    while !bytes.is_empty() {
-        let from = bytes.len().saturating_sub(PIECE);
-        out[from..].iter_mut().zip(&bytes[from..]).for_each(|(x, &b)| *x = b as f32 / 255.0);
-        bytes.truncate(from);
-        bytes.shrink_to_fit();
-    }
-    out
 }
 
 fn each_row(data: &Dataset, mut f: impl FnMut(&[f32])) {

@@ -5,7 +5,7 @@ use crate::config::{
     Activation, Binarize, Condition, Init, Likelihood, Model, Numbers, Objective, Optimizer, Rule, Run, Source,
     Training, Variance,
 };
-use crate::data::{Dataset, Scale, scale};
+use crate::data::{Bytes, Dataset, Scale, scale};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::schedule;
@@ -112,7 +112,7 @@ impl Builder {
         /// How grey values become zeros and ones.
         binarize: Binarize => binarize;
         /// How columns are scaled, those of a condition too: found on the data that are trained on, undone in what the model
-        /// gives. Sigma and the figures are of scaled data.
+        /// gives. Bytes are then taken as they are, 0 to 255. Sigma and the figures are of scaled data.
         scale: scale::Rule => scale;
     }
 
@@ -186,12 +186,12 @@ impl Builder {
                 (Arc::new(rest), Some(Arc::new(held_out)))
             }
         };
-        let valid = match valid {
-            Some(valid) if valid.bytes != data.bytes => {
-                Some(Arc::new(Arc::unwrap_or_clone(valid).with_bytes(data.bytes)?))
-            }
-            valid => valid,
+        let bytes = if self.scale == scale::Rule::None { data.bytes } else { Some(Bytes::Plain) };
+        let understood = |data: Arc<Dataset>| match data.bytes == bytes {
+            true => Ok(data),
+            false => Arc::unwrap_or_clone(data).with_bytes(bytes).map(Arc::new),
         };
+        let (data, valid) = (understood(data)?, valid.map(understood).transpose()?);
         let scale = match self.scale {
             scale::Rule::None => None,
             rule => Some(Scale::find(rule, &data, data.cols)?),
@@ -203,7 +203,7 @@ impl Builder {
                 (apply(data)?, valid.map(apply).transpose()?)
             }
         };
-        let run = self.run(&data, scale)?;
+        let run = self.run(&data, bytes, scale)?;
         run.check()?;
         for data in [Some(&data), valid.as_ref()].into_iter().flatten() {
             fits(&run.model, data, "the data to learn", "pass Likelihood::Gaussian, or scale the data")?;
@@ -228,7 +228,7 @@ impl Builder {
         Ok(Vae { outcome: Some(outcome), history, ..Vae::of(saved, device)? })
     }
 
-    fn run(&self, data: &Dataset, scale: Option<Scale>) -> Result<Run> {
+    fn run(&self, data: &Dataset, bytes: Option<Bytes>, scale: Option<Scale>) -> Result<Run> {
         let condition = self.model.condition;
         let Some(input) = data.cols.checked_sub(condition).filter(|&input| input > 0) else {
             return Err(Error::request(format!(
@@ -243,7 +243,7 @@ impl Builder {
         let source = Source {
             valid_fraction: if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 },
             condition: (condition > 0).then_some(Condition::Columns { columns: (input, data.cols), x: None }),
-            bytes: data.bytes,
+            bytes,
             scale,
             checksum: Some(Dataset::checksum([Some(data), None])),
             shape: data.shape,
