@@ -111,6 +111,67 @@ fn a_model_takes_its_columns_of_every_file() {
     );
 }
 
+/// Without --columns too.
+#[test]
+fn columns_are_found_by_the_names_of_the_header() {
+    let home = folder("columns-names");
+    let some = ["id", "age", "height", "weight"];
+    table(&home.join("all.csv"), true, &some);
+    table(&home.join("moved.csv"), true, &["id", "weight", "age", "height"]);
+    table(&home.join("more.csv"), true, &["age", "score", "weight", "height"]);
+    table(&home.join("bare.csv"), false, &some);
+    table(&home.join("renamed.csv"), true, &["id", "age", "size", "weight"]);
+    table(&home.join("fewer.csv"), true, &["age", "weight"]);
+    run(&home, &format!("train --data all.csv {SMALL} --out run")).succeeded();
+    let x = Dataset::read(&home.join("bare.csv")).unwrap();
+    npy::write(&mut std::fs::File::create(home.join("bare.npy")).unwrap(), ROWS, 3, &x.to_rows()).unwrap();
+    let eval = |model: &str, file: &str| run(&home, &format!("eval {model} --data {file} --device cpu --json"));
+    let want = eval("run", "all.csv").succeeded().stdout;
+    for file in ["moved.csv", "more.csv", "bare.csv", "bare.npy"] {
+        assert_eq!(eval("run", file).succeeded().stdout, want, "{file}");
+    }
+    let sentence = |file: &str, name: &str| {
+        format!(
+            "the model's column {name}: {file} has no column of this name; it has {}",
+            match file {
+                "renamed.csv" => "id, age, size, weight",
+                _ => "age, weight",
+            }
+        )
+    };
+    for file in ["renamed.csv", "fewer.csv"] {
+        eval("run", file).refused(1, &sentence(file, "height"));
+        run(&home, &format!("train --data all.csv --valid {file} {SMALL} --out no"))
+            .refused(1, &sentence(file, "height"));
+    }
+    for (valid, out) in [("all", "one"), ("moved", "other")] {
+        run(&home, &format!("train --data all.csv --valid {valid}.csv {SMALL} --out {out}")).succeeded();
+    }
+    let last = |run: &str| {
+        let lines = std::fs::read_to_string(home.join(run).join("metrics.jsonl")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        (line["split"].clone(), line["elbo"].clone())
+    };
+    assert_eq!((last("one"), last("one").0), (last("other"), "valid".into()));
+    run(&home, "train --resume run --device cpu --quiet").succeeded();
+    assert!(!run(&home, "report run --device cpu --quiet").succeeded().stdout.contains("--columns"));
+
+    // A name that comes twice is no name; the same header is the same columns.
+    std::fs::write(home.join("twice.csv"), "a,b,a\n1,2,3\n4,5,7\n2,2,1\n").unwrap();
+    std::fs::write(home.join("twice-moved.csv"), "b,a,a\n1,2,3\n").unwrap();
+    run(&home, &format!("train --data twice.csv {SMALL} --out twice")).succeeded();
+    eval("twice", "twice.csv").succeeded();
+    eval("twice", "twice-moved.csv")
+        .refused(1, "twice-moved.csv: two columns of the model's data have the name a; give data with the same header");
+
+    // The library knows them too.
+    let mut vae = vae_gpu::Vae::open(home.join("run")).unwrap();
+    let mut latents = |file: &str| vae.encode(&Dataset::read(&home.join(file)).unwrap().into()).map(|z| z.mean);
+    assert_eq!(latents("moved.csv"), latents("all.csv"));
+    assert_eq!(latents("more.csv"), latents("bare.npy"));
+    assert_eq!(latents("renamed.csv").unwrap_err().to_string(), sentence("renamed.csv", "height").replace("id, ", ""));
+}
+
 #[test]
 fn a_condition_counts_in_the_columns_that_are_taken() {
     let home = folder("columns-condition");

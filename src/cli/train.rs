@@ -30,8 +30,8 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
     let mut data = dataset(&source.train, Part::Train, source.columns.as_ref(), source.bytes)?;
     if is_new {
         source.bytes = source.bytes.or(data.bytes);
+        source.columns = data.columns.kept();
     }
-    source.columns = source.columns.is_some().then(|| data.columns.clone());
     let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, source.columns.as_ref(), source.bytes));
     let mut valid = valid.transpose()?;
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {

@@ -15,7 +15,7 @@ pub struct Source {
     /// CRC-32 of the examples, those of validation behind them: so that a run goes on with what it began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<u32>,
-    /// Which columns of the data are taken, where not all are. The condition counts in them.
+    /// Which columns of the data are taken, where not all are, and their names, where they have any. The condition counts in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
     /// What the bytes of the data stand for, also those of later files. None: of each file by itself, as before this was kept.
@@ -51,11 +51,12 @@ impl Source {
 }
 
 impl Source {
-    /// Whether these data, just read, are those of a run that an earlier version may have begun: it did not keep what bytes
-    /// stand for.
+    /// Whether these data, just read, are those of a run that an earlier version may have begun: it kept neither what bytes
+    /// stand for nor the names of all columns.
     pub fn are_of(&self, began: &Source) -> bool {
-        let kept = Source { bytes: self.bytes.filter(|_| began.bytes.is_some()), ..self.clone() };
-        kept == *began
+        let bytes = self.bytes.filter(|_| began.bytes.is_some());
+        let columns = self.columns.clone().filter(|columns| began.columns.is_some() || !columns.are_all());
+        Source { bytes, columns, ..self.clone() } == *began
     }
 }
 

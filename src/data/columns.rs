@@ -4,19 +4,20 @@ use super::named::shown;
 use super::{Dataset, Values};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 /// Some columns of a file. A file of which these were all already is taken as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Columns {
-    /// From..to, counted from 0 in the file. Empty: all.
+    /// From..to, counted from 0 in the file. Empty: all, but for the names of the rows.
     #[serde(default)]
     pub taken: Vec<(usize, usize)>,
     /// How many columns the file has.
     #[serde(default)]
     pub of: usize,
-    /// Of each that was taken; empty where the file has no names for them.
+    /// Of each that was taken; empty where the file has no names for them. A file that has some is read by them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Where no file was read yet: what is asked of the first.
@@ -149,6 +150,16 @@ impl Columns {
         (asked != Asked::default()).then(|| Columns { asked: Some(asked), ..Columns::default() })
     }
 
+    /// Whether those of a model, which are all of its data.
+    pub fn are_all(&self) -> bool {
+        self.taken.is_empty() && self.asked.is_none()
+    }
+
+    /// What a model keeps of them, once they were taken from a file: nothing where they are all, and have no names.
+    pub fn kept(&self) -> Option<Columns> {
+        (*self != Columns::default()).then(|| self.clone())
+    }
+
     /// Whether only a file with names can tell which they are.
     pub(super) fn by_name(&self) -> bool {
         let lists = self.asked.iter().flat_map(|asked| [&asked.take, &asked.skip]).flatten();
@@ -180,7 +191,16 @@ impl Columns {
         let (own, whole) = (there.all(), there.width == self.of);
         match there.names {
             _ if own.len() == self.or => Ok(own.collect()),
+            // The same header, even one that has a name twice.
+            Some(names) if names[own.clone()] == self.names => Ok(own.collect()),
             Some(_) if !self.names.is_empty() => {
+                let mut seen = HashSet::new();
+                if let Some(twice) = self.names.iter().find(|name| !seen.insert(*name)) {
+                    let (file, twice) = (there.file, shown(twice));
+                    return Err(Error::failed(format!(
+                        "{file}: two columns of the model's data have the name {twice}; give data with the same header"
+                    )));
+                }
                 let find =
                     |name: &String| there.find(name, "the model's column").map_err(|e| Error::failed(e.to_string()));
                 self.names.iter().map(find).collect()
@@ -233,7 +253,8 @@ impl Columns {
     /// Ranges that cannot be: a file may say anything.
     pub fn check(&self) -> Result<()> {
         let possible = self.taken.iter().all(|&(from, to)| from < to && to <= self.of);
-        match possible && (self.names.is_empty() || self.names.len() == self.count()) {
+        let named = self.names.is_empty() || self.taken.is_empty() || self.names.len() == self.count();
+        match possible && named {
             true => Ok(()),
             false => Err(Error::failed("columns: those of its data cannot be; it is damaged")),
         }
@@ -241,15 +262,19 @@ impl Columns {
 }
 
 impl Dataset {
-    /// Some columns of data without names, in the memory that they take already. Pictures they are no more.
+    /// Some columns, by their names where they have any, in the memory that they take already. Pictures they are no more.
     ///
     /// # Errors
     /// Columns that are not there.
     pub fn with_columns(mut self, columns: &Columns) -> Result<Dataset> {
-        let there = There { file: &self.name, width: self.cols, rows_named: false, names: None };
+        let names = Some(&self.columns.names[..]).filter(|names| names.len() == self.cols);
+        let there = There { file: &self.name, width: self.cols, rows_named: false, names };
         let positions = columns.positions(&there)?;
-        let taken = Columns::of(&there, &positions);
-        if positions.len() < self.cols {
+        let taken = match columns.are_all() {
+            true => Columns { names: Columns::of(&there, &positions).names, ..Columns::default() },
+            false => Columns::of(&there, &positions),
+        };
+        if positions.iter().copied().ne(0..self.cols) {
             match &mut self.values {
                 Values::Bytes(v) => keep(v, self.cols, &positions),
                 Values::Reals(v) => keep(v, self.cols, &positions),
@@ -321,6 +346,7 @@ mod tests {
             Columns { taken: taken.to_vec(), of, names: vec!["a".into(); names], ..Columns::default() }.check().is_ok()
         };
         assert!(columns(&[], 0, 0) && columns(&[(0, 2), (3, 4)], 4, 0) && columns(&[(0, 2), (3, 4)], 4, 3));
+        assert!(columns(&[], 0, 3), "all, by their names");
         assert!(!columns(&[(0, 2)], 1, 0) && !columns(&[(2, 2)], 4, 0) && !columns(&[(0, 2)], 4, 1));
         assert!(!columns(&[(0, usize::MAX), (0, usize::MAX)], 7, 0));
     }

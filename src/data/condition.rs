@@ -69,7 +69,8 @@ impl Dataset {
         }
         let names = self.columns.names;
         let names = if names.is_empty() { names } else { positions.iter().map(|&j| names[j].clone()).collect() };
-        Ok(Dataset { cols: positions.len(), columns: Columns { names, ..self.columns }, ..self })
+        // Where in the file they were is no list of ranges any more.
+        Ok(Dataset { cols: positions.len(), columns: Columns { names, ..Columns::default() }, ..self })
     }
 
     /// Some columns of all examples, bytes scaled to [0, 1].            (rows, range)

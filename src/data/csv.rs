@@ -79,9 +79,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         Some(columns) => columns.positions(&there)?,
         None => (rows_named as usize..width).collect(),
     };
-    let chosen = match columns {
-        Some(_) => Columns::of(&there, &positions),
-        None => Columns { names: Columns::of(&there, &positions).names, ..Columns::default() },
+    let all = columns.is_none_or(Columns::are_all);
+    let chosen = match Columns::of(&there, &positions) {
+        taken if all => Columns { names: taken.names, ..Columns::default() },
+        taken => taken,
     };
 
     let mut values = Vec::new();
@@ -94,7 +95,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         if row.cells.len() != width {
             return Err(ragged(&name, &first, row));
         }
-        if named && columns.is_none() && matches!(cell(&row.cells[0]), Cell::Number(_)) {
+        if named && all && matches!(cell(&row.cells[0]), Cell::Number(_)) {
             return Err(Error::failed(format!(
                 "line {}, column 1 of {name} is the word {}, but line {} has the number {} there: \
                  the first column must be all names or all numbers",
@@ -198,8 +199,12 @@ impl Wanted {
     fn of(columns: Option<&Columns>, first: &ByteRecord) -> Wanted {
         let Some(columns) = columns else { return Wanted::All };
         let has = |name: &String| first.iter().any(|cell| cell == name.as_bytes());
-        if columns.by_name() && first.iter().any(word) || !columns.names.is_empty() && columns.names.iter().all(has) {
+        let known = !columns.names.is_empty() && columns.names.iter().all(has);
+        if columns.by_name() && first.iter().any(word) || known && (!columns.are_all() || first.iter().any(word)) {
             return Wanted::Named;
+        }
+        if columns.are_all() {
+            return Wanted::All;
         }
         // What cannot be is told once names are known.
         let there = There { file: "", width: first.len(), rows_named: false, names: None };

@@ -44,7 +44,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
         Some(valid) => line.unless(own && *valid == data.train, "valid", valid),
         None => line.unless(!own && data.valid_fraction == 0.0, "valid-fraction", data.valid_fraction),
     }
-    if let Some(columns) = &data.columns {
+    if let Some(columns) = data.columns.as_ref().filter(|columns| !columns.are_all()) {
         line.unless(false, "columns", columns.list());
     }
     line.choice("scale", data.scale.as_ref().map_or(scale::Rule::None, |scale| scale.rule), scale::Rule::None);

@@ -243,6 +243,7 @@ impl Builder {
         let source = Source {
             valid_fraction: if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 },
             condition: (condition > 0).then_some(Condition::Columns { columns: (input, data.cols), x: None }),
+            columns: data.columns.kept(),
             bytes,
             scale,
             checksum: Some(Dataset::checksum([Some(data), None])),

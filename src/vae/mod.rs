@@ -6,7 +6,7 @@ pub use builder::Builder;
 use crate::Result;
 use crate::checkpoint::Saved;
 use crate::config::{Model, Run};
-use crate::data::Dataset;
+use crate::data::{Columns, Dataset};
 use crate::device::Device;
 use crate::estimate::Estimate;
 use crate::evaluate::{Evaluation, Evaluator, check_data};
@@ -119,7 +119,7 @@ impl Vae {
     /// One z is drawn for each.
     ///
     /// # Errors
-    /// Data of other columns; numbers that the likelihood cannot have.
+    /// Data of other columns, or of other names where both have some; numbers that the likelihood cannot have.
     pub fn elbo(&self, data: &Arc<Dataset>) -> Result<Estimate> {
         Ok(self.evaluate(data, 1)?.elbo)
     }
@@ -210,6 +210,13 @@ impl Vae {
     fn seen(&self, data: &Arc<Dataset>) -> Result<Arc<Dataset>> {
         let source = &self.run().data;
         let mut data = data.clone();
+        // The columns of a condition stand elsewhere than in the file.
+        let others = |columns: &&Columns| {
+            source.condition.is_none() && !data.columns.names.is_empty() && columns.names != data.columns.names
+        };
+        if let Some(columns) = source.columns.as_ref().filter(others) {
+            data = Arc::new(Arc::unwrap_or_clone(data).with_columns(columns)?);
+        }
         if data.bytes != source.bytes {
             data = Arc::new(Arc::unwrap_or_clone(data).with_bytes(source.bytes)?);
         }
