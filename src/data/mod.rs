@@ -6,6 +6,7 @@ mod condition;
 mod csv;
 pub mod digits;
 mod gzip;
+mod header;
 mod idx;
 mod lines;
 pub mod moving;
