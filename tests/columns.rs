@@ -173,6 +173,35 @@ fn columns_are_found_by_the_names_of_the_header() {
 }
 
 #[test]
+fn what_was_taken_as_names_is_said_once() {
+    let home = folder("columns-said");
+    table(&home.join("all.csv"), true, &["id", "age", "height"]);
+    let note = "all.csv: first column (\"id\") taken as names of the rows\n";
+    let train = SMALL.replace(" --quiet", "");
+    let said = |line: &str| run(&home, line).succeeded().stderr.matches(note).count();
+    assert_eq!(said(&format!("train --data all.csv {train} --out run")), 1);
+    assert_eq!(said("eval run --data all.csv --device cpu"), 1);
+    assert_eq!(said("eval run --data all.csv --device cpu --quiet"), 0);
+    assert_eq!(said("eval run --data all.csv --device cpu --json"), 0);
+    assert_eq!(said(&format!("train --data all.csv --skip-columns id {train} --out other")), 0);
+    assert_eq!(said(&format!("train --data all.csv --columns age,height {train} --out third")), 0);
+
+    // Words that come again are refused to be learned from, and read by the model that leaves them out.
+    let rows: String = (0..ROWS).map(|i| format!("{},{},{i}\n", ["M", "F"][i % 2], i * 7 % 5)).collect();
+    std::fs::write(home.join("sex.csv"), format!("sex,a,b\n{rows}")).unwrap();
+    run(&home, &format!("train --data sex.csv {SMALL} --out sex")).refused(
+        1,
+        "column 1 (\"sex\") of sex.csv has words that come again, 2 different ones in 40 rows: names of rows differ; code words \
+         as numbers, or train with --skip-columns sex",
+    );
+    run(&home, &format!("train --data sex.csv --skip-columns sex {SMALL} --out sex")).succeeded();
+    run(&home, "eval sex --data sex.csv --device cpu --quiet").succeeded();
+    table(&home.join("named.csv"), true, &["id", "a", "b"]);
+    run(&home, &format!("train --data named.csv {SMALL} --out named")).succeeded();
+    run(&home, "eval named --data sex.csv --device cpu --quiet").succeeded();
+}
+
+#[test]
 fn a_condition_counts_in_the_columns_that_are_taken() {
     let home = folder("columns-condition");
     table(&home.join("all.csv"), true, &ALL);

@@ -112,8 +112,8 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
             ));
         }
         (Condition::Columns { .. }, Some(file)) => {
-            let columns = run.data.columns.clone().map(|columns| Columns { or: width, ..columns });
-            let data = super::dataset(file, Part::Test, columns.as_ref(), run.data.bytes)?;
+            let columns = Columns { or: width, ..run.data.known_columns() };
+            let data = super::dataset(file, Part::Test, Some(&columns), run.data.bytes)?;
             if data.cols != width && data.cols < columns_of(condition) {
                 let (name, got) = (&data.name, data.cols);
                 return Err(Error::failed(format!(

@@ -219,7 +219,8 @@ pub(crate) enum Part {
 
 /// The data that `--data` names; without it, the test part of what the model was trained on, if that is built in.
 pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Result<Dataset> {
-    let (columns, bytes) = (model.data.columns.as_ref(), model.data.bytes);
+    let (columns, bytes) = (model.data.known_columns(), model.data.bytes);
+    let columns = Some(&columns);
     match (data, model.data.train.as_str()) {
         (Some(path), _) => dataset(path, Part::Test, columns, bytes),
         (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test, columns, bytes),

@@ -27,12 +27,14 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
     if is_new && source.scale.is_some() {
         source.bytes = Some(Bytes::Plain);
     }
-    let mut data = dataset(&source.train, Part::Train, source.columns.as_ref(), source.bytes)?;
+    let columns = if is_new { source.columns.clone() } else { Some(source.known_columns()) };
+    let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes)?;
     if is_new {
         source.bytes = source.bytes.or(data.bytes);
         source.columns = data.columns.kept();
     }
-    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, source.columns.as_ref(), source.bytes));
+    let columns = if is_new { source.columns.clone() } else { columns };
+    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, columns.as_ref(), source.bytes));
     let mut valid = valid.transpose()?;
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
         for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {

@@ -51,6 +51,11 @@ impl Source {
 }
 
 impl Source {
+    /// The columns of a later file, which is read as the data were: all where none are kept.
+    pub fn known_columns(&self) -> Columns {
+        self.columns.clone().unwrap_or_default()
+    }
+
     /// Whether these data, just read, are those of a run that an earlier version may have begun: it kept neither what bytes
     /// stand for nor the names of all columns.
     pub fn are_of(&self, began: &Source) -> bool {

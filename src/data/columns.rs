@@ -90,6 +90,11 @@ impl There<'_> {
         self.rows_named as usize..self.width
     }
 
+    /// What column `j` is called, if it has a name.
+    pub fn title(&self, j: usize) -> Option<&str> {
+        self.names.map(|names| names[j].as_str()).filter(|title| !title.is_empty())
+    }
+
     /// The position of a name.
     fn find(&self, name: &str, what: &str) -> Result<usize> {
         let (file, asked) = (self.file, shown(name));
@@ -158,6 +163,21 @@ impl Columns {
     /// What a model keeps of them, once they were taken from a file: nothing where they are all, and have no names.
     pub fn kept(&self) -> Option<Columns> {
         (*self != Columns::default()).then(|| self.clone())
+    }
+
+    /// Whether a model knows them: else a file is the first, and what it may have meant otherwise is asked.
+    pub(super) fn are_known(&self) -> bool {
+        self.asked.is_none()
+    }
+
+    /// Whether the first column is left out for the names of the rows, and not because it was asked for.
+    ///
+    /// # Errors
+    /// Columns that are not there.
+    pub(super) fn leave_out_row_names(&self, there: &There) -> Result<bool> {
+        let Some(Asked { take, skip }) = &self.asked else { return Ok(there.rows_named && self.are_all()) };
+        let skipped = skip.as_ref().map(|list| there.listed(list, "skip-columns")).transpose()?;
+        Ok(there.rows_named && take.is_none() && !skipped.is_some_and(|skipped| skipped[0]))
     }
 
     /// Whether only a file with names can tell which they are.

@@ -8,6 +8,7 @@ use super::columns::There;
 use super::header::{Wanted, mixed};
 use super::lines::Lines;
 use super::read::{FORMATS, Missing};
+use super::row_names::{self, RowNames, Why, has_decimal_comma};
 use super::source::{Source, room};
 use super::{Columns, Dataset, Values};
 use crate::{Error, Result};
@@ -84,6 +85,12 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         Some(columns) => columns.positions(&there)?,
         None => (rows_named as usize..width).collect(),
     };
+    let title = there.title(0);
+    let without_names = columns.map_or(Ok(rows_named), |columns| columns.leave_out_row_names(&there))?;
+    let notes = if without_names { vec![row_names::note(&name, title)] } else { vec![] };
+    // The files of a model are read as it learned to.
+    let is_asked = named && without_names && !columns.is_some_and(Columns::are_known);
+    let mut row_names = is_asked.then(RowNames::default);
     let all = columns.is_none_or(Columns::are_all);
     let chosen = match Columns::of(&there, &positions) {
         taken if all => Columns { names: taken.names, ..Columns::default() },
@@ -110,6 +117,16 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                 shown(&row.cells[0])
             )));
         }
+        match row_names.as_mut().and_then(|names| names.add(&row.cells[0])) {
+            None => {}
+            Some(Why::Value) => return Err(bad_cell(&there, row.line, 0, &row.cells[0])),
+            Some(Why::Comment) => {
+                let (line, comment) = (row.line, shown(&row.cells[0]));
+                return Err(Error::failed(format!(
+                    "line {line} of {name} begins with {comment}: comments are not read; delete the line"
+                )));
+            }
+        }
         for &i in &positions {
             let bytes = &row.cells[i];
             match cell(bytes) {
@@ -128,8 +145,11 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         take(&row)?;
         rows.spare = row.cells;
     }
+    if let Some(names) = row_names {
+        names.check(&name, title, &skipped(&there, 0))?;
+    }
     let cols = positions.len();
-    Ok(Dataset { columns: chosen, ..Dataset::new(name, cols, Values::Reals(values)) })
+    Ok(Dataset { columns: chosen, notes, ..Dataset::new(name, cols, Values::Reals(values)) })
 }
 
 struct Row {
@@ -203,20 +223,23 @@ fn ragged(name: &str, one: &Row, other: &Row) -> Error {
 }
 
 /// A cell for a message: in quotes, and cut where it is long.
-fn shown(bytes: &[u8]) -> String {
+pub(super) fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let cut: String = text.chars().take(SHOWN).collect();
     if cut.len() < text.len() { format!("{cut:?}...") } else { format!("{cut:?}") }
 }
 
-/// Column `j`, counted from 0; editors count from 1.
-fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
-    let title = there.names.map(|names| names[j].as_str()).filter(|title| !title.is_empty());
-    // A name that a shell and a list of columns take as it is; otherwise its number there.
+/// Column `j` as a list of columns takes it: its name where a shell takes that as it is; otherwise its number.
+fn skipped(there: &There, j: usize) -> String {
     let plain =
         |title: &&str| title.starts_with(char::is_alphabetic) && title.chars().all(|c| c.is_alphanumeric() || c == '_');
-    let skipped = title.filter(plain).map_or(j.to_string(), String::from);
-    let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
+    there.title(j).filter(plain).map_or(j.to_string(), String::from)
+}
+
+/// Column `j`, counted from 0; editors count from 1.
+fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
+    let skipped = skipped(there, j);
+    let title = there.title(j).map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
     let at = format!("line {line}, column {}{title} of {}", j + 1, there.file);
     let shown = shown(bytes);
     Error::failed(match cell(bytes) {
@@ -225,7 +248,7 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
         }
         Cell::Missing => format!("{at} is {shown}: fill the cell, or leave out examples with missing values"),
         Cell::Number(_) => format!("{at} is {shown}: must be a finite number below 3.4e38"),
-        Cell::Word if String::from_utf8_lossy(bytes).replace(',', ".").parse::<f32>().is_ok() => {
+        Cell::Word if has_decimal_comma(bytes) => {
             format!("{at} is {shown}, not a number: write the decimal comma as a point")
         }
         Cell::Word => {

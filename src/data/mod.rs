@@ -15,6 +15,7 @@ pub mod npy;
 mod npz;
 mod pictures;
 mod read;
+mod row_names;
 mod safetensors;
 pub mod scale;
 mod shape;

@@ -5,6 +5,7 @@ mod archive;
 mod broken;
 mod digits;
 mod moving;
+mod tables;
 mod written;
 
 use std::io::Write;

@@ -1,0 +1,71 @@
+//! The first column of a table, where it is left out as the names of the rows: whether its cells can be names. Words that are
+//! no names would else be lost in silence.
+use std::collections::HashSet;
+
+use super::csv::shown;
+use super::named;
+use crate::{Error, Result};
+
+/// Rows that are looked at for names that come again: what is kept of them is bounded.
+const LOOKED: usize = 1000;
+/// Fewer rows say nothing about names that come again.
+const FEWEST: usize = 4;
+
+/// What was seen of it so far.
+#[derive(Default)]
+pub(super) struct RowNames {
+    rows: usize,
+    different: HashSet<Vec<u8>>,
+}
+
+/// Why a cell is no name.
+pub(super) enum Why {
+    /// A number with a decimal comma, or a truth value: it was meant to be learned.
+    Value,
+    Comment,
+}
+
+impl RowNames {
+    /// The name of the next row, or why it is none.
+    pub fn add(&mut self, name: &[u8]) -> Option<Why> {
+        if self.rows < LOOKED {
+            self.rows += 1;
+            self.different.insert(name.to_vec());
+        }
+        let is_truth = [b"true" as &[u8], b"false"].iter().any(|truth| name.eq_ignore_ascii_case(truth));
+        match name {
+            _ if is_truth || has_decimal_comma(name) => Some(Why::Value),
+            [b'#', b' ' | b'\t', ..] => Some(Why::Comment),
+            _ => None,
+        }
+    }
+
+    /// Of a column of `file` called `title`, which as an option of `train` is `skipped`.
+    ///
+    /// # Errors
+    /// Names that come twice or more on average name no rows.
+    pub fn check(&self, file: &str, title: Option<&str>, skipped: &str) -> Result<()> {
+        let (rows, different) = (self.rows, self.different.len());
+        if rows < FEWEST || 2 * different > rows {
+            return Ok(());
+        }
+        let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
+        Err(Error::failed(format!(
+            "column 1{title} of {file} has words that come again, {different} different ones in {rows} rows: names of rows \
+             differ; code words as numbers, or train with --skip-columns {skipped}"
+        )))
+    }
+}
+
+/// The line about it.
+pub(super) fn note(file: &str, title: Option<&str>) -> String {
+    let title = title.map_or(String::new(), |title| format!(" ({:?})", named::shown(title)));
+    format!("{file}: first column{title} taken as names of the rows")
+}
+
+/// 167,1 or 1.234,5
+pub(super) fn has_decimal_comma(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let is_number = |text: String| text.parse::<f32>().is_ok();
+    text.contains(',') && (is_number(text.replace(',', ".")) || is_number(text.replace('.', "").replace(',', ".")))
+}

@@ -1,0 +1,46 @@
+//! What is understood of a table that may have been meant otherwise: it is told, or refused.
+use super::{all_rows, read};
+
+/// What is said of a text, without the name of the file.
+fn notes(text: &str) -> Vec<String> {
+    let data = read("t.csv", text.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+    data.notes.iter().map(|note| note.strip_prefix(&data.name).unwrap().to_string()).collect()
+}
+
+fn refused(text: &str, sentence: &str) {
+    let error = read("t.csv", text.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains(sentence), "{text}\n got: {error}\nwant: {sentence}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn a_column_of_row_names_is_told() {
+    assert_eq!(notes("id,age\nann,5\nbob,7\n"), [": first column (\"id\") taken as names of the rows"]);
+    assert_eq!(notes("ann,5\nbob,7\n"), [": first column taken as names of the rows"]);
+    assert_eq!(notes(",age\n0,5\n1,7\n"), [": first column taken as names of the rows"]);
+    // Dates, versions and numbered things are names.
+    assert_eq!(notes("2020-01-01,5\n2020-01-02,7\n").len(), 1);
+    assert_eq!(notes("#1,5\n#2,7\n#3,7\n#4,7\n").len(), 1);
+    assert_eq!(notes("age,height\n5,6\n"), [""; 0]);
+}
+
+#[test]
+fn words_that_are_no_names_of_rows_are_refused() {
+    let sexes: String = (0..9).map(|i| format!("{},{i}\n", if i % 2 == 0 { "M" } else { "F" })).collect();
+    let again = "has words that come again, 2 different ones in 9 rows: names of rows differ; code words as numbers, or train with";
+    refused(&format!("sex,age\n{sexes}"), &format!("{again} --skip-columns sex"));
+    refused(&sexes, &format!("{again} --skip-columns 0"));
+    refused("t;v\n167,1;5\n168,2;6\n", "line 2, column 1 (\"t\") of");
+    refused("t;v\n167,1;5\n168,2;6\n", "is \"167,1\", not a number: write the decimal comma as a point");
+    refused("t;v\n1.234,5;5\n1.235,5;6\n", "is \"1.234,5\", not a number: write the decimal comma as a point");
+    refused("t;v\n5;1.234,5\n", "is \"1.234,5\", not a number: write the decimal comma as a point");
+    refused("flag,v\nTrue,5\nFalse,6\n", "is \"True\", not a number: code words as numbers");
+    refused("flag,v\nfalse,5\ntrue,6\n", "or train with --skip-columns flag");
+    refused("id,v\nx,5\n# half of them,\ny,6\n", "line 3 of");
+    refused(
+        "id,v\nx,5\n# half of them,\ny,6\n",
+        "begins with \"# half of them\": comments are not read; delete the line",
+    );
+    // Names may come again now and then.
+    assert_eq!(all_rows(&read("t.csv", b"a,1\nb,2\na,3\nc,4\n").unwrap()), [1.0, 2.0, 3.0, 4.0]);
+}
