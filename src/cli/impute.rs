@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
     allow_negative_numbers = true,
     mut_arg("to", |to| to.required(false).required_unless_present("score")),
     after_help = "Examples:\n  \
-    vae-gpu impute runs/table --data gaps.csv --to filled.npy          empty cells, NA and NaN are missing\n  \
+    vae-gpu impute runs/table --data gaps.csv --to filled.npy          empty cells, NA, NaN, <NA>, #N/A, ?, . and - are missing\n  \
     vae-gpu impute runs/mnist --data t10k-images-idx3-ubyte.gz --mask upper.npy --to filled.png\n  \
     vae-gpu impute runs/mnist --data digits --mask upper.npy --draws 5 --to several.png\n  \
     vae-gpu impute runs/mnist --data digits --mask upper.npy --score   how probable the hidden part was\n  \

@@ -27,7 +27,10 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
     if is_new && source.scale.is_some() {
         source.bytes = Some(Bytes::Plain);
     }
-    let columns = if is_new { source.columns.clone() } else { Some(source.known_columns()) };
+    let columns = match is_new {
+        true => source.columns.clone(),
+        false => Some(Columns { again: true, ..source.known_columns() }),
+    };
     let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes)?;
     if is_new {
         source.bytes = source.bytes.or(data.bytes);

@@ -26,6 +26,9 @@ pub struct Columns {
     /// A file of so many columns is something else, and taken as it is.
     #[serde(skip)]
     pub or: usize,
+    /// The data of a run are read again: as they were then, whatever would be told of a header now.
+    #[serde(skip)]
+    pub again: bool,
 }
 
 /// Columns as a user names them: all of `take` but those of `skip`.

@@ -19,13 +19,13 @@ const SHOWN: usize = 32;
 /// What one cell says.
 pub(super) enum Cell {
     Number(f32),
-    /// Empty, or a word that programs write for a missing value.
+    /// Empty, or a word or mark that programs write for a missing value.
     Missing,
     Word,
 }
 
 pub(super) fn cell(bytes: &[u8]) -> Cell {
-    const MISSING: [&[u8]; 5] = [b"", b"na", b"n/a", b"null", b"none"];
+    const MISSING: [&[u8]; 10] = [b"", b"na", b"n/a", b"#n/a", b"<na>", b"null", b"none", b"?", b".", b"-"];
     match std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<f32>().ok()) {
         Some(v) if v.is_nan() => Cell::Missing,
         Some(v) => Cell::Number(v),
@@ -53,8 +53,15 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let mut second = rows.next()?;
     let mut header = None;
     let wanted = Wanted::of(columns, &first.cells);
-    if wanted.is_header(&first.cells, second.as_ref().map(|s| &s.cells)) {
-        if let Some((word, number)) = mixed(&wanted.cells(&first.cells)) {
+    let mut notes = vec![];
+    let below = second.as_ref().map(|s| &s.cells);
+    let counted = wanted.counts(&first.cells, below);
+    if counted || wanted.is_header(&first.cells, below) {
+        if counted {
+            let some: Vec<String> = first.cells.iter().take(4).map(shown).collect();
+            notes.push(format!("{name}: first line ({}, ...) taken as names of the columns", some.join(", ")));
+        }
+        if let Some((word, number)) = mixed(&wanted.cells(&first.cells)).filter(|_| !counted) {
             return Err(Error::failed(format!(
                 "line {} of {name} has the word {} and the number {} in it: a header must be words alone, an example \
                  numbers alone; repair the line, or delete it if it is a header",
@@ -67,7 +74,12 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     }
 
     let width = first.cells.len();
-    let named = width > 1 && matches!(cell(&first.cells[0]), Cell::Word);
+    if matches!(cell(&first.cells[0]), Cell::Missing) && second.is_none() {
+        second = rows.next()?;
+    }
+    // The name of the first row may be missing.
+    let below = || second.as_ref().is_some_and(|second| word(&second.cells[0]));
+    let named = width > 1 && (word(&first.cells[0]) || matches!(cell(&first.cells[0]), Cell::Missing) && below());
     let mut rows_named = named;
     let mut names: Option<Vec<String>> = None;
     if let Some(header) = header {
@@ -78,7 +90,16 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
             return Err(ragged(&name, &header, &first));
         }
         let title = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        names = Some([b"" as &[u8]].into_iter().take(short as usize).chain(&header.cells).map(title).collect());
+        let mut titles: Vec<String> = header.cells.iter().map(title).collect();
+        // NumPy writes a header as a comment. A model of before may have kept it so.
+        if let Some(inside) = titles[0].strip_prefix('#').map(str::trim).filter(|inside| !inside.is_empty())
+            && !titles[1..].iter().any(|title| title.starts_with('#'))
+            && !columns.is_some_and(|columns| columns.names.contains(&titles[0]))
+        {
+            titles[0] = inside.into();
+        }
+        titles.splice(0..0, short.then(String::new));
+        names = Some(titles);
     }
     let there = There { file: &name, width, rows_named, names: names.as_deref() };
     let positions = match columns {
@@ -87,7 +108,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     };
     let title = there.title(0);
     let without_names = columns.map_or(Ok(rows_named), |columns| columns.leave_out_row_names(&there))?;
-    let notes = if without_names { vec![row_names::note(&name, title)] } else { vec![] };
+    notes.extend(without_names.then(|| row_names::note(&name, title)));
     // The files of a model are read as it learned to.
     let is_asked = named && without_names && !columns.is_some_and(Columns::are_known);
     let mut row_names = is_asked.then(RowNames::default);

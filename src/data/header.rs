@@ -21,13 +21,40 @@ fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
     first[0].is_empty() && (counts(0) || counts(1))
 }
 
+/// Numbers that count columns, or years, are a header where the row below shows that they are no example. Where the numbers
+/// below are whole too, many of them must count: no example does so by chance.
+fn is_counted(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
+    const FEWEST: usize = 3;
+    const MANY: usize = 8;
+    let Some(second) = second.filter(|second| second.len() == first.len()) else { return false };
+    let names = match (word(&first[0]), word(&second[0])) {
+        (false, false) => 0,
+        (true, true) => 1,
+        _ => return false, // told by its words
+    };
+    let numbers: Vec<Option<u64>> = first.iter().skip(names).map(whole).collect();
+    let counts = numbers.len() >= FEWEST && numbers.windows(2).all(|n| n[1].is_some() && n[1] == n[0].map(|n| n + 1));
+    let number = |c: &[u8]| matches!(cell(c), Cell::Number(_) | Cell::Missing);
+    let all_below = second.iter().skip(names).all(number);
+    let fractions = second.iter().skip(names).all(|c| number(c) && whole(c).is_none());
+    counts && all_below && (fractions || numbers.len() >= MANY && (names == 1 || matches!(numbers[0], Some(0 | 1))))
+}
+
+/// A whole number as programs count.
+fn whole(bytes: &[u8]) -> Option<u64> {
+    let number: u64 = std::str::from_utf8(bytes).ok()?.parse().ok().filter(|&n| n < 1 << 32)?;
+    (number.to_string().as_bytes() == bytes).then_some(number)
+}
+
 /// What is wanted of a table, before it is known whether it has a header.
 pub(super) enum Wanted {
     All,
+    /// All, of a file that was read before: what counts its columns was an example unless it is kept as their names.
+    Again,
     /// By names, which then stand in the first row.
     Named,
-    /// At these positions; in the other columns words mean nothing.
-    At(Vec<usize>),
+    /// At these positions; in the other columns words mean nothing. Whether they are those of a model.
+    At(Vec<usize>, bool),
 }
 
 impl Wanted {
@@ -35,22 +62,28 @@ impl Wanted {
         let Some(columns) = columns else { return Wanted::All };
         let has = |name: &String| first.iter().any(|cell| cell == name.as_bytes());
         let known = !columns.names.is_empty() && columns.names.iter().all(has);
-        if columns.by_name() && first.iter().any(word) || known && (!columns.are_all() || first.iter().any(word)) {
+        // Names that are numbers may stand in an example too; but hardly all, in this order.
+        let positions: Vec<usize> = match columns.are_all() {
+            true => (first.len().saturating_sub(columns.names.len())..first.len()).collect(),
+            false => columns.taken.iter().flat_map(|&(from, to)| from..to.min(first.len())).collect(),
+        };
+        let same = || positions.iter().map(|&j| &first[j]).eq(columns.names.iter().map(String::as_bytes));
+        if columns.by_name() && first.iter().any(word) || known && (first.iter().any(word) || same()) {
             return Wanted::Named;
         }
         if columns.are_all() {
-            return Wanted::All;
+            return if columns.again { Wanted::Again } else { Wanted::All };
         }
         // What cannot be is told once names are known.
         let there = There { file: "", width: first.len(), rows_named: false, names: None };
-        columns.positions(&there).map_or(Wanted::All, Wanted::At)
+        columns.positions(&there).map_or(Wanted::All, |positions| Wanted::At(positions, columns.are_known()))
     }
 
     pub fn is_header(&self, first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
         match self {
-            Wanted::All => is_header(first, second),
+            Wanted::All | Wanted::Again => is_header(first, second),
             Wanted::Named => true,
-            Wanted::At(positions) => {
+            Wanted::At(positions, _) => {
                 // Row names are words too, in every row.
                 let title =
                     |&j: &usize| word(&first[j]) && (j > 0 || second.is_none_or(|s| s.get(0).is_none_or(|c| !word(c))));
@@ -60,12 +93,21 @@ impl Wanted {
         }
     }
 
+    /// Whether it is a header, of numbers.
+    pub fn counts(&self, first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
+        match self {
+            Wanted::All => is_counted(first, second),
+            Wanted::At(_, known) => !known && is_counted(first, second),
+            Wanted::Again | Wanted::Named => false,
+        }
+    }
+
     /// Of a header, what should be words.
     pub fn cells<'a>(&self, header: &'a ByteRecord) -> Vec<&'a [u8]> {
         match self {
-            Wanted::All => header.iter().collect(),
+            Wanted::All | Wanted::Again => header.iter().collect(),
             Wanted::Named => vec![],
-            Wanted::At(positions) => positions.iter().map(|&j| &header[j]).collect(),
+            Wanted::At(positions, _) => positions.iter().map(|&j| &header[j]).collect(),
         }
     }
 }

@@ -54,7 +54,7 @@ impl Dataset {
     }
 
     /// As [`Dataset::read`], but only some columns, where they are named. Where missing values are kept, NaN, and in text an
-    /// empty cell or a word such as NA, become NaN. Of text, what is not taken may be words.
+    /// empty cell, a word such as NA, or one of ? . - become NaN. Of text, what is not taken may be words.
     ///
     /// # Errors
     /// Those of [`Dataset::read`], columns that are not there.

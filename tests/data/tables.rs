@@ -44,3 +44,46 @@ fn words_that_are_no_names_of_rows_are_refused() {
     // Names may come again now and then.
     assert_eq!(all_rows(&read("t.csv", b"a,1\nb,2\na,3\nc,4\n").unwrap()), [1.0, 2.0, 3.0, 4.0]);
 }
+
+#[test]
+fn a_header_that_counts_its_columns_is_no_example() {
+    let rows = |text: &str| {
+        read("t.csv", text.as_bytes()).map(|data| (data.rows(), data.cols, data.columns.names.join(" "))).unwrap()
+    };
+    let many: Vec<String> = (0..9).map(|i| i.to_string()).collect();
+    let many = many.join(",");
+    assert_eq!(rows("0,1,2\n0.5,1.5,2e3\n3.5,4.5,5.5\n"), (2, 3, "0 1 2".into()));
+    assert_eq!(rows("1,2,3\n0.5,1.5,2.5\n"), (1, 3, "1 2 3".into()));
+    assert_eq!(rows(&format!("{many}\n5,0,255,0,0,0,0,0,0\n")), (1, 9, many.replace(',', " ")));
+    assert_eq!(
+        rows("id,2001,2002,2003\nann,0.5,1.5,2.5\nbob,3.5,,5.5\n".replace(",,", ",1.5,").as_str()),
+        (2, 3, "2001 2002 2003".into())
+    );
+    assert_eq!(rows(&format!("id,{many}\nann,5,0,255,0,0,0,0,0,0\n")), (1, 9, many.replace(',', " ")));
+    assert_eq!(
+        notes("0,1,2\n0.5,1.5,2e3\n"),
+        [": first line (\"0\", \"1\", \"2\", ...) taken as names of the columns"]
+    );
+    // An example all the same: whole numbers below, other steps, few columns.
+    for text in ["0,1,2\n3,4,5\n", "0,1,3\n0.5,1.5,2.5\n", "1,2\n0.5,1.5\n", "0.0,1.0,2.0\n0.5,1.5,2.5\n"] {
+        assert_eq!(rows(text).0, 2, "{text}");
+        assert_eq!(notes(text), [""; 0]);
+    }
+    assert_eq!(rows("ann,7,8,9\nbob,1,2,3\n").0, 2);
+}
+
+#[test]
+fn a_header_behind_the_mark_of_a_comment_is_one() {
+    let names = |text: &str| read("t.csv", text.as_bytes()).unwrap().columns.names.join(" ");
+    assert_eq!(names("# a,b,c\n1,2,3\n"), "a b c");
+    assert_eq!(names("#a,b,c\n1,2,3\n"), "a b c");
+    assert_eq!(names("# id,b,c\nx,2,3\ny,2,3\n"), "b c");
+    assert_eq!(names("#,b,c\n1,2,3\n"), "# b c");
+}
+
+#[test]
+fn a_row_without_its_name_is_a_row() {
+    assert_eq!(all_rows(&read("t.csv", b"id,a\n,1\ny,2\nz,3\n").unwrap()), [1.0, 2.0, 3.0]);
+    assert_eq!(all_rows(&read("t.csv", b"id,a\nx,1\n,2\nz,3\n").unwrap()), [1.0, 2.0, 3.0]);
+    refused("a,b\n,1\n2,3\n", "line 2, column 1 (\"a\") of");
+}
