@@ -21,10 +21,11 @@ fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
     first[0].is_empty() && (counts(0) || counts(1))
 }
 
-/// Numbers that count columns, or years, are a header where the row below shows that they are no example. Where the numbers
-/// below are whole too, many of them must count: no example does so by chance.
+/// Numbers that count columns from 0, or years behind the title of the names of rows, are a header where the row below shows that
+/// they are no example: by its fractions, or because so many numbers that count are no chance.
 fn is_counted(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
-    const FEWEST: usize = 3;
+    const SOME: usize = 3;
+    const MORE: usize = 5;
     const MANY: usize = 8;
     let Some(second) = second.filter(|second| second.len() == first.len()) else { return false };
     let names = match (word(&first[0]), word(&second[0])) {
@@ -33,11 +34,19 @@ fn is_counted(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
         _ => return false, // told by its words
     };
     let numbers: Vec<Option<u64>> = first.iter().skip(names).map(whole).collect();
-    let counts = numbers.len() >= FEWEST && numbers.windows(2).all(|n| n[1].is_some() && n[1] == n[0].map(|n| n + 1));
-    let number = |c: &[u8]| matches!(cell(c), Cell::Number(_) | Cell::Missing);
-    let all_below = second.iter().skip(names).all(number);
-    let fractions = second.iter().skip(names).all(|c| number(c) && whole(c).is_none());
-    counts && all_below && (fractions || numbers.len() >= MANY && (names == 1 || matches!(numbers[0], Some(0 | 1))))
+    let counts = numbers.windows(2).all(|n| n[1].is_some() && n[1] == n[0].map(|n| n + 1));
+    let below: Vec<&[u8]> = second.iter().skip(names).collect();
+    if numbers.len() < SOME || !counts || below.iter().any(|c| word(c)) {
+        return false;
+    }
+    let fractions = below.iter().filter(|c| whole(c).is_none()).count();
+    let fewest = match fractions {
+        0 => MANY,
+        some if some < below.len() => MORE,
+        _ => SOME,
+    };
+    let from = if names == 1 { numbers[0].is_some() } else { numbers[0] == Some(0) };
+    numbers.len() >= MANY && numbers[0] == Some(1) || numbers.len() >= fewest && from
 }
 
 /// A whole number as programs count.
