@@ -161,7 +161,8 @@ fn columns_are_found_by_the_names_of_the_header() {
     let mut latents = |file: &str| vae.encode(&Dataset::read(&home.join(file)).unwrap().into()).map(|z| z.mean);
     assert_eq!(latents("moved.csv"), latents("all.csv"));
     assert_eq!(latents("more.csv"), latents("bare.npy"));
-    assert_eq!(latents("renamed.csv").unwrap_err().to_string(), sentence("renamed.csv"));
+    let path = home.join("renamed.csv").display().to_string();
+    assert_eq!(latents("renamed.csv").unwrap_err().to_string(), sentence(&path));
 }
 
 #[test]
