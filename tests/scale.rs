@@ -423,3 +423,20 @@ fn runs_that_scale_differently_stand_by_the_density_of_the_file() {
     let same = run(&home, "compare minmax --each").succeeded();
     assert!(same.stderr.is_empty() && !same.stdout.contains("of the file"), "{}", same.stderr);
 }
+
+/// Rounded to f32, times in seconds are one number: no scale brings them back.
+#[test]
+fn a_column_of_times_is_refused() {
+    let home = folder("scale-times");
+    let rows: String = (0..40).map(|i| format!("{i},{}\n", 1_700_000_000 + 7 * i)).collect();
+    std::fs::write(home.join("x.csv"), format!("a,time\n{rows}")).unwrap();
+    let train = format!("train --data x.csv --scale standard --steps 3 {SMALL} --out run");
+    for precision in ["fp32", "f64"] {
+        run(&home, &format!("{train} --precision {precision}")).refused(
+            1,
+            "column 1 (\"time\", counted from 0) of x.csv: its numbers near 1700000000 differ by hardly more than 128, the step \
+             of f32 there; subtract an offset from the column, as its smallest number",
+        );
+    }
+    run(&home, &format!("{train} --skip-columns time")).succeeded();
+}

@@ -33,6 +33,7 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
     };
     let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes)?;
     if is_new {
+        data.check_rounding()?;
         source.bytes = source.bytes.or(data.bytes);
         source.columns = data.columns.kept();
     }

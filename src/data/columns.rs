@@ -303,6 +303,8 @@ impl Dataset {
                 Values::Reals(v) => keep(v, self.cols, &positions),
             }
             self.shape = None;
+            let coarse = (0..positions.len()).filter(|&j| self.coarse.contains(&positions[j])).collect();
+            self.coarse = coarse;
         }
         Ok(Dataset { cols: positions.len(), columns: taken, ..self })
     }

@@ -8,6 +8,7 @@ use super::columns::There;
 use super::header::{Wanted, mixed};
 use super::lines::Lines;
 use super::read::{FORMATS, Missing};
+use super::rounding::Rounding;
 use super::row_names::{self, RowNames, Why, has_decimal_comma};
 use super::source::{Source, room};
 use super::{Columns, Dataset, Values};
@@ -36,6 +37,13 @@ pub(super) fn cell(bytes: &[u8]) -> Cell {
 
 pub(super) fn word(bytes: &[u8]) -> bool {
     matches!(cell(bytes), Cell::Word)
+}
+
+/// What a cell says before `rounded`, which is all of it where it has few digits.
+fn unrounded(bytes: &[u8], rounded: f32) -> f64 {
+    const DIGITS: usize = 6; // that f32 tells apart
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() > DIGITS);
+    text.and_then(|text| text.parse().ok()).unwrap_or(rounded as f64)
 }
 
 /// One example per line, of all columns or of some.
@@ -118,6 +126,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         taken => taken,
     };
 
+    let mut rounding = Rounding::new(positions.len());
     let mut values = Vec::new();
     let mut take = |row: &Row| -> Result<()> {
         // Room for twice as many, as push makes it, but too little of it is a sentence.
@@ -148,10 +157,14 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                 )));
             }
         }
-        for &i in &positions {
+        let at = values.len() / positions.len();
+        for (j, &i) in positions.iter().enumerate() {
             let bytes = &row.cells[i];
             match cell(bytes) {
-                Cell::Number(v) if v.is_finite() => values.push(v),
+                Cell::Number(v) if v.is_finite() => {
+                    rounding.see(at, j, unrounded(bytes, v));
+                    values.push(v);
+                }
                 Cell::Missing if missing == Missing::Kept => values.push(f32::NAN),
                 _ => return Err(bad_cell(&there, row.line, i, bytes)),
             }
@@ -170,7 +183,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         names.check(&name, title, &skipped(&there, 0))?;
     }
     let cols = positions.len();
-    Ok(Dataset { columns: chosen, notes, ..Dataset::new(name, cols, Values::Reals(values)) })
+    Ok(Dataset { columns: chosen, coarse: rounding.coarse(), notes, ..Dataset::new(name, cols, Values::Reals(values)) })
 }
 
 struct Row {

@@ -15,6 +15,7 @@ pub mod npy;
 mod npz;
 mod pictures;
 mod read;
+mod rounding;
 mod row_names;
 mod safetensors;
 pub mod scale;
@@ -48,6 +49,8 @@ pub struct Dataset {
     pub columns: Columns,
     /// What its bytes stand for, where its source had bytes.
     pub bytes: Option<Bytes>,
+    /// Columns whose numbers lie so close together in their source that f32 tells hardly any apart.
+    pub coarse: Vec<usize>,
     /// What was understood of its source that may have been meant otherwise, each a line.
     pub notes: Vec<String>,
 }
@@ -65,7 +68,18 @@ impl Dataset {
     pub fn new(name: impl Into<String>, cols: usize, values: Values) -> Self {
         let (labels, shape, columns) = (None, None, Columns::default());
         let bytes = matches!(values, Values::Bytes(_)).then_some(Bytes::Grey);
-        Dataset { name: name.into(), cols, values, classes: 0, labels, shape, columns, bytes, notes: vec![] }
+        Dataset {
+            name: name.into(),
+            cols,
+            values,
+            classes: 0,
+            labels,
+            shape,
+            columns,
+            bytes,
+            coarse: vec![],
+            notes: vec![],
+        }
     }
 
     /// Examples along the first of `dims`; the others are flattened. Bytes are as the file has them.
@@ -129,6 +143,22 @@ impl Dataset {
         }
     }
 
+    /// Checks that its columns are there as f32, as a training needs.
+    ///
+    /// # Errors
+    /// The first column of which the rounding to f32 left too little.
+    pub fn check_rounding(&self) -> Result<()> {
+        let Some(&j) = self.coarse.first() else { return Ok(()) };
+        let (mut row, column) = (vec![0.0; self.cols], self.columns.told(j));
+        self.row(0, &mut row);
+        let step = row[j].abs().next_up() - row[j].abs();
+        Err(Error::failed(format!(
+            "{column} of {}: its numbers near {} differ by hardly more than {step}, the step of f32 there; subtract an offset \
+             from the column, as its smallest number",
+            self.name, row[j]
+        )))
+    }
+
     /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs.
     ///
     /// # Errors
@@ -168,6 +198,7 @@ impl Dataset {
             columns: self.columns.clone(),
             classes: self.classes,
             bytes: self.bytes,
+            coarse: self.coarse.clone(),
             notes: vec![],
         }
     }
@@ -189,6 +220,7 @@ impl Dataset {
             columns: self.columns.clone(),
             classes: self.classes,
             bytes: self.bytes,
+            coarse: self.coarse.clone(),
             notes: vec![],
         }
     }

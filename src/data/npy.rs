@@ -1,12 +1,14 @@
 //! NumPy's `.npy`: a magic word, a version, the length of a header, the header as the text of a Python dictionary,
 //! then the numbers. Reads versions 1 to 3 of every plain real type; writes `<f4` in C order. No objects, no records.
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 
 use half::f16;
 
 use super::named::shown;
-use super::source::{Real, Source, room, shape};
+use super::rounding::Rounding;
+use super::source::{Real, Source, Wide, room, shape};
 use super::{Dataset, Values};
 use crate::{Error, Result};
 
@@ -38,14 +40,27 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
         ))
     })?;
     let n = source.claim(&dims, size)?;
+    let (rows, cols) = (dims[0] as usize, n / dims[0] as usize);
+    let (rounding, seen) = (RefCell::new(Rounding::new(cols)), Cell::new(0));
     let values = if kind.ends_with("u1") {
         let what = format!("the shape ({})", shape(&dims));
         Values::Bytes(in_rows(&mut source, n, &dims, fortran, |source, n| source.bytes(n, &what))?)
     } else {
-        Values::Reals(in_rows(&mut source, n, &dims, fortran, |source, n| source.reals(n, size, real))?)
+        let read = |source: &mut Source, n| match wide(&kind) {
+            None => source.reals(n, size, real),
+            Some(wide) => source.reals_seen(n, size, real, |bytes| {
+                let i = seen.replace(seen.get() + 1);
+                let (row, j) = match fortran && dims.len() > 1 {
+                    true => (i % rows, in_c_order(&dims[1..], i / rows)),
+                    false => (i / cols, i % cols),
+                };
+                rounding.borrow_mut().see(row, j, wide(bytes));
+            }),
+        };
+        Values::Reals(in_rows(&mut source, n, &dims, fortran, read)?)
     };
     source.end()?;
-    Ok(Dataset::of(source.name, &dims, values))
+    Ok(Dataset { coarse: rounding.into_inner().coarse(), ..Dataset::of(source.name, &dims, values) })
 }
 
 /// Whether it is one dimension of whole numbers.
@@ -145,6 +160,26 @@ fn element(kind: &str) -> Option<(usize, Real)> {
         "f2" => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
         "f4" => of!(f32, 4),
         "f8" => of!(f64, 8),
+        _ => return None,
+    })
+}
+
+/// How to read a number before it is rounded, of the types that f32 does not hold.
+fn wide(kind: &str) -> Option<Wide> {
+    macro_rules! of {
+        ($t:ty) => {
+            match kind.starts_with('>') {
+                true => |b| <$t>::from_be_bytes(b.try_into().expect("chunks of the type's size")) as f64,
+                false => |b| <$t>::from_le_bytes(b.try_into().expect("chunks of the type's size")) as f64,
+            }
+        };
+    }
+    Some(match kind.strip_prefix(['<', '>', '|', '='])? {
+        "u4" => of!(u32),
+        "i4" => of!(i32),
+        "u8" => of!(u64),
+        "i8" => of!(i64),
+        "f8" => of!(f64),
         _ => return None,
     })
 }

@@ -14,6 +14,8 @@ const STEP: usize = 256 << 10;
 
 /// How the bytes of one number become a real.
 pub(super) type Real = fn(&[u8]) -> f32;
+/// The same before it is rounded, where f32 does not hold all of them.
+pub(super) type Wide = fn(&[u8]) -> f64;
 
 /// A file being read, from its first unpacked byte.
 pub(super) struct Source<'a> {
@@ -149,6 +151,17 @@ impl<'a> Source<'a> {
 
     /// The next `count` numbers of `size` bytes each, a buffer at a time.
     pub fn reals(&mut self, count: usize, size: usize, real: Real) -> Result<Vec<f32>> {
+        self.reals_seen(count, size, real, |_| ())
+    }
+
+    /// The same, and `see` has the bytes of each number.
+    pub fn reals_seen(
+        &mut self,
+        count: usize,
+        size: usize,
+        real: Real,
+        mut see: impl FnMut(&[u8]),
+    ) -> Result<Vec<f32>> {
         let covered = self.left.is_some_and(|left| left >= (count * size) as u64);
         let mut out = Vec::new();
         while out.len() < count {
@@ -158,6 +171,7 @@ impl<'a> Source<'a> {
             }
             let n = (out.capacity() - out.len()).min(count - out.len()).min(STEP / 8);
             let bytes = self.bytes(n * size, "what the header claims")?;
+            bytes.chunks_exact(size).for_each(&mut see);
             out.extend(bytes.chunks_exact(size).map(real));
         }
         Ok(out)

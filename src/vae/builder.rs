@@ -165,7 +165,7 @@ impl Builder {
     /// Trains. Nothing is said on the way; [`Vae::outcome`] and [`Vae::history`] tell how it went.
     ///
     /// # Errors
-    /// A setting that cannot be; data that are not those of the likelihood; too little memory; a loss or gradient that is
+    /// A setting that cannot be; data that are not those of the likelihood, or that f32 does not tell apart; too little memory; a loss or gradient that is
     /// not finite.
     pub fn fit(self, data: &Arc<Dataset>) -> Result<Vae> {
         self.fit_watched(data, &mut ())
@@ -176,6 +176,7 @@ impl Builder {
     /// # Errors
     /// As [`Builder::fit`].
     pub fn fit_watched(self, data: &Arc<Dataset>, watch: &mut dyn Watch) -> Result<Vae> {
+        data.check_rounding()?;
         let (device, notes) = Device::find(&self.device, self.training.precision)?;
         notes.iter().for_each(|note| watch.note(note));
         let (data, valid) = match &self.valid {

@@ -1,5 +1,5 @@
 //! What is understood of a table that may have been meant otherwise: it is told, or refused.
-use super::{all_rows, read};
+use super::{all_rows, np1, read};
 
 /// What is said of a text, without the name of the file.
 fn notes(text: &str) -> Vec<String> {
@@ -89,4 +89,38 @@ fn a_row_without_its_name_is_a_row() {
     assert_eq!(all_rows(&read("t.csv", b"id,a\n,1\ny,2\nz,3\n").unwrap()), [1.0, 2.0, 3.0]);
     assert_eq!(all_rows(&read("t.csv", b"id,a\nx,1\n,2\nz,3\n").unwrap()), [1.0, 2.0, 3.0]);
     refused("a,b\n,1\n2,3\n", "line 2, column 1 (\"a\") of");
+}
+
+#[test]
+fn a_column_that_f32_does_not_tell_apart_is_told() {
+    let time = |i: usize| 1_700_000_000.0 + 7.0 * i as f64;
+    let rows = |value: &dyn Fn(usize) -> f64| (0..40).map(|i| format!("{},{}\n", i % 3, value(i))).collect::<String>();
+    let sentence = |data: vae_gpu::data::Dataset| data.check_rounding().unwrap_err().to_string();
+    let times = read("t.csv", format!("a,time\n{}", rows(&time)).as_bytes()).unwrap();
+    let said = sentence(times.clone());
+    assert!(said.starts_with("column 1 (\"time\", counted from 0) of "), "{said}");
+    assert!(
+        said.ends_with(
+            ": its numbers near 1700000000 differ by hardly more than 128, the step of f32 there; subtract an offset from the \
+             column, as its smallest number"
+        ),
+        "{said}"
+    );
+    let away = vae_gpu::data::Columns::asked(None, Some("1".parse().unwrap())).unwrap();
+    assert!(times.with_columns(&away).unwrap().check_rounding().is_ok(), "a column that is left out does not matter");
+    for fine in [&(|i: usize| 7.0 * i as f64) as &dyn Fn(usize) -> f64, &|i| time(i * 86400), &|_| time(1)] {
+        assert!(read("t.csv", rows(fine).as_bytes()).unwrap().check_rounding().is_ok());
+    }
+    let (by_rows, by_columns) = ((0..80).map(|i| (i / 2, i % 2)), (0..80).map(|i| (i % 40, i / 40)));
+    let number = |(i, j): (usize, usize)| if j == 0 { i as f64 } else { time(i) };
+    let order: [(&str, Vec<f64>); 2] =
+        [("False", by_rows.map(number).collect()), ("True", by_columns.map(number).collect())];
+    for (fortran, numbers) in order {
+        let reals = numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
+        let whole = numbers.iter().flat_map(|&v| (v as i32).to_be_bytes()).collect::<Vec<_>>();
+        for (kind, bytes) in [("<f8", reals), (">i4", whole)] {
+            let said = sentence(read("t.npy", &np1(kind, fortran, "(40, 2)", &bytes)).unwrap());
+            assert!(said.starts_with("column 1 (counted from 0) of "), "{kind}, {fortran}: {said}");
+        }
+    }
 }
