@@ -49,7 +49,8 @@
 //! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels`).
 //! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
 //!   (`tests/memory.rs`, `tests/device_memory.rs`). What is refused is in `tests/requests/refused.txt`.
-//! - A model of some columns takes the same ones of every file (`tests/columns.rs`); one of scaled columns is, to the bit, that
+//! - Bytes stand for the same numbers in every file of a model (`tests/bytes.rs`).
+//! - A model takes the same columns of every file, by their names where there are some (`tests/columns.rs`); one of scaled columns is, to the bit, that
 //!   of columns scaled by hand, and what it gives is in the units of the file (`tests/scale.rs`).
 //! - Gradients agree with finite differences, and with an independent implementation (`tests/gradients.rs`,
 //!   `tests/golden.rs`), also those of models drawn at random, which train to the reference's numbers on every device

@@ -19,6 +19,7 @@ fn furnish(home: &Path) {
     labels("labels.idx", (0..103).map(|i| i % 4).collect());
     labels("high.idx", vec![9; 103]);
     labels("few.idx", vec![0; 7]);
+    let times: String = (0..20).map(|i| format!("{i},{}\n", 1_700_000_000 + 7 * i)).collect();
     let picture = |last: &str| format!("{}{last}\n", "0.5,".repeat(35));
     for (name, text) in [
         ("empty.csv", ""),
@@ -29,6 +30,9 @@ fn furnish(home: &Path) {
         ("narrow.csv", "0.1,0.2\n0.3,0.4\n"),
         ("titled.csv", "age,height,day\n1,5,monday\n"),
         ("far.csv", "-3e38,1\n3e38,2\n"),
+        ("sex.csv", "sex,age\nM,1\nF,2\nM,3\nF,4\n"),
+        ("commas.csv", "height;age\n167,1;5\n168,2;6\n"),
+        ("times.csv", &times),
         ("constant.csv", "1,5\n2,5\n3,5\n"),
         ("damaged.safetensors", "\x08\0\0\0\0\0\0\0{}      "),
         ("one.csv", &picture("0.5")),

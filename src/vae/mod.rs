@@ -217,7 +217,7 @@ impl Vae {
         if let Some(columns) = source.columns.as_ref().filter(others) {
             data = Arc::new(Arc::unwrap_or_clone(data).with_columns(columns)?);
         }
-        if data.bytes != source.bytes {
+        if source.bytes.is_some() && data.bytes.is_some_and(|bytes| Some(bytes) != source.bytes) {
             data = Arc::new(Arc::unwrap_or_clone(data).with_bytes(source.bytes)?);
         }
         if let Some(scale) = &source.scale {
