@@ -74,6 +74,7 @@ fn helper() {
         "train auto" => train("auto", Numbers::Bf16, &mut say),
         "small" => Cuda::new(0, &small(), Precision::Fp32).map(drop),
         "ordinal" => Cuda::new(1, &small(), Precision::Fp32).map(drop),
+        "turns" => turns(&mut say),
         _ => panic!("no scenario {scenario}"),
     };
     if let Err(why) = result {
@@ -85,6 +86,41 @@ fn small() -> Layout {
     let mut layout = Layout::training();
     layout.activation(3, 5);
     layout
+}
+
+/// One thread captures while another opens a GPU, multiplies there and closes it.
+fn turns(say: &mut impl FnMut(String)) -> Result<()> {
+    let mut layout = Layout::training();
+    let (weight, x, y) = (layout.weight(33, 17), layout.activation(5, 17), layout.activation(5, 33));
+    let product = Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::None };
+    let mut cuda = Cuda::new(0, &layout, Precision::Fp32)?;
+    cuda.product(&product)?;
+    let (layout, product) = (&layout, &product);
+    std::thread::scope(|scope| {
+        cuda.begin_capture()?;
+        let other = scope.spawn(move || {
+            let mut other = Cuda::new(0, layout, Precision::Fp32)?;
+            other.product(product)?;
+            drop(other);
+            Ok(())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        say(format!("{}", if other.is_finished() { "at once" } else { "waits" }));
+        cuda.product(product)?;
+        cuda.end_capture()?;
+        other.join().expect("it does not panic")?;
+        cuda.replay(1)
+    })?;
+    say("captured".into());
+    Ok(())
+}
+
+/// The driver invalidates a capture when another thread of the process waits for the whole GPU.
+#[test]
+fn no_thread_waits_for_the_gpu_while_another_captures() {
+    let ended = stand_in("turns", &[]);
+    assert!(ended.success, "{}", ended.stderr);
+    assert_eq!(ended.lines, ["waits", "captured"]);
 }
 
 /// Rounded to bf16, ties to even.
