@@ -49,6 +49,30 @@ fn the_driver_compiles_what_the_build_has_no_code_for() {
     assert!(models.iter().all(|model| *model == models[0]), "another driver, other bytes");
 }
 
+/// The program as it is shipped, and the PTX that it hands over, executed: it trains to the numbers of the CPU.
+#[test]
+fn what_the_driver_compiles_trains_as_the_cpu_does() {
+    if image::RELEASE.is_empty() {
+        println!("skipped: this build has no kernels to compile");
+        return;
+    }
+    let folder = folder("drivers-executed");
+    write_idx(&folder.join("data"), 30, 5);
+    // tanh: no number is so near to a relu's bend that its rounding decides.
+    let train = "train --data data --hidden 9 --latent 3 --activation tanh --batch 10 --steps 7 --quiet";
+    let elbo = |run: &str| {
+        let said = run_on_stand_in(&folder, &format!("eval {run} --data data --device cpu --json"), &[]).succeeded();
+        serde_json::from_str::<serde_json::Value>(&said.stdout).unwrap()["elbo"].as_f64().unwrap()
+    };
+    run_on_stand_in(&folder, &format!("{train} --device cpu --out cpu"), &[]).succeeded();
+    for capability in ["80", "90"] {
+        let env = [&of("12040", capability, "120400")[..], &[("STAND_IN_EXECUTE", "1")]].concat();
+        run_on_stand_in(&folder, &format!("{train} --device cuda --out {capability}"), &env).succeeded();
+        let (got, want) = (elbo(capability), elbo("cpu"));
+        assert!((got - want).abs() < 1e-4, "sm_{capability}: {got}, on the CPU {want}"); // seven steps in f32, of 17 nats
+    }
+}
+
 /// As in a container that has libcuda.so.1 and not the library beside it that compiles.
 #[test]
 fn a_driver_without_a_compiler_is_told_and_the_cpu_serves() {
