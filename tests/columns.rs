@@ -287,3 +287,38 @@ fn headers_are_told_by_the_columns_that_are_taken() {
     assert!(rows("a,a\n1,2\n", "a").unwrap_err().ends_with("have this name; pass a position"));
     assert!(rows("1,2\n3,4\n", "1,7").unwrap_err().contains("has columns 0 to 1"));
 }
+
+/// A table that a command writes as csv has the names of the model's columns, and is read back to the bit.
+#[test]
+fn tables_are_written_with_the_names_of_their_columns() {
+    let home = folder("columns-written");
+    table(&home.join("all.csv"), true, &ALL);
+    let train = format!("train --data all.csv {SMALL} --scale standard");
+    run(&home, &format!("{train} --columns age,weight,score --out some")).succeeded();
+    run(&home, &format!("{train} --skip-columns id,date --past 1..3 --future 0..1 --out told")).succeeded();
+    std::fs::write(home.join("gaps.csv"), "weight,age,score\n,0.5,0.25\n0.75,NA,0.125\n").unwrap();
+    for (line, header, rows) in [
+        ("reconstruct some --data all.csv", "age,weight,score", ROWS),
+        ("sample some --count 3", "age,weight,score", 3),
+        ("impute some --data gaps.csv", "age,weight,score", 2),
+        ("encode some --data all.csv", "mu0,mu1", ROWS),
+        ("encode some --data all.csv --logvar", "mu0,mu1,logvar0,logvar1", ROWS),
+        ("eval some --data all.csv --samples 5 --estimator iwae,naive", "iwae,naive", ROWS),
+        ("forecast told --data all.csv --draws 2", "age", 2 * ROWS),
+    ] {
+        let written = |ending: &str| {
+            let line = format!("{line} --to written.{ending} --force --device cpu --quiet");
+            run(&home, &line).succeeded();
+            Dataset::read(&home.join(format!("written.{ending}"))).unwrap()
+        };
+        let (csv, npy) = (written("csv"), written("npy"));
+        assert_eq!((csv.rows(), csv.columns.names.join(",")), (rows, header.into()), "{line}");
+        let bits = |data: &Dataset| data.to_rows().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&csv), bits(&npy), "{line}");
+    }
+    // What was there is as it was.
+    run(&home, "impute some --data gaps.csv --to filled.csv --device cpu --quiet").succeeded();
+    let filled = std::fs::read_to_string(home.join("filled.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = filled.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert!(rows[0][0] == "0.5" && rows[0][2] == "0.25" && rows[1][1..] == ["0.75", "0.125"], "{filled}");
+}

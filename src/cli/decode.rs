@@ -3,8 +3,7 @@ use super::output::{Output, Target};
 use super::{Common, condition};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Run};
-use crate::data::{Dataset, npy};
-use crate::files::write_atomically;
+use crate::data::Dataset;
 use crate::infer::Inference;
 use crate::plot::grid;
 use crate::report::on_one_scale;
@@ -34,18 +33,13 @@ pub(crate) struct DecodeArgs {
 pub(crate) fn write(path: &Path, target: Target, examples: Vec<f32>, run: &Run) -> Result<()> {
     let cols = run.model.input;
     match target {
-        Target::Npy => write_npy(path, &examples, cols),
+        Target::Table(table) => table.write(path, &examples, &run.names()),
         Target::Png => {
             let shape = grid::shape_for(cols, run.data.shape);
             let columns = grid::columns_for(examples.len() / cols, shape);
             draw_rows(path, examples, columns, run)
         }
     }
-}
-
-/// Writes rows of `cols` numbers.
-pub(crate) fn write_npy(path: &Path, values: &[f32], cols: usize) -> Result<()> {
-    write_atomically(path, |mut file| npy::write(&mut file, values.len() / cols, cols, values))
 }
 
 /// Draws rows of `columns` examples; those of a table stand under each other.

@@ -5,18 +5,16 @@ use super::output::Output;
 use crate::Result;
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
-use crate::data::npy;
 use crate::evaluate::check_data;
-use crate::files::write_atomically;
 use crate::infer::Inference;
 use crate::latents;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Writes the latents of examples: the mean of q(z|x), as an npy of (N, Z)
+/// Writes the latents of examples: the mean of q(z|x), as a table of (N, Z)
 #[derive(Args)]
 #[command(
-    mut_arg("to", |to| to.help("An .npy")),
+    mut_arg("to", |to| to.help("An .npy, or a .csv")),
     after_help = "Example:\n  vae-gpu encode runs/digits --data t10k-images-idx3-ubyte.gz --to latents.npy"
 )]
 pub(crate) struct EncodeArgs {
@@ -37,7 +35,7 @@ pub(crate) struct EncodeArgs {
 }
 
 pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
-    let path = args.output.path()?;
+    let (path, table) = args.output.table()?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
@@ -45,9 +43,9 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let head = Inference::open(&saved, args.binarize.unwrap_or(saved.run.data.binarize), &device)?
         .encode(&data, args.common.seed)?;
     let latent = saved.run.model.latent;
-    let (cols, out) = match args.logvar {
-        true => (2 * latent, head),
-        false => (latent, latents::means(&head, latent)),
-    };
-    write_atomically(path, |mut file| npy::write(&mut file, data.rows(), cols, &out))
+    let names = |what: &str| (0..latent).map(|j| format!("{what}{j}")).collect::<Vec<String>>();
+    match args.logvar {
+        true => table.write(path, &head, &[names("mu"), names("logvar")].concat()),
+        false => table.write(path, &latents::means(&head, latent), &names("mu")),
+    }
 }

@@ -1,6 +1,5 @@
 //! `vae-gpu eval`
 use super::condition::DataFor;
-use super::decode::write_npy;
 use super::output::Output;
 use super::progress::Working;
 use super::{Common, counted, first, print, with_error};
@@ -74,7 +73,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 100")?;
     let ais = Ais { temperatures: args.temperatures, chains: args.chains, leapfrogs: args.leapfrogs };
     ais.check()?;
-    let output = args.output.as_ref().map(Output::path).transpose()?;
+    let output = args.output.as_ref().map(Output::table).transpose()?;
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;
     let mut data = args.data.load(&saved.run, &args.common)?;
@@ -113,10 +112,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         let ais = follow(&args.common, "ais", data.rows(), |watch| annealer.run(&mut *backend, &data, seed, watch))?;
         others.push(("ais", ais));
     }
-    if let Some(path) = output {
+    if let Some((path, table)) = output {
         let columns: Vec<&LogLikelihood> = [&e.iwae].into_iter().chain(others.iter().map(|(_, l)| l)).collect();
         let rows = (0..e.examples).flat_map(|i| columns.iter().map(move |l| l.per_example[i] as f32));
-        write_npy(path, &rows.collect::<Vec<f32>>(), columns.len())?;
+        let names = ["iwae"].into_iter().chain(others.iter().map(|(name, _)| *name)).map(String::from);
+        table.write(path, &rows.collect::<Vec<f32>>(), &names.collect::<Vec<String>>())?;
     }
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.likelihood == Likelihood::Gaussian);

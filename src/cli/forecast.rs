@@ -1,6 +1,6 @@
 //! `vae-gpu forecast`
 use super::condition::{self, DataFor};
-use super::decode::{draw_rows, write_npy};
+use super::decode::draw_rows;
 use super::output::{Output, Target};
 use super::{Common, first};
 use crate::checkpoint::Saved;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         false => inference.decode(&z, &repeated)?,
     };
     match target {
-        Target::Npy => write_npy(path, &drawn, future),
+        Target::Table(table) => table.write(path, &drawn, &saved.run.names()),
         Target::Png => {
             let (truth, told) = (inference.examples(&data), inference.told(&data));
             // A past of another size is no tile of this picture.

@@ -1,5 +1,5 @@
 //! `vae-gpu impute`
-use super::decode::{draw_rows, write_npy};
+use super::decode::draw_rows;
 use super::output::{Output, Target};
 use super::progress::Working;
 use super::{BUILT_IN, Common, counted, data_for, print, thousands, with_error};
@@ -149,7 +149,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
             put_back(&given, &mut filled);
         }
         match target {
-            Target::Npy => write_npy(path, &filled.values, given.cols)?,
+            Target::Table(table) => table.write(path, &filled.values, &saved.run.names())?,
             Target::Png => draw(path, &given, &filled.values, &saved.run)?,
         }
     }

@@ -1,7 +1,7 @@
 //! `vae-gpu interpolate`
 use super::Common;
 use super::condition::DataFor;
-use super::decode::{draw_rows, write_npy};
+use super::decode::draw_rows;
 use super::output::{Output, Target};
 use crate::checkpoint::Saved;
 use crate::evaluate::check_data;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     let decoded = inference.decode(&ways, &given.flatten().collect::<Vec<_>>())?;
     let cols = saved.run.model.input;
     match target {
-        Target::Npy => write_npy(path, &decoded, cols),
+        Target::Table(table) => table.write(path, &decoded, &saved.run.names()),
         Target::Png => {
             let originals = inference.examples(&ends);
             let ways = originals.chunks(2 * cols).zip(decoded.chunks(args.steps * cols));

@@ -1,5 +1,5 @@
 //! `vae-gpu manifold`
-use super::decode::{draw_rows, write_npy};
+use super::decode::draw_rows;
 use super::interpolate::pair;
 use super::output::{Output, Target};
 use super::{Common, condition};
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     let z = latents::manifold(args.side, dims, latent);
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;
     match target {
-        Target::Npy => write_npy(path, &decoded, saved.run.model.input),
+        Target::Table(table) => table.write(path, &decoded, &saved.run.names()),
         Target::Png => draw_rows(path, decoded, args.side, &saved.run),
     }
 }

@@ -1,5 +1,7 @@
 //! The file that a command writes: `--to`, and `--force` for one that is there. What can be known about it is checked
 //! before any work is done.
+use crate::data::{npy, to_csv};
+use crate::files::write_atomically;
 use crate::{Error, Result};
 use clap::Args;
 use std::fs::{self, File};
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Where the result goes. A command with more to say about it says so with `mut_arg`.
 #[derive(Args)]
 pub(crate) struct Output {
-    /// A .png or an .npy
+    /// A .png, or a table: an .npy, or a .csv with the names of its columns
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// Replaces the file of --to where it exists
@@ -21,7 +23,25 @@ pub(crate) struct Output {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Target {
     Png,
+    Table(Table),
+}
+
+/// How a table is written.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Table {
     Npy,
+    /// With a header.
+    Csv,
+}
+
+impl Table {
+    /// Rows of as many numbers as there are names.
+    pub(crate) fn write(self, path: &Path, values: &[f32], names: &[String]) -> Result<()> {
+        write_atomically(path, |mut file| match self {
+            Table::Npy => npy::write(&mut file, values.len() / names.len(), names.len(), values),
+            Table::Csv => to_csv::write(&mut file, names, values),
+        })
+    }
 }
 
 impl Output {
@@ -60,20 +80,30 @@ impl Output {
     /// The path as before, and what its name asks for.
     ///
     /// # Errors
-    /// Another ending than .png or .npy, and those of [`Output::path`].
+    /// Another ending than .png, .npy or .csv, and those of [`Output::path`].
     pub(crate) fn picture_or_table(&self) -> Result<(&Path, Target)> {
         let target = match self.to.extension().and_then(|e| e.to_str()) {
             Some("png") => Target::Png,
-            Some("npy") => Target::Npy,
+            Some("npy") => Target::Table(Table::Npy),
+            Some("csv") => Target::Table(Table::Csv),
             _ => {
                 let (path, example) = (self.to.display(), self.to.file_stem().unwrap_or("picture".as_ref()));
                 return Err(Error::request(format!(
-                    "to {path}: must end in .png or .npy; pass --to {}.png",
+                    "to {path}: must end in .png, .npy or .csv; pass --to {}.png",
                     example.display()
                 )));
             }
         };
         Ok((self.path()?, target))
+    }
+
+    /// The path as before, where a table is all that can be written: an .npy, unless it ends in .csv.
+    ///
+    /// # Errors
+    /// Those of [`Output::path`].
+    pub(crate) fn table(&self) -> Result<(&Path, Table)> {
+        let is_csv = self.to.extension().is_some_and(|e| e == "csv");
+        Ok((self.path()?, if is_csv { Table::Csv } else { Table::Npy }))
     }
 }
 

@@ -3,10 +3,8 @@ use super::condition::DataFor;
 use super::output::{Output, Target};
 use super::{Common, first};
 use crate::checkpoint::Saved;
-use crate::data::npy;
 use crate::error::{Result, at_least_one};
 use crate::evaluate::check_data;
-use crate::files::write_atomically;
 use crate::infer::Inference;
 use crate::plot::grid;
 use crate::report::on_one_scale;
@@ -42,7 +40,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let mut out = inference.reconstruct(&data, args.common.seed)?;
     match target {
-        Target::Npy => write_atomically(path, |mut file| npy::write(&mut file, count, saved.run.model.input, &out)),
+        Target::Table(table) => table.write(path, &out, &saved.run.names()),
         Target::Png => {
             let cols = saved.run.model.input;
             let mut originals = inference.examples(&data);

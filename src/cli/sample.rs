@@ -1,6 +1,6 @@
 //! `vae-gpu sample`
 use super::condition::{self, DataFor};
-use super::decode::{draw_rows, write, write_npy};
+use super::decode::{draw_rows, write};
 use super::output::{Output, Target};
 use super::{Common, first};
 use crate::checkpoint::Saved;
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let variations = args.decode(&mut inference, &z, &given)?;
     let cols = saved.run.model.input;
     match target {
-        Target::Npy => write_npy(path, &variations, cols),
+        Target::Table(table) => table.write(path, &variations, &saved.run.names()),
         Target::Png => {
             let rows = inference.examples(&data);
             let of_example = rows.chunks(cols).zip(variations.chunks(cols * args.per_example));

@@ -2,7 +2,8 @@
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{
-    BUILT_IN, Common, Part, columns_told, condition, counted, dataset, held_out_part, own_test, print, report, thousands,
+    BUILT_IN, Common, Part, columns_told, condition, counted, dataset, held_out_part, own_test, print, report,
+    thousands,
 };
 use crate::checkpoint::{Best, Folder, Held, Saved};
 use crate::config::{Algorithm, Binarize, Condition, Run, Source};

@@ -1,6 +1,6 @@
 //! `vae-gpu traverse`
 use super::condition::DataFor;
-use super::decode::{draw_rows, write_npy};
+use super::decode::draw_rows;
 use super::output::{Output, Target};
 use super::{Common, print};
 use crate::checkpoint::Saved;
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     let given = inference.condition_of(&data.pick(&[args.around.unwrap_or(0)])).repeat(dims.len() * args.steps);
     let decoded = inference.decode(&latents::traverse(&around, &dims, args.extent, args.steps), &given)?;
     match target {
-        Target::Npy => write_npy(path, &decoded, saved.run.model.input)?,
+        Target::Table(table) => table.write(path, &decoded, &saved.run.names())?,
         Target::Png => draw_rows(path, decoded, args.steps, &saved.run)?,
     }
     let kl: Vec<f64> = dims.iter().map(|&j| kl[j]).collect();

@@ -29,6 +29,22 @@ impl Run {
         self.model == began.model && self.training == began.training && self.data.are_of(&began.data)
     }
 
+    /// What the columns of x are called: as in the data that the model learned from; x0, x1 and so on where they have no
+    /// names.
+    pub fn names(&self) -> Vec<String> {
+        let all = self.data.known_columns().names;
+        let is_x = |j: usize| match &self.data.condition {
+            Some(Condition::Columns { columns: (from, to), x: None }) => !(*from..*to).contains(&j),
+            Some(Condition::Columns { x: Some((from, to)), .. }) => (*from..*to).contains(&j),
+            Some(Condition::Classes { .. }) | None => true,
+        };
+        let names: Vec<String> = (0..).zip(all).filter(|&(j, _)| is_x(j)).map(|(_, name)| name).collect();
+        match names.len() == self.model.input && !names.contains(&String::new()) {
+            true => names,
+            false => (0..self.model.input).map(|j| format!("x{j}")).collect(),
+        }
+    }
+
     /// # Errors
     /// A sentence about the first value that cannot be.
     pub fn check(&self) -> Result<()> {

@@ -21,6 +21,7 @@ mod safetensors;
 pub mod scale;
 mod shape;
 mod source;
+pub mod to_csv;
 mod zip;
 
 pub use bytes::Bytes;
