@@ -273,6 +273,8 @@ impl<D: Driver> Backend for Gpu<D> {
         let (n, t) = (Factor::N(x), Factor::T(w));
         let done = match f {
             None => self.product(a, n, t, Epilogue::Bias(bias))?,
+            // The library's gives 0 for NaN, where ours keeps it. Data and weights are finite, so NaN comes of what overflowed
+            // before it: there the gradient of the weights is 0 times infinity, and found.
             Some(Activation::Relu) => self.product(a, n, t, Epilogue::BiasRelu(bias))?,
             _ => false,
         };
