@@ -52,8 +52,9 @@ fn the_driver_compiles_what_the_build_has_no_code_for() {
 /// The program as it is shipped, and the PTX that it hands over, executed: it trains to the numbers of the CPU.
 #[test]
 fn what_the_driver_compiles_trains_as_the_cpu_does() {
-    if image::RELEASE.is_empty() {
-        println!("skipped: this build has no kernels to compile");
+    // Of another the executor may not know every instruction.
+    if image::RELEASE != "13.0" {
+        println!("skipped: this build has no PTX of nvcc 13.0");
         return;
     }
     let folder = folder("drivers-executed");

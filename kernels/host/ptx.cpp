@@ -1,4 +1,5 @@
-// Reads PTX, and runs its kernels in the emulator. The grammar is NVIDIA's manual's ("PTX ISA"), as far as nvcc uses it here.
+// Reads PTX, and runs its kernels in the emulator. The grammar is that of NVIDIA's manual ("PTX ISA"), as far as nvcc uses
+// it here.
 #include "ptx.h"
 
 #include <algorithm>
@@ -129,8 +130,12 @@ struct Body {
     void registers(Reader r) {  // after `.reg .type`
         do {
             const std::string name = r.word();
-            if (!r.starts("<")) scopes.back()[name] = fresh();
-            else for (size_t i = 0, n = r.number_in('<', '>'); i < n; ++i) scopes.back()[name + std::to_string(i)] = fresh();
+            if (!r.starts("<")) {
+                scopes.back()[name] = fresh();
+                continue;
+            }
+            const size_t n = r.number_in('<', '>');
+            for (size_t i = 0; i < n; ++i) scopes.back()[name + std::to_string(i)] = fresh();
         } while (r.take(','));
     }
     void shared_variable(Reader r) {  // `.align 16 .b8 name[size]`

@@ -1,4 +1,4 @@
-// What PTX's instructions do, those that occur in our kernels. "PTX ISA" is NVIDIA's manual. Approximations (`approx`) are
+// What PTX's instructions do, those that occur in our kernels and their nearest kin. "PTX ISA" is NVIDIA's manual. Approximations (`approx`) are
 // exact here; a GPU's differ in the last places, by what the manual bounds.
 #include <algorithm>
 #include <cfenv>
@@ -312,7 +312,7 @@ const std::unordered_map<std::string, Action> table = {
     {"rem.u32", V((u32 x, u32 y) { return x % y; })}, {"max.s32", V((s32 x, s32 y) { return x > y ? x : y; })},
     {"min.s32", V((s32 x, s32 y) { return x < y ? x : y; })}, {"neg.s32", V((u32 x) { return -x; })},
     {"and.b32", V((u32 x, u32 y) { return x & y; })}, {"and.b64", V((u64 x, u64 y) { return x & y; })},
-    {"or.b64", V((u64 x, u64 y) { return x | y; })}, {"or.b32", V((u32 x, u32 y) { return x | y; })}, {"xor.b32", V((u32 x, u32 y) { return x ^ y; })},
+    {"or.b32", V((u32 x, u32 y) { return x | y; })}, {"xor.b32", V((u32 x, u32 y) { return x ^ y; })},
     {"not.b32", V((u32 x) { return ~x; })},
     {"and.pred", V((bool x, bool y) { return x && y; })}, {"or.pred", V((bool x, bool y) { return x || y; })},
     {"xor.pred", V((bool x, bool y) { return x != y; })}, {"not.pred", V((bool x) { return !x; })},
@@ -362,7 +362,8 @@ const std::unordered_map<std::string, Action> table = {
     {"cvt.rn.f32.u32", V((u32 x) { return f32(x); })}, {"cvt.rn.f32.u16", V((u16 x) { return f32(x); })},
     {"cvt.rn.f64.s32", V((s32 x) { return f64(x); })}, {"cvt.f64.f32", V((f32 x) { return f64(x); })},
     {"cvt.rn.f32.f64", V((f64 x) { return f32(x); })}, {"cvt.rni.f32.f32", V((f32 x) { return std::nearbyint(x); })},
-    {"cvt.rzi.f32.f32", V((f32 x) { return std::trunc(x); })}, {"cvt.rzi.s32.f32", V((f32 x) { return saturated<s32>(x); })},
+    {"cvt.rzi.f32.f32", V((f32 x) { return std::trunc(x); })},
+    {"cvt.rzi.s32.f32", V((f32 x) { return saturated<s32>(x); })},
     {"cvt.sat.f32.f32", V((f32 x) { return x > 0 ? x < 1 ? x : 1.0f : 0.0f; })},
     {"cvt.rn.tf32.f32", V((f32 x) { return shortened(x, 13, true); })},
     {"cvt.rna.tf32.f32", V((f32 x) { return shortened(x, 13, false); })},
@@ -371,8 +372,9 @@ const std::unordered_map<std::string, Action> table = {
     COMPARE("u32", u32), COMPARE("s64", s64), COMPARE("u64", u64), COMPARE_FLOATS("f32", f32), COMPARE_FLOATS("f64", f64),
     // Memory. An address of device memory is its address here; one of shared memory made generic is, too.
     OF_ALL_TYPES(LOADS, "ld.global", Global), OF_ALL_TYPES(LOADS, "ld.global.nc", Global),
-    OF_ALL_TYPES(LOADS, "ld.shared", Shared), OF_ALL_TYPES(LOADS, "ld.param", Parameter), OF_ALL_TYPES(LOADS, "ld", Generic),
-    OF_ALL_TYPES(STORES, "st.global", Global), OF_ALL_TYPES(STORES, "st.shared", Shared), OF_ALL_TYPES(STORES, "st", Generic),
+    OF_ALL_TYPES(LOADS, "ld.shared", Shared), OF_ALL_TYPES(LOADS, "ld.param", Parameter),
+    OF_ALL_TYPES(LOADS, "ld", Generic), OF_ALL_TYPES(STORES, "st.global", Global),
+    OF_ALL_TYPES(STORES, "st.shared", Shared), OF_ALL_TYPES(STORES, "st", Generic),
     {"cvta.to.global.u64", V((u64 x) { return x; })},
     {"cvta.shared.u64", V((u64 x) { return x + reinterpret_cast<u64>(shared); })},
     {"cvta.to.shared.u64", V((u64 x) { return x - reinterpret_cast<u64>(shared); })},
