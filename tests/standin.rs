@@ -105,7 +105,7 @@ fn turns(say: &mut impl FnMut(String)) -> Result<()> {
             Ok(())
         });
         std::thread::sleep(std::time::Duration::from_millis(200));
-        say(format!("{}", if other.is_finished() { "at once" } else { "waits" }));
+        say(if other.is_finished() { "at once" } else { "waits" }.into());
         cuda.product(product)?;
         cuda.end_capture()?;
         other.join().expect("it does not panic")?;
