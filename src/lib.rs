@@ -56,7 +56,7 @@
 //!   `tests/golden.rs`), also those of models drawn at random, which train to the reference's numbers on every device
 //!   (`tests/kernels`).
 //! - Every kernel passes its tests twice: as the host's compiler has it, and as the PTX that nvcc makes of it, where the build
-//!   fetches nvcc (`tests/kernels/ptx.rs`). Nobody touches memory before the launch ahead of it is over.
+//!   fetches nvcc (`tests/kernels/compiled.rs`). Nobody touches memory before the launch ahead of it is over.
 //! - While one thread captures a step, no other does what waits for the whole GPU (`tests/standin.rs`).
 //! - A GPU or a driver for which the build has no code trains to the same bytes (`tests/drivers.rs`).
 //! - log p(x) − KL(q(z|x) ‖ p(z|x)) is the elbo, to rounding, of a linear model, where each of them is known; and the

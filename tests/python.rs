@@ -28,7 +28,11 @@ fn numpy_rebuilds_encoder_and_decoder() {
     let home = folder("numpy");
     write_idx(&home.join("x.idx"), 60, 6);
     let x = Dataset::read(&home.join("x.idx")).unwrap();
-    npy::write(&mut std::fs::File::create(home.join("x.npy")).unwrap(), 60, 36, &x.to_rows()).unwrap();
+    // As a model takes it: of grey values the bytes / 255, of columns that are scaled the bytes.
+    let bytes: Vec<f32> = x.to_rows().iter().map(|x| (x * 255.0).round()).collect();
+    for (name, values) in [("grey.npy", &x.to_rows()), ("bytes.npy", &bytes)] {
+        npy::write(&mut std::fs::File::create(home.join(name)).unwrap(), 60, 36, values).unwrap();
+    }
     let models = [
         "--hidden 17,9 --activation tanh",
         "--hidden 20 --activation gelu --likelihood gaussian --variance network",
@@ -42,11 +46,12 @@ fn numpy_rebuilds_encoder_and_decoder() {
         let train =
             format!("train --data x.idx --epochs 5 --latent 3 --batch 16 --device cpu --quiet --out run{i} {model}");
         run(&home, &train).succeeded();
-        run(&home, &format!("encode run{i} --data x.npy --to both{i}.npy --logvar --device cpu --quiet")).succeeded();
-        run(&home, &format!("encode run{i} --data x.npy --to mu{i}.npy --device cpu --quiet")).succeeded();
+        let x = if model.contains("--scale") { "bytes.npy" } else { "grey.npy" };
+        run(&home, &format!("encode run{i} --data {x} --to both{i}.npy --logvar --device cpu --quiet")).succeeded();
+        run(&home, &format!("encode run{i} --data {x} --to mu{i}.npy --device cpu --quiet")).succeeded();
         run(&home, &format!("decode run{i} --data mu{i}.npy --to mean{i}.npy --device cpu --quiet")).succeeded();
         let at = |name: &str| home.join(name).display().to_string();
-        let files = [at(&format!("run{i}")), at("x.npy"), at(&format!("both{i}.npy")), at(&format!("mean{i}.npy"))];
+        let files = [at(&format!("run{i}")), at(x), at(&format!("both{i}.npy")), at(&format!("mean{i}.npy"))];
         let script = format!("import vae_numpy; print(*vae_numpy.check(*{files:?}))");
         let Some(said) = python("numpy, safetensors", &script) else { return };
         for difference in said.split_whitespace() {

@@ -1,5 +1,6 @@
 //! Every kernel in the emulator, which checks each access, beside the CPU reference in f64; in both orders of threads.
 #![allow(unsafe_code)] // the emulator is C++
+mod compiled;
 mod counts;
 mod drawn;
 #[path = "../support/emulator.rs"]
@@ -11,7 +12,6 @@ mod models;
 #[path = "../support/numbers.rs"]
 mod numbers;
 mod products;
-mod ptx;
 mod setting;
 mod steps;
 use emulator::{Emulator, Library};
