@@ -6,8 +6,8 @@
 // waits for one in a capture becomes a branch of it, whose work runs as early as it may, or as late: see STAND_IN_BRANCH.
 // It is stricter than a GPU where that shows mistakes: nothing allocates, waits or takes the time during a capture. Several
 // threads may call: each has its own current context, and their kernels run one after the other; what may wait for the
-// whole device, as loading a module does, invalidates the captures of all. The default stream is
-// left out: it cannot be captured. The environment says what to report and what to break:
+// whole device, as loading a module does, invalidates the captures of all. The default stream is left out: it cannot be
+// captured. The environment says what to report and what to break:
 //   STAND_IN_TRACE=FILE        writes the name of every call, one a line
 //   STAND_IN_FAIL=CALL:N:CODE  the N-th call of CALL returns CODE; with *, the N-th of all calls (of cuBLAS, status 13)
 //   STAND_IN_MEMORY=BYTES      the memory of a device

@@ -15,7 +15,8 @@ pub struct Source {
     /// CRC-32 of the examples, those of validation behind them: so that a run goes on with what it began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<u32>,
-    /// Which columns of the data are taken, where not all are, and their names, where they have any. The condition counts in them.
+    /// Which columns of the data are taken, where not all are, and their names, where they have any. The condition counts in
+    /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
     /// What the bytes of the data stand for, also those of later files. None: of each file by itself, as before this was kept.
@@ -48,9 +49,7 @@ impl Source {
             binarize: Binarize::None,
         }
     }
-}
 
-impl Source {
     /// The columns of a later file, which is read as the data were: all where none are kept.
     pub fn known_columns(&self) -> Columns {
         self.columns.clone().unwrap_or_default()

@@ -183,6 +183,12 @@ impl Columns {
         Ok(there.rows_named && take.is_none() && !skipped.is_some_and(|skipped| skipped[0]))
     }
 
+    /// What a model keeps of these, once they are at these positions: of all, their names alone.
+    pub(super) fn taken_from(&self, there: &There, positions: &[usize]) -> Columns {
+        let found = Columns::of(there, positions);
+        if self.are_all() { Columns { names: found.names, ..Columns::default() } } else { found }
+    }
+
     /// Whether only a file with names can tell which they are.
     pub(super) fn by_name(&self) -> bool {
         let lists = self.asked.iter().flat_map(|asked| [&asked.take, &asked.skip]).flatten();
@@ -293,20 +299,22 @@ impl Dataset {
         let names = Some(&self.columns.names[..]).filter(|names| names.len() == self.cols);
         let there = There { file: &self.name, width: self.cols, rows_named: false, names };
         let positions = columns.positions(&there)?;
-        let taken = match columns.are_all() {
-            true => Columns { names: Columns::of(&there, &positions).names, ..Columns::default() },
-            false => Columns::of(&there, &positions),
-        };
+        let taken = columns.taken_from(&there, &positions);
         if positions.iter().copied().ne(0..self.cols) {
             match &mut self.values {
                 Values::Bytes(v) => keep(v, self.cols, &positions),
                 Values::Reals(v) => keep(v, self.cols, &positions),
             }
             self.shape = None;
-            let coarse = (0..positions.len()).filter(|&j| self.coarse.contains(&positions[j])).collect();
-            self.coarse = coarse;
+            self.keep_coarse(&positions);
         }
         Ok(Dataset { cols: positions.len(), columns: taken, ..self })
+    }
+
+    /// Which columns f32 does not tell apart, now that these are left, in this order.
+    pub(super) fn keep_coarse(&mut self, positions: &[usize]) {
+        let coarse = std::mem::take(&mut self.coarse);
+        self.coarse = (0..positions.len()).filter(|&j| coarse.contains(&positions[j])).collect();
     }
 }
 

@@ -67,7 +67,7 @@ impl Dataset {
             Values::Bytes(v) => keep(v, cols, &positions),
             Values::Reals(v) => keep(v, cols, &positions),
         }
-        self.coarse = (0..positions.len()).filter(|&j| self.coarse.contains(&positions[j])).collect();
+        self.keep_coarse(&positions);
         let names = self.columns.names;
         let names = if names.is_empty() { names } else { positions.iter().map(|&j| names[j].clone()).collect() };
         // Where in the file they were is no list of ranges any more.

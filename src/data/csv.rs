@@ -121,10 +121,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let is_asked = named && without_names && !columns.is_some_and(Columns::are_known);
     let mut row_names = is_asked.then(RowNames::default);
     let all = columns.is_none_or(Columns::are_all);
-    let chosen = match Columns::of(&there, &positions) {
-        taken if all => Columns { names: taken.names, ..Columns::default() },
-        taken => taken,
-    };
+    let chosen = columns.unwrap_or(&Columns::default()).taken_from(&there, &positions);
 
     let mut rounding = Rounding::new(positions.len());
     let mut values = Vec::new();

@@ -23,8 +23,9 @@ impl Dataset {
     /// folder of PNG pictures. `FILE:NAME` is an array by its name, of `.npz` or `.safetensors`.
     ///
     /// Bytes stand for byte / 255; where no byte of an array exceeds 1 they are binary pictures and stand for
-    /// themselves (they are kept as 0 and 255). [`Dataset::with_bytes`] makes of either what a model learned. The 16 bits of a picture stand for value / 65535. Every other number
-    /// becomes an f32; [`Dataset::check_rounding`] says where that leaves too little.
+    /// themselves (they are kept as 0 and 255). [`Dataset::with_bytes`] makes of either what a model learned. The 16 bits
+    /// of a picture stand for value / 65535. Every other number becomes an f32; [`Dataset::check_rounding`] says where that
+    /// leaves too little.
     ///
     /// Memory stays within a small multiple of the file. What is packed may unpack to 64 MiB + 100 times its bytes.
     ///
