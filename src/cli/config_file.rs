@@ -1,6 +1,6 @@
 //! `--config FILE`: options from a TOML file, by the names that they have on the command line; and the file that repeats
 //! a run or a sweep, which every one leaves.
-use super::unused;
+use crate::config::used;
 use crate::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -113,7 +113,7 @@ impl Line<'_> {
             let said = value.to_string_lossy().split_once('=').map(|(_, value)| value.to_string());
             option.get_default_values().iter().any(|default| said.as_deref() == default.to_str())
         };
-        unused::displaced(name, made) || unused::depends(name) && words.iter().all(by_default)
+        used::displaced(name, made) || used::depends(name) && words.iter().all(by_default)
     }
 }
 

@@ -3,6 +3,7 @@
 mod model;
 mod source;
 mod training;
+pub mod used;
 
 pub use model::{Activation, Likelihood, Mean, Model, Objective, Variance};
 pub use source::{Binarize, Condition, Source};

@@ -73,15 +73,19 @@ impl Settings {
         if let Some(floor) = self.floor {
             return vec![floor; cols];
         }
-        let (own, mean) = (variances(x, cols), common_floor(x, cols));
-        own.into_iter().map(|variance| if variance > 0.0 { FLOOR * variance } else { mean }).collect()
+        let own = variances(x, cols);
+        let common = of_mean(&own);
+        own.into_iter().map(|variance| if variance > 0.0 { FLOOR * variance } else { common }).collect()
     }
 }
 
 /// The floor for columns of one unit, as the pixels of pictures are: [`FLOOR`] of their mean variance. A pixel that is
 /// hardly ever on has a standard deviation of 3 % of a typical one's, where its own would be next to none.
 pub fn common_floor(x: &[f64], cols: usize) -> f64 {
-    FLOOR * variances(x, cols).iter().sum::<f64>() / cols as f64
+    of_mean(&variances(x, cols))
+}
+fn of_mean(variances: &[f64]) -> f64 {
+    FLOOR * variances.iter().sum::<f64>() / variances.len() as f64
 }
 
 /// What came of it.

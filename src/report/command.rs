@@ -1,7 +1,6 @@
 //! A configuration as options of `train`, and the command line that makes a run again.
 use crate::config::{
-    Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Rule, Run, Training,
-    Variance,
+    Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training, used,
 };
 use crate::data::scale;
 use clap::ValueEnum;
@@ -70,12 +69,9 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.number("latent", model.latent, by_default.latent);
     line.choice("activation", model.activation, by_default.activation);
     line.choice("likelihood", model.likelihood, Likelihood::Bernoulli);
-    // What the choice beside it does not use, `train` does not take.
-    let gaussian = model.likelihood == Likelihood::Gaussian;
-    line.choice("variance", model.variance, if gaussian { by_default.variance } else { model.variance });
-    let fixed = gaussian && model.variance == Variance::Fixed;
-    line.number("sigma", model.sigma, if fixed { by_default.sigma } else { model.sigma });
-    line.choice("mean", model.mean, if gaussian { by_default.mean } else { model.mean });
+    line.choice("variance", model.variance, by_default.variance);
+    line.number("sigma", model.sigma, by_default.sigma);
+    line.choice("mean", model.mean, by_default.mean);
     line.unless(t.init == training.init, "init", String::from(t.init));
     line.choice("init-output-bias", t.init_output_bias, OutputBias::Init);
 
@@ -89,15 +85,9 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.unless(t.lr_schedule == training.lr_schedule, "lr-schedule", t.lr_schedule);
     line.number("lr-warmup", t.lr_warmup, 0);
     let (b1, b2) = t.optimizer.betas;
-    let adam = matches!(t.optimizer.rule, Rule::Adam | Rule::Adamw);
-    line.unless(!adam || t.optimizer.betas == optimizer.betas, "betas", format!("{b1},{b2}"));
-    line.unless(
-        !(adam || t.optimizer.rule == Rule::Adagrad) || t.optimizer.eps == optimizer.eps,
-        "eps",
-        t.optimizer.eps,
-    );
-    let momentum = t.optimizer.momentum;
-    line.unless(t.optimizer.rule != Rule::Momentum || momentum == optimizer.momentum, "momentum", momentum);
+    line.unless(t.optimizer.betas == optimizer.betas, "betas", format!("{b1},{b2}"));
+    line.number("eps", t.optimizer.eps, optimizer.eps);
+    line.number("momentum", t.optimizer.momentum, optimizer.momentum);
     line.number("weight-decay", t.optimizer.weight_decay, optimizer.weight_decay);
     line.number("clip-norm", t.optimizer.clip_norm, optimizer.clip_norm);
     line.choice("on-nan", t.on_nan, OnNan::Stop);
@@ -108,7 +98,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.number("log-every", t.log_every, training.log_every);
     line.number("seed", t.seed, 0);
     line.choice("precision", t.precision, Numbers::Fp32);
-    line.0
+    line.without_unused()
 }
 
 struct Line(Vec<Setting>);
@@ -123,6 +113,12 @@ impl Line {
     fn choice<T: ValueEnum + PartialEq>(&mut self, option: &'static str, value: T, by_default: T) {
         let name = value.to_possible_value().map_or(String::new(), |v| v.get_name().to_string());
         self.unless(value == by_default, option, name);
+    }
+    /// What a choice beside it does not use, `train` does not take.
+    fn without_unused(self) -> Vec<Setting> {
+        let made = |choice: &str| self.0.iter().find(|setting| setting.option == choice).map(|s| s.value.clone());
+        let told = |s: &Setting| Setting { needless: s.needless || used::displaced(s.option, made), ..s.clone() };
+        self.0.iter().map(told).collect()
     }
 }
 

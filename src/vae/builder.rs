@@ -165,8 +165,8 @@ impl Builder {
     /// Trains. Nothing is said on the way; [`Vae::outcome`] and [`Vae::history`] tell how it went.
     ///
     /// # Errors
-    /// A setting that cannot be; data that are not those of the likelihood, or that f32 does not tell apart; too little memory; a loss or gradient that is
-    /// not finite.
+    /// A setting that cannot be; data that are not those of the likelihood, or that f32 does not tell apart; too little
+    /// memory; a loss or gradient that is not finite.
     pub fn fit(self, data: &Arc<Dataset>) -> Result<Vae> {
         self.fit_watched(data, &mut ())
     }

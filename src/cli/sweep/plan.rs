@@ -4,6 +4,7 @@ use super::super::train::{Job, Loaded, source};
 use super::super::{Common, config_file, unused};
 use super::{Start, SweepArgs};
 use crate::checkpoint::{Folder, Saved};
+use crate::config::used;
 use crate::config::{Binarize, Numbers, Source};
 use crate::device::Device;
 use crate::sweep::grid::{Axis, Combination, combinations};
@@ -126,7 +127,7 @@ fn of(train: &Command, base: &[OsString], combination: &Combination) -> Result<(
     let chosen =
         |choice: &str| combination.values.iter().find(|(name, _)| name == choice).map(|(_, value)| value.clone());
     let name = |word: &OsString| word.to_string_lossy().trim_start_matches("--").split('=').next().map(String::from);
-    let base = base.iter().filter(|word| !name(word).is_some_and(|name| unused::displaced(&name, chosen)));
+    let base = base.iter().filter(|word| !name(word).is_some_and(|name| used::displaced(&name, chosen)));
     let own = combination.values.iter().map(|(name, value)| format!("--{name}={value}").into());
     let seed = format!("--seed={}", combination.seed).into();
     let line = ["train".into()].into_iter().chain(base.cloned()).chain(own).chain([seed]);

@@ -1,0 +1,24 @@
+//! Which options are used: some only beside a certain choice, as `--sigma` of a Gaussian alone. By their names on the command
+//! line.
+
+/// An option, the choice that decides whether it is used, and what it must be for that.
+pub const USED: [(&str, &str, &[&str]); 7] = [
+    ("variance", "likelihood", &["gaussian"]),
+    ("mean", "likelihood", &["gaussian"]),
+    ("sigma", "likelihood", &["gaussian"]),
+    ("sigma", "variance", &["fixed"]),
+    ("betas", "optimizer", &["adam", "adamw"]),
+    ("eps", "optimizer", &["adam", "adamw", "adagrad"]),
+    ("momentum", "optimizer", &["momentum"]),
+];
+
+/// Whether a choice must be made for this option to be used.
+pub fn depends(option: &str) -> bool {
+    USED.iter().any(|(name, ..)| *name == option)
+}
+
+/// Whether one of the choices that were made, by their names, leaves this option unused.
+pub fn displaced(option: &str, made: impl Fn(&str) -> Option<String>) -> bool {
+    let mut of_it = USED.iter().filter(|(name, ..)| *name == option);
+    of_it.any(|(_, choice, users)| made(choice).is_some_and(|made| !users.contains(&made.as_str())))
+}
