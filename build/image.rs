@@ -1,8 +1,9 @@
 //! The image for the GPU: finds or fetches nvcc, and compiles the kernels.
 use super::{run, warn};
 use flate2::{Compression, write::GzEncoder};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs, thread};
 
@@ -67,13 +68,19 @@ fn first_that_compiles(out: &str, policy: &str) -> Option<String> {
     None
 }
 
-/// For all architectures at once, into `kernels.80.ptx`, `kernels.80.cubin` and so on.
+/// For all architectures at once, into `kernels.80.ptx`, `kernels.80.cubin` and so on. What was made before of the same is
+/// taken: a build, a test and a documentation have a folder each, and nvcc takes a minute.
 fn compile_all(nvcc: &str, out: &str) -> Result<(), String> {
-    let reports = thread::scope(|s| {
-        let threads = ARCHITECTURES.map(|arch| s.spawn(move || compile(nvcc, out, arch)));
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<String, _>>()
-    })?;
-    fs::write(format!("{out}/kernels.ptxas"), &reports).unwrap(); // registers, shared memory, spills
+    let kept = kept(nvcc, out);
+    if !kept.as_ref().is_some_and(|kept| copied(kept, Path::new(out))) {
+        let reports = thread::scope(|s| {
+            let threads = ARCHITECTURES.map(|arch| s.spawn(move || compile(nvcc, out, arch)));
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<String, _>>()
+        })?;
+        fs::write(format!("{out}/{REPORT}"), &reports).unwrap();
+        kept.iter().for_each(|kept| keep(kept, Path::new(out)));
+    }
+    let reports = fs::read_to_string(format!("{out}/{REPORT}")).unwrap();
     let mut kernel = "";
     for line in reports.lines() {
         if let Some((_, name)) = line.split_once("Function properties for ") {
@@ -84,6 +91,43 @@ fn compile_all(nvcc: &str, out: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Registers, shared memory, spills.
+const REPORT: &str = "kernels.ptxas";
+
+/// Where what nvcc makes is kept for the other builds below the same target: under the hash of the compiler, of what it is
+/// told, which this file says, and of all kernels.
+fn kept(nvcc: &str, out: &str) -> Option<PathBuf> {
+    let mut hash = DefaultHasher::new();
+    (version_of(nvcc), include_str!("image.rs")).hash(&mut hash);
+    let mut files: Vec<_> = fs::read_dir("kernels").ok()?.flatten().map(|f| f.path()).collect();
+    files.sort();
+    for file in files.iter().filter(|f| f.is_file()) {
+        (file, fs::read(file).ok()?).hash(&mut hash);
+    }
+    Some(target(out)?.join("kernels").join(format!("{:016x}", hash.finish())))
+}
+
+/// What is made of the kernels, by its names.
+fn made() -> impl Iterator<Item = String> {
+    let of = |arch| ["ptx", "cubin"].map(|kind| format!("kernels.{arch}.{kind}"));
+    ARCHITECTURES.into_iter().flat_map(of).chain([REPORT.into()])
+}
+
+/// Whether all of it could be copied.
+fn copied(from: &Path, to: &Path) -> bool {
+    from.exists() && made().all(|name| fs::copy(from.join(&name), to.join(&name)).is_ok())
+}
+
+/// Keeps it, whole or not at all, in place of what was kept before: another build may do the same just now.
+fn keep(at: &Path, out: &Path) {
+    let Some(all) = at.parent() else { return };
+    let aside = out.join("kept");
+    let _ = (fs::remove_dir_all(all), fs::remove_dir_all(&aside));
+    if fs::create_dir_all(all).is_ok() && fs::create_dir(&aside).is_ok() && copied(out, &aside) {
+        let _ = fs::rename(aside, at);
+    }
 }
 
 /// First to PTX, and from that to code; what the assembler says of them.
@@ -115,10 +159,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn version_of(nvcc: &str) -> String {
+    let output = Command::new(nvcc).arg("--version").output().expect("nvcc ran a moment ago");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// `13.0`
 fn release_of(nvcc: &str) -> String {
-    let output = Command::new(nvcc).arg("--version").output().expect("nvcc ran a moment ago");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = version_of(nvcc);
     let (_, rest) = text.split_once("release ").expect("nvcc says its release");
     rest.split(',').next().unwrap().to_string()
 }
@@ -156,9 +204,7 @@ fn python_nvcc() -> Option<String> {
 
 /// Downloads the pinned wheels once, beside the builds: target/nvcc serves debug and release.
 fn fetch_nvcc(out: &str) -> Option<String> {
-    // OUT_DIR is target/[triple/]profile/build/package/out.
-    let target = Path::new(out).ancestors().find(|p| p.join("CACHEDIR.TAG").exists())?;
-    let home = target.join("nvcc");
+    let home = target(out)?.join("nvcc");
     let toolkit = home.join("nvidia/cu13");
     let nvcc = toolkit.join("bin/nvcc");
     if !home.join("complete").exists() {
@@ -176,6 +222,11 @@ fn fetch_nvcc(out: &str) -> Option<String> {
         fs::write(home.join("complete"), "").ok()?;
     }
     Some(nvcc.to_str()?.to_string())
+}
+
+/// OUT_DIR is target/[triple/]profile/build/package/out.
+fn target(out: &str) -> Option<&Path> {
+    Path::new(out).ancestors().find(|p| p.join("CACHEDIR.TAG").exists())
 }
 
 /// Wheels may lose the run bits.
