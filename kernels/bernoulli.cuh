@@ -1,13 +1,16 @@
 // -log p(x|z) of a Bernoulli from its logits, four of them, and what they add to the gradient.
 #pragma once
 #include "activation.cuh"
+#include "missing.cuh"
 #include "step.cuh"
 #include "view.cuh"
 
-// softplus(l) - l x: -[x log s(l) + (1 - x) log(1 - s(l))]
+// softplus(l) - l x: -[x log s(l) + (1 - x) log(1 - s(l))], and its gradient s(l) - x.
 __device__ __forceinline__ float bernoulli(float l, float x) {
-    return fmaxf(l, 0.0f) - l * x + log1pf(expf(-fabsf(l)));
+    return observed(x, fmaxf(l, 0.0f) - l * x + log1pf(expf(-fabsf(l))));
 }
+
+__device__ __forceinline__ float bernoulli_slope(float l, float x) { return observed(x, sigmoid(l) - x); }
 
 // The sum over the quad `l` at (row, col); dout = w (s(l) - x). The rows from step.rows on have w = 0, and dout too.
 __device__ __forceinline__ float bernoulli_quad(const Out& dout, const Out16& dout16, const In& x, Plan* plan, int row,
@@ -18,7 +21,7 @@ __device__ __forceinline__ float bernoulli_quad(const Out& dout, const Out16& do
     for (int i = 0; i < 4; ++i)
         if (col + i < x.cols) {
             sum += bernoulli(component(l, i), component(t, i));
-            if (w > 0.0f) component(d, i) = w * (sigmoid(component(l, i)) - component(t, i));
+            if (w > 0.0f) component(d, i) = w * bernoulli_slope(component(l, i), component(t, i));
         }
     note_size(plan, d);
     store4(dout, row, col, d);

@@ -1,5 +1,6 @@
 // A batch from the resident data set, and the step that it is for.
 #include "data.cuh"
+#include "missing.cuh"
 #include "philox.cuh"
 #include "view.cuh"
 
@@ -14,9 +15,11 @@ __device__ __forceinline__ void take_next(Plan* plan) {
 
 // x[b K + k] = columns `from` and on of the example at position + b of this epoch's order, in [0, 1]; zero from step.rows
 // on. binarize 1: 1 where x >= 1/2. binarize 2: 1 with probability x, drawn anew in every step.     x: (rows K, some)
+// missing 1: NaN in the data becomes `kMissing`; and 0 whatever -0 is there, so that nothing else is.
 // `next` 1: the first launch of a planned step, which becomes `now`.
 extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Data data, Plan* plan, int shuffled,
-                                                         int binarize, int from, int samples, int next) {
+                                                         int binarize, int missing, int from, int samples,
+                                                         int next) {
     begin();
     if (next) take_next(plan);
     const Step* step = next ? next_step(plan) : &plan->now;
@@ -27,6 +30,7 @@ extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Data 
             unsigned example = step->position + (unsigned)row;
             if (shuffled) example = shuffle(example, (unsigned)data.rows, step->shuffle);
             v = data.quad(example, from + q.col);
+            const float4 raw = v;
             float4 u = {0.5f, 0.5f, 0.5f, 0.5f};
             if (binarize == 1) v = {v.x >= u.x ? 1.0f : 0.0f, v.y >= u.y ? 1.0f : 0.0f, v.z >= u.z ? 1.0f : 0.0f,
                                     v.w >= u.w ? 1.0f : 0.0f};
@@ -35,6 +39,8 @@ extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Data 
                 v = {u.x < v.x ? 1.0f : 0.0f, u.y < v.y ? 1.0f : 0.0f, u.z < v.z ? 1.0f : 0.0f,
                      u.w < v.w ? 1.0f : 0.0f};
             }
+            v = {known(v.x, raw.x, missing), known(v.y, raw.y, missing), known(v.z, raw.z, missing),
+                 known(v.w, raw.w, missing)};
         }
         note_size(plan, v);
         store4(x, q.row, q.col, v);

@@ -1,4 +1,4 @@
-// -log p(x|z), in nats, and its gradient. Row b K + k of `out` belongs to row b of x.
+// -log p(x|z), in nats, and its gradient, of what is observed of x. Row b K + k of `out` belongs to row b of x.
 // x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
 #include "bernoulli.cuh"
 #include "reduce.cuh"
@@ -33,8 +33,8 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_backward(Out dout, O
         if (example < (int)step->rows) {
             const float4 l = load4(out, q.row, q.col), t = load4(x, example, q.col);
             const float w = weight(q.row, 0);
-            d = {w * (sigmoid(l.x) - t.x), w * (sigmoid(l.y) - t.y), w * (sigmoid(l.z) - t.z),
-                 w * (sigmoid(l.w) - t.w)};
+            d = {w * bernoulli_slope(l.x, t.x), w * bernoulli_slope(l.y, t.y), w * bernoulli_slope(l.z, t.z),
+                 w * bernoulli_slope(l.w, t.w)};
         }
         note_size(plan, d);
         store4(dout, q.row, q.col, d);
@@ -74,8 +74,8 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_forward(Out nll, In o
     const int row = blockIdx.x, example = row / samples;
     float sum = 0.0f;
     for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
-        const float o = out(row, col), error = x(example, col) - (squash ? sigmoid(o) : o), v = lv(row, col);
-        sum += 1.8378770664093453f + v + error * error * expf(-v);
+        const float o = out(row, col), t = x(example, col), error = t - (squash ? sigmoid(o) : o), v = lv(row, col);
+        sum += observed(t, 1.8378770664093453f + v + error * error * expf(-v));
     }
     sum = block_sum(sum, scratch);
     if (threadIdx.x == 0) nll(row, 0) = 0.5f * sum;
@@ -99,9 +99,10 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Ou
         const float w = real ? weight(row, 0) : 0.0f;
         for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
             float d = 0.0f, dv = 0.0f;
-            if (real) {
+            const float t = x(example, col);
+            if (real && !is_missing(t)) {
                 const float o = out(row, col), m = squash ? sigmoid(o) : o, precision = expf(-lv(row, col));
-                const float error = m - x(example, col);
+                const float error = m - t;
                 d = w * error * precision * (squash ? m * (1.0f - m) : 1.0f);
                 dv = w * 0.5f * (1.0f - error * error * precision);
             }
@@ -151,7 +152,8 @@ extern "C" __global__ void __launch_bounds__(256) logvar_shared_backward(Out dlo
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const float m = squash ? sigmoid(component(o, i)) : component(o, i), error = m - component(t, i);
-                component(sum, i) += w * 0.5f * (1.0f - error * error * expf(-component(v, i)));
+                component(sum, i) +=
+                    observed(component(t, i), w * 0.5f * (1.0f - error * error * expf(-component(v, i))));
             }
         }
     }

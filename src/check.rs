@@ -4,7 +4,7 @@ use crate::arena::View;
 use crate::config::{
     Activation, Binarize, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, Variance,
 };
-use crate::data::{Dataset, Values};
+use crate::data::{Dataset, Missing, Values};
 use crate::device::{Backend, Cpu, Device};
 use crate::model::Network;
 use crate::step::Step;
@@ -66,6 +66,7 @@ pub fn subjects() -> Vec<Subject> {
         sigma: 0.7,
         ..plain(33, &[17], 5)
     };
+    let missing = |model: Model| Model { missing: Missing::Allow, ..model };
     let iwae =
         Model { activation: Activation::Tanh, objective: Objective::Iwae, samples: 5, ..plain(784, &[200, 200], 50) };
     let clipped = Optimizer { clip_norm: 0.1, weight_decay: 0.01, ..Optimizer::new(Rule::Adamw) };
@@ -85,6 +86,9 @@ pub fn subjects() -> Vec<Subject> {
         (gaussian(Variance::Scalar, Mean::Sigmoid, Activation::Softplus), 19, adam, Binarize::None),
         (gaussian(Variance::Shared, Mean::Identity, Activation::Sigmoid), 300, adam, Binarize::None),
         (gaussian(Variance::Network, Mean::Sigmoid, Activation::Tanh), 33, adam, Binarize::None),
+        (missing(gaussian(Variance::Network, Mean::Identity, Activation::Relu)), 19, adam, Binarize::None),
+        (missing(gaussian(Variance::Shared, Mean::Identity, Activation::Relu)), 19, adam, Binarize::None),
+        (missing(plain(65, &[33], 6)), 19, adam, Binarize::Dynamic),
     ];
     let subject = |(model, batch, optimizer, binarize)| Subject { model, batch, optimizer, binarize };
     subjects.into_iter().map(subject).collect()
@@ -101,7 +105,8 @@ pub fn run(device: &Device, subject: &Subject) -> Result<Vec<Line>> {
     let layout = network.layout();
     let mut reference = Cpu::<f64>::new(layout, batch);
     let mut backend = device.open(layout, batch)?;
-    let data = Arc::new(data(2 * batch + 3, model.columns()));
+    let whole = data(2 * batch + 3, model.columns());
+    let data = Arc::new(if model.missing == Missing::Allow { with_gaps(whole) } else { whole });
     init::parameters(&network, Init::Torch, 7, &mut reference)?;
     // One example fewer than fits, where there are several: the padding of a last batch is checked too.
     let rows = (batch - batch.min(2) / 2) as u32;
@@ -204,7 +209,8 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
             Op::Gather { x, fetch } => {
                 let how =
                     if fetch.binarize == Binarize::None { String::new() } else { format!(" {}", word(fetch.binarize)) };
-                add(format!("gather {}{how}", size(x)), false, vec![], vec![x], forward)
+                let gaps = if fetch.missing { " with gaps" } else { "" };
+                add(format!("gather {}{how}{gaps}", size(x)), false, vec![], vec![x], forward)
             }
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let f = activation.map_or("identity".into(), word);
@@ -283,6 +289,12 @@ fn learned(variance: LogVariance) -> Vec<View> {
         LogVariance::Learned(v) => vec![v],
         LogVariance::Fixed(_) | LogVariance::Network => vec![],
     }
+}
+
+/// Every fifth value is missing.
+fn with_gaps(data: Dataset) -> Dataset {
+    let values = data.to_rows().into_iter().enumerate().map(|(i, x)| if i % 5 == 2 { f32::NAN } else { x });
+    Dataset::new(data.name, data.cols, Values::Reals(values.collect()))
 }
 
 /// Bytes without a pattern.

@@ -1,7 +1,7 @@
 //! How good a model is on a data set: the elbo and its parts, the importance bound, and what the latents do.
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Model, Objective};
-use crate::data::Dataset;
+use crate::data::{Dataset, MISSING, Missing};
 use crate::device::Backend;
 use crate::estimate::{Estimate, LogLikelihood, LogLikelihoods, Running, Weights};
 use crate::model::Network;
@@ -243,6 +243,10 @@ pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
 /// The same of a model that is to be trained, whose columns are those of `like`. `remedy`: for a value that cannot be.
 pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, remedy: &str) -> Result<()> {
     same_columns(data, model.columns(), like)?;
+    match model.missing {
+        Missing::Refuse => data.check_complete(0, MISSING)?,
+        Missing::Allow => data.check_complete(model.input, "a condition must be known; leave the example out")?,
+    }
     match model.likelihood {
         Likelihood::Bernoulli => data.check_unit_interval(model.input, remedy),
         Likelihood::Gaussian => Ok(()),

@@ -49,18 +49,19 @@ pub fn parameters(network: &Network, init: Init, seed: u64, b: &mut dyn Backend)
 /// How far from 0 and 1 a mean is kept where its logit is taken: as in the code of Burda et al. 2016.
 const CLIP: f64 = 0.001;
 
-/// Writes the bias of the decoder's output so that its mean is that of the data.
+/// Writes the bias of the decoder's output so that its mean is that of what is observed of the data.
 ///
 /// # Errors
 /// Those of the device.
 pub fn output_bias(network: &Network, data: &Dataset, binarize: Binarize, b: &mut dyn Backend) -> Result<()> {
     let (input, model) = (network.model.input, &network.model);
     let (mut means, mut row) = (vec![0.0; input], vec![0f32; data.cols]);
+    let observed: Vec<f64> = data.observed().iter().map(|&n| n.max(1) as f64).collect();
     for i in 0..data.rows() {
         data.row(i, &mut row);
-        for (mean, &x) in means.iter_mut().zip(&row) {
+        for ((mean, &x), n) in means.iter_mut().zip(&row).zip(&observed).filter(|((_, x), _)| !x.is_nan()) {
             let x = if binarize == Binarize::Threshold { (x >= 0.5) as u8 as f64 } else { x as f64 };
-            *mean += x / data.rows() as f64;
+            *mean += x / n;
         }
     }
     if model.likelihood == Likelihood::Bernoulli || model.mean == Mean::Sigmoid {

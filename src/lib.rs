@@ -46,6 +46,8 @@
 //!   (`tests/sweep.rs`, `tests/standin.rs`).
 //! - A file of tensors is what was written, to the bit, or is refused (`tests/damage.rs`); a data file is read right or
 //!   refused, in memory that its size bounds (`tests/data`, `tests/outside.rs`, `tests/fuzz.rs`).
+//! - What is missing is in no likelihood and no gradient, and what is learned of the rest is as likely as the truth
+//!   (`tests/missing.rs`, `tests/estimators.rs`).
 //! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels`).
 //! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
 //!   (`tests/memory.rs`, `tests/device_memory.rs`). What is refused is in `tests/requests/refused.txt`.

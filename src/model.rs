@@ -1,6 +1,7 @@
 //! Config in, layout and tape out. The only file that knows what an encoder is.
 use crate::arena::{Layout, View};
 use crate::config::{Activation, Binarize, Likelihood, Model, Variance};
+use crate::data::Missing;
 use crate::tape::{Decoded, Fetch, Goal, LogVariance, Op, Order, Tape};
 
 /// A parameter by its name in files: a view of the arena, of PyTorch's shape.
@@ -165,7 +166,10 @@ impl<'a> Builder<'a> {
         let beside = |name: &str| if m.condition > 0 { format!("[{name} | condition]") } else { name.to_string() };
         let seen = self.value(&beside("x"), rows, m.columns());
         let x = seen.columns(0..m.input);
-        let mut ops = vec![Op::Gather { x, fetch: Fetch::new(order, binarize) }];
+        let mut ops = vec![Op::Gather {
+            x,
+            fetch: Fetch { missing: m.missing == Missing::Allow, ..Fetch::new(order, binarize) },
+        }];
         // The condition lies beside what it goes with, x or z, so that one product takes both: strided views of one
         // matrix. It comes from the data set twice, for each z of an example has a row of its own.
         let with_z = self.layout.activation(samples, latent + m.condition);

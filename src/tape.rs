@@ -27,12 +27,14 @@ pub struct Fetch {
     pub samples: usize,
     pub order: Order,
     pub binarize: Binarize,
+    /// Whether NaN in the data is a value that nobody observed, [`MISSING`](crate::device::MISSING) in x.
+    pub missing: bool,
 }
 
 impl Fetch {
-    /// The first columns, a row for each example.
+    /// The first columns, a row for each example; nothing is missing.
     pub fn new(order: Order, binarize: Binarize) -> Fetch {
-        Fetch { from: 0, samples: 1, order, binarize }
+        Fetch { from: 0, samples: 1, order, binarize, missing: false }
     }
 }
 
@@ -73,7 +75,7 @@ pub enum Op {
     /// `kl[row] = ½ Σ (mu² + exp(logvar) − 1 − logvar)`; `kl_dim[j]` its mean over the batch, by dimension.
     /// head: (rows, 2 latent), kl: (rows, 1), kl_dim: (1, latent)
     Kl { kl: View, kl_dim: View, head: View },
-    /// `nll[row] = −log p(x|z)`.                 x: (rows, input), nll: (rows K, 1)
+    /// `nll[row] = −log p(x|z)`, of what is observed of x.    x: (rows, input), nll: (rows K, 1)
     Nll { nll: View, decoded: Decoded, x: View },
     /// `bound[b]` by the objective, without free bits; `weight[b K + k]` = d loss / d nll of that row; and the metrics.
     /// bound: (rows, 1), weight: (rows K, 1)

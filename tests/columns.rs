@@ -210,7 +210,7 @@ fn columns_that_are_counted_are_known_again() {
     assert_eq!(eval("x.csv"), eval("bare.csv"));
     run(&home, "train --resume run --device cpu --quiet").succeeded();
     let again = Columns { again: true, ..Columns::default() };
-    let before = Dataset::read_columns(&home.join("x.csv"), Some(&again), Missing::Refused).unwrap();
+    let before = Dataset::read_columns(&home.join("x.csv"), Some(&again), Missing::Refuse).unwrap();
     assert_eq!((before.rows(), before.to_rows()[..3].to_vec()), (ROWS + 1, vec![0.0, 1.0, 2.0]));
 }
 
@@ -247,7 +247,7 @@ fn pictures_are_cut_and_are_no_pictures_then() {
     assert_eq!((&config["input"], &config["data"]["shape"]), (&serde_json::json!(24), &serde_json::Value::Null));
     let columns = Columns::asked(Some("6..30".parse().unwrap()), None);
     let (cut, all) = (
-        Dataset::read_columns(&home.join("x.idx"), columns.as_ref(), Missing::Refused).unwrap(),
+        Dataset::read_columns(&home.join("x.idx"), columns.as_ref(), Missing::Refuse).unwrap(),
         Dataset::read(&home.join("x.idx")).unwrap(),
     );
     let want: Vec<f32> = all.to_rows().chunks(36).flat_map(|row| row[6..30].to_vec()).collect();
@@ -267,7 +267,7 @@ fn headers_are_told_by_the_columns_that_are_taken() {
     let rows = |text: &str, columns: &str| {
         std::fs::write(home.join("t.csv"), text).unwrap();
         let columns = Columns::asked(Some(columns.parse().unwrap()), None);
-        Dataset::read_columns(&home.join("t.csv"), columns.as_ref(), Missing::Refused)
+        Dataset::read_columns(&home.join("t.csv"), columns.as_ref(), Missing::Refuse)
             .map(|data| (data.to_rows(), data.columns.names.join(" ")))
             .map_err(|e| e.to_string())
     };

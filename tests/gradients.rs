@@ -8,7 +8,7 @@ use numbers::{Numbers, Stage, assert_close, metrics};
 use rayon::prelude::*;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{Activation, Likelihood, Mean, Model, Objective, Variance};
-use vae_gpu::device::{Backend, Cpu};
+use vae_gpu::device::{Backend, Cpu, MISSING};
 use vae_gpu::step::Step;
 use vae_gpu::tape::{Decoded, Goal, LogVariance, Op};
 
@@ -190,7 +190,7 @@ fn nll_backward_is_the_derivative_of_nll_forward() {
     let variances = [Variance::Fixed, Variance::Scalar, Variance::Shared, Variance::Network];
     let gaussians = variances.iter().flat_map(|&v| MEANS.map(|mean| (Likelihood::Gaussian, v, mean)));
     for (likelihood, variance, mean) in gaussians.chain([(Likelihood::Bernoulli, Variance::Fixed, Mean::Identity)]) {
-        for input in [1, 5] {
+        for (input, missing) in [(1, false), (5, false), (1, true), (5, true)] {
             let mut layout = Layout::training();
             let logvar = layout.parameter(1, if variance == Variance::Scalar { 1 } else { input });
             let x = layout.activation(BATCH, input);
@@ -201,7 +201,9 @@ fn nll_backward_is_the_derivative_of_nll_forward() {
             let mut numbers = Numbers::new(5);
             fill(&mut cpu, logvar, &mut numbers, 1.0);
             fill(&mut cpu, out, &mut numbers, 2.0);
-            cpu.write(x, &numbers.units(x.elements())).unwrap();
+            let mut values = numbers.units(x.elements());
+            values.iter_mut().step_by(3).filter(|_| missing).for_each(|x| *x = MISSING);
+            cpu.write(x, &values).unwrap();
             let weights = fill(&mut cpu, live(weight), &mut numbers, 1.0);
             let variance = match variance {
                 Variance::Fixed => LogVariance::Fixed(2.0 * 0.7f64.ln()),
@@ -224,7 +226,7 @@ fn nll_backward_is_the_derivative_of_nll_forward() {
             for (name, v) in views {
                 let analytic = cpu.read(layout.d(v)).unwrap();
                 let numeric = differences(&mut cpu, v, &mut loss);
-                let what = format!("{likelihood:?}, {variance:?}, {mean:?}, input {input}: d{name}");
+                let what = format!("{likelihood:?}, {variance:?}, {mean:?}, input {input}, missing {missing}: d{name}");
                 assert_close(&what, &analytic, &numeric, TOLERANCE, floor);
             }
         }

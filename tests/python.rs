@@ -33,6 +33,8 @@ fn numpy_rebuilds_encoder_and_decoder() {
     for (name, values) in [("grey.npy", &x.to_rows()), ("bytes.npy", &bytes)] {
         npy::write(&mut std::fs::File::create(home.join(name)).unwrap(), 60, 36, values).unwrap();
     }
+    let gaps: Vec<f32> = bytes.iter().enumerate().map(|(i, &x)| if i % 5 == 0 { f32::NAN } else { x }).collect();
+    npy::write(&mut std::fs::File::create(home.join("gaps.npy")).unwrap(), 60, 36, &gaps).unwrap();
     let models = [
         "--hidden 17,9 --activation tanh",
         "--hidden 20 --activation gelu --likelihood gaussian --variance network",
@@ -41,12 +43,17 @@ fn numpy_rebuilds_encoder_and_decoder() {
         "--hidden none --likelihood gaussian --variance shared",
         "--hidden 12 --likelihood gaussian --scale standard",
         "--hidden 12 --scale minmax",
+        "--hidden 12 --likelihood gaussian --scale standard --missing allow --data gaps.npy",
     ];
     for (i, model) in models.iter().enumerate() {
         let train =
             format!("train --data x.idx --epochs 5 --latent 3 --batch 16 --device cpu --quiet --out run{i} {model}");
         run(&home, &train).succeeded();
-        let x = if model.contains("--scale") { "bytes.npy" } else { "grey.npy" };
+        let x = match model {
+            _ if model.contains("--missing") => "gaps.npy",
+            _ if model.contains("--scale") => "bytes.npy",
+            _ => "grey.npy",
+        };
         run(&home, &format!("encode run{i} --data {x} --to both{i}.npy --logvar --device cpu --quiet")).succeeded();
         run(&home, &format!("encode run{i} --data {x} --to mu{i}.npy --device cpu --quiet")).succeeded();
         run(&home, &format!("decode run{i} --data mu{i}.npy --to mean{i}.npy --device cpu --quiet")).succeeded();

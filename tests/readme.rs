@@ -82,6 +82,17 @@ fn write_table(path: &Path) {
     fs::write(path, table).unwrap();
 }
 
+/// The table without its names, of which every seventh cell is empty.
+fn write_gaps(path: &Path) {
+    let mut table = "height,weight,age\n".to_string();
+    for i in 0..200 {
+        let cell = |j: usize, x: f64| if (3 * i + j).is_multiple_of(7) { String::new() } else { format!("{x:.1}") };
+        let z = (i as f64 * 0.37).sin();
+        table += &format!("{},{},{}\n", cell(0, 170.0 + 10.0 * z), cell(1, 70.0 + 12.0 * z), cell(2, 20.0 + z));
+    }
+    fs::write(path, table).unwrap();
+}
+
 /// The files that the README speaks of, and the program in the path.
 fn home() -> std::path::PathBuf {
     let home = folder("readme");
@@ -90,6 +101,7 @@ fn home() -> std::path::PathBuf {
     write_digits(&home.join("mnist/t10k-images-idx3-ubyte.gz"), &digits::test(), 200);
     write_pictures(&home.join("faces"));
     write_table(&home.join("table.csv"));
+    write_gaps(&home.join("gaps.csv"));
     let upper: Vec<f32> = (0..784).map(|i| (i < 392) as u8 as f32).collect();
     npy::write(&mut File::create(home.join("upper.npy")).unwrap(), 1, 784, &upper).unwrap();
     fs::create_dir(home.join("bin")).unwrap();

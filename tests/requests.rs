@@ -38,6 +38,7 @@ fn furnish(home: &Path) {
         ("one.csv", &picture("0.5")),
         ("grey.csv", &picture("0.5")),
         ("gaps.csv", &(picture("") + &picture("0.5"))),
+        ("hollow.csv", "1,,2\n3,,4\n"),
         ("large.csv", &(picture("").replacen("0.5", "2", 1) + &picture("0.5"))),
         ("infinite.csv", &picture("inf")),
         ("blank.csv", &picture("0").replace("0.5", "0")),

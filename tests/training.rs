@@ -246,6 +246,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
             "condition" | "past" | "future" => "0..1",
             "activation" => "tanh",
             "scale" => "minmax",
+            "missing" => "allow",
             "likelihood" => "gaussian",
             "variance" => "scalar",
             "mean" => "sigmoid",

@@ -6,7 +6,8 @@
     mean = vae.decode(mu)             # of p(x|z); z: (N, latent + condition)
 
 x, a condition and the mean are in the units of the file: what --scale did to the columns is done and undone here. Of a model
-without --scale whose config says "bytes": "grey", they are byte / 255.
+without --scale whose config says "bytes": "grey", they are byte / 255. Of a model of --missing allow, NaN is a value that is
+missing.
 
 Needs numpy and safetensors. The same names load into torch.nn.Linear: `torch_layers` below does it.
 """
@@ -50,6 +51,8 @@ class Vae:
 
     def encode(self, x):
         x = self.scaled(x, 0)
+        if self.config.get("missing") == "allow":
+            x = np.nan_to_num(x, nan=0.0)
         h = self.hidden("encoder", x)
         return self.linear("encoder.mu", h), self.linear("encoder.logvar", h)
 

@@ -1,7 +1,7 @@
 //! What a conditional model is given: `--condition`, `--past` and `--future`.
 use super::{Common, Part, data_for};
 use crate::config::{Condition, Run, Source};
-use crate::data::{Columns, Dataset};
+use crate::data::{Columns, Dataset, Missing};
 use crate::evaluate::same_columns;
 use crate::{Error, Result};
 use clap::Args;
@@ -113,7 +113,7 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
         }
         (Condition::Columns { .. }, Some(file)) => {
             let columns = Columns { or: width, ..run.data.known_columns() };
-            let data = super::dataset(file, Part::Test, Some(&columns), run.data.bytes)?;
+            let data = super::dataset(file, Part::Test, Some(&columns), run.data.bytes, Missing::Refuse)?;
             if data.cols != width && data.cols < columns_of(condition) {
                 let (name, got) = (&data.name, data.cols);
                 return Err(Error::failed(format!(

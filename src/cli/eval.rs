@@ -8,7 +8,7 @@ use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood};
 use crate::data::Dataset;
 use crate::error::{Result, at_least_one};
-use crate::estimate::{Estimate, LogLikelihood};
+use crate::estimate::{Estimate, LogLikelihood, Running};
 use crate::evaluate::{Evaluation, Evaluator, check_data};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -120,8 +120,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.likelihood == Likelihood::Gaussian);
-    let in_file =
-        scale.map(|scale| Estimate { mean: e.iwae.bound.mean - scale.log_volume(model.input), ..e.iwae.bound });
+    let in_file = scale.map(|scale| {
+        let mut running = Running::default();
+        let bounds = e.iwae.per_example.iter().zip(scale.log_volumes(&data, model.input));
+        bounds.for_each(|(bound, volume)| running.add(bound - volume));
+        running.estimate()
+    });
     match args.common.json {
         true => print(json(&e, &others, in_file)),
         false => print(table(&data, &e, &others, in_file)),

@@ -93,7 +93,7 @@ impl ImputeArgs {
     fn read(&self, run: &Run, target: Option<Target>) -> Result<Given> {
         let data = match &self.data {
             Some(path) if !BUILT_IN.contains(&path.as_str()) => {
-                Dataset::read_columns(Path::new(path), Some(&run.data.known_columns()), Missing::Kept)?
+                Dataset::read_columns(Path::new(path), Some(&run.data.known_columns()), Missing::Allow)?
                     .with_bytes(run.data.bytes)?
             }
             other => data_for(run, other)?,

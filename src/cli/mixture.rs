@@ -3,7 +3,7 @@ use super::output::can_make;
 use super::progress::Working;
 use super::{Common, counted, held_out_part, name_of, own_test, print, train, with_error};
 use crate::config::{Numbers, Source};
-use crate::data::{Columns, Dataset, List};
+use crate::data::{Columns, Dataset, List, Missing};
 use crate::estimate::{Estimate, Running};
 use crate::evaluate::same_columns;
 use crate::mixture::em::{self, Fit, Settings};
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     let out = args.out.display().to_string();
     args.open()?;
     let mut source = args.source()?;
-    let (data, valid) = train::load(&mut source)?;
+    let (data, valid) = train::load(&mut source, Missing::Refuse)?;
     if let Some(valid) = &valid {
         same_columns(valid, data.cols, "--data")?;
     }

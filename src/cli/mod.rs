@@ -180,13 +180,19 @@ pub(crate) const BUILT_IN: [&str; 2] = ["digits", "moving"];
 
 /// Some or all columns of a data set by its path, or of a built-in one by its name. `bytes`: what its bytes shall stand for,
 /// where that is known.
-pub(crate) fn dataset(path: &str, part: Part, columns: Option<&Columns>, bytes: Option<Bytes>) -> Result<Dataset> {
+pub(crate) fn dataset(
+    path: &str,
+    part: Part,
+    columns: Option<&Columns>,
+    bytes: Option<Bytes>,
+    missing: Missing,
+) -> Result<Dataset> {
     let read = match (path, part) {
         ("digits", Part::Train) => digits::train(),
         ("digits", Part::Test) => digits::test(),
         ("moving", Part::Train) => moving::train(),
         ("moving", Part::Test) => moving::test(),
-        _ => Dataset::read_columns(Path::new(path), columns, Missing::Refused)?,
+        _ => Dataset::read_columns(Path::new(path), columns, missing)?,
     };
     match columns {
         Some(columns) if BUILT_IN.contains(&path) => read.with_columns(columns)?,
@@ -218,12 +224,12 @@ pub(crate) enum Part {
 }
 
 /// The data that `--data` names; without it, the test part of what the model was trained on, if that is built in.
-pub(crate) fn data_for(model: &crate::config::Run, data: &Option<String>) -> Result<Dataset> {
-    let (columns, bytes) = (model.data.known_columns(), model.data.bytes);
+pub(crate) fn data_for(run: &crate::config::Run, data: &Option<String>) -> Result<Dataset> {
+    let (columns, bytes, missing) = (run.data.known_columns(), run.data.bytes, run.model.missing);
     let columns = Some(&columns);
-    match (data, model.data.train.as_str()) {
-        (Some(path), _) => dataset(path, Part::Test, columns, bytes),
-        (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test, columns, bytes),
+    match (data, run.data.train.as_str()) {
+        (Some(path), _) => dataset(path, Part::Test, columns, bytes, missing),
+        (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test, columns, bytes, missing),
         (None, trained) => {
             Err(Error::request(format!("data: not given, and the model was trained on {trained}; pass --data FILE")))
         }

@@ -6,7 +6,7 @@ use crate::config::{
     Activation, Algorithm, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer, OutputBias,
     Rule, Run, Source, Training, Variance,
 };
-use crate::data::{Dataset, List, scale};
+use crate::data::{Dataset, List, Missing, scale};
 use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -45,6 +45,7 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
     vae-gpu train --data train-images-idx3-ubyte.gz --binarize dynamic\n  \
     vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
+    vae-gpu train --data gaps.csv --missing allow --scale standard --likelihood gaussian --variance shared\n  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
     vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
     A column that is the same in all examples has no best learned variance: the longer the training, the smaller it is, until \
@@ -95,6 +96,18 @@ pub(super) struct DataArgs {
         conflicts_with = "resume"
     )]
     pub(super) scale: scale::Rule,
+    /// Missing values, NaN or in text an empty cell, NA, <NA>, #N/A, ?, . or -: refuse, or allow. The encoder then sees 0 in their
+    /// place, the mean after --scale standard, and the likelihood is of what is observed. Kept in the model, which takes other files
+    /// with gaps too; vae-gpu impute fills them in
+    #[arg(
+        long,
+        value_enum,
+        default_value = "refuse",
+        hide_possible_values = true,
+        value_name = "WHAT",
+        conflicts_with = "resume"
+    )]
+    pub(super) missing: Missing,
     /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
     #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
     pub(super) binarize: Binarize,
@@ -309,6 +322,7 @@ impl TrainArgs {
             samples: t.samples,
             beta: t.beta,
             free_bits: t.free_bits,
+            missing: self.data.missing,
             ..m.model(data.cols - condition)?
         };
         let defaults = Optimizer::new(t.optimizer);

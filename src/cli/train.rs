@@ -8,7 +8,7 @@ use super::{
 use crate::checkpoint::{Best, Folder, Held, Saved};
 use crate::config::{Algorithm, Binarize, Condition, Run, Source};
 use crate::data::scale::Rule;
-use crate::data::{Bytes, Columns, Dataset, Scale};
+use crate::data::{Bytes, Columns, Dataset, Missing, Scale};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::files::{Lock, write_atomically};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
 /// classes in `source` are counted, and its columns, their scale, and what bytes stand for are found.
-pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
     let is_new = source.rows == 0;
     if is_new && source.scale.is_some() {
         source.bytes = Some(Bytes::Plain);
@@ -32,14 +32,14 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
         true => source.columns.clone(),
         false => Some(Columns { again: true, ..source.known_columns() }),
     };
-    let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes)?;
+    let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes, missing)?;
     if is_new {
         data.check_rounding()?;
         source.bytes = source.bytes.or(data.bytes);
         source.columns = data.columns.kept();
     }
     let columns = if is_new { source.columns.clone() } else { columns };
-    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, columns.as_ref(), source.bytes));
+    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, columns.as_ref(), source.bytes, missing));
     let mut valid = valid.transpose()?;
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
         for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
@@ -62,6 +62,7 @@ pub(super) fn load(source: &mut Source) -> Result<(Arc<Dataset>, Option<Arc<Data
     }
     let arrange = |data| condition::arrange(data, source, None);
     let (mut data, mut valid) = (arrange(data)?, valid.map(arrange).transpose()?);
+    data.check_observed()?;
     if let Some(scale) = source.scale.as_mut().filter(|scale| !scale.is_found()) {
         let classes = source.condition.as_ref().map_or(0, Condition::classes);
         *scale = Scale::find(scale.rule, &data, data.cols - classes)?;
@@ -105,8 +106,8 @@ pub(super) fn source(args: &TrainArgs) -> Result<Source> {
 }
 
 impl Loaded {
-    pub(super) fn new(mut source: Source) -> Result<Loaded> {
-        let (data, valid) = load(&mut source)?;
+    pub(super) fn new(mut source: Source, missing: Missing) -> Result<Loaded> {
+        let (data, valid) = load(&mut source, missing)?;
         source.checksum = Some(Dataset::checksum([Some(&*data), valid.as_deref()]));
         Ok(Loaded { source, data, valid })
     }
@@ -130,7 +131,7 @@ impl Job {
 
     /// One that goes on, with the data that it began with.
     fn again(saved: &Saved) -> Result<Job> {
-        let (data, valid) = load(&mut saved.run.data.clone())?;
+        let (data, valid) = load(&mut saved.run.data.clone(), saved.run.model.missing)?;
         if data.rows() != saved.run.data.rows {
             let (name, got, want) = (&data.name, data.rows(), saved.run.data.rows);
             return Err(Error::failed(format!(
@@ -210,7 +211,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
         }
         None => {
             let folder = args.folder()?;
-            let job = Job::new(args, &Loaded::new(source(args)?)?)?;
+            let job = Job::new(args, &Loaded::new(source(args)?, args.data.missing)?)?;
             (job, folder.hold()?, None)
         }
     };
@@ -262,10 +263,14 @@ fn place(device: &Device) -> String {
 fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {
     let (widths, batch) = (run.model.widths(), run.training.batch.min(data.rows()));
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
+    let missing = match (data.rows() * data.cols) - data.observed().iter().sum::<usize>() {
+        0 => String::new(),
+        n => format!(", {} of {} values missing", thousands(n as f64), thousands((data.rows() * data.cols) as f64)),
+    };
     let scaled = run.data.scale.as_ref().map_or(String::new(), |scale| format!(", columns {}", scale.told()));
     let bytes = run.data.bytes.filter(|_| !BUILT_IN.contains(&run.data.train.as_str())).map_or("", Bytes::told);
     format!(
-        "{}: {}{bytes}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
+        "{}: {}{bytes}{missing}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
         data.name,
         counted(data.rows(), "example"),
         counted(run.training.steps as usize, "step"),

@@ -1,4 +1,5 @@
 //! The model and its objective.
+use crate::data::Missing;
 use crate::error::at_least_one;
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -101,6 +102,10 @@ pub struct Model {
     /// λ of the free bits, in nats per latent dimension (Kingma et al. 2016).
     #[serde(default)]
     pub free_bits: f64,
+    /// Where values of x may be missing, the encoder sees 0 in their place, and p(x|z) is of what is observed (Mattei & Frellsen
+    /// 2019, "MIWAE").
+    #[serde(default, skip_serializing_if = "Missing::is_refused")]
+    pub missing: Missing,
 }
 
 /// Hidden layers at most: what a file claims shall not take more memory than it has bytes.
@@ -152,6 +157,7 @@ impl Model {
             samples: 1,
             beta: 1.0,
             free_bits: 0.0,
+            missing: Missing::Refuse,
         }
     }
 

@@ -1,5 +1,5 @@
 //! Numeric tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped.
-//! Every other cell must be a finite number; missing values are refused, or kept as NaN for who asks for them.
+//! Every other cell must be a finite number; missing values are refused, or NaN for who allows them.
 use std::io;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
@@ -162,7 +162,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                     rounding.see(at, j, unrounded(bytes, v));
                     values.push(v);
                 }
-                Cell::Missing if missing == Missing::Kept => values.push(f32::NAN),
+                Cell::Missing if missing == Missing::Allow => values.push(f32::NAN),
                 _ => return Err(bad_cell(&there, row.line, i, bytes)),
             }
         }
@@ -275,9 +275,11 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
     let shown = shown(bytes);
     Error::failed(match cell(bytes) {
         Cell::Missing if bytes.is_empty() => {
-            format!("{at} is empty: fill the cell, or leave out examples with missing values")
+            format!("{at} is empty: fill the cell, leave the example out, or train with --missing allow")
         }
-        Cell::Missing => format!("{at} is {shown}: fill the cell, or leave out examples with missing values"),
+        Cell::Missing => {
+            format!("{at} is {shown}: fill the cell, leave the example out, or train with --missing allow")
+        }
         Cell::Number(_) => format!("{at} is {shown}: must be a finite number below 3.4e38"),
         Cell::Word if has_decimal_comma(bytes) => {
             format!("{at} is {shown}, not a number: write the decimal comma as a point")

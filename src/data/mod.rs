@@ -26,6 +26,7 @@ mod zip;
 
 pub use bytes::Bytes;
 pub use columns::{Asked, Columns, List};
+pub(crate) use read::MISSING;
 pub use read::Missing;
 pub use scale::Scale;
 pub use shape::Shape;
@@ -101,13 +102,27 @@ impl Dataset {
     /// # Errors
     /// No examples, not whole rows, or a number that is not finite.
     pub fn from_rows(name: impl Into<String>, cols: usize, values: Vec<f32>) -> Result<Self> {
-        let (name, count) = (name.into(), values.len());
+        let data = Self::whole_rows(name.into(), cols, values)?;
+        data.check(cols, f32::is_finite, "must be finite")?;
+        Ok(data)
+    }
+
+    /// The same, where NaN is a value that nobody observed.
+    ///
+    /// # Errors
+    /// No examples, not whole rows, or an infinite number.
+    pub fn from_rows_with_missing(name: impl Into<String>, cols: usize, values: Vec<f32>) -> Result<Self> {
+        let data = Self::whole_rows(name.into(), cols, values)?;
+        data.check(cols, |v| !v.is_infinite(), "must be finite, or NaN where it is missing")?;
+        Ok(data)
+    }
+
+    fn whole_rows(name: String, cols: usize, values: Vec<f32>) -> Result<Self> {
+        let count = values.len();
         if cols == 0 || count == 0 || !count.is_multiple_of(cols) {
             return Err(Error::request(format!("{name}: {count} numbers; must be whole rows of {cols}, at least one")));
         }
-        let data = Self::new(name, cols, Values::Reals(values));
-        data.check(cols, f32::is_finite, "must be finite")?;
-        Ok(data)
+        Ok(Self::new(name, cols, Values::Reals(values)))
     }
 
     /// CRC-32 of the numbers of data sets, as they are stored, one set after the other.
@@ -160,13 +175,53 @@ impl Dataset {
         )))
     }
 
-    /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs.
+    /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs, or missing.
     ///
     /// # Errors
     /// The first number that is not, by row and column, counted from 0.
     pub fn check_unit_interval(&self, cols: usize, remedy: &str) -> Result<()> {
         let must = format!("must be in [0, 1] for the Bernoulli likelihood; {remedy}");
-        self.check(cols, |v| (0.0..=1.0).contains(&v), &must)
+        self.check(cols, |v| (0.0..=1.0).contains(&v) || v.is_nan(), &must)
+    }
+
+    /// How many values of each column are there: not missing.
+    pub fn observed(&self) -> Vec<usize> {
+        let mut observed = vec![0; self.cols];
+        match &self.values {
+            Values::Bytes(_) => observed.fill(self.rows()),
+            Values::Reals(values) => values
+                .chunks(self.cols)
+                .for_each(|row| observed.iter_mut().zip(row).for_each(|(n, x)| *n += !x.is_nan() as usize)),
+        }
+        observed
+    }
+
+    /// Checks that something is there of each column, as a training needs.
+    ///
+    /// # Errors
+    /// The first column of which nothing is observed.
+    pub fn check_observed(&self) -> Result<()> {
+        match self.observed().iter().position(|&n| n == 0) {
+            None => Ok(()),
+            Some(j) => Err(Error::failed(format!(
+                "{} of {}: every value is missing; leave the column out",
+                self.columns.told(j),
+                self.name
+            ))),
+        }
+    }
+
+    /// Checks that no value is missing of the columns from `first` on.
+    ///
+    /// # Errors
+    /// The first that is.
+    pub fn check_complete(&self, first: usize, must: &str) -> Result<()> {
+        let Values::Reals(values) = &self.values else { return Ok(()) };
+        let missing = values.chunks(self.cols).position(|row| row[first..].iter().any(|x| x.is_nan()));
+        missing.map_or(Ok(()), |row| {
+            let j = (first..self.cols).find(|j| values[row * self.cols + j].is_nan()).expect("this row lacks one");
+            Err(Error::failed(format!("row {row}, {} of {} is NaN: {must}", self.columns.told(j), self.name)))
+        })
     }
 
     /// The first number for which `holds` is false becomes a sentence that ends in `must`.

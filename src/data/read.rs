@@ -3,6 +3,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use super::source::Source;
 use super::{Columns, Dataset, csv, idx, named, npy, npz, pictures, safetensors, zip};
 use crate::{Error, Result};
@@ -10,12 +13,25 @@ use crate::{Error, Result};
 /// What is read, for messages.
 pub(super) const FORMATS: &str = "idx, .npy, .npz, .safetensors, .png or numeric .csv";
 
+/// What is said of NaN where none may be.
+pub(crate) const MISSING: &str = "must be a number; repair it, leave the example out, or train with --missing allow";
+
 /// What becomes of missing values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Missing {
-    Refused,
-    /// As NaN.
-    Kept,
+    /// A file that lacks some is refused.
+    #[default]
+    Refuse,
+    /// They are NaN.
+    Allow,
+}
+
+impl Missing {
+    /// Whether it is the one that needs no word.
+    pub fn is_refused(&self) -> bool {
+        *self == Missing::Refuse
+    }
 }
 
 impl Dataset {
@@ -33,7 +49,7 @@ impl Dataset {
     /// Where the file cannot be read, is damaged, holds no example, or holds a number that is missing or not finite;
     /// where several arrays may be meant.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::read_columns(path, None, Missing::Refused)
+        Self::read_columns(path, None, Missing::Refuse)
     }
 
     /// The same for the bytes of a file, called `name` in messages.
@@ -42,10 +58,11 @@ impl Dataset {
     /// Those of [`Dataset::read`].
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         let length = Some(bytes.len() as u64);
-        Self::parse(name.into(), Cursor::new(bytes), length, None, None, Missing::Refused)?.finite()
+        Self::parse(name.into(), Cursor::new(bytes), length, None, None, Missing::Refuse)?.finite()
     }
 
     fn finite(self) -> Result<Self> {
+        self.check(self.cols, |v| !v.is_nan(), MISSING)?;
         self.check(
             self.cols,
             |v| v.is_finite(),
@@ -54,14 +71,14 @@ impl Dataset {
         Ok(self)
     }
 
-    /// As [`Dataset::read`], but only some columns, where they are named. Where missing values are kept, NaN, and in text an
-    /// empty cell, a word such as NA, or one of ? . - become NaN. Of text, what is not taken may be words.
+    /// As [`Dataset::read`], but only some columns, where they are named. Where missing values are allowed, NaN, and in text an
+    /// empty cell, a word such as NA, or one of ? . -, become NaN. Of text, what is not taken may be words.
     ///
     /// # Errors
     /// Those of [`Dataset::read`], columns that are not there.
     pub fn read_columns(path: &Path, columns: Option<&Columns>, missing: Missing) -> Result<Self> {
         let data = Self::open(path, columns, missing)?;
-        if missing == Missing::Refused {
+        if missing.is_refused() {
             return data.finite();
         }
         data.check(

@@ -39,24 +39,26 @@ impl Scale {
         !self.shift.is_empty()
     }
 
-    /// That of the first `cols` columns of `data`. One that never changes keeps the factor 1. Bytes are what they stand for: a
+    /// That of the first `cols` columns of `data`, of what is observed of them. One that never changes keeps the factor 1. Bytes are what they stand for: a
     /// training takes them as they are, [`Bytes::Plain`](super::Bytes::Plain).
     ///
     /// # Errors
     /// Numbers so far apart that no f32 holds the distance.
     pub fn find(rule: Rule, data: &Dataset, cols: usize) -> Result<Scale> {
-        let n = data.rows() as f64;
+        let n: Vec<f64> = data.observed().iter().map(|&n| n.max(1) as f64).collect();
         let (mut low, mut high) = (vec![f32::INFINITY; cols], vec![f32::NEG_INFINITY; cols]);
         let (mut means, mut squares) = (vec![0f64; cols], vec![0f64; cols]);
         each_row(data, |row| {
             for j in 0..cols {
-                low[j] = low[j].min(row[j]);
+                low[j] = low[j].min(row[j]); // not the NaN of a missing value
                 high[j] = high[j].max(row[j]);
-                means[j] += row[j] as f64 / n;
+                means[j] += observed(row[j], 0.0) / n[j];
             }
         });
         if rule == Rule::Standard {
-            each_row(data, |row| (0..cols).for_each(|j| squares[j] += (row[j] as f64 - means[j]).powi(2) / n));
+            each_row(data, |row| {
+                (0..cols).for_each(|j| squares[j] += (observed(row[j], means[j]) - means[j]).powi(2) / n[j])
+            });
         }
         let mut scale = Scale { rule, shift: vec![], factor: vec![] };
         for j in 0..cols {
@@ -146,10 +148,20 @@ impl Scale {
         self.factor[..input].iter().map(|&f| (f as f64).ln()).sum()
     }
 
+    /// The same of each example, of what is observed of it.                     (rows)
+    pub fn log_volumes(&self, data: &Dataset, input: usize) -> Vec<f64> {
+        let mut volumes = vec![];
+        each_row(data, |row| {
+            let observed = self.factor[..input].iter().zip(row).filter(|(_, x)| !x.is_nan());
+            volumes.push(observed.map(|(&f, _)| (f as f64).ln()).sum());
+        });
+        volumes
+    }
+
     /// The columns that never change, of data that this was found on and that are scaled: zeros.
     pub fn constant(&self, data: &Dataset) -> Vec<usize> {
         let mut constant: Vec<bool> = self.factor.iter().map(|&f| f == 1.0).collect();
-        each_row(data, |row| constant.iter_mut().zip(row).for_each(|(c, &x)| *c &= x == 0.0));
+        each_row(data, |row| constant.iter_mut().zip(row).for_each(|(c, &x)| *c &= observed(x, 0.0) == 0.0));
         (0..constant.len()).filter(|&j| constant[j]).collect()
     }
 
@@ -172,6 +184,11 @@ impl Scale {
             false => Err(Error::failed("scale: that of its columns cannot be; it is damaged")),
         }
     }
+}
+
+/// x, or where it is missing what takes its place.
+fn observed(x: f32, otherwise: f64) -> f64 {
+    if x.is_nan() { otherwise } else { x as f64 }
 }
 
 fn each_row(data: &Dataset, mut f: impl FnMut(&[f32])) {

@@ -24,6 +24,10 @@ pub use gpu::{Gpu, Shortcut};
 pub use open::{Device, Variant};
 pub use real::{Real, vectorise};
 
+/// What x holds for a value that nobody observed: −0. A network sees 0 there, and the likelihood leaves it out. A gather makes 0
+/// of a −0 in the data.
+pub const MISSING: f64 = -0.0;
+
 /// Memory, steps, and every fused operation: forward and backward side by side, outputs first. Everything assigns;
 /// `kl_backward` alone adds. Views are those of one layout, and of a batch the first `step.rows` examples count.
 pub trait Backend {

@@ -2,7 +2,9 @@
 //!
 //! A chain begins by importance resampling: one of K draws from the prior, weighed with p(x_observed|z), fills x in; one of
 //! K draws from q(z|x) of that, weighed with p(x_observed|z) p(z) / q(z|x), takes its place. The prior as the first
-//! proposal needs no guess of the missing values and lets every chain begin elsewhere.
+//! proposal needs no guess of the missing values and lets every chain begin elsewhere. The encoder of a model that was trained
+//! where values were missing needs no guess either: it is given what is observed, and its draws take the place of both (Mattei &
+//! Frellsen 2019, "MIWAE").
 //!
 //! Then sweeps: a proposal from q(z|x), accepted or not, and x_missing ~ p(x_missing|z). Always to accept is the pseudo-Gibbs
 //! sampler of Rezende, Mohamed & Wierstra 2014 (appendix F), whose distribution is off by as much as q is; the Metropolis
@@ -20,7 +22,9 @@
 //! With noise on what is observed, y = x + N(0, s²), the clean x of those columns is filled in too, from p(x|z, y).
 use super::{Given, Imputer, Settings};
 use crate::Result;
+use crate::data::Missing;
 use crate::decoding::{Column, Decoding};
+use crate::device::MISSING;
 use crate::rng::{self, Stream};
 use rayon::prelude::*;
 
@@ -150,18 +154,29 @@ impl Imputer {
             walked: 0,
         };
         let k = s.samples as u32;
-        self.resample(&mut chains, given, units, s, 0, |_, eps, z| {
+        let sees_gaps = model.missing == Missing::Allow;
+        let observed = |i: usize| &given.observed[units[i].example * input..][..input];
+        let from_prior = |eps: &[f64], z: &mut [f64]| {
             z.copy_from_slice(eps);
             0.0
-        })?;
-        self.fill(&mut chains, given, units, s, k);
-
-        let head = self.engine.encode(&chains.x)?;
-        let observed = |i: usize| &given.observed[units[i].example * input..][..input];
-        self.resample(&mut chains, given, units, s, k + 1, |i, eps, z| {
-            let ratio = propose(&head[i * 2 * latent..][..2 * latent], eps, z);
-            // Of an example of which nothing is observed, the draw from the prior is exact and stays.
-            if observed(i).contains(&true) { ratio } else { f64::NEG_INFINITY }
+        };
+        if !sees_gaps {
+            self.resample(&mut chains, given, units, s, 0, |_, eps, z| from_prior(eps, z))?;
+            self.fill(&mut chains, given, units, s, k);
+        }
+        let seen = match sees_gaps {
+            true => {
+                let known = |(i, &x): (usize, &f64)| if observed(i / input)[i % input] { x } else { MISSING };
+                chains.x.iter().enumerate().map(known).collect()
+            }
+            false => chains.x.clone(),
+        };
+        let head = self.engine.encode(&seen)?;
+        self.resample(&mut chains, given, units, s, k + 1, |i, eps, z| match observed(i).contains(&true) {
+            true => propose(&head[i * 2 * latent..][..2 * latent], eps, z),
+            // Of an example of which nothing is observed, a draw from the prior is exact. One that is there stays.
+            false if sees_gaps => from_prior(eps, z),
+            false => f64::NEG_INFINITY,
         })?;
         chains.mean.fill(0.0);
         self.fill(&mut chains, given, units, s, 2 * k + 1);

@@ -28,7 +28,8 @@ const NUMBERS: usize = 1 << 22;
 /// How the missing values are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Importance samples that choose where a chain begins: so many from the prior, then so many from q(z|x).
+    /// Importance samples that choose where a chain begins: so many from the prior, then so many from q(z|x); of a model that was
+    /// trained where values were missing from q(z|x) alone.
     pub samples: usize,
     /// Sweeps after that: a Metropolis step from q(z|x), one of a walk, and the missing values given z.
     pub sweeps: usize,

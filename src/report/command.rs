@@ -47,6 +47,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
         line.unless(false, "columns", columns.list());
     }
     line.choice("scale", data.scale.as_ref().map_or(scale::Rule::None, |scale| scale.rule), scale::Rule::None);
+    line.choice("missing", model.missing, by_default.missing);
     line.choice("binarize", data.binarize, Binarize::None);
     match &data.condition {
         None => (),

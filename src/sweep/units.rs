@@ -4,12 +4,17 @@ use super::table::Entry;
 use crate::config::{Likelihood, Run};
 
 /// log p(x) in the units of the file is less by this, in nats per example: nothing where p(x) is no density of columns
-/// that were scaled.
+/// that were scaled. Where values are missing, the examples differ in it, and it is not known here.
 pub(super) fn log_volume(run: &Run) -> f64 {
-    let density = run.model.likelihood == Likelihood::Gaussian;
+    let density = is_density_of_all(run);
     // Before its first step a run has not looked at its columns.
     let scale = run.data.scale.as_ref().filter(|scale| density && scale.is_found());
     scale.map_or(0.0, |scale| scale.log_volume(run.model.input))
+}
+
+/// Whether p(x) is a density of all columns of every example.
+fn is_density_of_all(run: &Run) -> bool {
+    run.model.likelihood == Likelihood::Gaussian && run.model.missing.is_refused()
 }
 
 /// Whether runs are of columns in different units.
@@ -20,9 +25,9 @@ pub(super) fn differ(entries: &[Entry]) -> bool {
 /// Options by which rows have other data, or another likelihood of them, of those in which the runs differ.
 pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&'static str> {
     // No scale is undone for what is no density.
-    let scaled = entries.iter().any(|entry| entry.run.model.likelihood == Likelihood::Bernoulli);
+    let scaled = entries.iter().any(|entry| !is_density_of_all(&entry.run));
     let of_data = |option: &str| match option {
-        "data" | "columns" | "future" | "binarize" | "likelihood" => true,
+        "data" | "columns" | "future" | "binarize" | "likelihood" | "missing" => true,
         "scale" => scaled,
         _ => false,
     };

@@ -5,7 +5,7 @@ use crate::config::{
     Activation, Binarize, Condition, Init, Likelihood, Model, Numbers, Objective, Optimizer, Rule, Run, Source,
     Training, Variance,
 };
-use crate::data::{Bytes, Dataset, Scale, scale};
+use crate::data::{Bytes, Dataset, Missing, Scale, scale};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::schedule;
@@ -89,6 +89,9 @@ impl Builder {
         sigma: f64 => model.sigma;
         /// The bound that is maximised.
         objective: Objective => model.objective;
+        /// Whether examples may lack values, which are NaN: [`Dataset::from_rows_with_missing`]. The bounds are then of what is
+        /// observed.
+        missing: Missing => model.missing;
         /// K: latent samples for each example.
         samples: usize => model.samples;
         /// The weight of the KL.
@@ -193,6 +196,7 @@ impl Builder {
             false => Arc::unwrap_or_clone(data).with_bytes(bytes).map(Arc::new),
         };
         let (data, valid) = (understood(data)?, valid.map(understood).transpose()?);
+        data.check_observed()?;
         let scale = match self.scale {
             scale::Rule::None => None,
             rule => Some(Scale::find(rule, &data, data.cols)?),

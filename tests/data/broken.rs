@@ -188,7 +188,11 @@ fn every_malformed_file_becomes_a_sentence() {
         ("missing.csv", b"1,2\n3,\n".to_vec(), "line 2, column 2 of"),
         ("missing2.csv", b"1,2\n3,\n".to_vec(), "is empty: fill the cell"),
         ("missing-first.csv", b"1,,3\n4,5,6\n".to_vec(), "line 1, column 2 of"),
-        ("nan.csv", b"1,2\n3,NaN\n".to_vec(), "is \"NaN\": fill the cell, or leave out examples with missing values"),
+        (
+            "nan.csv",
+            b"1,2\n3,NaN\n".to_vec(),
+            "is \"NaN\": fill the cell, leave the example out, or train with --missing allow",
+        ),
         ("na-first.csv", b"1,NA\n3,4\n".to_vec(), "line 1, column 2 of"),
         ("inf.csv", b"1,2\n3,inf\n".to_vec(), "is \"inf\": must be a finite number below 3.4e38"),
         ("large.csv", b"1,2\n3,1e39\n".to_vec(), "is \"1e39\": must be a finite number below 3.4e38"),

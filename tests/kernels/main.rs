@@ -7,6 +7,7 @@ mod drawn;
 mod emulator;
 mod finite;
 mod halves;
+mod missing;
 #[path = "../support/models.rs"]
 mod models;
 #[path = "../support/numbers.rs"]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use vae_gpu::arena::View;
 use vae_gpu::config::{Binarize, Likelihood, Mean, Model, Optimizer, Rule, Variance};
-use vae_gpu::data::{Dataset, Values};
+use vae_gpu::data::{Dataset, Missing, Values};
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
@@ -68,8 +68,19 @@ impl Setting {
         let (b, rows) = (self.batch, self.rows);
         vec![step(7, 0, b as u32, b), step(8, 1, 0, b), step(9, 1, b as u32, rows)]
     }
+    /// Of a model that allows it, a fifth of the values of x are missing, and all of one example.
+    fn data(&self) -> Arc<Dataset> {
+        let (rows, input, cols) = (3 * self.batch + 2, self.model.input, self.model.columns());
+        let whole = dataset(rows, cols, self.reals);
+        if self.model.missing == Missing::Refuse {
+            return whole;
+        }
+        let gap = |i: usize| i % cols < input && ((i * 7 + i / cols).is_multiple_of(5) || i / cols == self.batch + 1);
+        let values = whole.to_rows().into_iter().enumerate().map(|(i, x)| if gap(i) { f32::NAN } else { x });
+        Arc::new(Dataset::from_rows_with_missing("made up", cols, values.collect()).unwrap())
+    }
     pub fn fill(&self, network: &Network, b: &mut dyn Backend) {
-        b.load(&dataset(3 * self.batch + 2, self.model.columns(), self.reals)).unwrap();
+        b.load(&self.data()).unwrap();
         for (salt, p) in network.parameters.iter().enumerate() {
             // of the size of a common initialisation
             let scale = if p.shape.len() == 2 { (3.0 / p.shape[1] as f64).sqrt() } else { 0.3 };

@@ -59,10 +59,11 @@ impl LinearGaussian {
         put("encoder.logvar.bias", &logvar.collect::<Vec<_>>());
     }
 
-    /// log N(x; b, W Wᵀ + sigma² I), by the Cholesky factor of the covariance.
+    /// log N(x; b, W Wᵀ + sigma² I), by the Cholesky factor of the covariance; of the columns that are not NaN.
     pub fn log_p(&self, x: &[f64]) -> f64 {
-        let n = self.input;
-        let row = |i: usize| &self.w[i * self.latent..(i + 1) * self.latent];
+        let observed: Vec<usize> = (0..self.input).filter(|&i| !x[i].is_nan()).collect();
+        let n = observed.len();
+        let row = |i: usize| &self.w[observed[i] * self.latent..][..self.latent];
         let mut l = vec![0.0; n * n];
         let mut solved = vec![0.0; n]; // L solved = x − b
         let mut log_density = -0.5 * n as f64 * std::f64::consts::TAU.ln();
@@ -73,7 +74,7 @@ impl LinearGaussian {
                 l[i * n + j] = if i == j { c.sqrt() } else { c / l[j * n + j] };
             }
             let known: f64 = (0..i).map(|k| l[i * n + k] * solved[k]).sum();
-            solved[i] = (x[i] - self.b[i] - known) / l[i * n + i];
+            solved[i] = (x[observed[i]] - self.b[observed[i]] - known) / l[i * n + i];
             log_density -= l[i * n + i].ln() + 0.5 * solved[i] * solved[i];
         }
         log_density

@@ -4,8 +4,8 @@ use super::super::train::{Job, Loaded, source};
 use super::super::{Common, config_file, unused};
 use super::{Start, SweepArgs};
 use crate::checkpoint::{Folder, Saved};
-use crate::config::used;
-use crate::config::{Binarize, Numbers, Source};
+use crate::config::{Binarize, Numbers, Source, used};
+use crate::data::Missing;
 use crate::device::Device;
 use crate::sweep::grid::{Axis, Combination, combinations};
 use crate::{Error, Result};
@@ -38,15 +38,15 @@ pub(super) fn plan(args: &SweepArgs, out: &Folder, command: &Command, given: &Ar
     args.grid.iter().try_for_each(|axis| check(train, axis))?;
     let base = given.subcommand_matches("sweep").map(|given| words(train, given)).unwrap_or_default();
     // Data are read once for all runs that name the same.
-    let mut read: Vec<(Source, Loaded)> = vec![];
+    let mut read: Vec<((Source, Missing), Loaded)> = vec![];
     let (mut jobs, mut names) = (vec![], HashMap::new());
     for combination in combinations(&args.grid, args.train.common.seed, args.seeds)? {
         let (one, given) = of(train, &base, &combination)?;
-        let from = Source { binarize: Binarize::None, ..source(&one)? };
+        let from = (Source { binarize: Binarize::None, ..source(&one)? }, one.data.missing);
         let at = match read.iter().position(|(source, _)| *source == from) {
             Some(at) => at,
             None => {
-                read.push((from.clone(), Loaded::new(from)?));
+                read.push((from.clone(), Loaded::new(from.0, from.1)?));
                 read.len() - 1
             }
         };

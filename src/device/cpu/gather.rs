@@ -1,15 +1,15 @@
-//! The batch of a step, from the resident data set.
+//! The batch of a step, from the resident data set, where NaN is missing if that is allowed.
 use super::{Cpu, each_rows};
 use crate::arena::View;
 use crate::config::Binarize;
 use crate::data::{Dataset, Values};
-use crate::device::Real;
+use crate::device::{MISSING, Real};
 use crate::rng::{self, Stream};
 use crate::tape::{Fetch, Order};
 
-/// x[b K + k] = columns of example (position + b) of this epoch; bytes stand for byte / 255.
+/// x[b K + k] = columns of example (position + b) of this epoch; bytes stand for byte / 255. 0 of −0, which is [`MISSING`].
 pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset) {
-    let (step, x, Fetch { from, samples, order, binarize }) = (cpu.step, cpu.live(x), fetch);
+    let (step, x, Fetch { from, samples, order, binarize, missing }) = (cpu.step, cpu.live(x), fetch);
     let (n, cols) = (data.rows() as u32, x.cols);
     let inside = from + cols <= data.cols && step.position + step.rows <= n && x.rows == step.rows as usize * samples;
     assert!(inside, "{x:?}, {fetch:?} of {n} examples of {} columns", data.cols);
@@ -31,9 +31,11 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
                 match &data.values {
                     // Divided in f32 on every device, so that all see the same x.
                     Values::Bytes(v) => {
-                        out.iter_mut().zip(&v[source]).for_each(|(x, &b)| *x = T::of((b as f32 / 255.0) as f64))
+                        out.iter_mut().zip(&v[source.clone()]).for_each(|(x, &b)| *x = T::of((b as f32 / 255.0) as f64))
                     }
-                    Values::Reals(v) => out.iter_mut().zip(&v[source]).for_each(|(x, &r)| *x = T::of(r as f64)),
+                    Values::Reals(v) => {
+                        out.iter_mut().zip(&v[source.clone()]).for_each(|(x, &r)| *x = T::of(r as f64 + 0.0))
+                    }
                 }
                 let (zero, one) = (T::of(0.0), T::of(1.0));
                 match binarize {
@@ -47,6 +49,10 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
                             *x = if T::of(u as f64) < *x { one } else { zero };
                         }
                     }
+                }
+                if let (true, Values::Reals(v)) = (missing, &data.values) {
+                    let gaps = out.iter_mut().zip(&v[source]).filter(|(_, r)| r.is_nan());
+                    gaps.for_each(|(x, _)| *x = T::of(MISSING));
                 }
             }
         },

@@ -1,4 +1,5 @@
-//! −log p(x|z) for each row of the decoder's output, in nats.
+//! −log p(x|z) for each row of the decoder's output, in nats. A value of x that is missing adds nothing, to no sum and no
+//! gradient: p(x|z) is a product over columns, and that of what was observed has one factor less.
 use super::{Cpu, each_rows, each_rows_of, squares_are_finite, sum};
 use crate::arena::View;
 use crate::config::{Likelihood, Mean};
@@ -12,13 +13,19 @@ const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;
 /// −[x log σ(l) + (1 − x) log (1 − σ(l))] = softplus(l) − x l: finite for every finite logit l.
 #[inline(always)]
 fn bernoulli<T: Real>(l: T, x: T) -> T {
-    l.softplus() - x * l
+    observed(x, l.softplus() - x * l)
 }
 
 /// ½ (log 2π + logvar + (x − m)² exp(−logvar))
 #[inline(always)]
 fn gaussian<T: Real>(m: T, logvar: T, x: T) -> T {
-    T::of(HALF_LOG_TAU) + T::of(0.5) * (logvar + (x - m) * (x - m) * (-logvar).exp())
+    observed(x, T::of(HALF_LOG_TAU) + T::of(0.5) * (logvar + (x - m) * (x - m) * (-logvar).exp()))
+}
+
+/// What column x adds to a sum: nothing where it is missing.
+#[inline(always)]
+fn observed<T: Real>(x: T, term: T) -> T {
+    if x.is_missing() { T::of(0.0) } else { term }
 }
 
 /// The mean of p(x|z) from the decoder's output, and its derivative.
@@ -110,7 +117,7 @@ pub fn backward<T: Real>(cpu: &mut Cpu<T>, dout: View, dlogvar: Option<View>, de
                 match decoded.likelihood {
                     Likelihood::Bernoulli => {
                         for j in 0..x.len() {
-                            dout[j] = w * (out[j].sigmoid() - x[j]);
+                            dout[j] = observed(x[j], w * (out[j].sigmoid() - x[j]));
                         }
                     }
                     Likelihood::Gaussian => {
@@ -119,9 +126,10 @@ pub fn backward<T: Real>(cpu: &mut Cpu<T>, dout: View, dlogvar: Option<View>, de
                         for j in 0..x.len() {
                             let precision = (-logvar[if logvar.len() == 1 { 0 } else { j }]).exp();
                             let (m, dm) = mean_of(decoded.mean, out[j]);
-                            dout[j] = w * (m - x[j]) * precision * dm;
+                            dout[j] = observed(x[j], w * (m - x[j]) * precision * dm);
                             if network {
-                                dout[x.len() + j] = w * T::of(0.5) * (T::of(1.0) - (x[j] - m) * (x[j] - m) * precision);
+                                let slope = w * T::of(0.5) * (T::of(1.0) - (x[j] - m) * (x[j] - m) * precision);
+                                dout[x.len() + j] = observed(x[j], slope);
                             }
                         }
                     }
@@ -135,7 +143,7 @@ pub fn backward<T: Real>(cpu: &mut Cpu<T>, dout: View, dlogvar: Option<View>, de
     let slope = |row: usize, j: usize, logvar: T| {
         let (out, x, w) = row_of(row);
         let error = x[j] - mean_of(decoded.mean, out[j]).0;
-        w * T::of(0.5) * (T::of(1.0) - error * error * (-logvar).exp())
+        observed(x[j], w * T::of(0.5) * (T::of(1.0) - error * error * (-logvar).exp()))
     };
     if dlogvar.cols == 1 {
         // By row in parallel, then over the rows in order.

@@ -138,7 +138,7 @@ impl<D: Driver> Gpu<D> {
 
     /// `gather`; with `next` as the first launch of a planned step.
     fn fetch(&mut self, x: View, fetch: Fetch, next: bool) -> Result<()> {
-        let Fetch { from, samples, order, binarize } = fetch;
+        let Fetch { from, samples, order, binarize, missing } = fetch;
         let Some((_, cols)) = self.data else { return Err(Error::failed("no data set was loaded onto the GPU")) };
         assert!(from + x.cols <= cols, "{x:?}, {fetch:?} of {cols} columns");
         let shuffled = (order == Order::Shuffled) as i32;
@@ -149,8 +149,9 @@ impl<D: Driver> Gpu<D> {
         };
         let x16 = self.copy16(x);
         self.copied(x);
-        let (from, samples) = (from as i32, samples as i32);
-        kernels::gather(&mut self.driver, Grid::quads(x), Out(x), x16, shuffled, binarize, from, samples, next as i32)
+        let (from, samples, missing, next) = (from as i32, samples as i32, missing as i32, next as i32);
+        let grid = Grid::quads(x);
+        kernels::gather(&mut self.driver, grid, Out(x), x16, shuffled, binarize, missing, from, samples, next)
     }
 
     /// From the first of these on, nothing halted.
