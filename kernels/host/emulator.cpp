@@ -47,10 +47,11 @@ struct Thread {
 
 // Who last touched a word, and how. Blocks are numbered through all launches, so that old touches need no clearing.
 // `block`, `thread`: kMany once there were several.
-struct Touch { uint64_t block; unsigned thread, interval; };
-constexpr unsigned kMany = ~0u;
-constexpr uint64_t kManyBlocks = ~0ull;
-struct Word { uint64_t launch = 0; Touch store{}, load{}, atomic{}; };
+// Small, for there is one for each word that a kernel touches: no block has 2^16 barriers.
+struct Touch { uint32_t block; uint16_t thread, interval; };
+constexpr uint16_t kMany = 0xffff;
+constexpr uint32_t kManyBlocks = ~0u;
+struct Word { uint32_t launch = 0; Touch store{}, load{}, atomic{}; };
 
 using Page = std::array<Word, 2048>;  // for each second byte
 std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;  // by address / 4096
@@ -62,8 +63,8 @@ unsigned thread_count;
 char* stacks;
 std::vector<View> views;
 jmp_buf scheduler;
-uint64_t launch_number, first_block = 1;
-unsigned current, interval;
+uint32_t launch_number, first_block = 1;
+uint16_t current, interval;
 const Kernel* kernel;
 void** arguments;
 std::string error;
@@ -100,7 +101,7 @@ void check(uintptr_t a, size_t size, Kind kind) {
         }
         if (kind != Load && !view->writable) fail("store to read-only " + what());
     }
-    const uint64_t block = first_block + block_number();
+    const uint32_t block = first_block + block_number();
     const size_t unit = view ? view->unit : 4;
     for (uintptr_t word = a & ~uintptr_t(unit - 1); word < a + size; word += unit) {
         if (word / 4096 != last_page) {
@@ -283,7 +284,8 @@ const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool rev
         if (!k.block) run_block(reverse);
         else if (!_setjmp(scheduler)) k.block(k, reverse);  // `fail` returns here
     }
-    first_block += uint64_t(grid.x) * grid.y;
+    if (grid.x * grid.y >= kManyBlocks - first_block) return "more blocks than the emulator counts";
+    first_block += grid.x * grid.y;
     return error.empty() ? nullptr : error.c_str();
 }
 

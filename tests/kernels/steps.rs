@@ -252,25 +252,26 @@ fn a_step_is_the_reference_s_whatever_shortcut_it_does_without() {
     let all = Shortcut::value_variants().iter().copied().map(Some);
     for without in [None].into_iter().chain(all) {
         for (hidden, samples) in [(&[17][..], 1), (&[9, 70], 3), (&[3, 4, 5], 1), (&[], 2), (&[5, 6], 1)] {
-            for rule in [Rule::Adam, Rule::Adamw] {
-                for objective in [Objective::Elbo, Objective::Iwae] {
-                    let model = Model { samples, objective, condition: hidden.len() % 2, ..Model::new(33, hidden, 5) };
-                    // It is there, and left out.
-                    let library = if without == Some(Shortcut::Library) { Library::Fused } else { Library::Missing };
-                    let launched = Setting { without, library, ..adam(model, rule) }.check();
-                    let fma = without == Some(Shortcut::Split);
-                    assert_eq!(launched.contains("product_tn"), fma, "{without:?}");
-                    let adam = !fma && without != Some(Shortcut::Update);
-                    assert_eq!(launched.contains("product_tn_adam"), adam, "{without:?}");
-                    // The layer behind z needs a hidden one, and no condition beside z; the one before any.
-                    let latent = !fma && without != Some(Shortcut::Latent) && !hidden.is_empty();
-                    let forward = launched.contains("latent_forward_linear");
-                    assert_eq!(forward, latent && hidden.len() % 2 == 0, "{without:?} {hidden:?}");
-                    let known = objective == Objective::Elbo || samples == 1;
-                    assert_eq!(launched.contains("latent_backward_linear"), latent && known, "{without:?} {hidden:?}");
-                    let nll = !fma && without != Some(Shortcut::Nll) && samples == 1;
-                    assert_eq!(launched.contains("product_nt_bernoulli"), nll, "{without:?} {samples}");
-                }
+            for objective in [Objective::Elbo, Objective::Iwae] {
+                // each with either, at one shape or another
+                let is_adam = (objective == Objective::Elbo) == (hidden.len() % 2 == 0);
+                let rule = if is_adam { Rule::Adam } else { Rule::Adamw };
+                let model = Model { samples, objective, condition: hidden.len() % 2, ..Model::new(33, hidden, 5) };
+                // It is there, and left out.
+                let library = if without == Some(Shortcut::Library) { Library::Fused } else { Library::Missing };
+                let launched = Setting { without, library, ..adam(model, rule) }.check();
+                let fma = without == Some(Shortcut::Split);
+                assert_eq!(launched.contains("product_tn"), fma, "{without:?}");
+                let adam = !fma && without != Some(Shortcut::Update);
+                assert_eq!(launched.contains("product_tn_adam"), adam, "{without:?}");
+                // The layer behind z needs a hidden one, and no condition beside z; the one before any.
+                let latent = !fma && without != Some(Shortcut::Latent) && !hidden.is_empty();
+                let forward = launched.contains("latent_forward_linear");
+                assert_eq!(forward, latent && hidden.len() % 2 == 0, "{without:?} {hidden:?}");
+                let known = objective == Objective::Elbo || samples == 1;
+                assert_eq!(launched.contains("latent_backward_linear"), latent && known, "{without:?} {hidden:?}");
+                let nll = !fma && without != Some(Shortcut::Nll) && samples == 1;
+                assert_eq!(launched.contains("product_nt_bernoulli"), nll, "{without:?} {samples}");
             }
         }
     }
