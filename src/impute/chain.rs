@@ -2,9 +2,7 @@
 //!
 //! A chain begins by importance resampling: one of K draws from the prior, weighed with p(x_observed|z), fills x in; one of
 //! K draws from q(z|x) of that, weighed with p(x_observed|z) p(z) / q(z|x), takes its place. The prior as the first
-//! proposal needs no guess of the missing values and lets every chain begin elsewhere. The encoder of a model that was trained
-//! where values were missing needs no guess either: it is given what is observed, and its draws take the place of both (Mattei &
-//! Frellsen 2019, "MIWAE").
+//! proposal needs no guess of the missing values and lets every chain begin elsewhere.
 //!
 //! Then sweeps: a proposal from q(z|x), accepted or not, and x_missing ~ p(x_missing|z). Always to accept is the pseudo-Gibbs
 //! sampler of Rezende, Mohamed & Wierstra 2014 (appendix F), whose distribution is off by as much as q is; the Metropolis
@@ -18,6 +16,10 @@
 //! walks as well, in z alone, with x_missing integrated out: z' = √(1 − b²) z + b eps leaves the prior as it is, and is
 //! accepted with probability min(1, p(x_observed|z') / p(x_observed|z)) (Neal 1999; Cotter et al. 2013, "MCMC methods for
 //! functions", the preconditioned Crank-Nicolson proposal).
+//!
+//! The encoder of a model that was trained where values were missing is given what is observed, and needs no guess (Mattei &
+//! Frellsen 2019, "MIWAE"): its draws begin the chain, in place of both, and are its proposals, with p(x_observed|z) for
+//! p(x|z) and x_missing integrated out.
 //!
 //! With noise on what is observed, y = x + N(0, s²), the clean x of those columns is filled in too, from p(x|z, y).
 use super::{Given, Imputer, Settings};
@@ -154,7 +156,7 @@ impl Imputer {
             walked: 0,
         };
         let k = s.samples as u32;
-        let sees_gaps = model.missing == Missing::Allow;
+        let sees_gaps = self.sees_gaps();
         let observed = |i: usize| &given.observed[units[i].example * input..][..input];
         let from_prior = |eps: &[f64], z: &mut [f64]| {
             z.copy_from_slice(eps);
@@ -164,14 +166,7 @@ impl Imputer {
             self.resample(&mut chains, given, units, s, 0, |_, eps, z| from_prior(eps, z))?;
             self.fill(&mut chains, given, units, s, k);
         }
-        let seen = match sees_gaps {
-            true => {
-                let known = |(i, &x): (usize, &f64)| if observed(i / input)[i % input] { x } else { MISSING };
-                chains.x.iter().enumerate().map(known).collect()
-            }
-            false => chains.x.clone(),
-        };
-        let head = self.engine.encode(&seen)?;
+        let head = self.encode(&chains, given, units)?;
         self.resample(&mut chains, given, units, s, k + 1, |i, eps, z| match observed(i).contains(&true) {
             true => propose(&head[i * 2 * latent..][..2 * latent], eps, z),
             // Of an example of which nothing is observed, a draw from the prior is exact. One that is there stays.
@@ -224,17 +219,37 @@ impl Imputer {
         Ok(())
     }
 
-    /// A Metropolis step in z given x, one in z given what is observed, then x_missing given z.
+    /// Whether the encoder has learned to see examples with gaps.
+    fn sees_gaps(&self) -> bool {
+        self.engine.network.model.missing == Missing::Allow
+    }
+
+    /// q(z|x) of each chain: given what is observed, by an encoder that sees gaps, and else given x as it is filled.
+    fn encode(&mut self, chains: &Chains, given: &Given, units: &[Unit]) -> Result<Vec<f64>> {
+        if !self.sees_gaps() {
+            return self.engine.encode(&chains.x);
+        }
+        // What was given, and not the clean x of it: a proposal knows nothing of where the chain is.
+        let row = |u: &Unit| u.example * given.cols..(u.example + 1) * given.cols;
+        let seen = |i: usize| if given.observed[i] { given.values[i] as f64 } else { MISSING };
+        let seen: Vec<f64> = units.iter().flat_map(row).map(seen).collect();
+        self.engine.encode(&seen)
+    }
+
+    /// A Metropolis step in z given what the encoder saw, one in z given what is observed, then x_missing given z.
     fn sweep(&mut self, chains: &mut Chains, given: &Given, units: &[Unit], s: &Settings, index: u32) -> Result<()> {
+        let (head, sees_gaps) = (self.encode(chains, given, units)?, self.sees_gaps());
         let Imputer { engine, decoding, .. } = self;
         let latent = engine.network.model.latent;
-        let head = engine.encode(&chains.x)?;
         let head = |i: usize| &head[i * 2 * latent..][..2 * latent];
         let eps = step(index, Purpose::Eps);
         let (z, ratios) = candidates(units, latent, s.seed, eps, &|i, eps, z: &mut [f64]| propose(head(i), eps, z));
         let out = engine.decode(&z)?;
         chains.accepted += chains.step(&z, &out, |i, held_z, held_out, out, x| {
-            let log_p = |out: &[f64]| decoding.columns(out).zip(x).map(|(c, &x)| c.log_p(x)).sum::<f64>();
+            let log_p = |out: &[f64]| match sees_gaps {
+                true => log_p_observed(decoding, given, s, units[i].example, out),
+                false => decoding.columns(out).zip(x).map(|(c, &x)| c.log_p(x)).sum::<f64>(),
+            };
             let u = units[i].uniform(s.seed, index, Purpose::Choice);
             u.ln() < log_p(out) + ratios[i] - log_p(held_out) - log_ratio(head(i), held_z)
         });
