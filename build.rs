@@ -5,7 +5,7 @@
 //! is done by itself on a machine with an NVIDIA driver.
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+use std::{env, fs, thread};
 
 #[path = "build/image.rs"]
 mod image;
@@ -109,21 +109,23 @@ fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     let source = format!("#include \"host/cuda.h\"\n#include \"kernels.cu\"\n{table}");
     fs::write(format!("{out}/registry.cpp"), source).unwrap();
 
-    let compile = |source: &str, flags: &[&str]| {
+    let registry = format!("{out}/registry.cpp");
+    // Every rounding is what an instruction says, and no product and sum become one.
+    let exact = ["-O2", "-ffp-contract=off", "-frounding-math"];
+    let sources: [(&str, &[&str]); 4] = [
+        // no fortified longjmp: it refuses to move between fibers
+        ("kernels/host/emulator.cpp", &["-O2", "-U_FORTIFY_SOURCE"]),
+        // for the hooks before every load and store, which emulator.cpp defines itself
+        (&registry, &["-O1", "-fsanitize=thread,alignment"]),
+        ("kernels/host/ptx.cpp", &["-O2"]),
+        ("kernels/host/ptx_instructions.cpp", &exact),
+    ];
+    let objects = side_by_side(sources, |(source, flags)| {
         let object = format!("{out}/{}.o", Path::new(source).file_stem().unwrap().display());
         let common = ["-std=c++20", "-Wall", "-Wno-unknown-pragmas", "-fPIC", "-fno-strict-aliasing"];
         let files = ["-Ikernels", "-I", out, "-c", source, "-o", &object];
         run(Command::new(&cxx).args(common).args(flags).args(files)).map(|_| object)
-    };
-    // for the hooks before every load and store, which emulator.cpp defines itself
-    let registry = compile(&format!("{out}/registry.cpp"), &["-O1", "-fsanitize=thread,alignment"])?;
-    // no fortified longjmp: it refuses to move between fibers
-    let emulator = compile("kernels/host/emulator.cpp", &["-O2", "-U_FORTIFY_SOURCE"])?;
-    // Every rounding is what an instruction says, and no product and sum become one.
-    let exact = ["-O2", "-ffp-contract=off", "-frounding-math"];
-    let ptx = compile("kernels/host/ptx.cpp", &["-O2"])?;
-    let instructions = compile("kernels/host/ptx_instructions.cpp", &exact)?;
-    let objects = [emulator, registry, ptx, instructions];
+    })?;
     for flag in objects.iter().map(String::as_str).chain(["-lstdc++", "-lm"]) {
         println!("cargo::rustc-link-arg-tests={flag}");
     }
@@ -139,6 +141,18 @@ fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|e| format!("{program}: {e}"))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() { Ok(said) } else { Err(format!("{program} fails:\n{said}")) }
+}
+
+/// All of them at once; what came of them in their order, or the first failure.
+fn side_by_side<T: Send, R: Send, const N: usize>(
+    items: [T; N],
+    work: impl Fn(T) -> Result<R, String> + Sync,
+) -> Result<Vec<R>, String> {
+    let work = &work;
+    thread::scope(|s| {
+        let threads = items.map(|item| s.spawn(move || work(item)));
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 /// The first lines of why something failed.

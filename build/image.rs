@@ -1,11 +1,11 @@
 //! The image for the GPU: finds or fetches nvcc, and compiles the kernels.
-use super::{run, warn};
+use super::{run, side_by_side, warn};
 use flate2::{Compression, write::GzEncoder};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, fs, thread};
+use std::{env, fs};
 
 /// The compiler that is fetched: NVIDIA's own wheels, which need no root and no CUDA toolkit. About 100 MB.
 const WHEELS: [&str; 5] = [
@@ -73,10 +73,7 @@ fn first_that_compiles(out: &str, policy: &str) -> Option<String> {
 fn compile_all(nvcc: &str, out: &str) -> Result<(), String> {
     let kept = kept(nvcc, out);
     if !kept.as_ref().is_some_and(|kept| copied(kept, Path::new(out))) {
-        let reports = thread::scope(|s| {
-            let threads = ARCHITECTURES.map(|arch| s.spawn(move || compile(nvcc, out, arch)));
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<String, _>>()
-        })?;
+        let reports = side_by_side(ARCHITECTURES, |arch| compile(nvcc, out, arch))?.concat();
         fs::write(format!("{out}/{REPORT}"), &reports).unwrap();
         kept.iter().for_each(|kept| keep(kept, Path::new(out)));
     }

@@ -1,5 +1,5 @@
 //! Links the stand-in CUDA libraries of kernels/host, which run the shipped program in tests without a GPU.
-use super::run;
+use super::{run, side_by_side};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -28,7 +28,8 @@ pub fn build(out: &str, cxx: &str, emulator: &[String]) -> Result<(), String> {
         }
         Ok(())
     };
-    let (libcuda, libcublas) = (compile("libcuda")?, compile("libcublas")?);
-    link("libcuda.so", "libcuda.so.1", &[&[libcuda], emulator].concat())?;
-    link("libcublasLt.so", "libcublasLt.so.13", &[libcublas, format!("-L{libraries}"), "-lcuda".into()])
+    let mut objects = side_by_side(["libcublas", "libcuda"], compile)?;
+    link("libcuda.so", "libcuda.so.1", &[&[objects.pop().unwrap()], emulator].concat())?;
+    let libcuda = [format!("-L{libraries}"), "-lcuda".into()];
+    link("libcublasLt.so", "libcublasLt.so.13", &[&objects[..], &libcuda].concat())
 }
