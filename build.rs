@@ -107,9 +107,9 @@ fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     let entries: String = kernels.iter().map(|k| format!("    emu::entry<&{0}>(\"{0}\"),\n", k.name)).collect();
     let table = format!("const std::vector<emu::Kernel> emu::kernels = {{\n{entries}}};\n");
     let source = format!("#include \"host/cuda.h\"\n#include \"kernels.cu\"\n{table}");
-    fs::write(format!("{out}/registry.cpp"), source).unwrap();
-
     let registry = format!("{out}/registry.cpp");
+    fs::write(&registry, source).unwrap();
+
     // Every rounding is what an instruction says, and no product and sum become one.
     let exact = ["-O2", "-ffp-contract=off", "-frounding-math"];
     let sources: [(&str, &[&str]); 4] = [

@@ -243,9 +243,12 @@ pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
 /// The same of a model that is to be trained, whose columns are those of `like`. `remedy`: for a value that cannot be.
 pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, remedy: &str) -> Result<()> {
     same_columns(data, model.columns(), like)?;
+    let there = |v: f32| !v.is_nan();
     match model.missing {
-        Missing::Refuse => data.check_complete(0, MISSING)?,
-        Missing::Allow => data.check_complete(model.input, "a condition must be known; leave the example out")?,
+        Missing::Refuse => data.check(0..data.cols, there, MISSING)?,
+        Missing::Allow => {
+            data.check(model.input..data.cols, there, "a condition must be known; leave the example out")?
+        }
     }
     match model.likelihood {
         Likelihood::Bernoulli => data.check_unit_interval(model.input, remedy),

@@ -29,14 +29,7 @@ fn model(linear: &LinearGaussian) -> Model {
 
 /// Examples of the model, and the mean of their log p(x).
 fn examples(linear: &LinearGaussian, rows: usize) -> (Arc<Dataset>, f64) {
-    let mut numbers = Numbers::new(11);
-    let mut values = vec![];
-    for _ in 0..rows {
-        let z = numbers.normals(linear.latent);
-        for (w, b) in linear.w.chunks(linear.latent).zip(&linear.b) {
-            values.push((linear::dot(w, &z) + b + linear.sigma * numbers.normal()) as f32);
-        }
-    }
+    let values = linear.draw(rows, &mut Numbers::new(11));
     let log_p = |x: &[f32]| linear.log_p(&x.iter().map(|&x| x as f64).collect::<Vec<_>>());
     let mean = values.chunks(linear.input).map(log_p).sum::<f64>() / rows as f64;
     (dataset(linear.input, Values::Reals(values)), mean)

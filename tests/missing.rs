@@ -22,14 +22,8 @@ const COLS: usize = 6;
 /// x = W z + b + 0.6 ε in six columns, of which 30 % are missing: (truth, what is given, mean log p of what is given).
 fn gaps(rows: usize) -> (Vec<f64>, Vec<f64>, f64) {
     let linear = LinearGaussian::new(COLS, 2, 3);
-    let (mut numbers, mut truth) = (Numbers::new(11), vec![]);
-    for _ in 0..rows {
-        let z = numbers.normals(2);
-        let column = |(w, b): (&[f64], &f64)| linear::dot(w, &z) + b;
-        let means: Vec<f64> = linear.w.chunks(2).zip(&linear.b).map(column).collect();
-        // as a file has it
-        truth.extend(means.iter().map(|mean| ((mean + 0.6 * numbers.normal()) as f32) as f64));
-    }
+    let mut numbers = Numbers::new(11);
+    let truth: Vec<f64> = linear.draw(rows, &mut numbers).iter().map(|&x| x as f64).collect();
     let there = numbers.units(rows * COLS);
     let given: Vec<f64> = truth.iter().zip(there).map(|(&x, u)| if u < 0.3 { f64::NAN } else { x }).collect();
     let log_p = given.chunks(COLS).map(|x| linear.log_p(x)).sum::<f64>() / rows as f64;

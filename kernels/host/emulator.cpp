@@ -273,6 +273,7 @@ const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool rev
     if (thread_count == 0 || thread_count % 32 || thread_count > kThreads)
         return "block size must be a multiple of 32, at most 1024";
     if (grid.x == 0 || grid.y == 0 || grid.y > 65535) return "grid size must be at least 1, and y at most 65535";
+    if (uint64_t(grid.x) * grid.y >= kManyBlocks - first_block) return "more blocks than the emulator counts";
     if (!stacks)
         stacks = static_cast<char*>(mmap(nullptr, kThreads * kStack, PROT_READ | PROT_WRITE,
                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
@@ -284,7 +285,6 @@ const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool rev
         if (!k.block) run_block(reverse);
         else if (!_setjmp(scheduler)) k.block(k, reverse);  // `fail` returns here
     }
-    if (grid.x * grid.y >= kManyBlocks - first_block) return "more blocks than the emulator counts";
     first_block += grid.x * grid.y;
     return error.empty() ? nullptr : error.c_str();
 }

@@ -62,7 +62,9 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     }
     let arrange = |data| condition::arrange(data, source, None);
     let (mut data, mut valid) = (arrange(data)?, valid.map(arrange).transpose()?);
-    data.check_observed()?;
+    if missing == Missing::Allow {
+        data.check_observed()?;
+    }
     if let Some(scale) = source.scale.as_mut().filter(|scale| !scale.is_found()) {
         let classes = source.condition.as_ref().map_or(0, Condition::classes);
         *scale = Scale::find(scale.rule, &data, data.cols - classes)?;
@@ -263,9 +265,14 @@ fn place(device: &Device) -> String {
 fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {
     let (widths, batch) = (run.model.widths(), run.training.batch.min(data.rows()));
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
-    let missing = match (data.rows() * data.cols) - data.observed().iter().sum::<usize>() {
+    let all = data.rows() * data.cols;
+    let missing = match run.model.missing {
+        Missing::Refuse => 0,
+        Missing::Allow => all - data.observed().iter().sum::<usize>(),
+    };
+    let missing = match missing {
         0 => String::new(),
-        n => format!(", {} of {} values missing", thousands(n as f64), thousands((data.rows() * data.cols) as f64)),
+        n => format!(", {} of {} values missing", thousands(n as f64), thousands(all as f64)),
     };
     let scaled = run.data.scale.as_ref().map_or(String::new(), |scale| format!(", columns {}", scale.told()));
     let bytes = run.data.bytes.filter(|_| !BUILT_IN.contains(&run.data.train.as_str())).map_or("", Bytes::told);

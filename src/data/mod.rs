@@ -32,6 +32,7 @@ pub use scale::Scale;
 pub use shape::Shape;
 
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// A data set in memory: one row per example.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ impl Dataset {
     /// No examples, not whole rows, or a number that is not finite.
     pub fn from_rows(name: impl Into<String>, cols: usize, values: Vec<f32>) -> Result<Self> {
         let data = Self::whole_rows(name.into(), cols, values)?;
-        data.check(cols, f32::is_finite, "must be finite")?;
+        data.check(0..cols, f32::is_finite, "must be finite")?;
         Ok(data)
     }
 
@@ -113,7 +114,7 @@ impl Dataset {
     /// No examples, not whole rows, or an infinite number.
     pub fn from_rows_with_missing(name: impl Into<String>, cols: usize, values: Vec<f32>) -> Result<Self> {
         let data = Self::whole_rows(name.into(), cols, values)?;
-        data.check(cols, |v| !v.is_infinite(), "must be finite, or NaN where it is missing")?;
+        data.check(0..cols, |v| !v.is_infinite(), "must be finite, or NaN where it is missing")?;
         Ok(data)
     }
 
@@ -181,7 +182,7 @@ impl Dataset {
     /// The first number that is not, by row and column, counted from 0.
     pub fn check_unit_interval(&self, cols: usize, remedy: &str) -> Result<()> {
         let must = format!("must be in [0, 1] for the Bernoulli likelihood; {remedy}");
-        self.check(cols, |v| (0.0..=1.0).contains(&v) || v.is_nan(), &must)
+        self.check(0..cols.min(self.cols), |v| (0.0..=1.0).contains(&v) || v.is_nan(), &must)
     }
 
     /// How many values of each column are there: not missing.
@@ -211,30 +212,19 @@ impl Dataset {
         }
     }
 
-    /// Checks that no value is missing of the columns from `first` on.
-    ///
-    /// # Errors
-    /// The first that is.
-    pub fn check_complete(&self, first: usize, must: &str) -> Result<()> {
+    /// The first number of these columns for which `holds` is false becomes a sentence that ends in `must`.
+    pub(crate) fn check(&self, columns: Range<usize>, holds: impl Fn(f32) -> bool, must: &str) -> Result<()> {
         let Values::Reals(values) = &self.values else { return Ok(()) };
-        let missing = values.chunks(self.cols).position(|row| row[first..].iter().any(|x| x.is_nan()));
-        missing.map_or(Ok(()), |row| {
-            let j = (first..self.cols).find(|j| values[row * self.cols + j].is_nan()).expect("this row lacks one");
-            Err(Error::failed(format!("row {row}, {} of {} is NaN: {must}", self.columns.told(j), self.name)))
-        })
-    }
-
-    /// The first number for which `holds` is false becomes a sentence that ends in `must`.
-    fn check(&self, cols: usize, holds: impl Fn(f32) -> bool, must: &str) -> Result<()> {
-        let Values::Reals(values) = &self.values else { return Ok(()) };
-        match values.iter().enumerate().position(|(i, &v)| i % self.cols < cols && !holds(v)) {
+        let bad = |(i, row): (usize, &[f32])| {
+            row[columns.clone()].iter().position(|&v| !holds(v)).map(|j| (i, columns.start + j))
+        };
+        match values.chunks(self.cols).enumerate().find_map(bad) {
             None => Ok(()),
-            Some(i) => Err(Error::failed(format!(
-                "row {}, {} of {} is {}: {must}",
-                i / self.cols,
-                self.columns.told(i % self.cols),
+            Some((i, j)) => Err(Error::failed(format!(
+                "row {i}, {} of {} is {}: {must}",
+                self.columns.told(j),
                 self.name,
-                values[i]
+                values[i * self.cols + j]
             ))),
         }
     }

@@ -62,12 +62,10 @@ impl Dataset {
     }
 
     fn finite(self) -> Result<Self> {
-        self.check(self.cols, |v| !v.is_nan(), MISSING)?;
-        self.check(
-            self.cols,
-            |v| v.is_finite(),
-            "must be a finite number below 3.4e38; repair it or leave the example out",
-        )?;
+        let must = "must be a finite number below 3.4e38; repair it or leave the example out";
+        // What is missing is told first; but all are looked at once only, where all is well.
+        let missing = |e| self.check(0..self.cols, |v| !v.is_nan(), MISSING).err().unwrap_or(e);
+        self.check(0..self.cols, f32::is_finite, must).map_err(missing)?;
         Ok(self)
     }
 
@@ -82,7 +80,7 @@ impl Dataset {
             return data.finite();
         }
         data.check(
-            data.cols,
+            0..data.cols,
             |v| v.is_finite() || v.is_nan(),
             "must be a finite number below 3.4e38, or NaN where it is missing",
         )?;

@@ -59,6 +59,18 @@ impl LinearGaussian {
         put("encoder.logvar.bias", &logvar.collect::<Vec<_>>());
     }
 
+    /// x = W z + b + sigma ε, as a file has it.                                     (rows, input)
+    pub fn draw(&self, rows: usize, numbers: &mut Numbers) -> Vec<f32> {
+        let mut values = vec![];
+        for _ in 0..rows {
+            let z = numbers.normals(self.latent);
+            for (w, b) in self.w.chunks(self.latent).zip(&self.b) {
+                values.push((dot(w, &z) + b + self.sigma * numbers.normal()) as f32);
+            }
+        }
+        values
+    }
+
     /// log N(x; b, W Wᵀ + sigma² I), by the Cholesky factor of the covariance; of the columns that are not NaN.
     pub fn log_p(&self, x: &[f64]) -> f64 {
         let observed: Vec<usize> = (0..self.input).filter(|&i| !x[i].is_nan()).collect();
