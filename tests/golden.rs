@@ -1,7 +1,7 @@
 //! Forward and backward passes beside those of an independent implementation with automatic differentiation, in f64.
 use std::path::{Path, PathBuf};
 use vae_gpu::case::Case;
-use vae_gpu::device::{Cpu, Real};
+use vae_gpu::device::{Backend, Cpu, Real};
 use vae_gpu::tensors::Tensors;
 
 fn cases() -> Vec<PathBuf> {
@@ -18,7 +18,10 @@ fn relative_error(got: &[f64], want: &[f64]) -> f64 {
     norm(&mut got.iter().zip(want).map(|(g, w)| g - w)) / norm(&mut want.iter().copied())
 }
 
-fn check<T: Real>(tolerance: f64) {
+fn check<T: Real>(tolerance: f64)
+where
+    Cpu<T>: Backend,
+{
     let cases = cases();
     assert_eq!(cases.len(), 11);
     for path in cases {

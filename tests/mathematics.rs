@@ -59,7 +59,10 @@ fn the_closed_kl_is_the_mean_of_its_draws() {
     }
 }
 
-fn kl_of<T: Real>(mu: f64, logvar: f64) -> f64 {
+fn kl_of<T: Real>(mu: f64, logvar: f64) -> f64
+where
+    Cpu<T>: Backend,
+{
     let mut layout = Layout::inference();
     let (head, kl, kl_dim) = (layout.activation(1, 2), layout.activation(1, 1), layout.activation(1, 1));
     let mut cpu = Cpu::<T>::new(&layout, 1);
@@ -100,7 +103,10 @@ fn the_kl_is_zero_at_the_prior_and_exact_beside_it() {
 
 type Formula = fn(f64) -> f64;
 
-fn layers<T: Real>(tolerance: f64) {
+fn layers<T: Real>(tolerance: f64)
+where
+    Cpu<T>: Backend,
+{
     let activations: [(Option<Activation>, Formula); 6] = [
         (None, |a| a),
         (Some(Activation::Tanh), f64::tanh),
@@ -143,7 +149,10 @@ fn a_layer_is_its_formula() {
 
 // ------------------------------------------------------------------------------------------------- the likelihoods
 
-fn extreme_logits<T: Real>() {
+fn extreme_logits<T: Real>()
+where
+    Cpu<T>: Backend,
+{
     let cases: Vec<(f64, f64)> = [1e4, -1e4].iter().flat_map(|&l| [0.0, 0.25, 1.0].map(|x| (l, x))).collect();
     let mut layout = Layout::training();
     let (x, out) = (layout.activation(cases.len(), 3), layout.activation(cases.len(), 3));
@@ -406,7 +415,10 @@ fn models() -> Vec<Model> {
     ]
 }
 
-fn partial_batches<T: Real>() {
+fn partial_batches<T: Real>()
+where
+    Cpu<T>: Backend,
+{
     for model in models() {
         for (batch, rows) in [(5, 3), (9, 1), (4, 4)] {
             let mut whole = Stage::<T>::new(&model, rows, rows, 1);
@@ -511,7 +523,10 @@ fn data(model: &Model, rows: usize) -> Arc<Dataset> {
 }
 
 /// Some epochs, the last batch of each smaller; returns the whole memory.
-fn train<T: Real>(model: &Model, examples: usize, batch: usize, count: usize, o: &Optimizer) -> (Network, Vec<f64>) {
+fn train<T: Real>(model: &Model, examples: usize, batch: usize, count: usize, o: &Optimizer) -> (Network, Vec<f64>)
+where
+    Cpu<T>: Backend,
+{
     let binarize = if model.likelihood == Likelihood::Bernoulli { Binarize::Dynamic } else { Binarize::None };
     let network = Network::training(model, batch, binarize);
     let mut cpu = Cpu::<T>::new(network.layout(), batch);
@@ -539,7 +554,10 @@ fn train<T: Real>(model: &Model, examples: usize, batch: usize, count: usize, o:
     (network, memory)
 }
 
-fn same_bytes<T: Real>(model: &Model, examples: usize, batch: usize, count: usize, rule: Rule) {
+fn same_bytes<T: Real>(model: &Model, examples: usize, batch: usize, count: usize, rule: Rule)
+where
+    Cpu<T>: Backend,
+{
     let o = Optimizer { clip_norm: 5.0, ..Optimizer::new(rule) };
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -580,7 +598,10 @@ fn padding_stays_zero_through_training() {
     }
 }
 
-fn padding_is_zero<T: Real>(model: &Model, o: &Optimizer) {
+fn padding_is_zero<T: Real>(model: &Model, o: &Optimizer)
+where
+    Cpu<T>: Backend,
+{
     let (network, memory) = train::<T>(model, 23, 9, 7, o);
     let layout = network.layout();
     let mut real = vec![false; memory.len()];

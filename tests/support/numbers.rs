@@ -47,7 +47,7 @@ impl Numbers {
 }
 
 /// Weights of a size that keeps every layer's output near one, biases of half a unit.
-pub fn write_parameters<T: Real>(network: &Network, cpu: &mut Cpu<T>, numbers: &mut Numbers) {
+pub fn write_parameters(network: &Network, cpu: &mut dyn Backend, numbers: &mut Numbers) {
     for p in &network.parameters {
         let scale = if p.shape.len() == 2 { 1.5 / (p.shape[1] as f64).sqrt() } else { 0.5 };
         let values = numbers.uniforms(p.view.elements(), scale);
@@ -61,7 +61,10 @@ pub struct Stage<T: Real> {
     pub cpu: Cpu<T>,
 }
 
-impl<T: Real> Stage<T> {
+impl<T: Real> Stage<T>
+where
+    Cpu<T>: Backend,
+{
     /// Room for `batch` examples, of which `rows` count; what lies in the others is noise that nothing may read.
     pub fn new(model: &Model, batch: usize, rows: usize, seed: u64) -> Stage<T> {
         let network = Network::case(model, batch);
@@ -111,7 +114,7 @@ impl<T: Real> Stage<T> {
 }
 
 /// Loss, nll, kl and whether they were not finite, of the first slot.
-pub fn metrics<T: Real>(ring: View, cpu: &mut Cpu<T>) -> Vec<f64> {
+pub fn metrics(ring: View, cpu: &mut dyn Backend) -> Vec<f64> {
     cpu.read(ring.slice(0..1)).unwrap()
 }
 

@@ -173,159 +173,166 @@ pub(crate) fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
     lanes[0]
 }
 
-impl<T: Real> Backend for Cpu<T> {
-    fn write(&mut self, dst: View, src: &[f64]) -> Result<()> {
-        assert_eq!(src.len(), dst.elements(), "{} numbers for {dst:?}", src.len());
-        for (row, src) in src.chunks(dst.cols.max(1)).enumerate() {
-            let at = self.start + dst.at(row, 0);
-            self.memory[at..at + dst.cols].iter_mut().zip(src).for_each(|(d, &s)| *d = T::of(s));
-        }
-        Ok(())
-    }
-    fn read(&mut self, src: View) -> Result<Vec<f64>> {
-        let row = |row| &self.memory[self.start..][src.at(row, 0)..src.at(row, src.cols)];
-        Ok((0..src.rows).flat_map(row).map(|x| x.to_f64()).collect())
-    }
-    fn load(&mut self, data: &Arc<Dataset>) -> Result<()> {
-        self.data = Some(data.clone());
-        Ok(())
-    }
-    fn set_step(&mut self, step: &Step) -> Result<()> {
-        assert!(step.rows as usize <= self.batch, "{} rows in a batch of {}", step.rows, self.batch);
-        self.step = *step;
-        Ok(())
-    }
-    fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()> {
-        assert!(steps.len() <= RING, "{} steps at once; the ring holds {RING}", steps.len());
-        self.halted = 0;
-        // On a thread of the pool: from outside, each of a step's many parallel loops would be handed over to it.
-        rayon::scope(|_| {
-            for step in steps {
-                self.set_step(step)?;
-                tape.step(self, optimizer)?;
+/// For each precision by itself, not for any `T`: so the library alone compiles the engine, once, and not every program that uses
+/// it anew.
+macro_rules! backends {
+    ($($T:ty)*) => { $(
+    impl Backend for Cpu<$T> {
+        fn write(&mut self, dst: View, src: &[f64]) -> Result<()> {
+            assert_eq!(src.len(), dst.elements(), "{} numbers for {dst:?}", src.len());
+            for (row, src) in src.chunks(dst.cols.max(1)).enumerate() {
+                let at = self.start + dst.at(row, 0);
+                self.memory[at..at + dst.cols].iter_mut().zip(src).for_each(|(d, &s)| *d = <$T>::of(s));
             }
             Ok(())
-        })
-    }
-
-    fn gather(&mut self, x: View, fetch: Fetch) -> Result<()> {
-        let data = self.data.clone().ok_or_else(|| Error::failed("no data set was loaded on the device"))?;
-        gather::forward(self, x, fetch, &data);
-        Ok(())
-    }
-    fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
-        linear::forward(self, y, a, x, w, bias, f);
-        Ok(())
-    }
-    fn linear_backward(
-        &mut self,
-        dx: Option<View>,
-        learned: Option<(View, View)>,
-        dy: View,
-        y: View,
-        a: View,
-        x: View,
-        w: View,
-        f: Option<Activation>,
-    ) -> Result<()> {
-        linear::backward(self, dx, learned, dy, y, a, x, w, f);
-        Ok(())
-    }
-    fn reparam_forward(&mut self, z: View, ratio: View, head: View, eps: Option<View>) -> Result<()> {
-        reparam::forward(self, z, ratio, head, eps);
-        Ok(())
-    }
-    fn reparam_backward(
-        &mut self,
-        dhead: View,
-        dz: View,
-        z: View,
-        head: View,
-        eps: Option<View>,
-        weight: View,
-        goal: Goal,
-    ) -> Result<()> {
-        reparam::backward(self, dhead, dz, z, head, eps, weight, goal);
-        Ok(())
-    }
-    fn kl_forward(&mut self, kl: View, kl_dim: View, head: View) -> Result<()> {
-        kl::forward(self, kl, kl_dim, head);
-        Ok(())
-    }
-    fn kl_backward(&mut self, dhead: View, head: View, kl_dim: View, goal: Goal) -> Result<()> {
-        kl::backward(self, dhead, head, kl_dim, goal);
-        Ok(())
-    }
-    fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()> {
-        nll::forward(self, nll, decoded, x);
-        Ok(())
-    }
-    fn nll_backward(
-        &mut self,
-        dout: View,
-        dlogvar: Option<View>,
-        decoded: Decoded,
-        x: View,
-        weight: View,
-    ) -> Result<()> {
-        nll::backward(self, dout, dlogvar, decoded, x, weight);
-        Ok(())
-    }
-    fn bound(
-        &mut self,
-        bound: View,
-        weight: View,
-        metrics: View,
-        nll: View,
-        kl: View,
-        kl_dim: View,
-        ratio: View,
-        goal: Goal,
-    ) -> Result<()> {
-        bound::forward(self, bound, weight, metrics, nll, kl, kl_dim, ratio, goal);
-        Ok(())
-    }
-    fn update(&mut self, layout: &Layout, optimizer: &Optimizer) -> Result<()> {
-        if self.halted == 0 {
-            optimizer::step(self, layout, optimizer);
         }
-        if self.halted > 0 {
-            let flag = layout.metrics().at(self.step.slot as usize, 3);
-            self.memory[self.start + flag] = T::of(self.halted as f64);
+        fn read(&mut self, src: View) -> Result<Vec<f64>> {
+            let row = |row| &self.memory[self.start..][src.at(row, 0)..src.at(row, src.cols)];
+            Ok((0..src.rows).flat_map(row).map(|x| x.to_f64()).collect())
         }
-        Ok(())
+        fn load(&mut self, data: &Arc<Dataset>) -> Result<()> {
+            self.data = Some(data.clone());
+            Ok(())
+        }
+        fn set_step(&mut self, step: &Step) -> Result<()> {
+            assert!(step.rows as usize <= self.batch, "{} rows in a batch of {}", step.rows, self.batch);
+            self.step = *step;
+            Ok(())
+        }
+        fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()> {
+            assert!(steps.len() <= RING, "{} steps at once; the ring holds {RING}", steps.len());
+            self.halted = 0;
+            // On a thread of the pool: from outside, each of a step's many parallel loops would be handed over to it.
+            rayon::scope(|_| {
+                for step in steps {
+                    self.set_step(step)?;
+                    tape.step(self, optimizer)?;
+                }
+                Ok(())
+            })
+        }
+
+        fn gather(&mut self, x: View, fetch: Fetch) -> Result<()> {
+            let data = self.data.clone().ok_or_else(|| Error::failed("no data set was loaded on the device"))?;
+            gather::forward(self, x, fetch, &data);
+            Ok(())
+        }
+        fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
+            linear::forward(self, y, a, x, w, bias, f);
+            Ok(())
+        }
+        fn linear_backward(
+            &mut self,
+            dx: Option<View>,
+            learned: Option<(View, View)>,
+            dy: View,
+            y: View,
+            a: View,
+            x: View,
+            w: View,
+            f: Option<Activation>,
+        ) -> Result<()> {
+            linear::backward(self, dx, learned, dy, y, a, x, w, f);
+            Ok(())
+        }
+        fn reparam_forward(&mut self, z: View, ratio: View, head: View, eps: Option<View>) -> Result<()> {
+            reparam::forward(self, z, ratio, head, eps);
+            Ok(())
+        }
+        fn reparam_backward(
+            &mut self,
+            dhead: View,
+            dz: View,
+            z: View,
+            head: View,
+            eps: Option<View>,
+            weight: View,
+            goal: Goal,
+        ) -> Result<()> {
+            reparam::backward(self, dhead, dz, z, head, eps, weight, goal);
+            Ok(())
+        }
+        fn kl_forward(&mut self, kl: View, kl_dim: View, head: View) -> Result<()> {
+            kl::forward(self, kl, kl_dim, head);
+            Ok(())
+        }
+        fn kl_backward(&mut self, dhead: View, head: View, kl_dim: View, goal: Goal) -> Result<()> {
+            kl::backward(self, dhead, head, kl_dim, goal);
+            Ok(())
+        }
+        fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()> {
+            nll::forward(self, nll, decoded, x);
+            Ok(())
+        }
+        fn nll_backward(
+            &mut self,
+            dout: View,
+            dlogvar: Option<View>,
+            decoded: Decoded,
+            x: View,
+            weight: View,
+        ) -> Result<()> {
+            nll::backward(self, dout, dlogvar, decoded, x, weight);
+            Ok(())
+        }
+        fn bound(
+            &mut self,
+            bound: View,
+            weight: View,
+            metrics: View,
+            nll: View,
+            kl: View,
+            kl_dim: View,
+            ratio: View,
+            goal: Goal,
+        ) -> Result<()> {
+            bound::forward(self, bound, weight, metrics, nll, kl, kl_dim, ratio, goal);
+            Ok(())
+        }
+        fn update(&mut self, layout: &Layout, optimizer: &Optimizer) -> Result<()> {
+            if self.halted == 0 {
+                optimizer::step(self, layout, optimizer);
+            }
+            if self.halted > 0 {
+                let flag = layout.metrics().at(self.step.slot as usize, 3);
+                self.memory[self.start + flag] = <$T>::of(self.halted as f64);
+            }
+            Ok(())
+        }
+
+        fn gauge(&mut self) -> Option<&mut dyn Gauge> {
+            Some(self)
+        }
     }
 
-    fn gauge(&mut self) -> Option<&mut dyn Gauge> {
-        Some(self)
+    impl Gauge for Cpu<$T> {
+        fn plan(&self) -> &'static str {
+            "tape"
+        }
+        fn launches_per_step(&self) -> Result<Option<usize>> {
+            Ok(None)
+        }
+        fn launches(&mut self, _: &Step) -> Result<Option<Vec<Launch>>> {
+            Ok(None)
+        }
+
+        fn time(&mut self, times: usize, work: &Work) -> Result<f64> {
+            work(self)?; // brings in the memory
+            let clock = Instant::now();
+            (0..times).try_for_each(|_| work(self))?;
+            Ok(clock.elapsed().as_secs_f64() * 1e6 / times as f64)
+        }
+        fn copy(&mut self, dst: View, src: View) -> Result<()> {
+            let (rows, width) = (src.rows, src.stride);
+            let [dst, src] = self.split([dst, src]);
+            let copy = |_: usize, [dst, src]: [&mut [$T]; 2]| dst.copy_from_slice(src);
+            each_rows(rows, [(dst, width), (src, width)], copy);
+            Ok(())
+        }
+        fn idle_launch(&mut self, _: usize) -> Result<Option<f64>> {
+            Ok(None)
+        }
     }
+    )* };
 }
-
-impl<T: Real> Gauge for Cpu<T> {
-    fn plan(&self) -> &'static str {
-        "tape"
-    }
-    fn launches_per_step(&self) -> Result<Option<usize>> {
-        Ok(None)
-    }
-    fn launches(&mut self, _: &Step) -> Result<Option<Vec<Launch>>> {
-        Ok(None)
-    }
-
-    fn time(&mut self, times: usize, work: &Work) -> Result<f64> {
-        work(self)?; // brings in the memory
-        let clock = Instant::now();
-        (0..times).try_for_each(|_| work(self))?;
-        Ok(clock.elapsed().as_secs_f64() * 1e6 / times as f64)
-    }
-    fn copy(&mut self, dst: View, src: View) -> Result<()> {
-        let (rows, width) = (src.rows, src.stride);
-        let [dst, src] = self.split([dst, src]);
-        let copy = |_: usize, [dst, src]: [&mut [T]; 2]| dst.copy_from_slice(src);
-        each_rows(rows, [(dst, width), (src, width)], copy);
-        Ok(())
-    }
-    fn idle_launch(&mut self, _: usize) -> Result<Option<f64>> {
-        Ok(None)
-    }
-}
+backends!(f32 f64);
