@@ -196,15 +196,16 @@ impl Annealer {
 
         let mut accepted = 0.0;
         for row in 0..before.len() {
-            // A trajectory that diverged has a NaN here, and stays.
-            let probability = (before[row] - after[row]).exp().min(1.0);
+            let change = before[row] - after[row];
+            // A trajectory that diverged may have no energy, and stays: `min` alone would take a NaN for certainty.
+            let probability = if change.is_nan() { 0.0 } else { change.exp().min(1.0) };
             if (chances[row] as f64) < probability {
                 let span = row * latent..(row + 1) * latent;
                 now.z[span.clone()].copy_from_slice(&next.z[span.clone()]);
                 now.dz[span.clone()].copy_from_slice(&next.dz[span]);
                 now.nll[row] = next.nll[row];
             }
-            accepted += if probability.is_nan() { 0.0 } else { probability };
+            accepted += probability;
         }
         Ok(accepted / before.len() as f64)
     }
