@@ -93,6 +93,7 @@ fn operations(c: &mut Criterion) {
         for (i, op) in tape.ops.iter().enumerate() {
             let what = match op {
                 Op::Gather { x, .. } => format!("gather {}x{}", x.rows, x.cols),
+                Op::Log1p { x, .. } => format!("log1p {}x{}", x.rows, x.cols),
                 Op::Linear { x, y, .. } => format!("linear {}: {} to {}", x.rows, x.cols, y.cols),
                 Op::Reparam { z, .. } => format!("reparam {}x{}", z.rows, z.cols),
                 Op::Kl { head, .. } => format!("kl {}x{}", head.rows, head.cols),

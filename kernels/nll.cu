@@ -1,6 +1,7 @@
 // -log p(x|z), in nats, and its gradient, of what is observed of x. Row b K + k of `out` belongs to row b of x.
 // x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
 #include "bernoulli.cuh"
+#include "dispersion.cuh"
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
@@ -56,21 +57,12 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_both(Out nll, Out do
     if (threadIdx.x == 0) nll(row, 0) = sum;
 }
 
-// The log-variance of element (row, col): none (then `fixed` holds), one, one a column, or one an element.
-struct LogVariance {
-    In learned;
-    float fixed;
-    __device__ __forceinline__ float operator()(int row, int col) const {
-        return learned.rows == 0 ? fixed : learned(learned.rows == 1 ? 0 : row, learned.cols == 1 ? 0 : col);
-    }
-};
-
 // nll[row] = 1/2 sum_j (log 2 pi + logvar + (x - m)^2 exp(-logvar)), m = out or s(out).  A block for each row.
 extern "C" __global__ void __launch_bounds__(256) gaussian_forward(Out nll, In out, In logvar, In x, int samples,
                                                                    int squash, float fixed) {
     begin();
     __shared__ float scratch[32];
-    const LogVariance lv = {logvar, fixed};
+    const LogDispersion lv = {logvar, fixed};
     const int row = blockIdx.x, example = row / samples;
     float sum = 0.0f;
     for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
@@ -90,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Ou
                                                                     int samples, int squash, float fixed) {
     begin();
     __shared__ float scratch[32];
-    const LogVariance lv = {logvar, fixed};
+    const LogDispersion lv = {logvar, fixed};
     const int rows = (int)plan->now.rows;
     float sum = 0.0f;
     for (int row = blockIdx.x; row < out.rows; row += gridDim.x) {
@@ -123,15 +115,15 @@ extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Ou
     }
 }
 
-// The second stage of a scalar log-variance: dlogvar = the sum of what the blocks left.  One block.
-extern "C" __global__ void __launch_bounds__(256) logvar_scalar_backward(Out dlogvar, In partial, Plan* plan) {
+// The second stage of a scalar log-dispersion: its gradient is the sum of what the blocks left.  One block.
+extern "C" __global__ void __launch_bounds__(256) dispersion_scalar_backward(Out ddispersion, In partial, Plan* plan) {
     begin();
     __shared__ float scratch[32];
     float sum = 0.0f;
     for (int i = threadIdx.x; i < partial.cols; i += blockDim.x) sum += partial(0, i);
     sum = block_sum(sum, scratch);
     if (threadIdx.x == 0) {
-        dlogvar(0, 0) = sum;
+        ddispersion(0, 0) = sum;
         note_gradient(plan, sum * sum);
     }
 }

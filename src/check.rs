@@ -2,13 +2,13 @@
 //! its own and not what came before it.
 use crate::arena::View;
 use crate::config::{
-    Activation, Binarize, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, Variance,
+    Activation, Binarize, Dispersion, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, Variance,
 };
 use crate::data::{Dataset, Missing, Values};
 use crate::device::{Backend, Cpu, Device};
 use crate::model::Network;
 use crate::step::Step;
-use crate::tape::{LogVariance, Op, Tape};
+use crate::tape::{LogDispersion, Op, Tape};
 use crate::{Result, init};
 use clap::ValueEnum;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub fn subjects() -> Vec<Subject> {
         sigma: 0.7,
         ..plain(33, &[17], 5)
     };
+    let counts = |likelihood, dispersion| Model { likelihood, dispersion, ..plain(33, &[17], 5) };
+    let negative_binomial = |dispersion| counts(Likelihood::NegativeBinomial, dispersion);
     let missing = |model: Model| Model { missing: Missing::Allow, ..model };
     let iwae =
         Model { activation: Activation::Tanh, objective: Objective::Iwae, samples: 5, ..plain(784, &[200, 200], 50) };
@@ -89,6 +91,10 @@ pub fn subjects() -> Vec<Subject> {
         (missing(gaussian(Variance::Network, Mean::Identity, Activation::Relu)), 19, adam, Binarize::None),
         (missing(gaussian(Variance::Shared, Mean::Identity, Activation::Relu)), 19, adam, Binarize::None),
         (missing(plain(65, &[33], 6)), 19, adam, Binarize::Dynamic),
+        (missing(counts(Likelihood::Poisson, Dispersion::Shared)), 33, adam, Binarize::None),
+        (negative_binomial(Dispersion::Scalar), 19, adam, Binarize::None),
+        (negative_binomial(Dispersion::Network), 19, adam, Binarize::None),
+        (missing(negative_binomial(Dispersion::Shared)), 300, adam, Binarize::None),
     ];
     let subject = |(model, batch, optimizer, binarize)| Subject { model, batch, optimizer, binarize };
     subjects.into_iter().map(subject).collect()
@@ -105,7 +111,7 @@ pub fn run(device: &Device, subject: &Subject) -> Result<Vec<Line>> {
     let layout = network.layout();
     let mut reference = Cpu::<f64>::new(layout, batch);
     let mut backend = device.open(layout, batch)?;
-    let whole = data(2 * batch + 3, model.columns());
+    let whole = data_for(model, 2 * batch + 3);
     let data = Arc::new(if model.missing == Missing::Allow { with_gaps(whole) } else { whole });
     init::parameters(&network, Init::Torch, 7, &mut reference)?;
     // One example fewer than fits, where there are several: the padding of a last batch is checked too.
@@ -212,6 +218,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                 let gaps = if fetch.missing { " with gaps" } else { "" };
                 add(format!("gather {}{how}{gaps}", size(x)), false, vec![], vec![x], forward)
             }
+            Op::Log1p { y, x } => add(format!("log1p {}", size(x)), false, vec![x], vec![y], forward),
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let f = activation.map_or("identity".into(), word);
                 let name = format!("linear_forward {}→{} {f}", size(x), y.cols);
@@ -225,7 +232,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
             }
             Op::Nll { nll, decoded, x } => {
                 let name = format!("nll_forward {} {}", size(decoded.out), word(decoded.likelihood));
-                add(name, false, [vec![decoded.out, x], learned(decoded.variance)].concat(), vec![nll], forward)
+                add(name, false, [vec![decoded.out, x], learned(decoded.dispersion)].concat(), vec![nll], forward)
             }
             Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective } => {
                 let metrics = layout.metrics().slice(0..1);
@@ -237,13 +244,13 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
     for &op in tape.ops.iter().rev() {
         match op {
             Op::Nll { decoded, x, .. } => {
-                let logvar = learned(decoded.variance);
-                let dlogvar: Vec<View> = logvar.iter().map(|&v| d(v)).collect();
-                let inputs = [vec![decoded.out, x, tape.weight], logvar].concat();
-                let (out, grad) = (d(decoded.out), dlogvar.first().copied());
+                let parameter = learned(decoded.dispersion);
+                let gradient: Vec<View> = parameter.iter().map(|&v| d(v)).collect();
+                let inputs = [vec![decoded.out, x, tape.weight], parameter].concat();
+                let (out, grad) = (d(decoded.out), gradient.first().copied());
                 let name = format!("nll_backward {} {}", size(decoded.out), word(decoded.likelihood));
                 let run = move |b: &mut dyn Backend| b.nll_backward(out, grad, decoded, x, tape.weight);
-                add(name, false, inputs, [vec![out], dlogvar].concat(), Box::new(run))
+                add(name, false, inputs, [vec![out], gradient].concat(), Box::new(run))
             }
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let dx = (x != tape.x).then(|| d(x));
@@ -266,7 +273,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                     add(name, false, vec![dhead, head, tape.kl_dim], vec![dhead], Box::new(run));
                 }
             }
-            Op::Gather { .. } | Op::Bound { .. } | Op::Kl { .. } => {}
+            Op::Gather { .. } | Op::Log1p { .. } | Op::Bound { .. } | Op::Kl { .. } => {}
         }
     }
     let all = layout.params();
@@ -284,10 +291,10 @@ fn word<T: ValueEnum>(choice: T) -> String {
     choice.to_possible_value().map_or(String::new(), |value| value.get_name().into())
 }
 
-fn learned(variance: LogVariance) -> Vec<View> {
+fn learned(variance: LogDispersion) -> Vec<View> {
     match variance {
-        LogVariance::Learned(v) => vec![v],
-        LogVariance::Fixed(_) | LogVariance::Network => vec![],
+        LogDispersion::Learned(v) => vec![v],
+        LogDispersion::Fixed(_) | LogDispersion::Network => vec![],
     }
 }
 
@@ -295,6 +302,16 @@ fn learned(variance: LogVariance) -> Vec<View> {
 fn with_gaps(data: Dataset) -> Dataset {
     let values = data.to_rows().into_iter().enumerate().map(|(i, x)| if i % 5 == 2 { f32::NAN } else { x });
     Dataset::new(data.name, data.cols, Values::Reals(values.collect()))
+}
+
+/// What the model can learn from: bytes, or counts of up to 1000 of which half are below 20.
+pub(crate) fn data_for(model: &Model, rows: usize) -> Dataset {
+    let bytes = data(rows, model.columns());
+    if !model.likelihood.is_of_counts() {
+        return bytes;
+    }
+    let count = |u: f32| if u < 0.5 { (40.0 * u).floor() } else { (1000.0 * (2.0 * u - 1.0).powi(4)).floor() };
+    Dataset::new("counts", bytes.cols, Values::Reals(bytes.to_rows().into_iter().map(count).collect()))
 }
 
 /// Bytes without a pattern.

@@ -1,11 +1,12 @@
 //! p(x|z) on the host, column by column and in f64. The engine sums over columns and gives means; draws, masks and noisy
 //! observations need every column by itself.
-use crate::Result;
 use crate::config::{Likelihood, Mean};
 use crate::device::{Backend, Real};
 use crate::model::Network;
-use crate::rng::{self, Stream};
-use crate::tape::LogVariance;
+use crate::rng::{self, Stream, Words};
+use crate::tape::LogDispersion;
+use crate::{Result, counts};
+use rand_distr::{Distribution, Gamma, Poisson};
 use std::f64::consts::TAU;
 
 /// One column of x, given z.
@@ -15,6 +16,10 @@ pub enum Column {
     Bernoulli { logit: f64 },
     /// N(mean, variance)
     Gaussian { mean: f64, variance: f64 },
+    /// Of whole numbers, with the mean exp(log_mean), which is the variance too.
+    Poisson { log_mean: f64 },
+    /// Of whole numbers, with the mean m = exp(log_mean) and the variance m + m² exp(log_dispersion).
+    NegativeBinomial { log_mean: f64, log_dispersion: f64 },
 }
 
 impl Column {
@@ -22,6 +27,7 @@ impl Column {
         match self {
             Column::Bernoulli { logit } => logit.sigmoid(),
             Column::Gaussian { mean, .. } => mean,
+            Column::Poisson { log_mean } | Column::NegativeBinomial { log_mean, .. } => log_mean.exp(),
         }
     }
 
@@ -30,10 +36,17 @@ impl Column {
         match self {
             Column::Bernoulli { logit } => x * logit - logit.softplus(),
             Column::Gaussian { mean, variance } => log_normal(x - mean, variance),
+            Column::Poisson { log_mean } => -counts::poisson(log_mean, x),
+            Column::NegativeBinomial { log_mean, log_dispersion } => {
+                -counts::negative_binomial(log_mean, log_dispersion, x)
+            }
         }
     }
 
     /// log p(y) of y = x + N(0, variance of the noise). Of a Bernoulli it is a mixture of two normals, around 0 and 1.
+    ///
+    /// # Panics
+    /// A count: [`NOISY`].
     pub fn log_p_noisy(self, y: f64, noise: f64) -> f64 {
         match self {
             Column::Bernoulli { logit } => {
@@ -43,18 +56,14 @@ impl Column {
                 top + (-(zero - one).abs()).exp().ln_1p()
             }
             Column::Gaussian { mean, variance } => log_normal(y - mean, variance + noise),
-        }
-    }
-
-    /// x ~ p(x), from a number of [`Decoding::noise`].
-    pub fn draw(self, noise: f32) -> f64 {
-        match self {
-            Column::Bernoulli { .. } => ((noise as f64) < self.mean()) as u8 as f64,
-            Column::Gaussian { mean, variance } => mean + variance.sqrt() * noise as f64,
+            Column::Poisson { .. } | Column::NegativeBinomial { .. } => panic!("{NOISY}"),
         }
     }
 
     /// The column once y = x + N(0, variance of the noise) is known: Bayes' rule, which stays in the family.
+    ///
+    /// # Panics
+    /// A count: [`NOISY`].
     pub fn given(self, y: f64, noise: f64) -> Column {
         match self {
             // log N(y; 1, s²) − log N(y; 0, s²) = (y − ½) / s²
@@ -63,9 +72,13 @@ impl Column {
                 let weight = variance / (variance + noise);
                 Column::Gaussian { mean: mean + weight * (y - mean), variance: weight * noise }
             }
+            Column::Poisson { .. } | Column::NegativeBinomial { .. } => panic!("{NOISY}"),
         }
     }
 }
+
+/// Why noise on what is observed is refused beside counts.
+pub const NOISY: &str = "counts are whole, and normal noise on them leaves their family";
 
 /// log N(d; 0, variance)
 fn log_normal(d: f64, variance: f64) -> f64 {
@@ -77,15 +90,20 @@ pub struct Decoding {
     input: usize,
     likelihood: Likelihood,
     mean: Mean,
-    variance: Spread,
+    spread: Spread,
 }
 
-/// The variance of a Gaussian column.
+/// A Gaussian's variance, or a negative binomial's log-dispersion.
 enum Spread {
     /// Of column j at `j % len`: one for all, or one for each.
     Known(Vec<f64>),
-    /// The right half of the output holds its logarithm.
+    /// The right half of the output.
     Network,
+}
+
+/// Of the logarithm that a model has.
+fn spread(likelihood: Likelihood, log: f64) -> f64 {
+    if likelihood == Likelihood::Gaussian { log.exp() } else { log }
 }
 
 impl Decoding {
@@ -95,12 +113,21 @@ impl Decoding {
     /// Those of the device.
     pub fn of(network: &Network, b: &mut dyn Backend) -> Result<Decoding> {
         let decoded = network.decoded;
-        let variance = match decoded.variance {
-            LogVariance::Fixed(logvar) => Spread::Known(vec![logvar.exp()]),
-            LogVariance::Learned(v) => Spread::Known(b.read(v)?.into_iter().map(f64::exp).collect()),
-            LogVariance::Network => Spread::Network,
+        let known =
+            |logs: Vec<f64>| Spread::Known(logs.into_iter().map(|log| spread(decoded.likelihood, log)).collect());
+        let spread = match decoded.dispersion {
+            LogDispersion::Fixed(log) => known(vec![log]),
+            LogDispersion::Learned(v) => known(b.read(v)?),
+            LogDispersion::Network => Spread::Network,
         };
-        Ok(Decoding { input: network.model.input, likelihood: decoded.likelihood, mean: decoded.mean, variance })
+        Ok(Decoding { input: network.model.input, likelihood: decoded.likelihood, mean: decoded.mean, spread })
+    }
+
+    fn spread(&self, out: &[f64], j: usize) -> f64 {
+        match &self.spread {
+            Spread::Known(all) => all[j % all.len()],
+            Spread::Network => spread(self.likelihood, out[self.input + j]),
+        }
     }
 
     /// Column `j` of p(x|z), of one row of the output.
@@ -109,11 +136,12 @@ impl Decoding {
             Likelihood::Bernoulli => Column::Bernoulli { logit: out[j] },
             Likelihood::Gaussian => Column::Gaussian {
                 mean: if self.mean == Mean::Sigmoid { out[j].sigmoid() } else { out[j] },
-                variance: match &self.variance {
-                    Spread::Known(variances) => variances[j % variances.len()],
-                    Spread::Network => out[self.input + j].exp(),
-                },
+                variance: self.spread(out, j),
             },
+            Likelihood::Poisson => Column::Poisson { log_mean: out[j] },
+            Likelihood::NegativeBinomial => {
+                Column::NegativeBinomial { log_mean: out[j], log_dispersion: self.spread(out, j) }
+            }
         }
     }
 
@@ -122,13 +150,47 @@ impl Decoding {
         (0..self.input).map(|j| self.column(out, j))
     }
 
-    /// What [`Column::draw`] draws from: one number for each column, uniform or normal.
-    pub fn noise(&self, seed: u64, stream: Stream, step: u32, row: u32) -> Vec<f32> {
-        let mut noise = vec![0f32; self.input];
+    /// What the columns of one row are drawn from.
+    pub fn draws(&self, seed: u64, stream: Stream, step: u32, row: u32) -> Draws {
+        let mut numbers = vec![0f32; self.input];
         match self.likelihood {
-            Likelihood::Bernoulli => rng::uniforms(&mut noise, seed, stream, step, row),
-            Likelihood::Gaussian => rng::normals(&mut noise, seed, stream, step, row),
+            Likelihood::Bernoulli => rng::uniforms(&mut numbers, seed, stream, step, row),
+            Likelihood::Gaussian => rng::normals(&mut numbers, seed, stream, step, row),
+            Likelihood::Poisson | Likelihood::NegativeBinomial => {
+                return Draws::Words(Words::new(seed, stream, step, row));
+            }
         }
-        noise
+        Draws::Numbers(numbers)
     }
+}
+
+/// Randomness for the columns of one row: a function of the seed, the stream, the step and the row.
+pub enum Draws {
+    /// One for each column, uniform or normal.
+    Numbers(Vec<f32>),
+    /// As many as it takes, in the order in which columns are drawn.
+    Words(Words),
+}
+
+impl Draws {
+    /// x ~ p(x) of column `j`.
+    pub fn draw(&mut self, j: usize, column: Column) -> f64 {
+        match (column, self) {
+            (Column::Bernoulli { .. }, Draws::Numbers(u)) => ((u[j] as f64) < column.mean()) as u8 as f64,
+            (Column::Gaussian { mean, variance }, Draws::Numbers(eps)) => mean + variance.sqrt() * eps[j] as f64,
+            (Column::Poisson { log_mean }, Draws::Words(words)) => poisson(log_mean.exp(), words),
+            (Column::NegativeBinomial { log_mean, log_dispersion }, Draws::Words(words)) => {
+                // A Poisson whose mean is drawn from Gamma(1/α, α m).
+                let (shape, scale) = ((-log_dispersion).exp(), (log_mean + log_dispersion).exp());
+                let mean = Gamma::new(shape, scale).map_or(log_mean.exp(), |gamma| gamma.sample(words));
+                poisson(mean, words)
+            }
+            _ => panic!("the draws are of another likelihood"),
+        }
+    }
+}
+
+/// Of a mean that the library does not take, nothing, or so much that f32 does not know its spread, the mean.
+fn poisson(mean: f64, words: &mut Words) -> f64 {
+    Poisson::new(mean).map_or(mean.round(), |poisson| poisson.sample(words))
 }

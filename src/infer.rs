@@ -85,9 +85,9 @@ impl Inference {
     /// As [`Inference::decode`].
     pub fn draw(&mut self, z: &[f32], condition: &[f32], seed: u64) -> Result<Vec<f32>> {
         self.each_decoded(z, condition, |decoding, out, row, x| {
-            let noise = decoding.noise(seed, Stream::Sample, DRAW, row as u32);
-            let columns = decoding.columns(out).zip(noise);
-            x.iter_mut().zip(columns).for_each(|(x, (column, noise))| *x = column.draw(noise) as f32);
+            let mut draws = decoding.draws(seed, Stream::Sample, DRAW, row as u32);
+            let columns = decoding.columns(out).enumerate();
+            x.iter_mut().zip(columns).for_each(|(x, (j, column))| *x = draws.draw(j, column) as f32);
         })
     }
 

@@ -4,10 +4,11 @@ use crate::data::Dataset;
 use crate::device::Backend;
 use crate::model::Network;
 use crate::rng::{Stream, Words};
+use crate::tape::LogDispersion;
 use crate::{Error, Result};
 use rand_distr::{Distribution, Normal, Uniform};
 
-/// Writes every parameter. Learned log-variances begin at 0, a variance of one.
+/// Writes every parameter. Learned log-dispersions begin at 0, a variance of one, or of m + m².
 ///
 /// # Errors
 /// Those of the device.
@@ -22,7 +23,8 @@ pub fn parameters(network: &Network, init: Init, seed: u64, b: &mut dyn Backend)
             Init::Torch => 1.0 / (fan_in as f64).sqrt(),
             Init::Normal(_) => 0.0,
         };
-        let zero = p.name == "decoder.logvar" || (bias && init != Init::Torch);
+        let alone = network.decoded.dispersion == LogDispersion::Learned(p.view);
+        let zero = alone || (bias && init != Init::Torch);
         let mut values = vec![0.0; rows * cols];
         if !zero {
             let impossible =
@@ -46,7 +48,8 @@ pub fn parameters(network: &Network, init: Init, seed: u64, b: &mut dyn Backend)
     Ok(())
 }
 
-/// How far from 0 and 1 a mean is kept where its logit is taken: as in the code of Burda et al. 2016.
+/// How far from 0 and 1 a mean is kept where its logit is taken, as in the code of Burda et al. 2016, and from 0 where its
+/// logarithm is.
 const CLIP: f64 = 0.001;
 
 /// Writes the bias of the decoder's output so that its mean is that of what is observed of the data.
@@ -64,10 +67,15 @@ pub fn output_bias(network: &Network, data: &Dataset, binarize: Binarize, b: &mu
             *mean += x / n;
         }
     }
-    if model.likelihood == Likelihood::Bernoulli || model.mean == Mean::Sigmoid {
-        for mean in &mut means {
+    match model.likelihood {
+        Likelihood::Gaussian if model.mean == Mean::Identity => {}
+        Likelihood::Bernoulli | Likelihood::Gaussian => means.iter_mut().for_each(|mean| {
             let p = mean.clamp(CLIP, 1.0 - CLIP);
             *mean = (p / (1.0 - p)).ln();
+        }),
+        // A column of nothing but zeros has no best rate either.
+        Likelihood::Poisson | Likelihood::NegativeBinomial => {
+            means.iter_mut().for_each(|mean| *mean = mean.max(CLIP).ln())
         }
     }
     let bias = network.parameter("decoder.out.bias").expect("every model has it");

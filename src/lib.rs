@@ -48,6 +48,8 @@
 //!   refused, in memory that its size bounds (`tests/data`, `tests/outside.rs`, `tests/fuzz.rs`).
 //! - What is missing is in no likelihood and no gradient, and what is learned of the rest is as likely as the truth
 //!   (`tests/missing.rs`, `tests/estimators.rs`).
+//! - Probabilities of counts have the digits of fifty-digit arithmetic (`counts`), and what is learned of counts is as likely as
+//!   what they were drawn from (`tests/counts.rs`).
 //! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels`).
 //! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
 //!   (`tests/memory.rs`, `tests/device_memory.rs`). What is refused is in `tests/requests/refused.txt`.
@@ -90,6 +92,8 @@
 //! - The build makes no fatbin: code of each architecture, and beside it the PTX that it was assembled from, which says that
 //!   it is of CUDA 12.0. Drivers of CUDA 12 know neither the code nor the PTX of CUDA 13; that PTX they compile, as those of
 //!   CUDA 13 do for GPUs after Hopper.
+//! - An encoder of counts sees log(1 + x), by an operation of its own behind the gather: x itself is what the likelihood is of.
+//!   The plan had no counts.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to
 //!   clear before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of
 //!   `[mu | logvar]`, says so.
@@ -107,6 +111,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
+mod counts;
 pub mod data;
 pub mod decoding;
 pub mod device;

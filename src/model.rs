@@ -1,8 +1,8 @@
 //! Config in, layout and tape out. The only file that knows what an encoder is.
 use crate::arena::{Layout, View};
-use crate::config::{Activation, Binarize, Likelihood, Model, Variance};
+use crate::config::{Activation, Binarize, Dispersion, Likelihood, Model, Variance};
 use crate::data::Missing;
-use crate::tape::{Decoded, Fetch, Goal, LogVariance, Op, Order, Tape};
+use crate::tape::{Decoded, Fetch, Goal, LogDispersion, Op, Order, Tape};
 
 /// A parameter by its name in files: a view of the arena, of PyTorch's shape.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Network {
     pub parameters: Vec<Parameter>,
     /// Activations by name, in the order of the forward pass: for messages, and to look at.
     pub activations: Vec<(String, View)>,
-    pub x: View,               // (batch, input)
+    pub x: View,               // (batch, input), of counts apart from what the encoder sees
     pub conditions: [View; 2], // what the encoder and the decoder see: (batch, condition), (batch K, condition)
     pub head: View,            // (batch, 2 latent): [mu | logvar]
     pub eps: View,             // (batch K, latent), empty unless given
@@ -150,22 +150,25 @@ impl<'a> Builder<'a> {
             decoder.push(self.layer(&[&format!("decoder.{i}")], hidden, width));
             width = hidden;
         }
-        let out_names: &[&str] = match m.has_variance_head() {
-            true => &["decoder.out", "decoder.out_logvar"],
-            false => &["decoder.out"],
-        };
-        let out_layer = self.layer(out_names, m.input, width);
-        let variance = match (m.likelihood, m.variance) {
-            (Likelihood::Gaussian, Variance::Scalar) => LogVariance::Learned(self.log_variance(1)),
-            (Likelihood::Gaussian, Variance::Shared) => LogVariance::Learned(self.log_variance(m.input)),
-            (Likelihood::Gaussian, Variance::Network) => LogVariance::Network,
-            _ => LogVariance::Fixed(2.0 * m.sigma.ln()),
+        let heads: Vec<&str> = ["decoder.out"].into_iter().chain(m.second_head()).collect();
+        let out_layer = self.layer(&heads, m.input, width);
+        let dispersion = match (m.likelihood, m.variance, m.dispersion) {
+            (Likelihood::Gaussian, Variance::Fixed, _) => LogDispersion::Fixed(2.0 * m.sigma.ln()),
+            (Likelihood::Gaussian, Variance::Scalar, _) => self.learned("decoder.logvar", 1),
+            (Likelihood::Gaussian, Variance::Shared, _) => self.learned("decoder.logvar", m.input),
+            (Likelihood::Gaussian, Variance::Network, _) => LogDispersion::Network,
+            (Likelihood::NegativeBinomial, _, Dispersion::Scalar) => self.learned("decoder.logdispersion", 1),
+            (Likelihood::NegativeBinomial, _, Dispersion::Shared) => self.learned("decoder.logdispersion", m.input),
+            (Likelihood::NegativeBinomial, _, Dispersion::Network) => LogDispersion::Network,
+            (Likelihood::Bernoulli | Likelihood::Poisson, _, _) => LogDispersion::Fixed(0.0),
         };
 
         // Activations and operations.
         let beside = |name: &str| if m.condition > 0 { format!("[{name} | condition]") } else { name.to_string() };
-        let seen = self.value(&beside("x"), rows, m.columns());
-        let x = seen.columns(0..m.input);
+        let counts = m.likelihood.is_of_counts();
+        let apart = counts.then(|| self.value("x", rows, m.input));
+        let seen = self.value(&beside(if counts { "log(1 + x)" } else { "x" }), rows, m.columns());
+        let x = apart.unwrap_or(seen.columns(0..m.input));
         let mut ops = vec![Op::Gather {
             x,
             fetch: Fetch { missing: m.missing == Missing::Allow, ..Fetch::new(order, binarize) },
@@ -181,6 +184,9 @@ impl<'a> Builder<'a> {
             ops.push(Op::Gather { x: conditions[1], fetch: Fetch { samples: m.samples, ..plain } });
         }
         let data_ops = 0..ops.len();
+        if counts {
+            ops.push(Op::Log1p { y: seen.columns(0..m.input), x });
+        }
         let mut last = seen;
         let chain = |ops: &mut Vec<Op>, last: &mut View, op: Op| {
             if let Op::Linear { y, .. } = op {
@@ -218,7 +224,7 @@ impl<'a> Builder<'a> {
         chain(&mut ops, &mut last, op);
         let decoder_ops = decoder_start..ops.len();
 
-        let decoded = Decoded { out: last, likelihood: m.likelihood, mean: m.mean, variance };
+        let decoded = Decoded { out: last, likelihood: m.likelihood, mean: m.mean, dispersion };
         let nll = self.value("nll", samples, 1);
         ops.push(Op::Nll { nll, decoded, x });
         let bound = self.value("bound", rows, 1);
@@ -256,10 +262,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// `decoder.logvar`: one element, or one per data dimension.
-    fn log_variance(&mut self, cols: usize) -> View {
+    /// A dispersion that is a parameter: one element, or one per data dimension.
+    fn learned(&mut self, name: &str, cols: usize) -> LogDispersion {
         let view = self.layout.parameter(1, cols);
-        self.parameters.push(Parameter { name: "decoder.logvar".into(), view, shape: vec![cols] });
-        view
+        self.parameters.push(Parameter { name: name.into(), view, shape: vec![cols] });
+        LogDispersion::Learned(view)
     }
 }

@@ -41,16 +41,17 @@ impl Fetch {
 /// p(x|z) as the tape needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decoded {
-    /// The decoder's output.                  (rows, input), or (rows, 2 input): [mean | logvar]
+    /// The decoder's output.          (rows, input), or (rows, 2 input): [mean | log-dispersion]
     pub out: View,
     pub likelihood: Likelihood,
     pub mean: Mean,
-    pub variance: LogVariance,
+    pub dispersion: LogDispersion,
 }
 
-/// The log-variance of a Gaussian p(x|z).
+/// The second parameter of each column of p(x|z): the log-variance of a Gaussian, the log-dispersion of a negative binomial. The
+/// other likelihoods have none.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum LogVariance {
+pub enum LogDispersion {
     /// 2 log sigma.
     Fixed(f64),
     /// A parameter: (1, 1) for all, or (1, input).
@@ -66,6 +67,8 @@ pub enum Op {
     /// x = these columns of this step's examples, scaled to [0, 1] where they are bytes, binarised; zero beyond
     /// `step.rows`. x: (rows samples, some)
     Gather { x: View, fetch: Fetch },
+    /// y = log(1 + x): what an encoder sees of counts, 0 where a value is missing.              x, y: (rows, some)
+    Log1p { y: View, x: View },
     /// a = x weightᵀ + bias, y = f(a); y and a are one view where f' is a function of f.
     /// x: (rows, in), weight: (out, in), bias: (1, out), y, a: (rows, out)
     Linear { y: View, a: View, x: View, weight: View, bias: View, activation: Option<Activation> },
@@ -123,6 +126,7 @@ impl Tape {
         for &op in &self.ops[ops] {
             match op {
                 Op::Gather { x, fetch } => b.gather(x, fetch)?,
+                Op::Log1p { y, x } => b.log1p(y, x)?,
                 Op::Linear { y, a, x, weight, bias, activation } => {
                     b.linear_forward(y, a, x, weight, bias, activation)?
                 }
@@ -154,13 +158,13 @@ impl Tape {
     fn back(&self, b: &mut dyn Backend, op: usize, parameters: bool) -> Result<()> {
         let d = |v| self.layout.d(v);
         match self.ops[op] {
-            Op::Gather { .. } | Op::Bound { .. } => {}
+            Op::Gather { .. } | Op::Log1p { .. } | Op::Bound { .. } => {}
             Op::Nll { decoded, x, .. } => {
-                let dlogvar = match decoded.variance {
-                    LogVariance::Learned(logvar) if parameters => Some(d(logvar)),
-                    LogVariance::Learned(_) | LogVariance::Fixed(_) | LogVariance::Network => None,
+                let ddispersion = match decoded.dispersion {
+                    LogDispersion::Learned(view) if parameters => Some(d(view)),
+                    LogDispersion::Learned(_) | LogDispersion::Fixed(_) | LogDispersion::Network => None,
                 };
-                b.nll_backward(d(decoded.out), dlogvar, decoded, x, self.weight)?
+                b.nll_backward(d(decoded.out), ddispersion, decoded, x, self.weight)?
             }
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let dx = (x != self.x).then(|| d(x));

@@ -8,11 +8,11 @@ use numbers::{Numbers, Stage, assert_close, mean_and_error};
 use program::{folder, run, write_idx};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use vae_gpu::config::{Likelihood, Mean, Model, Variance};
+use vae_gpu::config::{Dispersion, Likelihood, Mean, Model, Variance};
 use vae_gpu::data::Dataset;
-use vae_gpu::decoding::{Column, Decoding};
+use vae_gpu::decoding::{Column, Decoding, Draws};
 use vae_gpu::latents::{self, Path as Way};
-use vae_gpu::rng::{self, Stream};
+use vae_gpu::rng::{self, Stream, Words};
 
 #[test]
 #[allow(clippy::excessive_precision)] // as printed
@@ -122,6 +122,9 @@ fn likelihoods() -> Vec<Model> {
     let mut all: Vec<Model> =
         [Variance::Fixed, Variance::Scalar, Variance::Shared, Variance::Network].map(gaussian).into();
     all.push(Model { mean: Mean::Sigmoid, ..gaussian(Variance::Network) });
+    all.push(Model { likelihood: Likelihood::Poisson, ..base.clone() });
+    let counts = |dispersion| Model { likelihood: Likelihood::NegativeBinomial, dispersion, ..base.clone() };
+    all.extend([Dispersion::Scalar, Dispersion::Shared, Dispersion::Network].map(counts));
     all.push(base);
     all
 }
@@ -180,15 +183,23 @@ fn a_noisy_column_is_the_clean_one_convolved_and_bayes_rule_inverts_it() {
 
 #[test]
 fn draws_of_a_column_have_its_mean_and_variance() {
-    let n = 40_001;
-    let [mut uniforms, mut normals] = [vec![0f32; n], vec![0f32; n]];
+    let n_draws = 40_001;
+    let [mut uniforms, mut normals] = [vec![0f32; n_draws], vec![0f32; n_draws]];
     rng::uniforms(&mut uniforms, 3, Stream::Sample, 9, 0);
     rng::normals(&mut normals, 3, Stream::Sample, 9, 0);
-    for (column, noise, mean, variance) in [
-        (Column::Bernoulli { logit: -1.0 }, uniforms, 0.268_941_42, 0.196_611_93),
-        (Column::Gaussian { mean: 2.0, variance: 0.09 }, normals, 2.0, 0.09),
+    let words = |row| Draws::Words(Words::new(3, Stream::Sample, 9, row));
+    let few = Column::NegativeBinomial { log_mean: 0.5, log_dispersion: 1.5 };
+    let many = Column::NegativeBinomial { log_mean: 7.0, log_dispersion: -2.0 };
+    let [m, n, l] = [0.5f64, 7.0, -3.0].map(f64::exp);
+    for (column, mut from, mean, variance) in [
+        (Column::Bernoulli { logit: -1.0 }, Draws::Numbers(uniforms), 0.268_941_42, 0.196_611_93),
+        (Column::Gaussian { mean: 2.0, variance: 0.09 }, Draws::Numbers(normals), 2.0, 0.09),
+        (Column::Poisson { log_mean: -3.0 }, words(0), l, l),
+        (Column::Poisson { log_mean: 7.0 }, words(1), n, n),
+        (few, words(2), m, m + m * m * 1.5f64.exp()),
+        (many, words(3), n, n + n * n * (-2f64).exp()),
     ] {
-        let draws: Vec<f64> = noise.iter().map(|&u| column.draw(u)).collect();
+        let draws: Vec<f64> = (0..n_draws).map(|j| from.draw(j, column)).collect();
         let squares: Vec<f64> = draws.iter().map(|x| (x - mean).powi(2)).collect();
         for (draws, want) in [(draws, mean), (squares, variance)] {
             let (got, error) = mean_and_error(&draws);

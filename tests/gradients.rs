@@ -4,13 +4,15 @@
 mod models;
 #[path = "support/numbers.rs"]
 mod numbers;
+use models::of_every_likelihood;
 use numbers::{Numbers, Stage, assert_close, metrics};
 use rayon::prelude::*;
 use vae_gpu::arena::{Layout, View};
-use vae_gpu::config::{Activation, Likelihood, Mean, Model, Objective, Variance};
+use vae_gpu::config::{Activation, Binarize, Likelihood, Model, Objective, Variance};
 use vae_gpu::device::{Backend, Cpu, MISSING};
+use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::tape::{Decoded, Goal, LogVariance, Op};
+use vae_gpu::tape::{Decoded, Goal, LogDispersion, Op};
 
 /// The step of the differences. Their own error is h²/6 = 2e-11 third derivatives, and rounding.
 const H: f64 = 1e-5;
@@ -30,7 +32,6 @@ fn floor(loss: f64) -> f64 {
 const ACTIVATIONS: [Activation; 5] =
     [Activation::Tanh, Activation::Relu, Activation::Softplus, Activation::Gelu, Activation::Sigmoid];
 const OBJECTIVES: [Objective; 3] = [Objective::Elbo, Objective::ElboMc, Objective::Iwae];
-const MEANS: [Mean; 2] = [Mean::Identity, Mean::Sigmoid];
 
 /// (f(v + H) − f(v − H)) / 2 H for every element of a view.
 fn differences(cpu: &mut Cpu<f64>, v: View, mut f: impl FnMut(&mut Cpu<f64>) -> f64) -> Vec<f64> {
@@ -187,46 +188,48 @@ fn kl_backward_adds_the_derivative_of_the_kl_above_the_free_bits() {
 
 #[test]
 fn nll_backward_is_the_derivative_of_nll_forward() {
-    let variances = [Variance::Fixed, Variance::Scalar, Variance::Shared, Variance::Network];
-    let gaussians = variances.iter().flat_map(|&v| MEANS.map(|mean| (Likelihood::Gaussian, v, mean)));
-    for (likelihood, variance, mean) in gaussians.chain([(Likelihood::Bernoulli, Variance::Fixed, Mean::Identity)]) {
+    for model in of_every_likelihood(&Model { sigma: 0.7, ..Model::new(5, &[], 1) }) {
         for (input, missing) in [(1, false), (5, false), (1, true), (5, true)] {
+            let Model { likelihood, mean, .. } = model;
+            // As a model of so many columns has it, with views of this layout.
+            let dispersion = Network::training(&Model { input, ..model.clone() }, 1, Binarize::None).decoded.dispersion;
             let mut layout = Layout::training();
-            let logvar = layout.parameter(1, if variance == Variance::Scalar { 1 } else { input });
+            let parameter = layout.parameter(1, if let LogDispersion::Learned(v) = dispersion { v.cols } else { 1 });
+            let dispersion = match dispersion {
+                LogDispersion::Learned(_) => LogDispersion::Learned(parameter),
+                other => other,
+            };
             let x = layout.activation(BATCH, input);
-            let heads = if variance == Variance::Network { 2 } else { 1 };
+            let heads = if dispersion == LogDispersion::Network { 2 } else { 1 };
             let out = layout.activation(BATCH * SAMPLES, heads * input);
             let (nll, weight) = (layout.activation(BATCH * SAMPLES, 1), layout.activation(BATCH * SAMPLES, 1));
             let mut cpu = cpu(&layout, 1.0);
             let mut numbers = Numbers::new(5);
-            fill(&mut cpu, logvar, &mut numbers, 1.0);
+            fill(&mut cpu, parameter, &mut numbers, 1.0);
             fill(&mut cpu, out, &mut numbers, 2.0);
-            let mut values = numbers.units(x.elements());
+            let counts = likelihood.is_of_counts();
+            let mut values = if counts { numbers.counts(x.elements()) } else { numbers.units(x.elements()) };
             values.iter_mut().step_by(3).filter(|_| missing).for_each(|x| *x = MISSING);
             cpu.write(x, &values).unwrap();
             let weights = fill(&mut cpu, live(weight), &mut numbers, 1.0);
-            let variance = match variance {
-                Variance::Fixed => LogVariance::Fixed(2.0 * 0.7f64.ln()),
-                Variance::Scalar | Variance::Shared => LogVariance::Learned(logvar),
-                Variance::Network => LogVariance::Network,
-            };
-            let decoded = Decoded { out, likelihood, mean, variance };
+            let decoded = Decoded { out, likelihood, mean, dispersion };
             let mut loss = |cpu: &mut Cpu<f64>| {
                 cpu.nll_forward(nll, decoded, x).unwrap();
                 dot(&weights, &cpu.read(live(nll)).unwrap())
             };
             let floor = floor(loss(&mut cpu));
-            let learned = matches!(variance, LogVariance::Learned(_));
-            let dlogvar = learned.then(|| layout.d(logvar));
-            cpu.nll_backward(layout.d(out), dlogvar, decoded, x, weight).unwrap();
+            let learned = matches!(dispersion, LogDispersion::Learned(_));
+            let gradient = learned.then(|| layout.d(parameter));
+            cpu.nll_backward(layout.d(out), gradient, decoded, x, weight).unwrap();
             let mut views = vec![("out", live(out))];
             if learned {
-                views.push(("logvar", logvar));
+                views.push(("dispersion", parameter));
             }
             for (name, v) in views {
                 let analytic = cpu.read(layout.d(v)).unwrap();
                 let numeric = differences(&mut cpu, v, &mut loss);
-                let what = format!("{likelihood:?}, {variance:?}, {mean:?}, input {input}, missing {missing}: d{name}");
+                let what =
+                    format!("{likelihood:?}, {dispersion:?}, {mean:?}, input {input}, missing {missing}: d{name}");
                 assert_close(&what, &analytic, &numeric, TOLERANCE, floor);
             }
         }
@@ -281,13 +284,6 @@ fn the_weights_of_the_bound_are_the_derivative_of_the_loss() {
 
 // ------------------------------------------------------------------------------------------------- whole steps
 
-/// The likelihoods, each with every variance and mean that it can have.
-fn likelihoods() -> Vec<(Likelihood, Variance, Mean)> {
-    let variances = [Variance::Fixed, Variance::Scalar, Variance::Shared, Variance::Network];
-    let gaussians = variances.iter().flat_map(|&v| MEANS.map(|mean| (Likelihood::Gaussian, v, mean)));
-    [(Likelihood::Bernoulli, Variance::Fixed, Mean::Identity)].into_iter().chain(gaussians).collect()
-}
-
 /// Runs the step, and says how near to relu's kink any argument of it is.
 fn distance_to_a_kink(stage: &mut Stage<f64>) -> f64 {
     stage.loss();
@@ -325,23 +321,11 @@ fn check_step(model: &Model, batch: usize, rows: usize) {
 fn check_steps(hidden: &[usize], activations: &[Activation]) {
     let mut models = vec![];
     for objective in OBJECTIVES {
-        for (likelihood, variance, mean) in likelihoods() {
-            for &activation in activations {
-                for samples in [1, 3] {
-                    let beta = if objective == Objective::Iwae { 1.0 } else { 0.7 };
-                    let (plain, sigma) = (Model::new(5, hidden, 2), 0.8);
-                    models.push(Model {
-                        activation,
-                        likelihood,
-                        variance,
-                        sigma,
-                        mean,
-                        objective,
-                        samples,
-                        beta,
-                        ..plain
-                    });
-                }
+        for &activation in activations {
+            for samples in [1, 3] {
+                let beta = if objective == Objective::Iwae { 1.0 } else { 0.7 };
+                let plain = Model { activation, sigma: 0.8, objective, samples, beta, ..Model::new(5, hidden, 2) };
+                models.extend(of_every_likelihood(&plain));
             }
         }
     }

@@ -4,6 +4,7 @@
 mod linear;
 #[path = "support/numbers.rs"]
 mod numbers;
+use clap::ValueEnum;
 use linear::{LinearGaussian, dot};
 use numbers::{Numbers, Stage, assert_close, assert_near, assert_same, everything, mean_and_error, metrics};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::{Backend, Cpu, Real};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::tape::{Decoded, LogVariance, Op, Order};
+use vae_gpu::tape::{Decoded, LogDispersion, Op, Order};
 
 /// How many standard errors count as a contradiction. A right program is further off once in 16,000 comparisons; the
 /// draws have fixed seeds, so one that passes always passes.
@@ -161,8 +162,8 @@ where
     cpu.write(out, &cases.iter().flat_map(|c| [c.0; 3]).collect::<Vec<_>>()).unwrap();
     cpu.write(x, &cases.iter().flat_map(|c| [c.1; 3]).collect::<Vec<_>>()).unwrap();
     cpu.write(weight, &vec![1.0; cases.len()]).unwrap();
-    let variance = LogVariance::Fixed(0.0);
-    let decoded = Decoded { out, likelihood: Likelihood::Bernoulli, mean: Mean::Identity, variance };
+    let dispersion = LogDispersion::Fixed(0.0);
+    let decoded = Decoded { out, likelihood: Likelihood::Bernoulli, mean: Mean::Identity, dispersion };
     cpu.nll_forward(nll, decoded, x).unwrap();
     cpu.nll_backward(layout.d(out), None, decoded, x, weight).unwrap();
     // exp(−10⁴) is zero in every precision, so the logarithm is that of one.
@@ -201,8 +202,8 @@ fn the_gaussian_nll_is_minus_the_logarithm_of_the_density() {
             let mut stage = Stage::<f64>::new(&Model { variance, mean, ..plain }, 3, 3, 2);
             stage.loss();
             let (out, x) = (stage.read(stage.network.decoded.out), stage.read(stage.network.x));
-            let learned = match stage.network.decoded.variance {
-                LogVariance::Learned(v) => stage.read(v),
+            let learned = match stage.network.decoded.dispersion {
+                LogDispersion::Learned(v) => stage.read(v),
                 _ => vec![],
             };
             let width = out.len() / 6;
@@ -288,7 +289,7 @@ fn the_importance_bound_rises_with_the_samples_towards_the_likelihood() {
 
 #[test]
 fn with_one_sample_the_importance_bound_is_the_monte_carlo_elbo() {
-    for likelihood in [Likelihood::Bernoulli, Likelihood::Gaussian] {
+    for &likelihood in Likelihood::value_variants() {
         let plain = Model { likelihood, variance: Variance::Network, ..Model::new(7, &[5], 3) };
         let [mut mc, mut iwae] = [Objective::ElboMc, Objective::Iwae]
             .map(|objective| Stage::<f64>::new(&Model { objective, ..plain.clone() }, 4, 4, 1));
@@ -412,6 +413,8 @@ fn models() -> Vec<Model> {
         Model { activation: Activation::Tanh, ..gaussian(Variance::Shared, Mean::Identity) },
         Model { objective: Objective::Iwae, samples: 3, ..gaussian(Variance::Network, Mean::Sigmoid) },
         Model { variance: Variance::Network, likelihood: Likelihood::Gaussian, ..Model::new(1, &[], 1) },
+        Model { likelihood: Likelihood::Poisson, ..Model::new(33, &[17], 3) },
+        Model { likelihood: Likelihood::NegativeBinomial, samples: 2, ..Model::new(33, &[17], 3) },
     ]
 }
 
@@ -511,13 +514,16 @@ fn both_precisions_take_the_same_step() {
     }
 }
 
-/// Bytes, or numbers for a Gaussian.
+/// Bytes, numbers for a Gaussian, or counts.
 fn data(model: &Model, rows: usize) -> Arc<Dataset> {
     let mut numbers = Numbers::new(9);
     let n = rows * model.input;
     let values = match model.likelihood {
         Likelihood::Bernoulli => Values::Bytes(numbers.units(n).iter().map(|u| (u * 256.0) as u8).collect()),
         Likelihood::Gaussian => Values::Reals(numbers.normals(n).iter().map(|&x| x as f32).collect()),
+        Likelihood::Poisson | Likelihood::NegativeBinomial => {
+            Values::Reals(numbers.counts(n).iter().map(|&x| x as f32).collect())
+        }
     };
     Arc::new(Dataset::new("made up", model.input, values))
 }

@@ -44,6 +44,8 @@ fn numpy_rebuilds_encoder_and_decoder() {
         "--hidden 12 --likelihood gaussian --scale standard",
         "--hidden 12 --scale minmax",
         "--hidden 12 --likelihood gaussian --scale standard --missing allow --data gaps.npy",
+        "--hidden 12 --likelihood poisson --lr 1e-4",
+        "--hidden 12 --likelihood negative-binomial --dispersion network --missing allow --data gaps.npy",
     ];
     for (i, model) in models.iter().enumerate() {
         let train =
@@ -51,7 +53,7 @@ fn numpy_rebuilds_encoder_and_decoder() {
         run(&home, &train).succeeded();
         let x = match model {
             _ if model.contains("--missing") => "gaps.npy",
-            _ if model.contains("--scale") => "bytes.npy",
+            _ if model.contains("--scale") || model.contains("poisson") => "bytes.npy",
             _ => "grey.npy",
         };
         run(&home, &format!("encode run{i} --data {x} --to both{i}.npy --logvar --device cpu --quiet")).succeeded();

@@ -93,6 +93,17 @@ fn write_gaps(path: &Path) {
     fs::write(path, table).unwrap();
 }
 
+/// Whole numbers under names, of which some vary much.
+fn write_counts(path: &Path) {
+    let mut table = (0..12).map(|j| format!("gene{j}")).collect::<Vec<_>>().join(",") + "\n";
+    for i in 0..200 {
+        let z = (i as f64 * 0.37).sin();
+        let count = |j: usize| (0.5 * j as f64 + z * (j % 3) as f64).exp().floor() as usize * ((i + j) % 4);
+        table += &((0..12).map(|j| count(j).to_string()).collect::<Vec<_>>().join(",") + "\n");
+    }
+    fs::write(path, table).unwrap();
+}
+
 /// The files that the README speaks of, and the program in the path.
 fn home() -> std::path::PathBuf {
     let home = folder("readme");
@@ -102,6 +113,7 @@ fn home() -> std::path::PathBuf {
     write_pictures(&home.join("faces"));
     write_table(&home.join("table.csv"));
     write_gaps(&home.join("gaps.csv"));
+    write_counts(&home.join("counts.csv"));
     let upper: Vec<f32> = (0..784).map(|i| (i < 392) as u8 as f32).collect();
     npy::write(&mut File::create(home.join("upper.npy")).unwrap(), 1, 784, &upper).unwrap();
     fs::create_dir(home.join("bin")).unwrap();

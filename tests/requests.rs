@@ -38,6 +38,7 @@ fn furnish(home: &Path) {
         ("one.csv", &picture("0.5")),
         ("grey.csv", &picture("0.5")),
         ("gaps.csv", &(picture("") + &picture("0.5"))),
+        ("counts.csv", "1,\n3,4\n0,1\n5,2\n"),
         ("hollow.csv", "1,,2\n3,,4\n"),
         ("large.csv", &(picture("").replacen("0.5", "2", 1) + &picture("0.5"))),
         ("infinite.csv", &picture("inf")),
@@ -55,6 +56,9 @@ fn furnish(home: &Path) {
     ] {
         run(home, &format!("train --data x.idx --steps 3 --hidden 4 {options} --device cpu --quiet")).succeeded();
     }
+    let counted =
+        "train --data counts.csv --missing allow --likelihood poisson --steps 3 --hidden 4 --latent 2 --out counted";
+    run(home, &format!("{counted} --device cpu --quiet")).succeeded();
     run(home, "mixture --data x.idx --components 2 --restarts 1 --out fitted --quiet").succeeded();
 }
 

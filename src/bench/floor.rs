@@ -14,7 +14,7 @@ struct Layer {
 
 /// Encoder, `[mu | logvar]`, decoder, in the order that data flows. The decoder has K rows for each example.
 fn layers(m: &Model, batch: usize) -> Vec<Layer> {
-    let heads = if m.has_variance_head() { 2 } else { 1 };
+    let heads = if m.second_head().is_some() { 2 } else { 1 };
     let encoder = [&[m.columns()], &m.hidden[..], &[2 * m.latent]].concat();
     let back: Vec<usize> = m.hidden.iter().rev().copied().collect();
     let decoder = [&[m.latent + m.condition], &back[..], &[heads * m.input]].concat();

@@ -212,7 +212,7 @@ impl<'a> Running<'a> {
         let network = case.network();
         let mut backend = case.device.open(network.layout(), case.batch)?;
         let examples = case.examples().max(case.batch);
-        backend.load(&Arc::new(check::data(examples, case.model.columns())))?;
+        backend.load(&Arc::new(check::data_for(&case.model, examples)))?;
         init::parameters(&network, init, seed, &mut *backend)?;
         let plan = Plan {
             examples: examples as u32,

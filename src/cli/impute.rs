@@ -4,7 +4,7 @@ use super::output::{Output, Target};
 use super::progress::Working;
 use super::{BUILT_IN, Common, counted, data_for, print, thousands, with_error};
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Likelihood, Run};
+use crate::config::{Binarize, Run};
 use crate::data::{Dataset, Missing, Shape};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
@@ -123,9 +123,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         scale.apply_to(&mut seen.values, 0..given.cols);
     }
     if args.noise.is_none() {
-        if saved.run.model.likelihood == Likelihood::Bernoulli {
-            seen.check_unit_interval()?;
-        }
+        seen.check(saved.run.model.likelihood)?;
         seen.binarize(args.binarize.unwrap_or(saved.run.data.binarize), args.common.seed);
     }
     let device = args.common.device_at_hand()?;

@@ -3,10 +3,10 @@ use super::Common;
 use super::condition::range;
 use crate::checkpoint::Folder;
 use crate::config::{
-    Activation, Algorithm, Binarize, Condition, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer, OutputBias,
-    Rule, Run, Source, Training, Variance,
+    Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
+    OutputBias, Rule, Run, Source, Training, Variance,
 };
-use crate::data::{Dataset, List, Missing, scale};
+use crate::data::{Bytes, Dataset, List, Missing, scale};
 use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -46,6 +46,8 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
     vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
     vae-gpu train --data gaps.csv --missing allow --scale standard --likelihood gaussian --variance shared\n  \
+    vae-gpu train --data genes.csv --likelihood negative-binomial --hidden 128 --latent 10
+  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
     vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
     A column that is the same in all examples has no best learned variance: the longer the training, the smaller it is, until \
@@ -158,7 +160,7 @@ pub(crate) struct ModelArgs {
     /// tanh, relu, softplus, gelu or sigmoid
     #[arg(long, value_enum, default_value = "relu", hide_possible_values = true)]
     activation: Activation,
-    /// p(x|z): bernoulli or gaussian
+    /// p(x|z): bernoulli, gaussian, or of counts poisson or negative-binomial, whose encoder sees log(1 + x)
     #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true)]
     likelihood: Likelihood,
     /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head)
@@ -170,12 +172,15 @@ pub(crate) struct ModelArgs {
     /// Of a gaussian: identity or sigmoid
     #[arg(long, value_enum, default_value = "identity", hide_possible_values = true)]
     mean: Mean,
+    /// Of a negative-binomial, whose variance is m + dispersion m²: scalar, shared (one per column) or network (a second head)
+    #[arg(long, value_enum, default_value = "shared", hide_possible_values = true)]
+    dispersion: Dispersion,
     /// Initial weights: glorot, torch or normal:SIGMA
     #[arg(long, default_value = "glorot", value_parser = spelled::<Init>)]
     pub(super) init: Init,
-    /// The decoder's output bias begins as init says, or so that its mean is that of the data: init or data
-    #[arg(long, value_enum, default_value = "init", hide_possible_values = true, value_name = "WHAT")]
-    init_output_bias: OutputBias,
+    /// The decoder's output bias begins as init says, or so that its mean is that of the data: init or data. data for counts, else init
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "WHAT")]
+    init_output_bias: Option<OutputBias>,
 }
 
 #[derive(Args)]
@@ -306,12 +311,18 @@ impl ModelArgs {
             variance: self.variance,
             sigma: self.sigma,
             mean: self.mean,
+            dispersion: self.dispersion,
             ..Model::new(input, &widths(&self.hidden)?, self.latent)
         })
     }
 }
 
 impl TrainArgs {
+    /// What bytes stand for, where the model says so: a count is the byte itself.
+    pub(super) fn bytes(&self) -> Option<Bytes> {
+        self.model.likelihood.is_of_counts().then_some(Bytes::Plain)
+    }
+
     /// The configuration for data that was read from `source`.
     pub(super) fn run(&self, data: &Dataset, source: Source) -> Result<Run> {
         let (m, t) = (&self.model, &self.training);
@@ -347,7 +358,7 @@ impl TrainArgs {
             lr_warmup: t.lr_warmup,
             kl_warmup: t.kl_warmup,
             init: m.init,
-            init_output_bias: m.init_output_bias,
+            init_output_bias: m.init_output_bias.unwrap_or(OutputBias::usual(m.likelihood)),
             seed: self.common.seed,
             precision: self.common.precision,
             patience: t.patience,

@@ -76,7 +76,8 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
     let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
-        None => "pass --likelihood gaussian, or --scale minmax",
+        None if run.model.likelihood.is_of_counts() => "pass --likelihood gaussian",
+        None => "pass --likelihood gaussian, or --scale minmax; of counts --likelihood negative-binomial",
         Some(Rule::Minmax) => {
             "no example that is trained on lies beyond; pass --likelihood gaussian, or leave the example out"
         }
@@ -103,6 +104,7 @@ pub(super) fn source(args: &TrainArgs) -> Result<Source> {
         scale: Scale::asked(args.data.scale),
         condition: args.data.condition(),
         binarize: args.data.binarize,
+        bytes: args.bytes(),
         ..Source::new(path, 0)
     })
 }

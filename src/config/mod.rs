@@ -5,13 +5,14 @@ mod source;
 mod training;
 pub mod used;
 
-pub use model::{Activation, Likelihood, Mean, Model, Objective, Variance};
+pub use model::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Variance};
 pub use source::{Binarize, Condition, Source};
 pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
 
 use crate::data::Columns;
 use crate::error::at_least_one;
 use crate::{Error, Result};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Everything about a run: the model, and how it was or will be trained. config.json, and the metadata of every file of
@@ -58,6 +59,20 @@ impl Run {
         self.data.columns.as_ref().map_or(Ok(()), Columns::check)?;
         let (input, columns) = (self.model.input, self.model.columns());
         self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
+        let counts = self.model.likelihood.is_of_counts();
+        let word = |value: Option<clap::builder::PossibleValue>| value.map_or(String::new(), |v| v.get_name().into());
+        if let (Some(scale), true) = (&self.data.scale, counts) {
+            return Err(Error::request(format!(
+                "scale {}: what is scaled is no count any more; leave it out, or pass --likelihood gaussian",
+                word(scale.rule.to_possible_value())
+            )));
+        }
+        if counts && self.data.binarize != Binarize::None {
+            return Err(Error::request(format!(
+                "binarize {}: zeros and ones are no counts; leave it out, or pass --likelihood bernoulli",
+                word(self.data.binarize.to_possible_value())
+            )));
+        }
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

@@ -32,6 +32,18 @@ pub enum Likelihood {
     Bernoulli,
     /// The decoder gives the mean, and `variance` says where the variance comes from.
     Gaussian,
+    /// Of counts: the decoder gives the logarithm of the mean, which is the variance too.
+    Poisson,
+    /// Of counts that vary more: the decoder gives the logarithm of the mean m, and `dispersion` says where the α of the variance
+    /// m + α m² comes from.
+    NegativeBinomial,
+}
+
+impl Likelihood {
+    /// Whether x is whole and not negative. The encoder then sees log(1 + x), for counts of 1 and of 10,000 stand in one row.
+    pub fn is_of_counts(self) -> bool {
+        matches!(self, Likelihood::Poisson | Likelihood::NegativeBinomial)
+    }
 }
 
 /// Where the variance of a Gaussian p(x|z) comes from.
@@ -46,6 +58,25 @@ pub enum Variance {
     Shared,
     /// A second head of the decoder.
     Network,
+}
+
+/// Where the dispersion of a negative binomial p(x|z) comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dispersion {
+    /// One learned log-dispersion.
+    Scalar,
+    /// One learned log-dispersion per data dimension.
+    #[default]
+    Shared,
+    /// A second head of the decoder.
+    Network,
+}
+
+impl Dispersion {
+    fn is_default(&self) -> bool {
+        *self == Dispersion::default()
+    }
 }
 
 /// What becomes of the decoder's output before it is the mean of a Gaussian.
@@ -91,6 +122,9 @@ pub struct Model {
     pub sigma: f64,
     #[serde(default = "defaults::mean")]
     pub mean: Mean,
+    /// Of a negative binomial.
+    #[serde(default, skip_serializing_if = "Dispersion::is_default")]
+    pub dispersion: Dispersion,
     #[serde(default = "defaults::objective")]
     pub objective: Objective,
     /// How many z are drawn for each example: K.
@@ -153,6 +187,7 @@ impl Model {
             variance: defaults::variance(),
             sigma: 1.0,
             mean: defaults::mean(),
+            dispersion: Dispersion::default(),
             objective: defaults::objective(),
             samples: 1,
             beta: 1.0,
@@ -179,9 +214,13 @@ impl Model {
         self.objective == Objective::Elbo && self.beta == 1.0 && self.free_bits == 0.0
     }
 
-    /// Whether the decoder has a second head, for the variance.
-    pub fn has_variance_head(&self) -> bool {
-        self.likelihood == Likelihood::Gaussian && self.variance == Variance::Network
+    /// The decoder's second head, by its name in files, where it has one.
+    pub(crate) fn second_head(&self) -> Option<&'static str> {
+        match self.likelihood {
+            Likelihood::Gaussian if self.variance == Variance::Network => Some("decoder.out_logvar"),
+            Likelihood::NegativeBinomial if self.dispersion == Dispersion::Network => Some("decoder.out_logdispersion"),
+            _ => None,
+        }
     }
 
     /// # Errors

@@ -2,10 +2,11 @@
 //! line.
 
 /// An option, the choice that decides whether it is used, and what it must be for that.
-pub const USED: [(&str, &str, &[&str]); 7] = [
+pub const USED: [(&str, &str, &[&str]); 8] = [
     ("variance", "likelihood", &["gaussian"]),
     ("mean", "likelihood", &["gaussian"]),
     ("sigma", "likelihood", &["gaussian"]),
+    ("dispersion", "likelihood", &["negative-binomial"]),
     ("sigma", "variance", &["fixed"]),
     ("betas", "optimizer", &["adam", "adamw"]),
     ("eps", "optimizer", &["adam", "adamw", "adagrad"]),

@@ -34,6 +34,14 @@ pub use shape::Shape;
 use crate::{Error, Result};
 use std::ops::Range;
 
+/// What a count must be.
+pub(crate) const COUNT: &str = "must be a whole number, 0 or more, for a likelihood of counts";
+
+/// Whether it is one.
+pub(crate) fn is_count(x: f32) -> bool {
+    x >= 0.0 && x.fract() == 0.0
+}
+
 /// A data set in memory: one row per example.
 #[derive(Clone, Debug)]
 pub struct Dataset {
@@ -183,6 +191,18 @@ impl Dataset {
     pub fn check_unit_interval(&self, cols: usize, remedy: &str) -> Result<()> {
         let must = format!("must be in [0, 1] for the Bernoulli likelihood; {remedy}");
         self.check(0..cols.min(self.cols), |v| (0.0..=1.0).contains(&v) || v.is_nan(), &must)
+    }
+
+    /// Checks that every number of the first `cols` columns is a count, as their likelihoods need, or missing.
+    ///
+    /// # Errors
+    /// The first number that is not, by row and column, counted from 0; bytes that stand for byte / 255.
+    pub fn check_counts(&self, cols: usize, remedy: &str) -> Result<()> {
+        let must = format!("{COUNT}; {remedy}");
+        match self.values {
+            Values::Reals(_) => self.check(0..cols.min(self.cols), |v| is_count(v) || v.is_nan(), &must),
+            Values::Bytes(_) => Err(Error::failed(format!("{}: a byte stands for byte / 255: {must}", self.name))),
+        }
     }
 
     /// How many values of each column are there: not missing.

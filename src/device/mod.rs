@@ -44,6 +44,8 @@ pub trait Backend {
     fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()>;
 
     fn gather(&mut self, x: View, fetch: Fetch) -> Result<()>;
+    /// y = log(1 + x), of x that is not negative.
+    fn log1p(&mut self, y: View, x: View) -> Result<()>;
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
     /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data. `learned`: dw and dbias, where they
@@ -78,11 +80,11 @@ pub trait Backend {
     fn kl_backward(&mut self, dhead: View, head: View, kl_dim: View, goal: Goal) -> Result<()>;
 
     fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()>;
-    /// `dlogvar`: of a learned log-variance, (1, 1) or (1, input).
+    /// `ddispersion`: of a learned log-dispersion, (1, 1) or (1, input).
     fn nll_backward(
         &mut self,
         dout: View,
-        dlogvar: Option<View>,
+        ddispersion: Option<View>,
         decoded: Decoded,
         x: View,
         weight: View,

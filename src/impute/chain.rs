@@ -25,7 +25,7 @@
 use super::{Given, Imputer, Settings};
 use crate::Result;
 use crate::data::Missing;
-use crate::decoding::{Column, Decoding};
+use crate::decoding::{Column, Decoding, Draws};
 use crate::device::MISSING;
 use crate::rng::{self, Stream};
 use rayon::prelude::*;
@@ -68,8 +68,8 @@ impl Unit {
         rng::uniforms(&mut u, self.seed(seed), Stream::Impute, step(index, purpose), self.example as u32);
         u[0] as f64
     }
-    fn noise(self, decoding: &Decoding, seed: u64, index: u32) -> Vec<f32> {
-        decoding.noise(self.seed(seed), Stream::Impute, step(index, Purpose::Fill), self.example as u32)
+    fn draws(self, decoding: &Decoding, seed: u64, index: u32) -> Draws {
+        decoding.draws(self.seed(seed), Stream::Impute, step(index, Purpose::Fill), self.example as u32)
     }
 }
 
@@ -279,7 +279,7 @@ impl Imputer {
         let (decoding, input, width) = (&self.decoding, given.cols, self.engine.network.decoded.out.cols);
         let rows = chains.x.par_chunks_mut(input).zip(chains.mean.par_chunks_mut(input));
         rows.zip(chains.out.par_chunks(width)).zip(units).for_each(|(((x, mean), out), unit)| {
-            let noise = unit.noise(decoding, s.seed, index);
+            let mut draws = unit.draws(decoding, s.seed, index);
             for j in 0..input {
                 let at = unit.example * input + j;
                 let column: Column = match (given.observed[at], s.noise) {
@@ -288,7 +288,7 @@ impl Imputer {
                     (true, None) => continue,
                 };
                 mean[j] += column.mean();
-                x[j] = column.draw(noise[j]);
+                x[j] = draws.draw(j, column);
             }
         });
     }

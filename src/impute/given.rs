@@ -1,7 +1,7 @@
 //! What is known of the examples, and what of it is observed.
 use super::Settings;
-use crate::config::Binarize;
-use crate::data::Dataset;
+use crate::config::{Binarize, Likelihood};
+use crate::data::{COUNT, Dataset, is_count};
 use crate::rng::{self, Stream};
 use crate::{Error, Result};
 
@@ -97,16 +97,20 @@ impl Given {
         }
     }
 
-    /// Checks that what is known lies in [0, 1], as a Bernoulli likelihood needs.
+    /// Checks that the likelihood, as in training, takes what is known.
     ///
     /// # Errors
-    /// The first value that does not, by row and column, counted from 0.
-    pub fn check_unit_interval(&self) -> Result<()> {
-        match self.values.iter().position(|v| !v.is_nan() && !(0.0..=1.0).contains(v)) {
+    /// The first value that it does not, by row and column, counted from 0.
+    pub fn check(&self, likelihood: Likelihood) -> Result<()> {
+        let (takes, must): (fn(f32) -> bool, _) = match likelihood {
+            Likelihood::Bernoulli => (|v| (0.0..=1.0).contains(&v), "must be in [0, 1] for the Bernoulli likelihood"),
+            Likelihood::Gaussian => return Ok(()),
+            Likelihood::Poisson | Likelihood::NegativeBinomial => (is_count, COUNT),
+        };
+        match self.values.iter().position(|&v| !v.is_nan() && !takes(v)) {
             None => Ok(()),
             Some(i) => Err(Error::failed(format!(
-                "row {}, column {} (counted from 0) of {} is {}: must be in [0, 1] for the Bernoulli likelihood, as in \
-                 training",
+                "row {}, column {} (counted from 0) of {} is {}: {must}, as in training",
                 i / self.cols,
                 i % self.cols,
                 self.name,

@@ -14,7 +14,7 @@ pub use score::Score;
 use crate::arena::View;
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Model};
-use crate::decoding::Decoding;
+use crate::decoding::{Decoding, NOISY};
 use crate::device::{Backend, Device};
 use crate::model::Network;
 use crate::step::Step;
@@ -163,6 +163,9 @@ impl Imputer {
         s: &Settings,
         mut take: impl FnMut(&mut Imputer, &[chain::Unit], &chain::Chains) -> Result<()>,
     ) -> Result<Option<(f64, f64)>> {
+        if let (Some(noise), true) = (s.noise, self.engine.network.model.likelihood.is_of_counts()) {
+            return Err(Error::request(format!("noise {noise}: {NOISY}; leave it out")));
+        }
         let open = |i: &usize| (i * given.cols..(i + 1) * given.cols).any(|at| !given.is_exact(at, s));
         let examples: Vec<usize> = (0..given.rows()).filter(open).collect();
         let per_block = (self.engine.network.tape.batch / s.draws).max(1);

@@ -187,6 +187,12 @@ impl Imputer {
             // Beyond ±700 the logit of a column of zeros or ones: its log p is 0 to rounding.
             Likelihood::Bernoulli => Column::Bernoulli { logit: (mean / (1.0 - mean)).ln().clamp(-700.0, 700.0) },
             Likelihood::Gaussian => Column::Gaussian { mean, variance: variance.max(floor).max(f64::MIN_POSITIVE) },
+            Likelihood::Poisson => Column::Poisson { log_mean: mean.ln() },
+            // By moments: variance = m + α m².
+            Likelihood::NegativeBinomial => Column::NegativeBinomial {
+                log_mean: mean.ln(),
+                log_dispersion: ((variance - mean) / (mean * mean)).max(f64::MIN_POSITIVE).ln(),
+            },
         };
         moments.iter().map(column).collect()
     }

@@ -73,8 +73,9 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.choice("variance", model.variance, by_default.variance);
     line.number("sigma", model.sigma, by_default.sigma);
     line.choice("mean", model.mean, by_default.mean);
+    line.choice("dispersion", model.dispersion, by_default.dispersion);
     line.unless(t.init == training.init, "init", String::from(t.init));
-    line.choice("init-output-bias", t.init_output_bias, OutputBias::Init);
+    line.choice("init-output-bias", t.init_output_bias, OutputBias::usual(model.likelihood));
 
     line.choice("objective", model.objective, by_default.objective);
     line.number("samples", model.samples, by_default.samples);

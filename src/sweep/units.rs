@@ -27,7 +27,9 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
     // No scale is undone for what is no density.
     let scaled = entries.iter().any(|entry| !is_density_of_all(&entry.run));
     let of_data = |option: &str| match option {
-        "data" | "columns" | "future" | "binarize" | "likelihood" | "missing" => true,
+        "data" | "columns" | "future" | "binarize" | "missing" => true,
+        // The probabilities of the same counts may be held against one another.
+        "likelihood" => !entries.iter().all(|entry| entry.run.model.likelihood.is_of_counts()),
         "scale" => scaled,
         _ => false,
     };

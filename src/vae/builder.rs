@@ -2,8 +2,8 @@
 use super::Vae;
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{
-    Activation, Binarize, Condition, Init, Likelihood, Model, Numbers, Objective, Optimizer, Rule, Run, Source,
-    Training, Variance,
+    Activation, Binarize, Condition, Dispersion, Init, Likelihood, Model, Numbers, Objective, Optimizer, OutputBias,
+    Rule, Run, Source, Training, Variance,
 };
 use crate::data::{Bytes, Dataset, Missing, Scale, scale};
 use crate::device::Device;
@@ -87,6 +87,8 @@ impl Builder {
         variance: Variance => model.variance;
         /// The standard deviation of a fixed variance, in units of the data.
         sigma: f64 => model.sigma;
+        /// Of a negative binomial: where its dispersion comes from.
+        dispersion: Dispersion => model.dispersion;
         /// The bound that is maximised.
         objective: Objective => model.objective;
         /// Whether examples may lack values, which are NaN: [`Dataset::from_rows_with_missing`]. The bounds are then of what is
@@ -190,7 +192,8 @@ impl Builder {
                 (Arc::new(rest), Some(Arc::new(held_out)))
             }
         };
-        let bytes = if self.scale == scale::Rule::None { data.bytes } else { Some(Bytes::Plain) };
+        let as_they_are = self.scale != scale::Rule::None || self.model.likelihood.is_of_counts();
+        let bytes = if as_they_are { Some(Bytes::Plain) } else { data.bytes };
         let understood = |data: Arc<Dataset>| match data.bytes == bytes {
             true => Ok(data),
             false => Arc::unwrap_or_clone(data).with_bytes(bytes).map(Arc::new),
@@ -257,6 +260,7 @@ impl Builder {
             ..Source::new(&data.name, data.rows())
         };
         let model = Model { input, ..self.model.clone() };
-        Ok(Run { model, training: Training { steps, ..self.training.clone() }, data: source })
+        let init_output_bias = OutputBias::usual(model.likelihood);
+        Ok(Run { model, training: Training { steps, init_output_bias, ..self.training.clone() }, data: source })
     }
 }

@@ -16,6 +16,7 @@ fn setting(numbers: &mut Numbers, extents: &[usize], batches: &[usize]) -> Setti
     let bernoulli = model.likelihood == Likelihood::Bernoulli;
     // A variance that is learned takes smaller steps.
     let slowly = if model.variance == Variance::Fixed { 1.0 } else { 0.1 };
+    let slowly = if model.likelihood.is_of_counts() { 0.02 } else { slowly };
     let optimizer = numbers.one_of(&optimizers());
     let plain = Setting::new(model);
     let lr = match optimizer.rule {

@@ -21,7 +21,7 @@ use setting::{Setting, adam, optimizers};
 use std::collections::BTreeSet;
 use steps::one_by_one_and_merged;
 use vae_gpu::arena::View;
-use vae_gpu::config::{Likelihood, Model, Optimizer, Rule, Variance};
+use vae_gpu::config::{Dispersion, Likelihood, Model, Optimizer, Rule, Variance};
 use vae_gpu::device::driver::Grid;
 use vae_gpu::device::kernels::{self, In, Out, Out16};
 
@@ -33,6 +33,10 @@ fn every_kernel_is_launched_by_a_test() {
         let model = Model { likelihood: Likelihood::Gaussian, variance, ..Model::new(3, &[2], 1) };
         launch(Setting { library: Library::Missing, ..Setting::new(model) });
     }
+    for dispersion in [Dispersion::Scalar, Dispersion::Shared] {
+        launch(Setting::new(Model { likelihood: Likelihood::NegativeBinomial, dispersion, ..Model::new(3, &[2], 1) }));
+    }
+    launch(Setting::new(Model { likelihood: Likelihood::Poisson, ..Model::new(3, &[2], 1) }));
     for optimizer in optimizers() {
         // An eps that gradients of rounding errors do not outweigh.
         let optimizer = Optimizer { eps: 0.1, ..optimizer };

@@ -1,6 +1,7 @@
 //! Values that are missing: a gather makes −0 of NaN, and of nothing else; the likelihood and every gradient leave them out.
 use crate::emulator::Library;
-use crate::setting::{Setting, adam, likelihoods};
+use crate::models::of_every_likelihood;
+use crate::setting::{Setting, adam};
 use std::sync::Arc;
 use vae_gpu::config::{Binarize, Likelihood, Model, Objective, Rule};
 use vae_gpu::data::{Dataset, Missing, Values};
@@ -48,10 +49,10 @@ fn nan_is_gathered_as_missing_and_minus_zero_is_not() {
 fn a_step_leaves_out_what_is_missing_as_the_reference_does() {
     let model = |objective, samples| Model { missing: Missing::Allow, objective, samples, ..Model::new(17, &[9], 3) };
     let mut settings = vec![];
-    for (likelihood, variance, mean) in likelihoods() {
-        for (objective, samples) in [(Objective::Elbo, 1), (Objective::Iwae, 3)] {
-            let mut setting = Setting::new(Model { likelihood, variance, mean, ..model(objective, samples) });
-            if likelihood == Likelihood::Gaussian {
+    for (objective, samples) in [(Objective::Elbo, 1), (Objective::Iwae, 3)] {
+        for model in of_every_likelihood(&model(objective, samples)) {
+            let mut setting = Setting::new(model);
+            if setting.model.likelihood == Likelihood::Gaussian {
                 setting.optimizer.lr *= 0.1; // a variance that is learned takes smaller steps
             }
             settings.push(setting);
@@ -65,7 +66,9 @@ fn a_step_leaves_out_what_is_missing_as_the_reference_does() {
     for setting in settings {
         launched.extend(setting.check());
     }
-    for kernel in ["bernoulli_backward", "bernoulli_both", "product_nt_bernoulli", "gaussian_forward"] {
+    for kernel in
+        ["bernoulli_backward", "bernoulli_both", "product_nt_bernoulli", "gaussian_forward", "poisson_forward"]
+    {
         assert!(launched.contains(&kernel), "{kernel} was not launched: {launched:?}");
     }
 }

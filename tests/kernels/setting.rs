@@ -3,7 +3,7 @@ use crate::emulator::{Emulator, Library};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vae_gpu::arena::View;
-use vae_gpu::config::{Binarize, Likelihood, Mean, Model, Optimizer, Rule, Variance};
+use vae_gpu::config::{Binarize, Model, Optimizer, Rule};
 use vae_gpu::data::{Dataset, Missing, Values};
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::model::Network;
@@ -42,6 +42,8 @@ impl Setting {
     pub fn new(model: Model) -> Setting {
         // large enough to make stale parameters visible, and for wide inputs small enough to converge
         let lr = (0.5 / model.input as f64).min(0.1);
+        // the mean of a count is an exponential: large where the others are not
+        let lr = if model.likelihood.is_of_counts() { 0.05 * lr } else { lr };
         let optimizer = Optimizer { lr, ..Optimizer::new(Rule::Sgd) };
         let (binarize, library) = (Binarize::None, Library::Plain);
         Setting { model, batch: 5, rows: 3, binarize, reals: false, optimizer, library, without: None }
@@ -68,10 +70,14 @@ impl Setting {
         let (b, rows) = (self.batch, self.rows);
         vec![step(7, 0, b as u32, b), step(8, 1, 0, b), step(9, 1, b as u32, rows)]
     }
-    /// Of a model that allows it, a fifth of the values of x are missing, and all of one example.
+    /// Of a model of counts, whole numbers to 8. Of a model that allows it, a fifth of the values of x are missing, and all of one example.
     fn data(&self) -> Arc<Dataset> {
         let (rows, input, cols) = (3 * self.batch + 2, self.model.input, self.model.columns());
-        let whole = dataset(rows, cols, self.reals);
+        let mut whole = dataset(rows, cols, self.reals);
+        if self.model.likelihood.is_of_counts() {
+            let counts = whole.to_rows().into_iter().map(|u| (8.0 * u * u).floor()).collect();
+            whole = Arc::new(Dataset::new("counts", cols, Values::Reals(counts)));
+        }
         if self.model.missing == Missing::Refuse {
             return whole;
         }
@@ -115,8 +121,9 @@ impl Setting {
             }
         }
         let used = |name: &str| {
-            !["x", "[x | condition]", "kl", "kl by dimension", "log q - log p", "nll", "bound", "sample weights"]
-                .contains(&name)
+            let seen = ["x", "[x | condition]", "log(1 + x)", "[log(1 + x) | condition]"];
+            let alone = ["kl", "kl by dimension", "log q - log p", "nll", "bound", "sample weights"];
+            !seen.contains(&name) && !alone.contains(&name)
         };
         for (name, v) in &network.activations {
             let live = match v.rows {
@@ -221,20 +228,6 @@ pub fn assert_padding_is_zero(network: &Network, gpu: &mut Gpu<Emulator>) {
     for i in 0..layout.total() {
         assert!(used[i] || (floats[i] == 0.0 && halves[i]), "padding at {i} holds {}", floats[i]);
     }
-}
-
-pub fn likelihoods() -> Vec<(Likelihood, Variance, Mean)> {
-    use {Likelihood::*, Mean::*, Variance::*};
-    vec![
-        (Bernoulli, Fixed, Identity),
-        (Gaussian, Fixed, Identity),
-        (Gaussian, Scalar, Sigmoid),
-        (Gaussian, Scalar, Identity),
-        (Gaussian, Shared, Identity),
-        (Gaussian, Shared, Sigmoid),
-        (Gaussian, Network, Identity),
-        (Gaussian, Network, Sigmoid),
-    ]
 }
 
 /// The rules, each with clipping and weight decay.

@@ -1,7 +1,30 @@
-//! Models drawn at random: what no list of cases thought of.
+//! Models of every likelihood; and models drawn at random: what no list of cases thought of.
+#![allow(dead_code)] // each test file uses some of it
 use crate::numbers::Numbers;
 use clap::ValueEnum;
-use vae_gpu::config::{Activation, Likelihood, Mean, Model, Objective, Variance};
+use vae_gpu::config::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Variance};
+
+/// The model with every likelihood, each with every variance, mean and dispersion that it can have.
+pub fn of_every_likelihood(plain: &Model) -> Vec<Model> {
+    let (variances, means) = (Variance::value_variants(), Mean::value_variants());
+    let dispersions = Dispersion::value_variants();
+    let mut all = vec![];
+    for &likelihood in Likelihood::value_variants() {
+        let plain = Model { likelihood, ..plain.clone() };
+        match likelihood {
+            Likelihood::Bernoulli | Likelihood::Poisson => all.push(plain),
+            Likelihood::Gaussian => {
+                let of = |&variance| means.iter().map(move |&mean| (variance, mean));
+                let kinds = variances.iter().flat_map(of);
+                all.extend(kinds.map(|(variance, mean)| Model { variance, mean, ..plain.clone() }));
+            }
+            Likelihood::NegativeBinomial => {
+                all.extend(dispersions.iter().map(|&dispersion| Model { dispersion, ..plain.clone() }))
+            }
+        }
+    }
+    all
+}
 
 /// Its extents are among these, or off by one.
 pub fn draw(numbers: &mut Numbers, extents: &[usize]) -> Model {
@@ -9,17 +32,13 @@ pub fn draw(numbers: &mut Numbers, extents: &[usize]) -> Model {
     let layers = numbers.below(4);
     let hidden: Vec<usize> = (0..layers).map(|_| extent(numbers)).collect();
     let plain = Model::new(extent(numbers), &hidden, extent(numbers));
-    let likelihood = numbers.one_of(Likelihood::value_variants());
-    let gaussian = likelihood == Likelihood::Gaussian;
+    let plain = numbers.one_of(&of_every_likelihood(&plain));
     let objective = numbers.one_of(Objective::value_variants());
     let free_bits = if objective == Objective::Elbo { numbers.one_of(&[0.0, 0.0, 0.02]) } else { 0.0 };
     Model {
         condition: if numbers.below(3) == 0 { extent(numbers) } else { 0 },
         activation: numbers.one_of(Activation::value_variants()),
-        likelihood,
-        variance: if gaussian { numbers.one_of(Variance::value_variants()) } else { plain.variance },
         sigma: 0.7,
-        mean: if gaussian { numbers.one_of(Mean::value_variants()) } else { plain.mean },
         objective,
         samples: numbers.one_of(&[1, 1, 2, 5, 33]),
         free_bits,

@@ -41,6 +41,10 @@ impl Numbers {
     pub fn uniforms(&mut self, n: usize, scale: f64) -> Vec<f64> {
         (0..n).map(|_| scale * (2.0 * self.unit() - 1.0)).collect()
     }
+    /// Whole, from 0 to 7, small ones more often.
+    pub fn counts(&mut self, n: usize) -> Vec<f64> {
+        (0..n).map(|_| (8.0 * self.unit().powi(2)).floor()).collect()
+    }
     pub fn normals(&mut self, n: usize) -> Vec<f64> {
         (0..n).map(|_| self.normal()).collect()
     }
@@ -76,6 +80,7 @@ where
             let x = match model.likelihood {
                 Likelihood::Bernoulli => numbers.units(model.input),
                 Likelihood::Gaussian => numbers.normals(model.input),
+                Likelihood::Poisson | Likelihood::NegativeBinomial => numbers.counts(model.input),
             };
             cpu.write(network.x.slice(b..b + 1), &x).unwrap();
             let samples = b * model.samples..(b + 1) * model.samples;

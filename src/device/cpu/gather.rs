@@ -1,4 +1,4 @@
-//! The batch of a step, from the resident data set, where NaN is missing if that is allowed.
+//! The batch of a step, from the resident data set, where NaN is missing if that is allowed; and what an encoder sees of counts.
 use super::{Cpu, each_rows};
 use crate::arena::View;
 use crate::config::Binarize;
@@ -53,6 +53,26 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
                 if let (true, Values::Reals(v)) = (missing, &data.values) {
                     let gaps = out.iter_mut().zip(&v[source]).filter(|(_, r)| r.is_nan());
                     gaps.for_each(|(x, _)| *x = T::of(MISSING));
+                }
+            }
+        },
+    );
+}
+
+/// y = log(1 + x): exact to a rounding, for x is whole.
+pub fn log1p<T: Real>(cpu: &mut Cpu<T>, y: View, x: View) {
+    let (y, x) = (cpu.live(y), cpu.live(x));
+    let [out, x_in] = cpu.split([y, x]);
+    let x_in = &*x_in;
+    each_rows(
+        y.rows,
+        [(out, y.stride)],
+        #[inline(always)]
+        |first: usize, [out]: [&mut [T]; 1]| {
+            for (i, out) in out.chunks_mut(y.stride).enumerate() {
+                let x = &x_in[(first + i) * x.stride..][..x.cols];
+                for j in 0..x.len() {
+                    out[j] = (T::of(1.0) + x[j]).ln();
                 }
             }
         },

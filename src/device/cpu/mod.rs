@@ -148,19 +148,52 @@ fn squares_are_finite<T: Real>(values: &[T]) -> bool {
 /// Σ f(i) over `0..n`, in 16 interleaved sums, so that it vectorises; always in the same order.
 #[inline(always)]
 pub(crate) fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
+    sum_by_pieces(
+        n,
+        #[inline(always)]
+        |start, terms| {
+            for i in 0..terms.len() {
+                terms[i] = f(start + i);
+            }
+        },
+    )
+}
+
+/// The same of what stands at one place of several slices, which are as long as the first: without a check of each place, which
+/// would end vector code.
+#[inline(always)]
+fn sum_of<T: Real, const N: usize>(slices: [&[T]; N], f: impl Fn([T; N]) -> T) -> T {
+    sum_by_pieces(
+        slices[0].len(),
+        #[inline(always)]
+        |start, terms| {
+            let n = terms.len();
+            let pieces = slices.map(|s| &s[start..][..n]);
+            for i in 0..n {
+                terms[i] = f(pieces.map(|piece| piece[i]));
+            }
+        },
+    )
+}
+
+/// Σ of the terms that `fill(first, terms)` writes, some at a time.
+#[inline(always)]
+fn sum_by_pieces<T: Real>(n: usize, fill: impl Fn(usize, &mut [T])) -> T {
     const LANES: usize = 16;
     let mut lanes = [T::of(0.0); LANES];
     let mut terms = [T::of(0.0); 8 * LANES];
     for start in (0..n).step_by(terms.len()) {
         let len = terms.len().min(n - start);
         let terms = &mut terms[..len];
-        // In a loop of its own, which vectorises whatever f is.
-        for i in 0..len {
-            terms[i] = f(start + i);
+        fill(start, terms); // in a loop of its own, which vectorises whatever the terms are
+        // As many at a time as there are lanes, known to the compiler; then those that are left.
+        let (whole, rest) = terms.as_chunks::<LANES>();
+        for terms in whole {
+            for l in 0..LANES {
+                lanes[l] += terms[l];
+            }
         }
-        for terms in terms.chunks(LANES) {
-            lanes.iter_mut().zip(terms).for_each(|(lane, &term)| *lane += term);
-        }
+        lanes.iter_mut().zip(rest).for_each(|(lane, &term)| *lane += term);
     }
     let mut width = LANES / 2;
     while width > 0 {
@@ -217,6 +250,10 @@ macro_rules! backends {
             gather::forward(self, x, fetch, &data);
             Ok(())
         }
+        fn log1p(&mut self, y: View, x: View) -> Result<()> {
+            gather::log1p(self, y, x);
+            Ok(())
+        }
         fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
             linear::forward(self, y, a, x, w, bias, f);
             Ok(())
@@ -267,12 +304,12 @@ macro_rules! backends {
         fn nll_backward(
             &mut self,
             dout: View,
-            dlogvar: Option<View>,
+            ddispersion: Option<View>,
             decoded: Decoded,
             x: View,
             weight: View,
         ) -> Result<()> {
-            nll::backward(self, dout, dlogvar, decoded, x, weight);
+            nll::backward(self, dout, ddispersion, decoded, x, weight);
             Ok(())
         }
         fn bound(

@@ -1,10 +1,11 @@
 //! −log p(x|z) for each row of the decoder's output, in nats. A value of x that is missing adds nothing, to no sum and no
 //! gradient: p(x|z) is a product over columns, and that of what was observed has one factor less.
-use super::{Cpu, each_rows, each_rows_of, squares_are_finite, sum};
+use super::{Cpu, GRAIN, each_rows, each_rows_of, squares_are_finite, sum, sum_of};
 use crate::arena::View;
 use crate::config::{Likelihood, Mean};
+use crate::counts;
 use crate::device::{Real, vectorise};
-use crate::tape::{Decoded, LogVariance};
+use crate::tape::{Decoded, LogDispersion};
 use rayon::prelude::*;
 
 /// ½ log 2π
@@ -20,6 +21,12 @@ fn bernoulli<T: Real>(l: T, x: T) -> T {
 #[inline(always)]
 fn gaussian<T: Real>(m: T, logvar: T, x: T) -> T {
     observed(x, T::of(HALF_LOG_TAU) + T::of(0.5) * (logvar + (x - m) * (x - m) * (-logvar).exp()))
+}
+
+/// Its slope in the log-variance: ½ (1 − (x − m)² exp(−logvar)).
+#[inline(always)]
+fn logvar_slope<T: Real>(m: T, logvar: T, x: T) -> T {
+    T::of(0.5) * (T::of(1.0) - (x - m) * (x - m) * (-logvar).exp())
 }
 
 /// What column x adds to a sum: nothing where it is missing.
@@ -40,24 +47,29 @@ fn mean_of<T: Real>(mean: Mean, out: T) -> (T, T) {
     }
 }
 
-/// The log-variances of one row: of column j at `j % len`, so that one number serves a whole row.
+/// The log-dispersions of one row: of column j at `j % len`, so that one number serves a whole row.
 #[inline(always)]
-fn log_variances<'a, T: Real>(variance: LogVariance, learned: &'a [T], fixed: &'a [T; 1], out: &'a [T]) -> &'a [T] {
-    match variance {
-        LogVariance::Fixed(_) => fixed,
-        LogVariance::Learned(v) => &learned[..v.cols],
-        LogVariance::Network => &out[out.len() / 2..],
+fn log_dispersions<'a, T: Real>(
+    dispersion: LogDispersion,
+    learned: &'a [T],
+    fixed: &'a [T; 1],
+    out: &'a [T],
+) -> &'a [T] {
+    match dispersion {
+        LogDispersion::Fixed(_) => fixed,
+        LogDispersion::Learned(v) => &learned[..v.cols],
+        LogDispersion::Network => &out[out.len() / 2..],
     }
 }
 
-fn fixed<T: Real>(variance: LogVariance) -> [T; 1] {
-    [T::of(if let LogVariance::Fixed(logvar) = variance { logvar } else { 0.0 })]
+fn fixed<T: Real>(dispersion: LogDispersion) -> [T; 1] {
+    [T::of(if let LogDispersion::Fixed(value) = dispersion { value } else { 0.0 })]
 }
 
-/// The view of a learned log-variance, or an empty one.
+/// The view of a learned log-dispersion, or an empty one.
 fn learned(decoded: Decoded) -> View {
-    match decoded.variance {
-        LogVariance::Learned(v) => v,
+    match decoded.dispersion {
+        LogDispersion::Learned(v) => v,
         _ => View { offset: 0, rows: 0, cols: 0, stride: 0 },
     }
 }
@@ -66,7 +78,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View) 
     let samples = nll.rows / x.rows;
     let (nll, out, x) = (cpu.live(nll), cpu.live(decoded.out), cpu.live(x));
     let [nll_out, out_in, x_in, learned] = cpu.split([nll, out, x, learned(decoded)]);
-    let (out_in, x_in, learned, fixed) = (&*out_in, &*x_in, &*learned, fixed(decoded.variance));
+    let (out_in, x_in, learned, fixed) = (&*out_in, &*x_in, &*learned, fixed(decoded.dispersion));
     each_rows_of(
         out.stride,
         nll.rows,
@@ -77,32 +89,61 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View) 
                 let row = first + i;
                 let out = &out_in[row * out.stride..][..out.cols];
                 let x = &x_in[row / samples * x.stride..][..x.cols];
-                nll[0] = match decoded.likelihood {
-                    Likelihood::Bernoulli => sum(x.len(), |j| bernoulli(out[j], x[j])),
-                    Likelihood::Gaussian => {
-                        let logvar = log_variances(decoded.variance, learned, &fixed, out);
-                        let n = logvar.len();
-                        match n {
-                            1 => sum(x.len(), |j| gaussian(mean_of(decoded.mean, out[j]).0, logvar[0], x[j])),
-                            _ => sum(x.len(), |j| gaussian(mean_of(decoded.mean, out[j]).0, logvar[j], x[j])),
-                        }
-                    }
+                let a = log_dispersions(decoded.dispersion, learned, &fixed, out);
+                nll[0] = match (decoded.likelihood, a) {
+                    (Likelihood::Bernoulli, _) => sum_of(
+                        [x, out],
+                        #[inline(always)]
+                        |[x, o]| bernoulli(o, x),
+                    ),
+                    (Likelihood::Gaussian, &[a]) => sum_of(
+                        [x, out],
+                        #[inline(always)]
+                        |[x, o]| gaussian(mean_of(decoded.mean, o).0, a, x),
+                    ),
+                    (Likelihood::Gaussian, a) => sum_of(
+                        [x, out, a],
+                        #[inline(always)]
+                        |[x, o, a]| gaussian(mean_of(decoded.mean, o).0, a, x),
+                    ),
+                    (Likelihood::Poisson, _) => sum_of(
+                        [x, out],
+                        #[inline(always)]
+                        |[x, o]| observed(x, counts::poisson(o, x)),
+                    ),
+                    (Likelihood::NegativeBinomial, &[a]) => sum_of(
+                        [x, out],
+                        #[inline(always)]
+                        |[x, o]| observed(x, counts::negative_binomial(o, a, x)),
+                    ),
+                    (Likelihood::NegativeBinomial, a) => sum_of(
+                        [x, out, a],
+                        #[inline(always)]
+                        |[x, o, a]| observed(x, counts::negative_binomial(o, a, x)),
+                    ),
                 };
             }
         },
     );
 }
 
-/// dout[r] = weight[r] · d nll[r] / d out[r], and the same for a learned log-variance, summed over the rows that it
-/// serves: d nll / d logvar = ½ (1 − (x − m)² exp(−logvar)).
-pub fn backward<T: Real>(cpu: &mut Cpu<T>, dout: View, dlogvar: Option<View>, decoded: Decoded, x: View, weight: View) {
+/// dout[r] = weight[r] · d nll[r] / d out[r], and the same for a learned log-dispersion, summed over the rows that it serves: of
+/// a Gaussian d nll / d logvar = ½ (1 − (x − m)² exp(−logvar)).
+pub fn backward<T: Real>(
+    cpu: &mut Cpu<T>,
+    dout: View,
+    ddispersion: Option<View>,
+    decoded: Decoded,
+    x: View,
+    weight: View,
+) {
     let samples = weight.rows / x.rows;
     let (dout, out, x, weight) = (cpu.live(dout), cpu.live(decoded.out), cpu.live(x), cpu.live(weight));
     let none = View { offset: 0, rows: 0, cols: 0, stride: 0 };
-    let [dout_out, dlogvar_out, out_in, x_in, weight_in, learned] =
-        cpu.split([dout, dlogvar.unwrap_or(none), out, x, weight, learned(decoded)]);
+    let [dout_out, ddispersion_out, out_in, x_in, weight_in, learned] =
+        cpu.split([dout, ddispersion.unwrap_or(none), out, x, weight, learned(decoded)]);
     let (out_in, x_in, weight_in, learned) = (&*out_in, &*x_in, &*weight_in, &*learned);
-    let fixed = fixed(decoded.variance);
+    let fixed = fixed(decoded.dispersion);
     let row_of = |row: usize| {
         let out = &out_in[row * out.stride..][..out.cols];
         (out, &x_in[row / samples * x.stride..][..x.cols], weight_in[row * weight.stride])
@@ -114,63 +155,175 @@ pub fn backward<T: Real>(cpu: &mut Cpu<T>, dout: View, dlogvar: Option<View>, de
         |first, [dout_out]: [&mut [T]; 1]| {
             for (i, dout) in dout_out.chunks_mut(dout.stride).enumerate() {
                 let (out, x, w) = row_of(first + i);
+                let a = log_dispersions(decoded.dispersion, learned, &fixed, out);
+                let (dmean, spread) = dout.split_at_mut(x.len());
+                let spread = (decoded.dispersion == LogDispersion::Network).then_some(spread);
                 match decoded.likelihood {
-                    Likelihood::Bernoulli => {
-                        for j in 0..x.len() {
-                            dout[j] = observed(x[j], w * (out[j].sigmoid() - x[j]));
-                        }
-                    }
-                    Likelihood::Gaussian => {
-                        let logvar = log_variances(decoded.variance, learned, &fixed, out);
-                        let network = decoded.variance == LogVariance::Network;
-                        for j in 0..x.len() {
-                            let precision = (-logvar[if logvar.len() == 1 { 0 } else { j }]).exp();
-                            let (m, dm) = mean_of(decoded.mean, out[j]);
-                            dout[j] = observed(x[j], w * (m - x[j]) * precision * dm);
-                            if network {
-                                let slope = w * T::of(0.5) * (T::of(1.0) - (x[j] - m) * (x[j] - m) * precision);
-                                dout[x.len() + j] = observed(x[j], slope);
-                            }
-                        }
-                    }
+                    Likelihood::Bernoulli => each(
+                        dmean,
+                        [x, out],
+                        #[inline(always)]
+                        |[x, o]| observed(x, w * (o.sigmoid() - x)),
+                    ),
+                    Likelihood::Gaussian => by_dispersion(
+                        (dmean, spread),
+                        [x, out],
+                        a,
+                        #[inline(always)]
+                        |x, o, a| {
+                            let (m, dm) = mean_of(decoded.mean, o);
+                            observed(x, w * (m - x) * (-a).exp() * dm)
+                        },
+                        #[inline(always)]
+                        |x, o, a| observed(x, w * logvar_slope(mean_of(decoded.mean, o).0, a, x)),
+                    ),
+                    Likelihood::Poisson => each(
+                        dmean,
+                        [x, out],
+                        #[inline(always)]
+                        |[x, o]| observed(x, w * counts::poisson_slope(o, x)),
+                    ),
+                    Likelihood::NegativeBinomial => by_dispersion(
+                        (dmean, spread),
+                        [x, out],
+                        a,
+                        #[inline(always)]
+                        |x, o, a| observed(x, w * counts::negative_binomial_slope(o, a, x)),
+                        #[inline(always)]
+                        |x, o, a| observed(x, w * counts::dispersion_slope(o, a, x)),
+                    ),
                 }
             }
         },
     );
 
-    let Some(dlogvar) = dlogvar else { return };
-    let logvar = log_variances(decoded.variance, learned, &fixed, &[]);
-    let slope = |row: usize, j: usize, logvar: T| {
-        let (out, x, w) = row_of(row);
-        let error = x[j] - mean_of(decoded.mean, out[j]).0;
-        observed(x[j], w * T::of(0.5) * (T::of(1.0) - error * error * (-logvar).exp()))
-    };
-    if dlogvar.cols == 1 {
+    let Some(ddispersion) = ddispersion else { return };
+    let (a, gradient) = (log_dispersions(decoded.dispersion, learned, &fixed, &[]), ddispersion_out);
+    let gradient = &mut gradient[..ddispersion.cols];
+    match (decoded.likelihood, decoded.mean) {
+        (Likelihood::NegativeBinomial, _) => learned_gradient(
+            gradient,
+            a,
+            out.rows,
+            row_of,
+            #[inline(always)]
+            |o, a, x| counts::dispersion_slope(o, a, x),
+        ),
+        (_, Mean::Identity) => learned_gradient(
+            gradient,
+            a,
+            out.rows,
+            row_of,
+            #[inline(always)]
+            |o, a, x| logvar_slope(o, a, x),
+        ),
+        (_, Mean::Sigmoid) => learned_gradient(
+            gradient,
+            a,
+            out.rows,
+            row_of,
+            #[inline(always)]
+            |o, a, x| logvar_slope(o.sigmoid(), a, x),
+        ),
+    }
+    let finite = squares_are_finite(gradient);
+    cpu.note_gradient(finite);
+}
+
+/// out[j] = f of what stands at j of the slices.
+#[inline(always)]
+fn each<T: Real, const N: usize>(out: &mut [T], slices: [&[T]; N], f: impl Fn([T; N]) -> T) {
+    let n = out.len();
+    let slices = slices.map(|s| &s[..n]);
+    for j in 0..n {
+        out[j] = f(slices.map(|s| s[j]));
+    }
+}
+
+/// The gradients of the mean's part of the output, and of the log-dispersion's part where there is one, by their slopes of
+/// (x, out, a); `a` is one for all or one for each.
+#[inline(always)]
+fn by_dispersion<T: Real>(
+    (dmean, dspread): (&mut [T], Option<&mut [T]>),
+    [x, out]: [&[T]; 2],
+    a: &[T],
+    in_mean: impl Fn(T, T, T) -> T,
+    in_spread: impl Fn(T, T, T) -> T,
+) {
+    match a {
+        &[a] => each(
+            dmean,
+            [x, out],
+            #[inline(always)]
+            |[x, o]| in_mean(x, o, a),
+        ),
+        a => each(
+            dmean,
+            [x, out, a],
+            #[inline(always)]
+            |[x, o, a]| in_mean(x, o, a),
+        ),
+    }
+    if let Some(dspread) = dspread {
+        each(
+            &mut dspread[..x.len()],
+            [x, out, a],
+            #[inline(always)]
+            |[x, o, a]| in_spread(x, o, a),
+        );
+    }
+}
+
+/// The gradient of log-dispersions `a` that are parameters, one or one for each column: Σ_rows weight · slope(out, a, x), with
+/// `row_of` the output, x and the weight of a row.
+fn learned_gradient<'a, T: Real>(
+    gradient: &mut [T],
+    a: &[T],
+    rows: usize,
+    row_of: impl Fn(usize) -> (&'a [T], &'a [T], T) + Sync,
+    slope: impl Fn(T, T, T) -> T + Sync,
+) {
+    if let [gradient] = gradient {
         // By row in parallel, then over the rows in order.
-        let rows: Vec<T> = (0..out.rows)
+        let rows: Vec<T> = (0..rows)
             .into_par_iter()
             .with_min_len(16)
             .map(|row| {
                 vectorise(
                     #[inline(always)]
-                    || sum(x.cols, |j| slope(row, j, logvar[0])),
+                    || {
+                        let (out, x, w) = row_of(row);
+                        sum_of(
+                            [x, out],
+                            #[inline(always)]
+                            |[x, o]| observed(x, w * slope(o, a[0], x)),
+                        )
+                    },
                 )
             })
             .collect();
-        dlogvar_out[0] = sum(rows.len(), |i| rows[i]);
-    } else {
-        each_rows(
-            dlogvar.cols,
-            [(&mut dlogvar_out[..dlogvar.cols], 1)],
-            #[inline(always)]
-            |first, [sums]: [&mut [T]; 1]| {
-                sums.fill(T::of(0.0));
-                for row in 0..out.rows {
-                    sums.iter_mut().enumerate().for_each(|(j, sum)| *sum += slope(row, first + j, logvar[first + j]));
-                }
-            },
-        );
+        *gradient = sum(rows.len(), |i| rows[i]);
+        return;
     }
-    let finite = squares_are_finite(&dlogvar_out[..dlogvar.cols]);
-    cpu.note_gradient(finite);
+    // Columns by themselves, each over the rows in order, whatever the number of threads.
+    const WIDTH: usize = 64;
+    gradient.par_chunks_mut(WIDTH).with_min_len((GRAIN / (WIDTH * rows.max(1))).max(1)).enumerate().for_each(
+        |(piece, sums)| {
+            vectorise(
+                #[inline(always)]
+                || {
+                    sums.fill(T::of(0.0));
+                    let (n, first) = (sums.len(), piece * WIDTH);
+                    let a = &a[first..][..n];
+                    for row in 0..rows {
+                        let (out, x, w) = row_of(row);
+                        let (out, x) = (&out[first..][..n], &x[first..][..n]);
+                        for j in 0..n {
+                            sums[j] += observed(x[j], w * slope(out[j], a[j], x[j]));
+                        }
+                    }
+                },
+            )
+        },
+    );
 }

@@ -6,7 +6,7 @@ use crate::arena::View;
 use crate::config::{Activation, Optimizer, Rule};
 use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
 use crate::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
-use crate::tape::{LogVariance, Op, Tape};
+use crate::tape::{LogDispersion, Op, Tape};
 
 /// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
 const FINITE: usize = 8192;
@@ -147,7 +147,7 @@ impl<D: Driver> Gpu<D> {
     pub(super) fn adam_at_once(&self, tape: &Tape, optimizer: &Optimizer, gradients: &[Gradient]) -> bool {
         let layers = tape.ops.iter().filter(|op| matches!(op, Op::Linear { .. })).count();
         let learned =
-            |op: &Op| matches!(op, Op::Nll { decoded, .. } if matches!(decoded.variance, LogVariance::Learned(_)));
+            |op: &Op| matches!(op, Op::Nll { decoded, .. } if matches!(decoded.dispersion, LogDispersion::Learned(_)));
         self.has(Shortcut::Update)
             && self.tensor().0
             && !self.library

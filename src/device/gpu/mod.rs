@@ -6,10 +6,10 @@ use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS};
 use super::kernels::{self, In, Out};
 use super::{Backend, Chosen, Gauge, Real};
 use crate::arena::{Layout, RING, SCRATCH, View};
-use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Rule};
+use crate::config::{Activation, Binarize, Objective, Optimizer, Rule};
 use crate::data::{Dataset, Values};
 use crate::step::Step;
-use crate::tape::{Decoded, Fetch, Goal, LogVariance, Order, Tape};
+use crate::tape::{Decoded, Fetch, Goal, Order, Tape};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ mod calls;
 mod gauge;
 mod gradients;
 mod latent;
+mod nll;
 mod plan;
 mod products;
 mod shortcut;
@@ -86,28 +87,6 @@ pub(super) fn objective(objective: Objective) -> i32 {
         Objective::Elbo => 0,
         Objective::ElboMc => 1,
         Objective::Iwae => 2,
-    }
-}
-
-/// The mean, the log-variance (the view, or a number) and the gradient of it, as the Gaussian kernels take them.
-struct Gaussian {
-    squash: i32,
-    /// (rows K, input)
-    mean: View,
-    /// No rows where it is fixed.
-    logvar: View,
-    fixed: f32,
-}
-
-impl Gaussian {
-    fn new(decoded: Decoded, input: usize) -> Gaussian {
-        let (logvar, fixed) = match decoded.variance {
-            LogVariance::Fixed(logvar) => (NONE, logvar as f32),
-            LogVariance::Learned(view) => (view, 0.0),
-            LogVariance::Network => (decoded.out.columns(input..2 * input), 0.0),
-        };
-        let squash = (decoded.mean == Mean::Sigmoid) as i32;
-        Gaussian { squash, mean: decoded.out.columns(0..input), logvar, fixed }
     }
 }
 
@@ -270,6 +249,12 @@ impl<D: Driver> Backend for Gpu<D> {
         self.fetch(x, fetch, false)
     }
 
+    fn log1p(&mut self, y: View, x: View) -> Result<()> {
+        let y16 = self.copy16(y);
+        self.copied(y);
+        kernels::log1p_forward(&mut self.driver, Grid::quads(y), Out(y), y16, In(x))
+    }
+
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
         let (n, t) = (Factor::N(x), Factor::T(w));
         let done = match f {
@@ -357,80 +342,18 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()> {
-        let samples = (nll.rows / x.rows) as i32;
-        match decoded.likelihood {
-            Likelihood::Bernoulli => {
-                let grid = Grid::rows(nll.rows, x.cols.div_ceil(4));
-                kernels::bernoulli_forward(&mut self.driver, grid, Out(nll), In(decoded.out), In(x), samples)
-            }
-            Likelihood::Gaussian => {
-                let g = Gaussian::new(decoded, x.cols);
-                let (grid, d) = (Grid::rows(nll.rows, x.cols), &mut self.driver);
-                kernels::gaussian_forward(
-                    d,
-                    grid,
-                    Out(nll),
-                    In(g.mean),
-                    In(g.logvar),
-                    In(x),
-                    samples,
-                    g.squash,
-                    g.fixed,
-                )
-            }
-        }
+        self.log_likelihood(nll, decoded, x)
     }
 
     fn nll_backward(
         &mut self,
         dout: View,
-        dlogvar: Option<View>,
+        ddispersion: Option<View>,
         decoded: Decoded,
         x: View,
         weight: View,
     ) -> Result<()> {
-        let samples = (weight.rows / x.rows) as i32;
-        if decoded.likelihood == Likelihood::Bernoulli {
-            let dout16 = self.copy16(dout);
-            self.copied(dout);
-            let (out, x, weight) = (In(decoded.out), In(x), In(weight));
-            let grid = Grid::quads(dout);
-            return kernels::bernoulli_backward(&mut self.driver, grid, Out(dout), dout16, out, x, weight, samples);
-        }
-        let g = Gaussian::new(decoded, x.cols);
-        let (x_in, weight, mean, logvar) = (In(x), In(weight), In(g.mean), In(g.logvar));
-        let network = match decoded.variance {
-            LogVariance::Network => dout.columns(x.cols..2 * x.cols),
-            _ => NONE,
-        };
-        let scalar = dlogvar.filter(|v| v.cols == 1);
-        let blocks = g.mean.rows.min(SCRATCH);
-        let partial = scalar.map_or(NONE, |_| self.scratch.columns(0..blocks));
-        let dmean = dout.columns(0..x.cols);
-        let (dmean16, network16) = (self.copy16(dmean), self.copy16(network));
-        self.copied(dmean);
-        self.copied(network);
-        let (grid, d) = (Grid::rows(blocks, x.cols), &mut self.driver);
-        #[rustfmt::skip] // a line for each group
-        kernels::gaussian_backward(
-            d, grid, Out(dmean), dmean16, Out(network), network16, Out(partial),
-            mean, logvar, x_in, weight, samples, g.squash, g.fixed,
-        )?;
-        match (scalar, dlogvar) {
-            (Some(dlogvar), _) => kernels::logvar_scalar_backward(d, Grid::line(1, 256), Out(dlogvar), In(partial)),
-            (None, Some(dlogvar)) => kernels::logvar_shared_backward(
-                d,
-                Grid::line(x.cols.div_ceil(8), 256),
-                Out(dlogvar),
-                mean,
-                logvar,
-                x_in,
-                weight,
-                samples,
-                g.squash,
-            ),
-            (None, None) => Ok(()),
-        }
+        self.log_likelihood_gradient(dout, ddispersion, decoded, x, weight)
     }
 
     fn bound(

@@ -1,0 +1,270 @@
+//! `--likelihood poisson` and `negative-binomial`: what is learned of counts is as likely as what they were drawn from, every
+//! estimate is that of an integral over z, and every command takes them.
+#[path = "support/numbers.rs"]
+mod numbers;
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/runs.rs"]
+mod runs;
+use numbers::Numbers;
+use program::{folder, run, write_idx};
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use vae_gpu::Vae;
+use vae_gpu::config::{Dispersion, Likelihood};
+use vae_gpu::data::Dataset;
+use vae_gpu::tensors::Tensors;
+
+const COLS: usize = 5;
+
+/// log m_j = b_j + w_j z with one z ~ N(0, 1), and the dispersions α_j; of a Poisson, 0.
+struct Truth {
+    w: Vec<f64>,
+    b: Vec<f64>,
+    alpha: Vec<f64>,
+}
+
+impl Truth {
+    fn new(overdispersed: bool) -> Truth {
+        let alpha = if overdispersed { vec![0.5, 0.1, 1.0, 0.3, 2.0] } else { vec![0.0; COLS] };
+        Truth { w: vec![0.8, -0.5, 0.3, 1.0, 0.0], b: vec![1.0, 3.0, -1.0, 0.5, 2.0], alpha }
+    }
+
+    /// What a run has learned, with a linear decoder and one latent.
+    fn learned(run: &Path) -> Truth {
+        let file = Tensors::read(&run.join("model.safetensors")).unwrap();
+        let get = |name: &str| file.tensors[name].values.clone();
+        let alpha = match file.tensors.contains_key("decoder.logdispersion") {
+            true => get("decoder.logdispersion").into_iter().map(f64::exp).collect(),
+            false => vec![0.0; COLS],
+        };
+        Truth { w: get("decoder.out.weight"), b: get("decoder.out.bias"), alpha }
+    }
+
+    /// p(x) of column j for every count to `most`, given z: each from the one before it.
+    fn probabilities(&self, j: usize, z: f64, most: usize) -> Vec<f64> {
+        let (m, alpha) = ((self.b[j] + self.w[j] * z).exp(), self.alpha[j]);
+        let mut p = if alpha == 0.0 { (-m).exp() } else { (1.0 + alpha * m).powf(-1.0 / alpha) };
+        let ratio = |x: f64| match alpha == 0.0 {
+            true => m / x,
+            false => (x - 1.0 + 1.0 / alpha) / x * (m / (1.0 / alpha + m)),
+        };
+        (0..=most)
+            .map(|x| {
+                p *= if x == 0 { 1.0 } else { ratio(x as f64) };
+                p
+            })
+            .collect()
+    }
+
+    /// log p of every row, and where a value is NaN its mean given the others: integrals over z by the trapezoidal rule.
+    fn exactly(&self, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let most = x.iter().filter(|x| !x.is_nan()).fold(0.0, |a: f64, &b| a.max(b)) as usize;
+        let points: Vec<f64> = (-800..=800).map(|i| i as f64 / 100.0).collect();
+        let tables: Vec<Vec<Vec<f64>>> =
+            points.iter().map(|&z| (0..COLS).map(|j| self.probabilities(j, z, most)).collect()).collect();
+        let (mut log_p, mut means) = (vec![], vec![]);
+        for row in x.chunks(COLS) {
+            let known = || (0..COLS).filter(|&j| !row[j].is_nan());
+            let density = |(z, p): (&f64, &Vec<Vec<f64>>)| {
+                (-0.5 * z * z).exp() * 0.01 / std::f64::consts::TAU.sqrt()
+                    * known().map(|j| p[j][row[j] as usize]).product::<f64>()
+            };
+            let weights: Vec<f64> = points.iter().zip(&tables).map(density).collect();
+            let total: f64 = weights.iter().sum();
+            log_p.push(total.ln());
+            let mean = |j: usize| points.iter().map(|z| (self.b[j] + self.w[j] * z).exp()).collect::<Vec<_>>();
+            let dot = |a: Vec<f64>| a.iter().zip(&weights).map(|(a, w)| a * w).sum::<f64>();
+            means.extend((0..COLS).map(|j| if row[j].is_nan() { dot(mean(j)) / total } else { row[j] }));
+        }
+        (log_p, means)
+    }
+
+    /// Each count by inversion.
+    fn draw(&self, rows: usize, numbers: &mut Numbers) -> Vec<f64> {
+        let mut x = vec![];
+        for _ in 0..rows {
+            let z = numbers.normal();
+            for j in 0..COLS {
+                let (p, mut u, mut count) = (self.probabilities(j, z, 5000), numbers.unit(), 0);
+                while u >= p[count] {
+                    u -= p[count];
+                    count += 1;
+                }
+                x.push(count as f64);
+            }
+        }
+        x
+    }
+}
+
+/// With a header; gaps are empty cells.
+fn write_csv(path: &Path, x: &[f64]) {
+    let mut table = String::from("a,b,c,d,e\n");
+    for row in x.chunks(COLS) {
+        let cells = row.iter().map(|x| if x.is_nan() { String::new() } else { x.to_string() });
+        writeln!(table, "{}", cells.collect::<Vec<_>>().join(",")).unwrap();
+    }
+    std::fs::write(path, table).unwrap();
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn json(home: &Path, line: &str) -> serde_json::Value {
+    serde_json::from_str(&run(home, &format!("{line} --json --device cpu --quiet")).succeeded().stdout).unwrap()
+}
+
+const LINEAR: &str = "--hidden none --latent 1 --objective iwae --samples 10 --batch 50 --epochs 150 --lr 0.01 \
+                      --lr-schedule cosine --device cpu --quiet";
+
+/// The best likelihood of the data is at least that of the parameters that drew them, and above it by about half a nat for each
+/// of the model's parameters, over all examples; what eval estimates is the integral; what impute fills in its mean.
+fn learns(name: &str, likelihood: &str, overdispersed: bool) {
+    let home = folder(name);
+    let truth = Truth::new(overdispersed);
+    let x = truth.draw(1000, &mut Numbers::new(5));
+    write_csv(&home.join("x.csv"), &x);
+    run(&home, &format!("train --data x.csv --likelihood {likelihood} --out run {LINEAR}")).succeeded();
+    let learned = Truth::learned(&home.join("run"));
+    let (drawn_from, exact) = (mean(&truth.exactly(&x).0), mean(&learned.exactly(&x).0));
+    println!("{likelihood}: log p {exact:.4}, of the truth {drawn_from:.4}; α {:.3?}", learned.alpha);
+    assert!(exact > drawn_from - 0.005 && exact < drawn_from + 0.03, "{exact}, the truth has {drawn_from}");
+
+    // Of the first rows, all estimates beside the integral.
+    let exact = mean(&learned.exactly(&x[..40 * COLS]).0);
+    let e = json(&home, "eval run --data x.csv --count 40 --samples 2000 --estimator iwae,naive,ais");
+    println!("{e}");
+    for estimate in ["iwae", "naive", "ais"] {
+        let (got, error) = (&e[estimate], &e[format!("{estimate}_monte_carlo_error")]);
+        let (got, error) = (got.as_f64().unwrap(), error.as_f64().unwrap());
+        // Its own error four times over, and f32.
+        assert!((got - exact).abs() < 4.0 * error + 1e-4, "{estimate} {got} ± {error}, the integral is {exact}");
+    }
+
+    // A quarter of the values hidden.
+    let there = Numbers::new(8).uniforms(30 * COLS, 1.0);
+    let gaps: Vec<f64> = x.iter().zip(&there).map(|(&x, u)| if *u < -0.5 { f64::NAN } else { x }).collect();
+    write_csv(&home.join("gaps.csv"), &gaps);
+    run(&home, "impute run --data gaps.csv --to filled.npy --sweeps 400 --device cpu --quiet").succeeded();
+    let filled = Dataset::read(&home.join("filled.npy")).unwrap().to_rows();
+    let (_, want) = learned.exactly(&gaps);
+    let off = |i: usize| (filled[i] as f64 / want[i] - 1.0).abs();
+    let worst = (0..gaps.len()).filter(|&i| gaps[i].is_nan()).map(off).fold(0.0, f64::max);
+    println!("the worst conditional mean is off by {:.1} %", 100.0 * worst);
+    assert!(worst < 0.15, "{worst}"); // 2,000 dependent draws of z, whose exponentials vary by as much as their mean
+    assert!((0..gaps.len()).all(|i| gaps[i].is_nan() || filled[i] as f64 == gaps[i]), "what was there stays");
+    run(&home, "impute run --data gaps.csv --to drawn.npy --draws 2 --device cpu --quiet").succeeded();
+    let drawn = Dataset::read(&home.join("drawn.npy")).unwrap().to_rows();
+    assert!(drawn.iter().all(|x| x.fract() == 0.0 && *x >= 0.0), "draws of counts are counts");
+}
+
+#[test]
+fn a_poisson_model_is_as_likely_as_the_one_it_was_drawn_from() {
+    learns("counts-poisson", "poisson", false);
+}
+
+#[test]
+fn a_negative_binomial_model_is_as_likely_as_the_one_it_was_drawn_from() {
+    learns("counts-negative-binomial", "negative-binomial", true);
+}
+
+const TRAIN: &str = "train --data x.csv --likelihood negative-binomial --hidden 9 --latent 2 --batch 20 --epochs 4 --device cpu \
+                     --quiet";
+
+#[test]
+fn every_command_takes_counts() {
+    let home = folder("counts-commands");
+    let x = Truth::new(true).draw(150, &mut Numbers::new(5));
+    write_csv(&home.join("x.csv"), &x);
+    let gaps: Vec<f64> = x.iter().enumerate().map(|(i, &x)| if i % 7 == 3 { f64::NAN } else { x }).collect();
+    write_csv(&home.join("gaps.csv"), &gaps);
+    std::fs::write(home.join("told.csv"), "d,e\n3,1\n0,7\n").unwrap();
+    run(&home, &format!("{TRAIN} --valid-fraction 0.2 --out run")).succeeded();
+    for command in [
+        "eval run --data x.csv --count 10 --samples 10 --estimator iwae,naive,ais --to bounds.npy",
+        "encode run --data x.csv --to latents.csv",
+        "decode run --data latents.csv --to back.csv",
+        "reconstruct run --data x.csv --to back.png",
+        "sample run --count 20 --draw --to drawn.csv",
+        "sample run --near x.csv --to near.png",
+        "interpolate run --data x.csv --to between.png",
+        "traverse run --data x.csv --to latents.png",
+        "manifold run --to plane.png",
+        "impute run --data gaps.csv --to filled.csv",
+        "impute run --data gaps.csv --to drawn.npy --draws 2",
+        "report run --to page.html",
+        "train --config run/run.toml --out again",
+        "train --data gaps.csv --likelihood poisson --missing allow --epochs 2 --hidden 5 --latent 2 --out gaps",
+        "train --data x.csv --likelihood poisson --condition 3..5 --epochs 2 --hidden 5 --latent 2 --out told",
+        "sample told --count 2 --condition told.csv --to told.png",
+    ] {
+        run(&home, &format!("{command} --device cpu --quiet")).succeeded();
+    }
+    runs::assert_same_run(&home.join("run"), &home.join("again"), "run.toml");
+    let text = std::fs::read_to_string(home.join("drawn.csv")).unwrap();
+    assert!(text.starts_with("a,b,c,d,e\n") && !text.contains('.'), "draws of counts are counts: {text}");
+    let options = std::fs::read_to_string(home.join("run/run.toml")).unwrap();
+    assert!(options.contains("likelihood = \"negative-binomial\""), "{options}");
+
+    // The same counts by both likelihoods may be held against one another; those that vary more than a Poisson's are found to.
+    let line = "sweep --data x.csv --valid-fraction 0.2 --grid likelihood=poisson,negative-binomial --hidden 9 --latent 1 --epochs \
+                30 --lr 0.01 --device cpu --out sweep";
+    let said = run(&home, line).succeeded().stdout;
+    let rows: Vec<&str> = said.lines().filter(|l| l.contains("seed=0")).collect();
+    assert!(!said.contains("not comparable") && rows.len() == 2, "{said}");
+    assert!(rows[0].contains("negative-binomial") && rows[1].contains("poisson"), "{said}");
+}
+
+/// The encoder's input, the dispersion and the output's bias: where training begins.
+#[test]
+fn training_begins_at_the_means_of_the_columns() {
+    let home = folder("counts-begin");
+    let x = Truth::new(true).draw(200, &mut Numbers::new(5));
+    write_csv(&home.join("x.csv"), &x);
+    run(&home, &format!("{TRAIN} --lr 1e-12 --out run --dispersion scalar")).succeeded();
+    let file = Tensors::read(&home.join("run/model.safetensors")).unwrap();
+    let bias = &file.tensors["decoder.out.bias"].values;
+    for j in 0..COLS {
+        let want = mean(&x.iter().skip(j).step_by(COLS).copied().collect::<Vec<_>>()).ln();
+        assert!((bias[j] - want).abs() < 1e-5, "{j}: {}, want {want}", bias[j]);
+    }
+    let dispersion = &file.tensors["decoder.logdispersion"];
+    assert!(dispersion.shape == [1] && dispersion.values[0].abs() < 1e-9, "{:?}", dispersion.values);
+}
+
+/// Bytes are counts themselves, and not 255ths; of whatever else is no count a sentence speaks.
+#[test]
+fn what_is_no_count_is_refused() {
+    let home = folder("counts-refused");
+    write_idx(&home.join("x.idx"), 50, 3);
+    let train = "train --likelihood poisson --hidden 3 --latent 1 --epochs 1 --device cpu --quiet";
+    run(&home, &format!("{train} --data x.idx --out bytes")).succeeded();
+    let file = Tensors::read(&home.join("bytes/model.safetensors")).unwrap();
+    let bias = mean(&file.tensors["decoder.out.bias"].values);
+    assert!((bias - 127.5f64.ln()).abs() < 0.2, "bytes of about 127, and a bias of {bias}");
+    std::fs::write(home.join("x.csv"), "a,b\n1,2\n3,-4\n").unwrap();
+    run(&home, &format!("{train} --data x.csv --out none")).refused(
+        1,
+        "row 1, column 1 (\"b\", counted from 0) of x.csv is -4: must be a whole number, 0 or more, for a likelihood of counts; \
+         pass --likelihood gaussian",
+    );
+}
+
+#[test]
+fn the_library_takes_counts() {
+    let x = Truth::new(true).draw(200, &mut Numbers::new(5));
+    let data = |x: &[f64]| Arc::new(Dataset::from_rows("x", COLS, x.iter().map(|&x| x as f32).collect()).unwrap());
+    let builder = || {
+        let plain = Vae::builder().hidden(&[9]).latent(2).epochs(3).device("cpu");
+        plain.likelihood(Likelihood::NegativeBinomial).dispersion(Dispersion::Network)
+    };
+    let mut vae = builder().fit(&data(&x)).unwrap();
+    assert!(vae.elbo(&data(&x)).unwrap().mean.is_finite());
+    assert!(vae.sample(10, 0).unwrap().iter().all(|m| *m > 0.0), "means of counts are positive");
+    let halves: Vec<f64> = x.iter().map(|x| x + 0.5).collect();
+    let refused = builder().fit(&data(&halves)).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("must be a whole number, 0 or more, for a likelihood of counts"), "{refused}");
+}
