@@ -58,9 +58,9 @@ __device__ __forceinline__ float poisson_slope(float o, float x) { return expf(o
 
 // What a negative binomial's value and slopes are made of: n = r + x, w = (x - m) / (r + m), log = log(1 + w).
 struct Count {
-    float r, n, w, log;
+    float o, x, r, n, w, log;
     bool moves;  // whether r is a function of a here
-    __device__ __forceinline__ Count(float o, float a, float x) {
+    __device__ __forceinline__ Count(float o, float a, float x) : o(o), x(x) {
         moves = fabsf(a) <= kSteepest;
         a = a > kSteepest ? kSteepest : a < -kSteepest ? -kSteepest : a;  // a NaN stays one
         r = expf(-a);
@@ -71,10 +71,9 @@ struct Count {
     }
 };
 
-__device__ __forceinline__ float negative_binomial(float o, float a, float x) {
-    const Count c(o, a, x);
-    if (!(x > 0.0f)) return -c.r * c.log;
-    const float at = x * excess(o - logf(x) + c.log) + c.r * (c.w - c.log) + at_best(x);
+__device__ __forceinline__ float negative_binomial(const Count& c) {
+    if (!(c.x > 0.0f)) return -c.r * c.log;
+    const float at = c.x * excess(c.o - logf(c.x) + c.log) + c.r * (c.w - c.log) + at_best(c.x);
     return at + (tail(c.r) - tail(c.n) + 0.5f * logf(c.n / c.r));
 }
 

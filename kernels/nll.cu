@@ -2,9 +2,7 @@
 // x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
 #include "bernoulli.cuh"
 #include "dispersion.cuh"
-#include "reduce.cuh"
-#include "step.cuh"
-#include "view.cuh"
+#include "likelihood.cuh"
 
 // nll[row] = sum_j bernoulli(l, x), from the logits l.  A block for each row.
 extern "C" __global__ void __launch_bounds__(256) bernoulli_forward(Out nll, In out, In x, int samples) {
@@ -48,8 +46,8 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_both(Out nll, Out do
                                                                  Plan* plan, int samples) {
     begin();
     __shared__ float scratch[32];
-    const int row = blockIdx.x, example = row / samples, rows = (int)plan->now.rows;
-    const float w = example < rows ? 1.0f / (float)samples / (float)rows : 0.0f;
+    const int row = blockIdx.x, example = row / samples;
+    const float w = weight_of(In{}, row, samples, plan->now);
     float sum = 0.0f;
     for (int col = 4 * threadIdx.x; col < x.cols; col += 4 * blockDim.x)
         sum += bernoulli_quad(dout, dout16, x, plan, row, example, col, load4(out, row, col), w);
@@ -57,62 +55,31 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_both(Out nll, Out do
     if (threadIdx.x == 0) nll(row, 0) = sum;
 }
 
-// nll[row] = 1/2 sum_j (log 2 pi + logvar + (x - m)^2 exp(-logvar)), m = out or s(out).  A block for each row.
-extern "C" __global__ void __launch_bounds__(256) gaussian_forward(Out nll, In out, In logvar, In x, int samples,
-                                                                   int squash, float fixed) {
-    begin();
-    __shared__ float scratch[32];
-    const LogDispersion lv = {logvar, fixed};
-    const int row = blockIdx.x, example = row / samples;
-    float sum = 0.0f;
-    for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
-        const float o = out(row, col), t = x(example, col), error = t - (squash ? sigmoid(o) : o), v = lv(row, col);
-        sum += observed(t, 1.8378770664093453f + v + error * error * expf(-v));
+// A column of a Gaussian: m = out or s(out), v its log-variance.
+struct GaussianColumn {
+    float error, v, dm;  // x - m, log-variance, dm / dout
+    __device__ __forceinline__ GaussianColumn(float o, float v, float t, int squash) : v(v) {
+        const float m = squash ? sigmoid(o) : o;
+        error = t - m;
+        dm = squash ? m * (1.0f - m) : 1.0f;
     }
-    sum = block_sum(sum, scratch);
-    if (threadIdx.x == 0) nll(row, 0) = 0.5f * sum;
-}
+    // 1/2 (log 2 pi + v + (x - m)^2 exp(-v))
+    __device__ __forceinline__ float value() const {
+        return 0.5f * (1.8378770664093453f + v + error * error * expf(-v));
+    }
+    __device__ __forceinline__ float slope() const { return -error * expf(-v) * dm; }
+    __device__ __forceinline__ float spread() const { return 0.5f * (1.0f - error * error * expf(-v)); }
+};
 
-// dout = weight (m - x) exp(-logvar) dm/dout; zero from step.rows on.
-// dlogvar = weight 1/2 (1 - (x - m)^2 exp(-logvar)), where each element has its own (network): else dlogvar has no rows.
-// partial[block] = the sum of dlogvar over the rows of this block, where one serves all (scalar): else no rows.
-extern "C" __global__ void __launch_bounds__(256) gaussian_backward(Out dout, Out16 dout16, Out dlogvar,
-                                                                    Out16 dlogvar16, Out partial, In out,
-                                                                    In logvar, In x, In weight, Plan* plan,
-                                                                    int samples, int squash, float fixed) {
+// What `log_likelihood` says, of a Gaussian.  A block for some rows.
+extern "C" __global__ void __launch_bounds__(256) gaussian_nll(Out nll, Out dout, Out16 dout16, Out dlogvar,
+                                                               Out16 dlogvar16, Out partial, In out, In logvar, In x,
+                                                               In weight, Plan* plan, int samples, int squash,
+                                                               float fixed) {
     begin();
-    __shared__ float scratch[32];
     const LogDispersion lv = {logvar, fixed};
-    const int rows = (int)plan->now.rows;
-    float sum = 0.0f;
-    for (int row = blockIdx.x; row < out.rows; row += gridDim.x) {
-        const int example = row / samples;
-        const bool real = example < rows;
-        const float w = real ? weight(row, 0) : 0.0f;
-        for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
-            float d = 0.0f, dv = 0.0f;
-            const float t = x(example, col);
-            if (real && !is_missing(t)) {
-                const float o = out(row, col), m = squash ? sigmoid(o) : o, precision = expf(-lv(row, col));
-                const float error = m - t;
-                d = w * error * precision * (squash ? m * (1.0f - m) : 1.0f);
-                dv = w * 0.5f * (1.0f - error * error * precision);
-            }
-            note_size(plan, d);
-            dout(row, col) = d;
-            if (dout16.rows) dout16(row, col) = bf16(d);
-            if (dlogvar.rows) {
-                note_size(plan, dv);
-                dlogvar(row, col) = dv;
-                if (dlogvar16.rows) dlogvar16(row, col) = bf16(dv);
-            }
-            sum += dv;
-        }
-    }
-    if (partial.rows) {
-        sum = block_sum(sum, scratch);
-        if (threadIdx.x == 0) partial(0, blockIdx.x) = sum;
-    }
+    log_likelihood(nll, dout, dout16, dlogvar, dlogvar16, partial, x, weight, plan, samples,
+                   [&](int row, int col, float t) { return GaussianColumn(out(row, col), lv(row, col), t, squash); });
 }
 
 // The second stage of a scalar log-dispersion: its gradient is the sum of what the blocks left.  One block.
@@ -140,7 +107,7 @@ extern "C" __global__ void __launch_bounds__(256) logvar_shared_backward(Out dlo
         float4 v = load4(logvar, 0, col);
         for (int row = threadIdx.x / 2; row < rows; row += blockDim.x / 2) {
             float4 o = load4(out, row, col), t = load4(x, row / samples, col);
-            const float w = weight(row, 0);
+            const float w = weight_of(weight, row, samples, plan->now);
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const float m = squash ? sigmoid(component(o, i)) : component(o, i), error = m - component(t, i);

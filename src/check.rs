@@ -8,7 +8,7 @@ use crate::data::{Dataset, Missing, Values};
 use crate::device::{Backend, Cpu, Device};
 use crate::model::Network;
 use crate::step::Step;
-use crate::tape::{LogDispersion, Op, Tape};
+use crate::tape::{Op, Tape};
 use crate::{Result, init};
 use clap::ValueEnum;
 use std::sync::Arc;
@@ -232,7 +232,13 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
             }
             Op::Nll { nll, decoded, x } => {
                 let name = format!("nll_forward {} {}", size(decoded.out), word(decoded.likelihood));
-                add(name, false, [vec![decoded.out, x], learned(decoded.dispersion)].concat(), vec![nll], forward)
+                add(
+                    name,
+                    false,
+                    [vec![decoded.out, x], decoded.learned().into_iter().collect::<Vec<_>>()].concat(),
+                    vec![nll],
+                    forward,
+                )
             }
             Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective } => {
                 let metrics = layout.metrics().slice(0..1);
@@ -244,7 +250,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
     for &op in tape.ops.iter().rev() {
         match op {
             Op::Nll { decoded, x, .. } => {
-                let parameter = learned(decoded.dispersion);
+                let parameter = decoded.learned().into_iter().collect::<Vec<_>>();
                 let gradient: Vec<View> = parameter.iter().map(|&v| d(v)).collect();
                 let inputs = [vec![decoded.out, x, tape.weight], parameter].concat();
                 let (out, grad) = (d(decoded.out), gradient.first().copied());
@@ -289,13 +295,6 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
 /// A choice by its name on the command line.
 fn word<T: ValueEnum>(choice: T) -> String {
     choice.to_possible_value().map_or(String::new(), |value| value.get_name().into())
-}
-
-fn learned(variance: LogDispersion) -> Vec<View> {
-    match variance {
-        LogDispersion::Learned(v) => vec![v],
-        LogDispersion::Fixed(_) | LogDispersion::Network => vec![],
-    }
 }
 
 /// Every fifth value is missing.

@@ -48,6 +48,16 @@ pub struct Decoded {
     pub dispersion: LogDispersion,
 }
 
+impl Decoded {
+    /// The log-dispersion that is a parameter, where one is.
+    pub fn learned(self) -> Option<View> {
+        match self.dispersion {
+            LogDispersion::Learned(view) => Some(view),
+            LogDispersion::Fixed(_) | LogDispersion::Network => None,
+        }
+    }
+}
+
 /// The second parameter of each column of p(x|z): the log-variance of a Gaussian, the log-dispersion of a negative binomial. The
 /// other likelihoods have none.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -160,10 +170,7 @@ impl Tape {
         match self.ops[op] {
             Op::Gather { .. } | Op::Log1p { .. } | Op::Bound { .. } => {}
             Op::Nll { decoded, x, .. } => {
-                let ddispersion = match decoded.dispersion {
-                    LogDispersion::Learned(view) if parameters => Some(d(view)),
-                    LogDispersion::Learned(_) | LogDispersion::Fixed(_) | LogDispersion::Network => None,
-                };
+                let ddispersion = decoded.learned().filter(|_| parameters).map(d);
                 b.nll_backward(d(decoded.out), ddispersion, decoded, x, self.weight)?
             }
             Op::Linear { y, a, x, weight, bias, activation } => {

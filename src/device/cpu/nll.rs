@@ -68,10 +68,7 @@ fn fixed<T: Real>(dispersion: LogDispersion) -> [T; 1] {
 
 /// The view of a learned log-dispersion, or an empty one.
 fn learned(decoded: Decoded) -> View {
-    match decoded.dispersion {
-        LogDispersion::Learned(v) => v,
-        _ => View { offset: 0, rows: 0, cols: 0, stride: 0 },
-    }
+    decoded.learned().unwrap_or(View { offset: 0, rows: 0, cols: 0, stride: 0 })
 }
 
 pub fn forward<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View) {

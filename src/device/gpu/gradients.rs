@@ -6,7 +6,7 @@ use crate::arena::View;
 use crate::config::{Activation, Optimizer, Rule};
 use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
 use crate::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
-use crate::tape::{LogDispersion, Op, Tape};
+use crate::tape::{Op, Tape};
 
 /// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
 const FINITE: usize = 8192;
@@ -146,8 +146,7 @@ impl<D: Driver> Gpu<D> {
     /// `gradients` are those that our own kernels make; it takes all of them.
     pub(super) fn adam_at_once(&self, tape: &Tape, optimizer: &Optimizer, gradients: &[Gradient]) -> bool {
         let layers = tape.ops.iter().filter(|op| matches!(op, Op::Linear { .. })).count();
-        let learned =
-            |op: &Op| matches!(op, Op::Nll { decoded, .. } if matches!(decoded.dispersion, LogDispersion::Learned(_)));
+        let learned = |op: &Op| matches!(op, Op::Nll { decoded, .. } if decoded.learned().is_some());
         self.has(Shortcut::Update)
             && self.tensor().0
             && !self.library

@@ -25,6 +25,7 @@ mod shortcut;
 pub use shortcut::Shortcut;
 
 use gradients::Constants;
+use nll::Wanted;
 use products::Finish;
 
 /// A GPU, or whatever runs our kernels, as a [`Backend`].
@@ -342,7 +343,7 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn nll_forward(&mut self, nll: View, decoded: Decoded, x: View) -> Result<()> {
-        self.log_likelihood(nll, decoded, x)
+        self.log_likelihood(Wanted { nll, dout: NONE, weight: NONE, ddispersion: None }, decoded, x)
     }
 
     fn nll_backward(
@@ -353,7 +354,7 @@ impl<D: Driver> Backend for Gpu<D> {
         x: View,
         weight: View,
     ) -> Result<()> {
-        self.log_likelihood_gradient(dout, ddispersion, decoded, x, weight)
+        self.log_likelihood(Wanted { nll: NONE, dout, weight, ddispersion }, decoded, x)
     }
 
     fn bound(

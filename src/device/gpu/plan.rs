@@ -2,14 +2,14 @@
 //! What has no such kernel runs as the tape would run it, operation by operation; the numbers mean the same.
 use super::gradients::Gradient;
 use super::latent::Latent;
+use super::nll::Wanted;
 use super::products::{BernoulliOf, Finish};
-use super::{Gpu, Shortcut};
+use super::{Gpu, NONE, Shortcut};
 use crate::Result;
 use crate::arena::View;
 use crate::config::{Likelihood, Objective, Optimizer};
 use crate::device::Backend;
-use crate::device::driver::{Driver, Epilogue, Factor, Grid};
-use crate::device::kernels::{self, In, Out};
+use crate::device::driver::{Driver, Epilogue, Factor};
 use crate::tape::{Op, Tape};
 
 /// So many examples at most, one block gives the bound of in passing.
@@ -43,8 +43,8 @@ impl<D: Driver> Gpu<D> {
                         ops.next();
                     }
                 }
-                (Op::Linear { y, x, weight, bias, .. }, Some(Op::Nll { x: data, .. }))
-                    if self.nll_in_product(tape, y, x, weight) =>
+                (Op::Linear { y, x, weight, bias, .. }, Some(Op::Nll { x: data, decoded, .. }))
+                    if decoded.likelihood == Likelihood::Bernoulli && self.nll_in_product(tape, y, x, weight) =>
                 {
                     ops.next();
                     // The data need no gradient.
@@ -52,12 +52,9 @@ impl<D: Driver> Gpu<D> {
                     parts = Some(self.bernoulli_product(y, x, weight, bias, op)?)
                 }
                 (Op::Nll { nll, decoded, x }, _) if self.nll_at_once(tape) => {
+                    let ddispersion = decoded.learned().map(|v| tape.layout.d(v));
                     let dout = tape.layout.d(decoded.out);
-                    let dout16 = self.copy16(dout);
-                    self.copied(dout);
-                    let (grid, samples) = (Grid::rows(nll.rows, x.cols.div_ceil(4)), (nll.rows / x.rows) as i32);
-                    let (nll, out, x) = (Out(nll), In(decoded.out), In(x));
-                    kernels::bernoulli_both(&mut self.driver, grid, nll, Out(dout), dout16, out, x, samples)?
+                    self.log_likelihood(Wanted { nll, dout, weight: NONE, ddispersion }, decoded, x)?
                 }
                 (Op::Bound { .. }, _) if self.bound_in_passing(tape) => {}
                 _ => tape.forward(self, i..i + 1)?,
@@ -66,7 +63,7 @@ impl<D: Driver> Gpu<D> {
         Ok(parts)
     }
 
-    /// Where besides our own kernel makes the logits, and each example has one row of them.
+    /// Where besides our own kernel makes the logits of a Bernoulli, and each example has one row of them.
     fn nll_in_product(&self, tape: &Tape, y: View, x: View, weight: View) -> bool {
         self.has(Shortcut::Nll)
             && self.bound_in_passing(tape)
@@ -74,12 +71,10 @@ impl<D: Driver> Gpu<D> {
             && self.is_ours(y, Factor::N(x), Factor::T(weight))
     }
 
-    /// Where the weights are known before the bound, those of one sample too, a Bernoulli's gradient is made along with
+    /// Where the weights are known before the bound, those of one sample too, the gradient of −log p(x|z) is made along with
     /// its value.
     fn nll_at_once(&self, tape: &Tape) -> bool {
-        let bernoulli = |op: &Op| matches!(op, Op::Nll { decoded, .. } if decoded.likelihood == Likelihood::Bernoulli);
-        let known = tape.objective.objective != Objective::Iwae || tape.weight.rows == tape.batch;
-        known && tape.ops.iter().any(bernoulli)
+        tape.objective.objective != Objective::Iwae || tape.weight.rows == tape.batch
     }
 
     /// Then the backward pass need not wait for the bound either.
