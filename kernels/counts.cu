@@ -8,8 +8,7 @@
 extern "C" __global__ void __launch_bounds__(256) log1p_forward(Out y, Out16 y16, In x, Plan* plan) {
     begin();
     for (Quads q(x); q.more(); q.next()) {
-        float4 v = load4(x, q.row, q.col);
-        v = {logf(1.0f + v.x), logf(1.0f + v.y), logf(1.0f + v.z), logf(1.0f + v.w)};
+        const float4 v = log1p_of(load4(x, q.row, q.col));
         note_size(plan, v);
         store4(y, q.row, q.col, v);
         store4(y16, q.row, q.col, v);

@@ -3,7 +3,7 @@
 //! Rows beyond `step.rows` are computed along with the others, from zeros; their weight in the loss is zero, and so is
 //! every gradient that starts from it.
 use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS};
-use super::kernels::{self, In, Out};
+use super::kernels::{self, In, Out, Out16};
 use super::{Backend, Chosen, Gauge, Real};
 use crate::arena::{Layout, RING, SCRATCH, View};
 use crate::config::{Activation, Binarize, Objective, Optimizer, Rule};
@@ -116,8 +116,9 @@ impl<D: Driver> Gpu<D> {
         self.without != Some(shortcut)
     }
 
-    /// `gather`; with `next` as the first launch of a planned step.
-    fn fetch(&mut self, x: View, fetch: Fetch, next: bool) -> Result<()> {
+    /// `gather`; with `next` as the first launch of a planned step. And `log1p`, where there is a view for it: then x itself is
+    /// no factor of a product.
+    fn fetch(&mut self, x: View, seen: Option<View>, fetch: Fetch, next: bool) -> Result<()> {
         let Fetch { from, samples, order, binarize, missing } = fetch;
         let Some((_, cols)) = self.data else { return Err(Error::failed("no data set was loaded onto the GPU")) };
         assert!(from + x.cols <= cols, "{x:?}, {fetch:?} of {cols} columns");
@@ -127,11 +128,18 @@ impl<D: Driver> Gpu<D> {
             Binarize::Threshold => 1,
             Binarize::Dynamic => 2,
         };
-        let x16 = self.copy16(x);
-        self.copied(x);
+        let (seen, x16) = (seen.unwrap_or(NONE), if seen.is_none() { self.copy16(x) } else { Out16(NONE) });
+        let seen16 = self.copy16(seen);
+        if seen.rows > 0 {
+            self.changed(x)
+        } else {
+            self.copied(x)
+        }
+        self.copied(seen);
         let (from, samples, missing, next) = (from as i32, samples as i32, missing as i32, next as i32);
         let grid = Grid::quads(x);
-        kernels::gather(&mut self.driver, grid, Out(x), x16, shuffled, binarize, missing, from, samples, next)
+        let d = &mut self.driver;
+        kernels::gather(d, grid, Out(x), x16, Out(seen), seen16, shuffled, binarize, missing, from, samples, next)
     }
 
     /// From the first of these on, nothing halted.
@@ -247,7 +255,7 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn gather(&mut self, x: View, fetch: Fetch) -> Result<()> {
-        self.fetch(x, fetch, false)
+        self.fetch(x, None, fetch, false)
     }
 
     fn log1p(&mut self, y: View, x: View) -> Result<()> {

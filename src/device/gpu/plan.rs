@@ -35,7 +35,11 @@ impl<D: Driver> Gpu<D> {
         let mut ops = tape.ops.iter().copied().enumerate().peekable();
         while let Some((i, op)) = ops.next() {
             match (op, ops.peek().map(|&(_, next)| next)) {
-                (Op::Gather { x, fetch }, _) => self.fetch(x, fetch, i == 0)?,
+                (Op::Gather { x, fetch }, Some(Op::Log1p { y, x: counts })) if counts == x => {
+                    ops.next();
+                    self.fetch(x, Some(y), fetch, i == 0)?
+                }
+                (Op::Gather { x, fetch }, _) => self.fetch(x, None, fetch, i == 0)?,
                 (Op::Kl { kl, kl_dim, head }, Some(Op::Reparam { z, ratio, eps, .. })) => {
                     ops.next();
                     let behind = ops.peek().map(|&(_, op)| op);
