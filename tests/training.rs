@@ -248,7 +248,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
             "scale" => "minmax",
             "missing" => "allow",
             "likelihood" => "gaussian",
-            "variance" => "scalar",
+            "variance" | "dispersion" => "scalar",
             "mean" => "sigmoid",
             "binarize" => "threshold",
             "objective" => "iwae",

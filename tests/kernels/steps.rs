@@ -256,9 +256,13 @@ fn an_independent_implementation_agrees() {
 #[test]
 fn a_step_is_the_reference_s_whatever_shortcut_it_does_without() {
     let all = Shortcut::value_variants().iter().copied().map(Some);
-    for without in [None].into_iter().chain(all) {
-        for (hidden, samples) in [(&[17][..], 1), (&[9, 70], 3), (&[3, 4, 5], 1), (&[], 2), (&[5, 6], 1)] {
-            for objective in [Objective::Elbo, Objective::Iwae] {
+    let shapes = [(&[17][..], 1), (&[9, 70], 3), (&[3, 4, 5], 1), (&[], 2), (&[5, 6], 1)];
+    for (i, without) in [None].into_iter().chain(all).enumerate() {
+        for (j, (hidden, samples)) in shapes.into_iter().enumerate() {
+            // All that there is with either, and each that is left out.
+            let both = [Objective::Elbo, Objective::Iwae];
+            let one = &both[(i + j) % 2..][..1];
+            for &objective in if without.is_none() { &both[..] } else { one } {
                 // each with either, at one shape or another
                 let is_adam = (objective == Objective::Elbo) == (hidden.len() % 2 == 0);
                 let rule = if is_adam { Rule::Adam } else { Rule::Adamw };
