@@ -1,7 +1,6 @@
 // -log p(x|z) of counts, in nats, and its gradient, of what is observed of x; and what the encoder sees of them. Row b K + k
 // of `out`, the logarithm of the mean, belongs to row b of x.     x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
 #include "counts.cuh"
-#include "dispersion.cuh"
 #include "likelihood.cuh"
 
 // y = log(1 + x); 0 where x is missing.                                                         x, y: (rows, input)
@@ -50,29 +49,11 @@ extern "C" __global__ void __launch_bounds__(256) negative_binomial_nll(Out nll,
                    });
 }
 
-// ddispersion[col] = sum_row weight times the slope in a.       dispersion, ddispersion: (1, input). A block for 8 columns.
+// What `shared_dispersion` says, of a negative binomial.
 extern "C" __global__ void __launch_bounds__(256) negative_binomial_shared_backward(Out ddispersion, In out,
                                                                                     In dispersion, In x, In weight,
                                                                                     Plan* plan, int samples) {
     begin();
-    __shared__ float scratch[8][kColumns];
-    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2), rows = (int)plan->now.rows * samples;
-    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
-    if (col < x.cols) {
-        float4 a = load4(dispersion, 0, col);
-        for (int row = threadIdx.x / 2; row < rows; row += blockDim.x / 2) {
-            float4 o = load4(out, row, col), t = load4(x, row / samples, col);
-            const float w = weight_of(weight, row, samples, plan->now);
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const float x_i = component(t, i);
-                component(sum, i) += observed(x_i, w * dispersion_slope(Count(component(o, i), component(a, i), x_i)));
-            }
-        }
-    }
-    const float total = column_sum(sum, scratch);
-    if (threadIdx.x < kColumns && first + (int)threadIdx.x < x.cols) {
-        ddispersion(0, first + threadIdx.x) = total;
-        note_gradient(plan, total * total);
-    }
+    shared_dispersion(ddispersion, out, dispersion, x, weight, plan, samples,
+                      [](float o, float a, float t) { return NegativeBinomialColumn{Count(o, a, t)}; });
 }

@@ -1,9 +1,19 @@
-// -log p(x|z) of a row and its gradient, whatever the likelihood, of what is observed of x.
+// -log p(x|z) and its gradient, whatever the likelihood, of what is observed of x.
 #pragma once
 #include "missing.cuh"
 #include "reduce.cuh"
 #include "step.cuh"
 #include "view.cuh"
+
+// The second parameter of p(x|z) by its logarithm, a Gaussian's variance or a negative binomial's dispersion, of element
+// (row, col): none (then `fixed` holds), one, one a column, or one an element.
+struct LogDispersion {
+    In learned;
+    float fixed;
+    __device__ __forceinline__ float operator()(int row, int col) const {
+        return learned.rows == 0 ? fixed : learned(learned.rows == 1 ? 0 : row, learned.cols == 1 ? 0 : col);
+    }
+};
 
 // d loss / d nll of a row: `weight`, or where that has no rows 1 / (step.rows K), which `bound` will find too. Zero from
 // step.rows on.
@@ -57,5 +67,32 @@ __device__ __forceinline__ void log_likelihood(const Out& nll, const Out& dout, 
     if (partial.rows) {
         spreads = block_sum(spreads, scratch);
         if (threadIdx.x == 0) partial(0, blockIdx.x) = spreads;
+    }
+}
+
+// dspread[col] = sum_row weight spread, of a log-dispersion for each column.  spread, dspread: (1, input). A block for 8
+// columns.  of(o, a, t) is a column of p(x|z) at t, from the output and the log-dispersion.
+template <class Of>
+__device__ __forceinline__ void shared_dispersion(const Out& dspread, const In& out, const In& spread, const In& x,
+                                                  const In& weight, Plan* plan, int samples, const Of& of) {
+    __shared__ float scratch[8][kColumns];
+    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2), rows = (int)plan->now.rows * samples;
+    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
+    if (col < x.cols) {
+        float4 a = load4(spread, 0, col);
+        for (int row = threadIdx.x / 2; row < rows; row += blockDim.x / 2) {
+            float4 o = load4(out, row, col), t = load4(x, row / samples, col);
+            const float w = weight_of(weight, row, samples, plan->now);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const float t_i = component(t, i);
+                component(sum, i) += observed(t_i, w * of(component(o, i), component(a, i), t_i).spread());
+            }
+        }
+    }
+    const float total = column_sum(sum, scratch);
+    if (threadIdx.x < kColumns && first + (int)threadIdx.x < x.cols) {
+        dspread(0, first + threadIdx.x) = total;
+        note_gradient(plan, total * total);
     }
 }

@@ -1,7 +1,6 @@
 // -log p(x|z), in nats, and its gradient, of what is observed of x. Row b K + k of `out` belongs to row b of x.
 // x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
 #include "bernoulli.cuh"
-#include "dispersion.cuh"
 #include "likelihood.cuh"
 
 // nll[row] = sum_j bernoulli(l, x), from the logits l.  A block for each row.
@@ -95,30 +94,11 @@ extern "C" __global__ void __launch_bounds__(256) dispersion_scalar_backward(Out
     }
 }
 
-// dlogvar[col] = sum_row weight 1/2 (1 - (x - m)^2 exp(-logvar)).  logvar, dlogvar: (1, input). A block for 8 columns.
+// What `shared_dispersion` says, of a Gaussian.
 extern "C" __global__ void __launch_bounds__(256) logvar_shared_backward(Out dlogvar, In out, In logvar, In x,
                                                                          In weight, Plan* plan, int samples,
                                                                          int squash) {
     begin();
-    __shared__ float scratch[8][kColumns];
-    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2), rows = (int)plan->now.rows * samples;
-    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
-    if (col < x.cols) {
-        float4 v = load4(logvar, 0, col);
-        for (int row = threadIdx.x / 2; row < rows; row += blockDim.x / 2) {
-            float4 o = load4(out, row, col), t = load4(x, row / samples, col);
-            const float w = weight_of(weight, row, samples, plan->now);
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const float m = squash ? sigmoid(component(o, i)) : component(o, i), error = m - component(t, i);
-                component(sum, i) +=
-                    observed(component(t, i), w * 0.5f * (1.0f - error * error * expf(-component(v, i))));
-            }
-        }
-    }
-    const float total = column_sum(sum, scratch);
-    if (threadIdx.x < kColumns && first + (int)threadIdx.x < x.cols) {
-        dlogvar(0, first + threadIdx.x) = total;
-        note_gradient(plan, total * total);
-    }
+    shared_dispersion(dlogvar, out, logvar, x, weight, plan, samples,
+                      [&](float o, float v, float t) { return GaussianColumn(o, v, t, squash); });
 }

@@ -3,6 +3,7 @@
 use crate::arena::View;
 use crate::config::{
     Activation, Binarize, Dispersion, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, Variance,
+    name_of,
 };
 use crate::data::{Dataset, Missing, Values};
 use crate::device::{Backend, Cpu, Device};
@@ -10,7 +11,6 @@ use crate::model::Network;
 use crate::step::Step;
 use crate::tape::{Op, Tape};
 use crate::{Result, init};
-use clap::ValueEnum;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -213,14 +213,17 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
         let forward = Box::new(move |b: &mut dyn Backend| tape.forward(b, i..i + 1));
         match op {
             Op::Gather { x, fetch } => {
-                let how =
-                    if fetch.binarize == Binarize::None { String::new() } else { format!(" {}", word(fetch.binarize)) };
+                let how = if fetch.binarize == Binarize::None {
+                    String::new()
+                } else {
+                    format!(" {}", name_of(fetch.binarize))
+                };
                 let gaps = if fetch.missing { " with gaps" } else { "" };
                 add(format!("gather {}{how}{gaps}", size(x)), false, vec![], vec![x], forward)
             }
             Op::Log1p { y, x } => add(format!("log1p {}", size(x)), false, vec![x], vec![y], forward),
             Op::Linear { y, a, x, weight, bias, activation } => {
-                let f = activation.map_or("identity".into(), word);
+                let f = activation.map_or("identity".into(), name_of);
                 let name = format!("linear_forward {}→{} {f}", size(x), y.cols);
                 add(name, true, vec![x, weight, bias], vec![y, a], forward)
             }
@@ -231,18 +234,13 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                 add(format!("kl_forward {}", size(head)), false, vec![head], vec![kl, kl_dim], forward)
             }
             Op::Nll { nll, decoded, x } => {
-                let name = format!("nll_forward {} {}", size(decoded.out), word(decoded.likelihood));
-                add(
-                    name,
-                    false,
-                    [vec![decoded.out, x], decoded.learned().into_iter().collect::<Vec<_>>()].concat(),
-                    vec![nll],
-                    forward,
-                )
+                let name = format!("nll_forward {} {}", size(decoded.out), name_of(decoded.likelihood));
+                let inputs = [decoded.out, x].into_iter().chain(decoded.learned()).collect();
+                add(name, false, inputs, vec![nll], forward)
             }
             Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective } => {
                 let metrics = layout.metrics().slice(0..1);
-                let name = format!("bound {} {}", size(weight), word(objective.objective));
+                let name = format!("bound {} {}", size(weight), name_of(objective.objective));
                 add(name, false, vec![nll, kl, kl_dim, ratio], vec![bound, weight, metrics], forward)
             }
         }
@@ -250,13 +248,11 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
     for &op in tape.ops.iter().rev() {
         match op {
             Op::Nll { decoded, x, .. } => {
-                let parameter = decoded.learned().into_iter().collect::<Vec<_>>();
-                let gradient: Vec<View> = parameter.iter().map(|&v| d(v)).collect();
-                let inputs = [vec![decoded.out, x, tape.weight], parameter].concat();
-                let (out, grad) = (d(decoded.out), gradient.first().copied());
-                let name = format!("nll_backward {} {}", size(decoded.out), word(decoded.likelihood));
-                let run = move |b: &mut dyn Backend| b.nll_backward(out, grad, decoded, x, tape.weight);
-                add(name, false, inputs, [vec![out], gradient].concat(), Box::new(run))
+                let inputs = [decoded.out, x, tape.weight].into_iter().chain(decoded.learned()).collect();
+                let (out, gradient) = (d(decoded.out), decoded.learned().map(d));
+                let name = format!("nll_backward {} {}", size(decoded.out), name_of(decoded.likelihood));
+                let run = move |b: &mut dyn Backend| b.nll_backward(out, gradient, decoded, x, tape.weight);
+                add(name, false, inputs, [out].into_iter().chain(gradient).collect(), Box::new(run))
             }
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let dx = (x != tape.x).then(|| d(x));
@@ -286,15 +282,10 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
     let (w, g) = (all, d(all));
     let moments = vec![layout.moment(all, 0), layout.moment(all, 1)];
     let inputs = [vec![w, g], moments.clone()].concat();
-    let name = format!("update {} {}", all.cols, word(optimizer.rule));
+    let name = format!("update {} {}", all.cols, name_of(optimizer.rule));
     let run = Box::new(move |b: &mut dyn Backend| b.update(layout, optimizer));
     add(name, false, inputs, [vec![w], moments].concat(), run);
     items
-}
-
-/// A choice by its name on the command line.
-fn word<T: ValueEnum>(choice: T) -> String {
-    choice.to_possible_value().map_or(String::new(), |value| value.get_name().into())
 }
 
 /// Every fifth value is missing.

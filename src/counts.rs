@@ -195,7 +195,7 @@ mod tests {
         ([16.0, 9e6], 735.663518424133028),
     ];
 
-    /// What rounding o and the result makes of the result, `times` over.
+    /// As near as 16 roundings of o and of the result leave it.
     fn near(what: &str, got: f64, want: f64, slope: f64, o: f64, epsilon: f64) {
         let bound = 16.0 * epsilon * (1.0 + want.abs() + (slope * o).abs());
         assert!((got - want).abs() <= bound, "{what}: got {got}, want {want}, within {bound:e}");

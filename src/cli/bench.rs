@@ -1,9 +1,10 @@
 //! `vae-gpu bench`
 use super::options::ModelArgs;
-use super::{Common, name_of, print, thousands};
+use super::{Common, print, thousands};
 use crate::bench::floor::Floor;
 use crate::bench::probe::Probes;
 use crate::bench::{self, Case, Preset, Protocol, Report, kernels};
+use crate::config::name_of;
 use crate::config::{Model, Numbers, Objective, Optimizer, Rule};
 use crate::device::{Device, Shortcut, Variant};
 use crate::error::at_least_one;

@@ -1,6 +1,7 @@
 //! `vae-gpu info`
-use super::{Common, name_of, print};
+use super::{Common, print};
 use crate::Result;
+use crate::config::name_of;
 use crate::device::Device;
 use clap::Args;
 

@@ -1,7 +1,8 @@
 //! `vae-gpu mixture`
 use super::output::can_make;
 use super::progress::Working;
-use super::{Common, counted, held_out_part, name_of, own_test, print, train, with_error};
+use super::{Common, counted, held_out_part, own_test, print, train, with_error};
+use crate::config::name_of;
 use crate::config::{Numbers, Source};
 use crate::data::{Columns, Dataset, List, Missing};
 use crate::estimate::{Estimate, Running};

@@ -3,7 +3,7 @@ use crate::config::Numbers;
 use crate::data::{Bytes, Columns, Dataset, Missing, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -239,11 +239,6 @@ pub(crate) fn data_for(run: &crate::config::Run, data: &Option<String>) -> Resul
 /// The first `count` examples, or all if there are fewer: then the same, and no copy.
 pub(crate) fn first(data: Arc<Dataset>, count: usize) -> Arc<Dataset> {
     if count < data.rows() { Arc::new(data.first(count)) } else { data }
-}
-
-/// A precision, a preset or an objective by its name on the command line.
-pub(crate) fn name_of(value: impl ValueEnum) -> String {
-    value.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
 }
 
 /// The whole command line. What a `--config` says, a later option says anew.

@@ -46,8 +46,7 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
     vae-gpu train --hidden 200,200 --latent 50 --activation tanh --objective iwae --samples 5 --batch 20\n  \
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
     vae-gpu train --data gaps.csv --missing allow --scale standard --likelihood gaussian --variance shared\n  \
-    vae-gpu train --data genes.csv --likelihood negative-binomial --hidden 128 --latent 10
-  \
+    vae-gpu train --data genes.csv --likelihood negative-binomial --hidden 128 --latent 10\n  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
     vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
     A column that is the same in all examples has no best learned variance: the longer the training, the smaller it is, until \

@@ -15,6 +15,11 @@ use crate::{Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+/// A choice by its name on the command line.
+pub(crate) fn name_of<T: ValueEnum>(choice: T) -> String {
+    choice.to_possible_value().map_or(String::new(), |value| value.get_name().into())
+}
+
 /// Everything about a run: the model, and how it was or will be trained. config.json, and the metadata of every file of
 /// tensors. The keys of the model stand at the top, so that a run can be read where a model is wanted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,17 +65,16 @@ impl Run {
         let (input, columns) = (self.model.input, self.model.columns());
         self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
         let counts = self.model.likelihood.is_of_counts();
-        let word = |value: Option<clap::builder::PossibleValue>| value.map_or(String::new(), |v| v.get_name().into());
         if let (Some(scale), true) = (&self.data.scale, counts) {
             return Err(Error::request(format!(
                 "scale {}: what is scaled is no count any more; leave it out, or pass --likelihood gaussian",
-                word(scale.rule.to_possible_value())
+                name_of(scale.rule)
             )));
         }
         if counts && self.data.binarize != Binarize::None {
             return Err(Error::request(format!(
                 "binarize {}: zeros and ones are no counts; leave it out, or pass --likelihood bernoulli",
-                word(self.data.binarize.to_possible_value())
+                name_of(self.data.binarize)
             )));
         }
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {

@@ -1,4 +1,5 @@
 //! The model and its objective.
+use super::name_of;
 use crate::data::Missing;
 use crate::error::at_least_one;
 use crate::{Error, Result};
@@ -253,7 +254,7 @@ impl Model {
         not_negative("beta", self.beta, "--beta 1")?;
         not_negative("free-bits", self.free_bits, "--free-bits 0")?;
         request(self.objective != Objective::Elbo && self.free_bits > 0.0, &|| {
-            let objective = self.objective.to_possible_value().unwrap().get_name().to_string();
+            let objective = name_of(self.objective);
             format!(
                 "free-bits {}: only the objective elbo has them, not {objective}; pass --free-bits 0",
                 self.free_bits

@@ -1,6 +1,7 @@
 //! A configuration as options of `train`, and the command line that makes a run again.
 use crate::config::{
-    Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training, used,
+    Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training, name_of,
+    used,
 };
 use crate::data::scale;
 use clap::ValueEnum;
@@ -113,8 +114,7 @@ impl Line {
         self.unless(value == by_default, option, value);
     }
     fn choice<T: ValueEnum + PartialEq>(&mut self, option: &'static str, value: T, by_default: T) {
-        let name = value.to_possible_value().map_or(String::new(), |v| v.get_name().to_string());
-        self.unless(value == by_default, option, name);
+        self.unless(value == by_default, option, name_of(value));
     }
     /// What a choice beside it does not use, `train` does not take.
     fn without_unused(self) -> Vec<Setting> {
