@@ -15,8 +15,10 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Examples in one batch.
+/// Examples in one batch, and the numbers of its widest layer: what is wide would take memory for a thousand where three are
+/// asked for.
 const BATCH: usize = 1024;
+const NUMBERS: usize = 1 << 22;
 
 /// The place of the step in the counter of [`Stream::Sample`], where x is drawn. [`crate::latents`] has others.
 const DRAW: u32 = 2;
@@ -24,6 +26,8 @@ const DRAW: u32 = 2;
 /// A model on a device, ready to encode and decode.
 pub struct Inference {
     network: Network,
+    /// The examples of a full batch. What comes of one does not depend on it.
+    batch: usize,
     b: Box<dyn Backend>,
     /// The model sees what this makes of x; what it gives is undone.
     scale: Option<Scale>,
@@ -36,10 +40,12 @@ impl Inference {
     /// Those of the device.
     pub fn open(saved: &Saved, binarize: Binarize, device: &Device) -> Result<Self> {
         let model = Model { samples: 1, ..saved.run.model.clone() };
-        let network = Network::inference(&model, BATCH, binarize);
-        let mut b = device.open(network.layout(), BATCH)?;
+        let widest = model.hidden.iter().copied().fold(model.columns(), usize::max);
+        let batch = (NUMBERS / widest).clamp(1, BATCH);
+        let network = Network::inference(&model, batch, binarize);
+        let mut b = device.open(network.layout(), batch)?;
         saved.load(&network, &mut *b)?;
-        Ok(Inference { network, b, scale: saved.run.data.scale.clone() })
+        Ok(Inference { network, batch, b, scale: saved.run.data.scale.clone() })
     }
 
     /// `[mu | logvar]` of every example.                               (rows, 2 latent)
@@ -50,8 +56,8 @@ impl Inference {
         let (n, rows) = (&self.network, data.rows());
         self.b.load(data)?;
         let mut out = Vec::with_capacity(rows * 2 * n.model.latent);
-        for position in (0..rows).step_by(BATCH) {
-            let live = BATCH.min(rows - position);
+        for position in (0..rows).step_by(self.batch) {
+            let live = self.batch.min(rows - position);
             let at = position as u32;
             self.b.set_step(&Step { position: at, first_row: at, ..Step::batch(seed, live) })?;
             n.tape.forward(&mut *self.b, n.tape.data.start..n.tape.encoder.end)?;
@@ -105,8 +111,8 @@ impl Inference {
         let decoding = Decoding::of(n, &mut *self.b)?;
         let real = |values: &[f32]| values.iter().map(|&v| v as f64).collect::<Vec<_>>();
         let mut x = vec![0f32; rows * input];
-        for (batch, x) in x.chunks_mut(BATCH * input).enumerate() {
-            let (first, live) = (batch * BATCH, x.len() / input);
+        for (number, x) in x.chunks_mut(self.batch * input).enumerate() {
+            let (first, live) = (number * self.batch, x.len() / input);
             self.b.set_step(&Step::batch(0, live))?;
             self.b.write(n.z.slice(0..live), &real(&z[first * latent..][..live * latent]))?;
             self.b.write(n.conditions[1].slice(0..live), &real(&condition[first * given..][..live * given]))?;
