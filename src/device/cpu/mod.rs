@@ -111,21 +111,25 @@ pub(crate) fn each_rows_of<T: Real, const N: usize>(
     matrices: [(&mut [T], usize); N],
     f: impl Fn(usize, [&mut [T]; N]) + Sync,
 ) {
-    halves(0, rows, (GRAIN / work.max(1)).max(1), matrices, &f);
+    let piece = |first: usize, data: [&mut [T]; N]| {
+        vectorise(
+            #[inline(always)]
+            || f(first, data),
+        )
+    };
+    halves(0, rows, (GRAIN / work.max(1)).max(1), matrices, &piece);
 }
 
+/// One for all operations, which it calls by a pointer: with each it would be compiled anew, and rayon's part with it.
 fn halves<T: Real, const N: usize>(
     first: usize,
     rows: usize,
     grain: usize,
     matrices: [(&mut [T], usize); N],
-    f: &(impl Fn(usize, [&mut [T]; N]) + Sync),
+    piece: &(dyn Fn(usize, [&mut [T]; N]) + Sync),
 ) {
     if rows <= grain {
-        return vectorise(
-            #[inline(always)]
-            || f(first, matrices.map(|(data, _)| data)),
-        );
+        return piece(first, matrices.map(|(data, _)| data));
     }
     let middle = rows / 2;
     let mut upper: [Option<(&mut [T], usize)>; N] = [const { None }; N];
@@ -137,7 +141,10 @@ fn halves<T: Real, const N: usize>(
         (low, width)
     });
     let upper = upper.map(|m| m.expect("every matrix was split"));
-    rayon::join(|| halves(first, middle, grain, lower, f), || halves(first + middle, rows - middle, grain, upper, f));
+    rayon::join(
+        || halves(first, middle, grain, lower, piece),
+        || halves(first + middle, rows - middle, grain, upper, piece),
+    );
 }
 
 /// Whether every number has a finite square.
