@@ -26,48 +26,48 @@
 //!
 //! # What holds
 //!
-//! Each sentence is a test, in `tests/invariants.rs` or where it says.
+//! Each sentence is a test, in `tests/mathematics/invariants.rs` or where it says.
 //!
 //! - Dependencies point down: `main → cli → sweep, report, vae → trainer, evaluate, ais, infer, impute → checkpoint →
 //!   model → tape, device → arena`. No module above `device` knows whether a GPU exists.
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
 //!   `metrics`, `files`, `host` and `plot` touch files.
 //! - The tape never allocates while it runs.
-//! - The library gives the bytes that the program gives, prints nothing, and returns its errors (`tests/library.rs`).
+//! - The library gives the bytes that the program gives, prints nothing, and returns its errors (`tests/commands/library.rs`).
 //! - Every file from outside is refused or read right, in memory of a small multiple of its bytes (`tests/fuzz.rs`).
-//! - The padding of every view is zero and stays zero (`tests/mathematics.rs`).
-//! - Every estimate of log p(x) agrees with the truth where that is known (`tests/estimators.rs`); a linear model reaches
-//!   the optimum of probabilistic PCA (`tests/linear.rs`); what is imputed has the exact conditional distribution
-//!   (`tests/imputation.rs`).
-//! - The same seed gives the same bytes, with any number of threads, cut and resumed anywhere (`tests/training.rs`), killed
-//!   at any moment (`tests/killed.rs`), asked to end by any signal (`tests/signals.rs`), on a disk that fails at any call
-//!   (`tests/disk.rs`).
+//! - The padding of every view is zero and stays zero (`tests/mathematics/operations.rs`).
+//! - Every estimate of log p(x) agrees with the truth where that is known (`tests/mathematics/estimators.rs`); a linear model reaches
+//!   the optimum of probabilistic PCA (`tests/mathematics/principal_components.rs`); what is imputed has the exact conditional distribution
+//!   (`tests/mathematics/imputation.rs`).
+//! - The same seed gives the same bytes, with any number of threads, cut and resumed anywhere (`tests/commands/training.rs`), killed
+//!   at any moment (`tests/safety/killed.rs`), asked to end by any signal (`tests/safety/signals.rs`), on a disk that fails at any call
+//!   (`tests/safety/disk.rs`).
 //! - A run of a sweep, side by side with others, has the bytes of the run that `train` makes of its options
-//!   (`tests/sweep.rs`, `tests/standin.rs`).
-//! - A file of tensors is what was written, to the bit, or is refused (`tests/damage.rs`); a data file is read right or
-//!   refused, in memory that its size bounds (`tests/data`, `tests/outside.rs`, `tests/fuzz.rs`).
+//!   (`tests/commands/sweep.rs`, `tests/standin/driver.rs`).
+//! - A file of tensors is what was written, to the bit, or is refused (`tests/safety/damage.rs`); a data file is read right or
+//!   refused, in memory that its size bounds (`tests/data`, `tests/safety/outside.rs`, `tests/fuzz.rs`).
 //! - What is missing is in no likelihood and no gradient, and what is learned of the rest is as likely as the truth
-//!   (`tests/missing.rs`, `tests/estimators.rs`).
+//!   (`tests/mathematics/missing.rs`, `tests/mathematics/estimators.rs`).
 //! - Probabilities of counts have the digits of fifty-digit arithmetic (`counts`), and what is learned of counts is as likely as
-//!   what they were drawn from (`tests/counts.rs`).
-//! - A step whose loss or gradient is not finite is found, named and not applied (`tests/not_finite.rs`, `tests/kernels`).
+//!   what they were drawn from (`tests/mathematics/counts.rs`).
+//! - A step whose loss or gradient is not finite is found, named and not applied (`tests/safety/not_finite.rs`, `tests/kernels`).
 //! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
-//!   (`tests/memory.rs`, `tests/device_memory.rs`). What is refused is in `tests/requests/refused.txt`.
-//! - Bytes stand for the same numbers in every file of a model (`tests/bytes.rs`).
-//! - A model takes the same columns of every file, by their names where there are some (`tests/columns.rs`); one of scaled columns is, to the bit, that
-//!   of columns scaled by hand, and what it gives is in the units of the file (`tests/scale.rs`).
-//! - Gradients agree with finite differences, and with an independent implementation (`tests/gradients.rs`,
-//!   `tests/golden.rs`), also those of models drawn at random, which train to the reference's numbers on every device
+//!   (`tests/safety/memory.rs`, `tests/standin/memory.rs`). What is refused is in `tests/requests/refused.txt`.
+//! - Bytes stand for the same numbers in every file of a model (`tests/commands/bytes.rs`).
+//! - A model takes the same columns of every file, by their names where there are some (`tests/commands/columns.rs`); one of scaled columns is, to the bit, that
+//!   of columns scaled by hand, and what it gives is in the units of the file (`tests/commands/scale.rs`).
+//! - Gradients agree with finite differences, and with an independent implementation (`tests/mathematics/gradients.rs`,
+//!   `tests/mathematics/golden.rs`), also those of models drawn at random, which train to the reference's numbers on every device
 //!   (`tests/kernels`).
 //! - Every kernel passes its tests twice: as the host's compiler has it, and as the PTX that nvcc makes of it, where the build
 //!   fetches nvcc (`tests/kernels/compiled.rs`). Nobody touches memory before the launch ahead of it is over.
-//! - While one thread captures a step, no other does what waits for the whole GPU (`tests/standin.rs`).
-//! - A GPU or a driver for which the build has no code trains to the same bytes (`tests/drivers.rs`).
+//! - While one thread captures a step, no other does what waits for the whole GPU (`tests/standin/driver.rs`).
+//! - A GPU or a driver for which the build has no code trains to the same bytes (`tests/standin/drivers.rs`).
 //! - log p(x) − KL(q(z|x) ‖ p(z|x)) is the elbo, to rounding, of a linear model, where each of them is known; and the
 //!   gradient through the reparameterised z is unbiased as the score function's is, and varies far less
-//!   (`tests/identities.rs`).
+//!   (`tests/mathematics/identities.rs`).
 //! - Expectation maximisation without a floor never lowers the likelihood, and agrees with an independent implementation
-//!   (`tests/mixture.rs`).
+//!   (`tests/mathematics/mixture.rs`).
 //!
 //! # Where the code left its plan
 //!

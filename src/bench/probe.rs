@@ -25,7 +25,7 @@ pub struct Probes {
 const LONG: f64 = 1e3; // microseconds
 /// A launch that takes longer is no GPU's.
 const LAUNCH: f64 = 100.0; // microseconds
-const PRODUCTS: [usize; 4] = [256, 1024, 4096, 8192];
+const PRODUCTS: [usize; 5] = [64, 256, 1024, 4096, 8192]; // the first for an emulator, which takes seconds for the second
 /// Source and destination of a copy together.
 const COPIES: (usize, usize) = (64 << 10, 512 << 20); // bytes
 

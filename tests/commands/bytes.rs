@@ -1,7 +1,5 @@
 //! What bytes stand for: found on the data that a model is trained on, and the same for every later file of it.
-#[path = "support/program.rs"]
-mod program;
-use program::{folder, run};
+use crate::program::{folder, run};
 use std::path::Path;
 use std::sync::Arc;
 use vae_gpu::Vae;

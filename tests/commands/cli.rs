@@ -1,7 +1,5 @@
 //! The other commands on a small trained model. What they refuse: requests.rs.
-#[path = "support/program.rs"]
-mod program;
-use program::{Outcome, folder, run, run_on_stand_in, write_idx};
+use crate::program::{Outcome, folder, run, run_on_stand_in, write_idx};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 

@@ -1,8 +1,6 @@
 //! `--columns` and `--skip-columns`: which columns are learned, that a model takes the same ones of every file, and that it
 //! says which it misses.
-#[path = "support/program.rs"]
-mod program;
-use program::{folder, run, write_idx};
+use crate::program::{folder, run, write_idx};
 use std::fmt::Write as _;
 use std::path::Path;
 use vae_gpu::data::{Columns, Dataset, Missing, npy};

@@ -1,10 +1,6 @@
 //! Models that are told something beside x: what the columns become, and the commands as a user runs them.
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-use numbers::Numbers;
-use program::{command, folder, run};
+use crate::numbers::Numbers;
+use crate::program::{command, folder, run};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

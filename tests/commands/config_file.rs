@@ -1,7 +1,5 @@
 //! `--config`, and the run.toml that every run leaves.
-#[path = "support/program.rs"]
-mod program;
-use program::{folder, run, write_idx};
+use crate::program::{folder, run, write_idx};
 
 #[test]
 fn the_file_that_a_run_leaves_repeats_it() {

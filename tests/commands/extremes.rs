@@ -1,11 +1,7 @@
 //! Data and sizes at the edge of what is allowed, by the shipped program: each trains to a finite bound, and its model
 //! evaluates, reconstructs and samples; or it is refused in one sentence.
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-use numbers::Numbers;
-use program::{Outcome, folder, run};
+use crate::numbers::Numbers;
+use crate::program::{Outcome, folder, run};
 use std::path::Path;
 use vae_gpu::data::{Dataset, npy};
 

@@ -1,11 +1,7 @@
 //! Where in latent space, p(x|z) column by column, and the commands that draw it: against closed forms, the engine's own
 //! sums, and each other.
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-use numbers::{Numbers, Stage, assert_close, mean_and_error};
-use program::{folder, run, write_idx};
+use crate::numbers::{Numbers, Stage, assert_close, mean_and_error};
+use crate::program::{folder, run, write_idx};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use vae_gpu::config::{Dispersion, Likelihood, Mean, Model, Variance};

@@ -1,7 +1,5 @@
 //! tools/get-mnist, with folders in place of its mirrors: what is wrong is not taken, what is there is not fetched.
-#[path = "support/program.rs"]
-mod program;
-use program::folder;
+use crate::program::folder;
 use std::process::Command;
 
 /// Files of a few bytes under the names and with the checksums that the tool is told; no npm.

@@ -1,7 +1,5 @@
 //! The library as a user calls it: the same bytes as the program, nothing printed, errors as values.
-#[path = "support/program.rs"]
-mod program;
-use program::{folder, run};
+use crate::program::{folder, run};
 use std::sync::Arc;
 use vae_gpu::checkpoint::Saved;
 use vae_gpu::config::{self, Binarize, Likelihood};

@@ -1,10 +1,6 @@
 //! `vae-gpu mixture`, as it is shipped: what it writes and says, and what it refuses.
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-use numbers::{assert_near, mean_and_error};
-use program::{folder, run, write_idx};
+use crate::numbers::{assert_near, mean_and_error};
+use crate::program::{folder, run, write_idx};
 use vae_gpu::data::Dataset;
 use vae_gpu::mixture::{Covariance, Mixture};
 

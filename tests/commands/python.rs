@@ -1,7 +1,5 @@
 //! Models at the other end: opened by numpy and safetensors, and by torch where it is installed.
-#[path = "support/program.rs"]
-mod program;
-use program::{folder, run, write_idx};
+use crate::program::{folder, run, write_idx};
 use std::path::Path;
 use std::process::Command;
 use vae_gpu::data::{Dataset, npy};

@@ -1,9 +1,7 @@
 //! Every command of the README, run as it is written there, in its order, in a folder with the files that it speaks of; and
 //! its Python. What it shows of a command's output is held against what the command says, but for the numbers.
 #![cfg(unix)]
-#[path = "support/program.rs"]
-mod program;
-use program::folder;
+use crate::program::folder;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -14,7 +12,7 @@ use vae_gpu::data::{Dataset, digits, npy};
 const ELSEWHERE: [(&str, &str); 4] = [
     ("cargo test --release", "it is this"),
     ("cargo install --path .", "it is built already, and stands in the path"),
-    ("tools/get-mnist", "tests need no network: tests/get_mnist.rs"),
+    ("tools/get-mnist", "tests need no network: tests/commands/get_mnist.rs"),
     ("git clone", "tests need no network"),
 ];
 

@@ -1,10 +1,6 @@
 //! The page of a run: what is in it, what it never loads, and what a browser makes of it.
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/program.rs"]
-mod program;
-use browser::{browsed, data, left, page};
-use program::{folder, run, write_idx};
+use crate::browser::{browsed, data, left, page};
+use crate::program::{self, folder, run, write_idx};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;

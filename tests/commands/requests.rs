@@ -1,13 +1,11 @@
 //! Wrong requests: the sentence and the exit code of each, as requests/refused.txt has them, and that none is forgotten.
-#[path = "support/program.rs"]
-mod program;
-use program::{command, folder, run, write_idx};
+use crate::program::{command, folder, run, write_idx};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-const REFUSED: &str = include_str!("requests/refused.txt");
+const REFUSED: &str = include_str!("../requests/refused.txt");
 
 /// The folder that the table describes.
 fn furnish(home: &Path) {

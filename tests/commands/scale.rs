@@ -1,13 +1,8 @@
 //! `--scale`: a model of scaled columns is the model of the same columns scaled by hand, and what it is given and gives is in
 //! the units of the file.
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/runs.rs"]
-mod runs;
-use numbers::Numbers;
-use program::{command, folder, run};
+use crate::numbers::Numbers;
+use crate::program::{command, folder, run};
+use crate::runs;
 use std::fmt::Write as _;
 use std::path::Path;
 use vae_gpu::data::{Dataset, npy};

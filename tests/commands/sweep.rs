@@ -1,14 +1,9 @@
 //! Several runs: that each is the run that `train` makes, side by side, cut and resumed; what is refused; the table and
 //! the page of them.
 #![cfg(unix)]
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/runs.rs"]
-mod runs;
-use program::{command, folder, run, send, write_idx};
-use runs::{assert_same_run, bytes};
+use crate::browser;
+use crate::program::{command, folder, run, send, write_idx};
+use crate::runs::{self, assert_same_run, bytes};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};

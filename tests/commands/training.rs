@@ -1,10 +1,6 @@
 //! Whole trainings, by the shipped program: what they leave, that they learn, and that nothing depends on how they ran.
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/runs.rs"]
-mod runs;
-use program::{folder, run, write_idx};
-use runs::{assert_same_run, bytes, lines};
+use crate::program::{self, folder, run, write_idx};
+use crate::runs::{assert_same_run, bytes, lines};
 use std::sync::Arc;
 use std::time::Duration;
 use vae_gpu::checkpoint::{Folder, Saved};

@@ -1,13 +1,8 @@
 //! `--likelihood poisson` and `negative-binomial`: what is learned of counts is as likely as what they were drawn from, every
 //! estimate is that of an integral over z, and every command takes them.
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/runs.rs"]
-mod runs;
-use numbers::Numbers;
-use program::{folder, run, write_idx};
+use crate::numbers::Numbers;
+use crate::program::{folder, run, write_idx};
+use crate::runs;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;

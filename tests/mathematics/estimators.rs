@@ -1,10 +1,6 @@
 //! Estimates of log p(x) beside the truth, where it is known.
-#[path = "support/linear.rs"]
-mod linear;
-#[path = "support/numbers.rs"]
-mod numbers;
-use linear::LinearGaussian;
-use numbers::Numbers;
+use crate::linear::LinearGaussian;
+use crate::numbers::Numbers;
 use std::sync::Arc;
 use vae_gpu::ais::{Ais, Annealer};
 use vae_gpu::config::{Binarize, Init, Model, Objective};

@@ -1,11 +1,7 @@
 //! Every gradient beside central finite differences of the forward pass, in f64: each operation alone, then whole steps.
 //! Every element is compared, never a sample of them.
-#[path = "support/models.rs"]
-mod models;
-#[path = "support/numbers.rs"]
-mod numbers;
-use models::of_every_likelihood;
-use numbers::{Numbers, Stage, assert_close, metrics};
+use crate::models::{self, of_every_likelihood};
+use crate::numbers::{Numbers, Stage, assert_close, metrics};
 use rayon::prelude::*;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{Activation, Binarize, Likelihood, Model, Objective, Variance};

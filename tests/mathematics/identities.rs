@@ -1,8 +1,6 @@
 //! The identities that the method rests on, where every term is known: the divergence of two Gaussians,
 //! log p(x) − KL(q(z|x) ‖ p(z|x)) = elbo, and two gradients of one expectation.
-#[path = "support/numbers.rs"]
-mod numbers;
-use numbers::{Numbers, Stage, assert_close, mean_and_error};
+use crate::numbers::{self, Numbers, Stage, assert_close, mean_and_error};
 use std::sync::Arc;
 use vae_gpu::config::{Binarize, Likelihood, Model, Variance};
 use vae_gpu::data::{Dataset, Values};
@@ -12,7 +10,7 @@ use vae_gpu::gaussian::{Cholesky, Gaussian, kl};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
 
-/// How many standard errors count as a contradiction: see tests/mathematics.rs.
+/// How many standard errors count as a contradiction: see tests/mathematics/operations.rs.
 const SIGMAS: f64 = 4.0;
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

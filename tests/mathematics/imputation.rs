@@ -1,12 +1,8 @@
 //! Filling in: against the exact conditional of a linear Gaussian model, against quadrature over one latent, and what must
 //! hold whatever the model. The models are trained ones whose encoder was then moved away from the posterior, so that
 //! only a sampler that corrects for it is right.
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-use numbers::{Numbers, mean_and_error};
-use program::{command, folder, run, write_idx};
+use crate::numbers::{Numbers, mean_and_error};
+use crate::program::{self, command, folder, run, write_idx};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use vae_gpu::checkpoint::Saved;

@@ -1,15 +1,8 @@
 //! `--missing allow`: a table with gaps is learned from what is there, and every command takes one.
-#[path = "support/linear.rs"]
-mod linear;
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/runs.rs"]
-mod runs;
-use linear::LinearGaussian;
-use numbers::Numbers;
-use program::{folder, run};
+use crate::linear::{self, LinearGaussian};
+use crate::numbers::Numbers;
+use crate::program::{folder, run};
+use crate::runs;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;

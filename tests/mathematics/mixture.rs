@@ -1,8 +1,6 @@
 //! The mixture of Gaussians: beside another implementation, beside what a known mixture must give, and what expectation
 //! maximisation promises.
-#[path = "support/numbers.rs"]
-mod numbers;
-use numbers::{Numbers, assert_close, assert_near, mean_and_error};
+use crate::numbers::{Numbers, assert_close, assert_near, mean_and_error};
 use std::path::{Path, PathBuf};
 use vae_gpu::data::Dataset;
 use vae_gpu::gaussian::Gaussian;
@@ -12,7 +10,7 @@ use vae_gpu::tensors::Tensors;
 
 const BOTH: [Covariance; 2] = [Covariance::Diag, Covariance::Full];
 
-/// How many standard errors count as a contradiction: see tests/mathematics.rs.
+/// How many standard errors count as a contradiction: see tests/mathematics/operations.rs.
 const SIGMAS: f64 = 4.0;
 
 fn quiet(_: usize, _: usize, _: f64) {}

@@ -1,12 +1,10 @@
 //! What the papers say must hold, beside closed forms and laws of large numbers; and what must not change a result:
 //! the precision, the room in a batch, the number of threads.
-#[path = "support/linear.rs"]
-mod linear;
-#[path = "support/numbers.rs"]
-mod numbers;
+use crate::linear::{LinearGaussian, dot};
+use crate::numbers::{
+    self, Numbers, Stage, assert_close, assert_near, assert_same, everything, mean_and_error, metrics,
+};
 use clap::ValueEnum;
-use linear::{LinearGaussian, dot};
-use numbers::{Numbers, Stage, assert_close, assert_near, assert_same, everything, mean_and_error, metrics};
 use std::sync::Arc;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{Activation, Binarize, Likelihood, Mean, Model, Objective, Optimizer, Rule, Variance};

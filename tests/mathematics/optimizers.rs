@@ -1,7 +1,5 @@
 //! The rules that turn gradients into steps, beside PyTorch's as an independent implementation wrote them down, in f64.
-#[path = "support/numbers.rs"]
-mod numbers;
-use numbers::{Numbers, assert_close, assert_same, everything};
+use crate::numbers::{Numbers, assert_close, assert_same, everything};
 use std::path::Path;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{Optimizer, Rule};

@@ -1,12 +1,8 @@
 //! A linear model with one variance for all columns is probabilistic principal component analysis: its best likelihood is
 //! known in closed form (Tipping & Bishop 1999), its elbo reaches it, and has no other optimum (Lucas et al. 2019). The
 //! whole program against the truth.
-#[path = "support/numbers.rs"]
-mod numbers;
-#[path = "support/program.rs"]
-mod program;
-use numbers::Numbers;
-use program::{folder, run};
+use crate::numbers::Numbers;
+use crate::program::{folder, run};
 use std::f64::consts::TAU;
 use std::fmt::Write;
 

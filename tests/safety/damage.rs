@@ -1,7 +1,5 @@
 //! A file of tensors is what was written, or it is refused by name: truncated anywhere, any bit flipped, any claim wrong.
-#[path = "support/program.rs"]
-mod program;
-use program::{folder, run, write_idx};
+use crate::program::{folder, run, write_idx};
 use std::path::Path;
 use std::sync::OnceLock;
 use vae_gpu::checkpoint::Saved;

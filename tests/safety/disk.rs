@@ -1,9 +1,7 @@
 //! A disk that is full, too small, or cannot be written: the checkpoint before stays, and the sentence says where.
 //! `tests/support/disk.c` takes the place of the disk; where this may make a file system of its own, a real one does.
 #![cfg(target_os = "linux")]
-#[path = "support/program.rs"]
-mod program;
-use program::{Outcome, command, folder, run, write_idx};
+use crate::program::{Outcome, command, folder, run, write_idx};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;

@@ -1,11 +1,7 @@
 //! What is on disk while a run goes on, and after it was killed: whole, recent, and the way to the same bytes.
 #![cfg(unix)]
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/runs.rs"]
-mod runs;
-use program::{command, folder, run, write_idx};
-use runs::assert_same_run;
+use crate::program::{command, folder, run, write_idx};
+use crate::runs::assert_same_run;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,8 +1,6 @@
 //! Memory: what a long training takes more and more of is nothing; what does not fit is a sentence.
 #![cfg(target_os = "linux")]
-#[path = "support/program.rs"]
-mod program;
-use program::{Outcome, folder, run, write_idx};
+use crate::program::{self, Outcome, folder, run, write_idx};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use vae_gpu::data::npy;
@@ -88,7 +86,7 @@ fn peak(home: &Path, options: &str) -> u64 {
 #[test]
 fn a_large_file_is_never_held_twice() {
     const COLS: usize = 64;
-    let home = folder("twice");
+    let home = folder("held-twice");
     let reals = |name: &str, rows: usize| {
         let values: Vec<f32> = (0..rows * COLS).map(|i| (i.wrapping_mul(7919) % 4096) as f32 / 4096.0).collect();
         npy::write(&mut std::fs::File::create(home.join(name)).unwrap(), rows, COLS, &values).unwrap();

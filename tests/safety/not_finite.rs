@@ -1,10 +1,7 @@
 //! A number that is not finite, put into the data, the weights, or a gradient: found within a step, named, not applied.
 //! On the CPU here; for the kernels the same is in tests/kernels, for a GPU in tests/device.rs.
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/runs.rs"]
-mod runs;
-use program::{folder, run, write_idx};
+use crate::program::{self, folder, run, write_idx};
+use crate::runs;
 use std::sync::Arc;
 use vae_gpu::checkpoint::{Folder, Saved};
 use vae_gpu::config::*;

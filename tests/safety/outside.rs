@@ -1,9 +1,6 @@
 //! Files from outside, through the program: pictures, arrays by name, and files that are too much for it.
-#[path = "support/archive.rs"]
-mod archive;
-#[path = "support/program.rs"]
-mod program;
-use program::{Outcome, folder, run};
+use crate::archive;
+use crate::program::{Outcome, folder, run};
 use std::fs;
 use std::path::Path;
 

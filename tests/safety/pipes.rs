@@ -1,9 +1,7 @@
 //! What the program does where it writes to: a reader that goes away, a closed or a full stdout or stderr, no terminal, a
 //! terminal. Never a panic, never a control character where there is no terminal.
 #![cfg(unix)]
-#[path = "support/program.rs"]
-mod program;
-use program::{Outcome, folder, run, write_idx};
+use crate::program::{Outcome, folder, run, write_idx};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;

@@ -1,10 +1,7 @@
 //! Ctrl-C and its kin: the step is finished, the state saved, the exit code that of the signal.
 #![cfg(unix)]
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/runs.rs"]
-mod runs;
-use program::{command, folder, run, send, write_idx};
+use crate::program::{command, folder, run, send, write_idx};
+use crate::runs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,7 +53,7 @@ fn a_signal_finishes_the_step_saves_and_is_the_exit_code() {
 
 #[test]
 fn a_second_signal_ends_at_once_and_loses_nothing_that_was_saved() {
-    let home = folder("twice");
+    let home = folder("signals-twice");
     let child = start(&home, &format!("{TRAIN} --save-every 10"));
     while !home.join("run/checkpoint.safetensors").exists() {
         std::thread::sleep(Duration::from_millis(1));

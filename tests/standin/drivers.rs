@@ -1,8 +1,5 @@
 //! Drivers and GPUs for which the build has no code: older than the CUDA that compiled it, later than Hopper.
-#![cfg(feature = "cuda")]
-#[path = "support/program.rs"]
-mod program;
-use program::{folder, run_on_stand_in, write_idx};
+use crate::program::{folder, run_on_stand_in, write_idx};
 use vae_gpu::device::cuda::image;
 
 /// What the stand-in says of itself: CUDA's version, the GPU's compute capability, cuBLAS's version.

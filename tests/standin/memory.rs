@@ -1,8 +1,5 @@
 //! Too little memory on a device, by the shipped program on the stand-in driver: a sentence, and a batch that fits.
-#![cfg(feature = "cuda")]
-#[path = "support/program.rs"]
-mod program;
-use program::{folder, run_on_stand_in, write_idx};
+use crate::program::{command, folder, run_on_stand_in, write_idx};
 
 const TRAIN: &str = "train --data x.idx --hidden 16 --latent 4 --steps 2 --device cuda --quiet --force --out run";
 const NO_ROOM: &str = "vae-gpu: there is no room for ";
@@ -63,7 +60,7 @@ fn a_second_training_on_a_gpu_is_told() {
     let home = folder("device-second");
     write_idx(&home.join("x.idx"), 40, 5);
     let line = TRAIN.replace("--steps 2", "--steps 4000000000").replace("--out run", "--out first");
-    let mut first = program::command(&home, &line.split_whitespace().collect::<Vec<_>>());
+    let mut first = command(&home, &line.split_whitespace().collect::<Vec<_>>());
     first.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
     let mut first = first.env("TMPDIR", &home).spawn().unwrap();
     while !home.join("first/metrics.jsonl").exists() {

@@ -1,10 +1,14 @@
 //! The program as it is shipped, started as a user starts it.
 #![allow(dead_code)] // each test file uses its part
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
+use std::sync::Mutex;
 
-/// An empty folder of its own for a test.
+/// An empty folder of its own for a test. Tests run side by side: no two may have one.
 pub fn folder(name: &str) -> PathBuf {
+    static GIVEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    assert!(GIVEN.lock().unwrap().insert(name.into()), "another test has the folder {name}");
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();

@@ -8,7 +8,7 @@ use cudarc::driver::{result, sys};
 use std::ffi::{c_int, c_uint};
 use std::fmt;
 
-/// Every symbol of the driver that we call, ourselves or through cudarc: tests/standin.rs holds us to it.
+/// Every symbol of the driver that we call, ourselves or through cudarc: tests/standin/driver.rs holds us to it.
 #[rustfmt::skip]
 pub const DRIVER: &[&str] = &[
     "cuCtxGetCurrent", "cuCtxSetCurrent", "cuDeviceGet", "cuDeviceGetAttribute", "cuDeviceGetCount", "cuDeviceGetName",

@@ -7,7 +7,7 @@ use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
 use std::path::{Path, PathBuf};
 use std::{env, fmt, fs};
 
-/// Every symbol of cublasLt that we call: tests/standin.rs holds us to it.
+/// Every symbol of cublasLt that we call: tests/standin/driver.rs holds us to it.
 #[rustfmt::skip]
 pub const CUBLAS: &[&str] = &[
     "cublasLtCreate", "cublasLtDestroy", "cublasLtGetVersion", "cublasLtMatmul", "cublasLtMatmulAlgoGetHeuristic",

@@ -1,0 +1,30 @@
+//! Every command and option, by the shipped program as a user starts it, and what the library gives beside it.
+mod bench;
+#[path = "../support/browser.rs"]
+mod browser;
+mod bytes;
+mod cli;
+mod columns;
+mod conditional;
+mod config_file;
+mod extremes;
+mod generation;
+mod get_mnist;
+mod library;
+#[path = "../support/measured.rs"]
+mod measured;
+mod mixture_command;
+#[path = "../support/numbers.rs"]
+mod numbers;
+mod pictures;
+#[path = "../support/program.rs"]
+mod program;
+mod python;
+mod readme;
+mod report;
+mod requests;
+#[path = "../support/runs.rs"]
+mod runs;
+mod scale;
+mod sweep;
+mod training;
