@@ -28,39 +28,44 @@
 //!
 //! Each sentence is a test, in `tests/mathematics/invariants.rs` or where it says.
 //!
-//! - Dependencies point down: `main → cli → sweep, report, vae → trainer, evaluate, ais, infer, impute → checkpoint →
-//!   model → tape, device → arena`. No module above `device` knows whether a GPU exists.
+//! - Dependencies point down: `main → cli → sweep, report, vae → trainer, evaluate, ais, infer, impute → checkpoint → model
+//!   → tape, device → arena`. No module above `device` knows whether a GPU exists.
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
 //!   `metrics`, `files`, `host` and `plot` touch files.
 //! - The tape never allocates while it runs.
-//! - The library gives the bytes that the program gives, prints nothing, and returns its errors (`tests/commands/library.rs`).
+//! - The library gives the bytes that the program gives, prints nothing, and returns its errors
+//!   (`tests/commands/library.rs`).
+//! - A column of classes gives the model that a file of labels gives, and later files are read by its name
+//!   (`tests/commands/classes.rs`).
 //! - Every file from outside is refused or read right, in memory of a small multiple of its bytes (`tests/fuzz.rs`).
 //! - The padding of every view is zero and stays zero (`tests/mathematics/operations.rs`).
-//! - Every estimate of log p(x) agrees with the truth where that is known (`tests/mathematics/estimators.rs`); a linear model reaches
-//!   the optimum of probabilistic PCA (`tests/mathematics/principal_components.rs`); what is imputed has the exact conditional distribution
-//!   (`tests/mathematics/imputation.rs`).
-//! - The same seed gives the same bytes, with any number of threads, cut and resumed anywhere (`tests/commands/training.rs`), killed
-//!   at any moment (`tests/safety/killed.rs`), asked to end by any signal (`tests/safety/signals.rs`), on a disk that fails at any call
-//!   (`tests/safety/disk.rs`).
+//! - Every estimate of log p(x) agrees with the truth where that is known (`tests/mathematics/estimators.rs`); a linear
+//!   model reaches the optimum of probabilistic PCA (`tests/mathematics/principal_components.rs`); what is imputed has the
+//!   exact conditional distribution (`tests/mathematics/imputation.rs`).
+//! - The same seed gives the same bytes, with any number of threads, cut and resumed anywhere
+//!   (`tests/commands/training.rs`), killed at any moment (`tests/safety/killed.rs`), asked to end by any signal
+//!   (`tests/safety/signals.rs`), on a disk that fails at any call (`tests/safety/disk.rs`).
 //! - A run of a sweep, side by side with others, has the bytes of the run that `train` makes of its options
-//!   (`tests/commands/sweep.rs`, `tests/standin/driver.rs`).
-//! - A file of tensors is what was written, to the bit, or is refused (`tests/safety/damage.rs`); a data file is read right or
-//!   refused, in memory that its size bounds (`tests/data`, `tests/safety/outside.rs`, `tests/fuzz.rs`).
+//!   (`tests/commands/sweep.rs`, `tests/standin/shipped.rs`).
+//! - A file of tensors is what was written, to the bit, or is refused (`tests/safety/damage.rs`); a data file is read right
+//!   or refused, in memory that its size bounds (`tests/data`, `tests/safety/outside.rs`, `tests/fuzz.rs`).
 //! - What is missing is in no likelihood and no gradient, and what is learned of the rest is as likely as the truth
 //!   (`tests/mathematics/missing.rs`, `tests/mathematics/estimators.rs`).
-//! - Probabilities of counts have the digits of fifty-digit arithmetic (`counts`), and what is learned of counts is as likely as
-//!   what they were drawn from (`tests/mathematics/counts.rs`).
-//! - A step whose loss or gradient is not finite is found, named and not applied (`tests/safety/not_finite.rs`, `tests/kernels`).
+//! - Probabilities of counts have the digits of fifty-digit arithmetic (`counts`), and what is learned of counts is as
+//!   likely as what they were drawn from (`tests/mathematics/counts.rs`).
+//! - A step whose loss or gradient is not finite is found, named and not applied (`tests/safety/not_finite.rs`,
+//!   `tests/kernels`).
 //! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
 //!   (`tests/safety/memory.rs`, `tests/standin/memory.rs`). What is refused is in `tests/requests/refused.txt`.
 //! - Bytes stand for the same numbers in every file of a model (`tests/commands/bytes.rs`).
-//! - A model takes the same columns of every file, by their names where there are some (`tests/commands/columns.rs`); one of scaled columns is, to the bit, that
-//!   of columns scaled by hand, and what it gives is in the units of the file (`tests/commands/scale.rs`).
+//! - A model takes the same columns of every file, by their names where there are some (`tests/commands/columns.rs`); one
+//!   of scaled columns is, to the bit, that of columns scaled by hand, and what it gives is in the units of the file
+//!   (`tests/commands/scale.rs`).
 //! - Gradients agree with finite differences, and with an independent implementation (`tests/mathematics/gradients.rs`,
-//!   `tests/mathematics/golden.rs`), also those of models drawn at random, which train to the reference's numbers on every device
-//!   (`tests/kernels`).
-//! - Every kernel passes its tests twice: as the host's compiler has it, and as the PTX that nvcc makes of it, where the build
-//!   fetches nvcc (`tests/kernels/compiled.rs`). Nobody touches memory before the launch ahead of it is over.
+//!   `tests/mathematics/golden.rs`), also those of models drawn at random, which train to the reference's numbers on every
+//!   device (`tests/kernels`).
+//! - Every kernel passes its tests twice: as the host's compiler has it, and as the PTX that nvcc makes of it, where the
+//!   build fetches nvcc (`tests/kernels/compiled.rs`). Nobody touches memory before the launch ahead of it is over.
 //! - While one thread captures a step, no other does what waits for the whole GPU (`tests/standin/driver.rs`).
 //! - A GPU or a driver for which the build has no code trains to the same bytes (`tests/standin/drivers.rs`).
 //! - log p(x) − KL(q(z|x) ‖ p(z|x)) is the elbo, to rounding, of a linear model, where each of them is known; and the
@@ -83,24 +88,24 @@
 //!   what f32 rounds, and a small product takes no longer than its bytes. The plan had the cores for f32.
 //! - In bf16, whoever writes what a product will read leaves the copy in bf16 too, an update that of the parameters: a
 //!   captured step makes none (`tests/kernels`), and our own products read half of the bytes.
-//! - The gradients that cuBLAS makes of the weights, of more than 256 examples, and of the biases beside them are a branch of
-//!   the captured graph: nothing waits for them before the update, and one of 500 × 784 is 28 tiles of 128 × 128, where an
-//!   H200 has 132 processors.
-//! - Large batches are not cut into sub-batches that stay in L2. An H200 moves 4.0 TB/s from and to its memory and 8.9
-//!   from L2 (`benches/RESULTS.md`), so of the 493 µs of a step of 8192 examples the cache could save 25, at 183 MB a step;
-//!   each of three passes more would be some twenty launches of 0.7 µs, over tiles for half of its processors.
-//! - The build makes no fatbin: code of each architecture, and beside it the PTX that it was assembled from, which says that
-//!   it is of CUDA 12.0. Drivers of CUDA 12 know neither the code nor the PTX of CUDA 13; that PTX they compile, as those of
-//!   CUDA 13 do for GPUs after Hopper.
-//! - An encoder of counts sees log(1 + x), by an operation of its own behind the gather: x itself is what the likelihood is of.
-//!   The plan had no counts.
-//! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to
-//!   clear before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of
-//!   `[mu | logvar]`, says so.
-//! - A weight's number of rows is padded to a multiple of 8, like every row's length. Products then run on whole
-//!   multiples, and write their outputs' padding as exact zeros.
-//! - The steps of a stretch are planned on the host and uploaded together ([`schedule::Plan`]), so schedules, warm-ups
-//!   and the last partial batch exist once, in Rust, and a device reads the step it is at from its own memory.
+//! - The gradients that cuBLAS makes of the weights, of more than 256 examples, and of the biases beside them are a branch
+//!   of the captured graph: nothing waits for them before the update, and one of 500 × 784 is 28 tiles of 128 × 128, where
+//!   an H200 has 132 processors.
+//! - Large batches are not cut into sub-batches that stay in L2. An H200 moves 4.0 TB/s from and to its memory and 8.9 from
+//!   L2 (`benches/RESULTS.md`), so of the 493 µs of a step of 8192 examples the cache could save 25, at 183 MB a step; each
+//!   of three passes more would be some twenty launches of 0.7 µs, over tiles for half of its processors.
+//! - The build makes no fatbin: code of each architecture, and beside it the PTX that it was assembled from, which says
+//!   that it is of CUDA 12.0. Drivers of CUDA 12 know neither the code nor the PTX of CUDA 13; that PTX they compile, as
+//!   those of CUDA 13 do for GPUs after Hopper.
+//! - An encoder of counts sees log(1 + x), by an operation of its own behind the gather: x itself is what the likelihood is
+//!   of. The plan had no counts.
+//! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to clear
+//!   before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of `[mu |
+//!   logvar]`, says so.
+//! - A weight's number of rows is padded to a multiple of 8, like every row's length. Products then run on whole multiples,
+//!   and write their outputs' padding as exact zeros.
+//! - The steps of a stretch are planned on the host and uploaded together ([`schedule::Plan`]), so schedules, warm-ups and
+//!   the last partial batch exist once, in Rust, and a device reads the step it is at from its own memory.
 #![deny(unsafe_code)] // allowed in device/cuda only
 
 pub mod ais;

@@ -14,7 +14,7 @@ pub(crate) struct DataFor {
     /// Examples like those of the training; for a model of built-in data, their test part if not given
     #[arg(long, value_name = "FILE")]
     pub(super) data: Option<String>,
-    /// Of a model with classes: the labels of --data, as idx
+    /// Of a model with classes: the labels of --data, as idx; of one with --classes, where --data has no such column
     #[arg(long = "condition", value_name = "LABELS")]
     pub(super) labels: Option<String>,
 }
@@ -51,8 +51,17 @@ pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) 
     let data = match &source.condition {
         None => data,
         Some(Condition::Classes { classes, .. }) => {
+            let named = source.columns.as_ref().and_then(|columns| columns.classes.as_ref());
             if let Some(labels) = labels {
                 data.labels = Some(Dataset::read_labels(Path::new(labels))?);
+                data.columns.classes = named.cloned(); // a label is a place among those that the model knows
+            }
+            if let (Some(named), None) = (named, &data.labels) {
+                return Err(Error::failed(format!(
+                    "{}: has no column {}, of which the model takes the class of each example; give data that have it, or --condition LABELS",
+                    data.name,
+                    named.told()
+                )));
             }
             data.with_classes(*classes)?
         }
@@ -94,17 +103,20 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
     };
     let rows: Vec<Vec<f32>> = match (condition, what) {
         (Condition::Classes { classes, .. }, what) => {
-            let all = (0..*classes).map(|class| class.to_string()).collect::<Vec<_>>().join(",");
-            let class = |name: &str| match name.trim().parse::<usize>() {
-                Ok(class) if class < *classes => {
-                    Ok((0..width).map(|i| if i == class { 1.0 } else { 0.0 }).collect::<Vec<f32>>())
-                }
+            let named = run.data.columns.as_ref().and_then(|columns| columns.classes.as_ref());
+            let class = |name: &str| match (named, name.trim().parse::<usize>()) {
+                (Some(named), _) => named.label(name.trim(), "condition"),
+                (None, Ok(class)) if class < *classes => Ok(class),
                 _ => Err(Error::request(format!(
                     "condition {name}: must be a class from 0 to {}; pass --condition 0",
                     classes - 1
                 ))),
             };
-            what.unwrap_or(&all).split(',').map(class).collect::<Result<_>>()?
+            let asked = match what {
+                Some(what) => what.split(',').map(class).collect::<Result<_>>()?,
+                None => (0..*classes).collect::<Vec<usize>>(),
+            };
+            asked.iter().map(|&class| (0..width).map(|i| (i == class) as u8 as f32).collect()).collect()
         }
         (Condition::Columns { .. }, None) => {
             return Err(Error::request(

@@ -101,7 +101,7 @@ impl MixtureArgs {
         let train = self.data.clone().unwrap_or("digits".into());
         let valid = self.valid.clone().or(own_test(&train, self.valid_fraction));
         let valid_fraction = held_out_part(self.valid_fraction)?;
-        let columns = Columns::asked(self.columns.clone(), self.skip_columns.clone());
+        let columns = Columns::asked(self.columns.clone(), self.skip_columns.clone(), None);
         Ok(Source { valid, valid_fraction, columns, ..Source::new(train, 0) })
     }
 

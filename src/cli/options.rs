@@ -6,7 +6,7 @@ use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
     OutputBias, Rule, Run, Source, Training, Variance,
 };
-use crate::data::{Bytes, Dataset, List, Missing, scale};
+use crate::data::{Bytes, Column, Columns, Dataset, List, Missing, scale};
 use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -48,6 +48,7 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
     vae-gpu train --data gaps.csv --missing allow --scale standard --likelihood gaussian --variance shared\n  \
     vae-gpu train --data genes.csv --likelihood negative-binomial --hidden 128 --latent 10\n  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
+    vae-gpu train --data iris.csv --classes species --condition labels --likelihood gaussian --scale standard\n  \
     vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
     A column that is the same in all examples has no best learned variance: the longer the training, the smaller it is, until \
     a number is not finite and the training ends with a sentence. Leave such columns out, or keep --variance fixed."
@@ -81,10 +82,14 @@ pub(super) struct DataArgs {
     /// the order here. Positions count all columns from 0; all if not given. What is not learned may be words. Kept in the model,
     /// which takes the same columns of other files
     #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
-    pub(super) columns: Option<List>,
+    columns: Option<List>,
     /// Columns to leave out, of all or of --columns
     #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
-    pub(super) skip_columns: Option<List>,
+    skip_columns: Option<List>,
+    /// A column of a csv, by name or position, that is no part of x but the class of each example, in words or numbers: the labels of
+    /// the data, which --condition labels tells to the model, and by which the report colours the latents. Kept in the model
+    #[arg(long, value_name = "COLUMN", conflicts_with = "resume")]
+    classes: Option<Column>,
     /// Scales each column of the data, and of a condition by columns: none, minmax (onto [0, 1]) or standard (to mean 0 and
     /// standard deviation 1), as found on the examples that are trained on. Kept in the model, which scales what it is given and
     /// gives back what the file had, of bytes 0 to 255. --sigma and the figures are of scaled data
@@ -255,6 +260,22 @@ impl DataArgs {
         let Some(path) = &self.data else { return "digits".into() };
         let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.split('.').next().filter(|n| !n.is_empty()).unwrap_or("run").to_string()
+    }
+
+    /// # Errors
+    /// The labels of the data in two places.
+    pub(super) fn check(&self) -> Result<()> {
+        match (&self.classes, &self.condition) {
+            (Some(_), Some(file)) if file != "labels" && range(file).is_err() => Err(Error::request(format!(
+                "condition {file}: --classes says where the labels are; pass --condition labels, or leave one out"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Those that are asked for, where they are not all.
+    pub(super) fn columns(&self) -> Option<Columns> {
+        Columns::asked(self.columns.clone(), self.skip_columns.clone(), self.classes.clone())
     }
 
     pub(super) fn condition(&self) -> Option<Condition> {

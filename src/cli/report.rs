@@ -128,5 +128,7 @@ fn labelled(examples: Arc<Dataset>, labels: Option<&Path>) -> Result<Arc<Dataset
         let (path, name) = (path.display(), &examples.name);
         return Err(Error::failed(format!("{path}: has {count} labels, and {name} {rows} examples; give its own")));
     }
-    Ok(Arc::new(Dataset { labels: Some(labels), ..Arc::unwrap_or_clone(examples) }))
+    let mut examples = Arc::unwrap_or_clone(examples);
+    examples.columns.classes = None; // these have no names
+    Ok(Arc::new(Dataset { labels: Some(labels), ..examples }))
 }

@@ -47,7 +47,8 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
                 data.labels = Some(Dataset::read_labels(Path::new(file))?);
             }
         }
-        if valid.as_ref().is_some_and(|valid| valid.labels.is_none()) {
+        let in_a_column = source.columns.as_ref().is_some_and(|columns| columns.classes.is_some());
+        if !in_a_column && valid.as_ref().is_some_and(|valid| valid.labels.is_none()) {
             return Err(Error::request(
                 "valid-condition: not given, and --valid has no labels of its own; pass --valid-condition FILE",
             ));
@@ -97,10 +98,11 @@ pub(super) struct Loaded {
 /// Where the data of a new run come from. Nothing is read yet.
 pub(super) fn source(args: &TrainArgs) -> Result<Source> {
     let path = args.data.data.clone().unwrap_or("digits".into());
+    args.data.check()?;
     Ok(Source {
         valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
         valid_fraction: held_out_part(args.data.valid_fraction)?,
-        columns: Columns::asked(args.data.columns.clone(), args.data.skip_columns.clone()),
+        columns: args.data.columns(),
         scale: Scale::asked(args.data.scale),
         condition: args.data.condition(),
         binarize: args.data.binarize,

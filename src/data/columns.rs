@@ -1,5 +1,6 @@
 //! Which columns of a file a data set has, and what they are called: as they are asked for, and as a model keeps them.
 //! Columns come in the order of the file and once, however they were asked for.
+use super::classes::Classes;
 use super::named::shown;
 use super::{Dataset, Values};
 use crate::{Error, Result};
@@ -20,6 +21,9 @@ pub struct Columns {
     /// Of each that was taken; empty where the file has no names for them. A file that has some is read by them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// The column that is none of them, but says of what class each example is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
     /// Where no file was read yet: what is asked of the first.
     #[serde(skip)]
     pub asked: Option<Asked>,
@@ -31,11 +35,31 @@ pub struct Columns {
     pub again: bool,
 }
 
-/// Columns as a user names them: all of `take` but those of `skip`.
+/// Columns as a user names them: all of `take` but those of `skip`, and the one that holds classes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     pub take: Option<List>,
     pub skip: Option<List>,
+    pub classes: Option<Column>,
+}
+
+/// One column, by its position or its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column(pub(super) Part);
+
+impl FromStr for Column {
+    type Err = String;
+    fn from_str(s: &str) -> std::result::Result<Column, String> {
+        let s = s.trim();
+        match (s.parse::<usize>(), s.split_once("..")) {
+            (Ok(at), _) => Ok(Column(Part::Range(at, at.saturating_add(1)))),
+            (_, Some((from, to))) if from.parse::<usize>().is_ok() && to.parse::<usize>().is_ok() => {
+                Err("must be one column".into())
+            }
+            _ if s.is_empty() => Err("must be a position or a name, as 4 or species".into()),
+            _ => Ok(Column(Part::Name(s.into()))),
+        }
+    }
 }
 
 /// `0..784`, positions and names, separated by commas. A number is a position, whatever the columns are called.
@@ -43,7 +67,7 @@ pub struct Asked {
 pub struct List(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq)]
-enum Part {
+pub(super) enum Part {
     Range(usize, usize),
     Name(String),
 }
@@ -131,30 +155,40 @@ impl There<'_> {
     fn listed(&self, list: &List, what: &str) -> Result<Vec<bool>> {
         let mut is_listed = vec![false; self.width];
         for part in &list.0 {
-            let (from, to) = match part {
-                Part::Range(from, to) => (*from, *to),
-                Part::Name(name) => {
-                    let at = self.find(name, what)?;
-                    (at, at + 1)
-                }
-            };
-            if to > self.width {
-                let (file, last) = (self.file, self.width - 1);
-                return Err(Error::request(format!(
-                    "{what} {part}: {file} has columns 0 to {last}; pass some of them, as 0..{}",
-                    self.width
-                )));
-            }
-            is_listed[from..to].fill(true);
+            is_listed[self.range(part, what)?].fill(true);
         }
         Ok(is_listed)
+    }
+
+    /// The positions of a part of a list.
+    fn range(&self, part: &Part, what: &str) -> Result<std::ops::Range<usize>> {
+        let (from, to) = match part {
+            Part::Range(from, to) => (*from, *to),
+            Part::Name(name) => {
+                let at = self.find(name, what)?;
+                (at, at + 1)
+            }
+        };
+        if to > self.width {
+            let (file, last) = (self.file, self.width - 1);
+            return Err(Error::request(format!(
+                "{what} {part}: {file} has columns 0 to {last}; pass some of them, as 0..{}",
+                self.width
+            )));
+        }
+        Ok(from..to)
+    }
+
+    /// That of one column.
+    pub(super) fn position(&self, part: &Part, what: &str) -> Result<usize> {
+        Ok(self.range(part, what)?.start)
     }
 }
 
 impl Columns {
     /// Not yet of any file.
-    pub fn asked(take: Option<List>, skip: Option<List>) -> Option<Columns> {
-        let asked = Asked { take, skip };
+    pub fn asked(take: Option<List>, skip: Option<List>, classes: Option<Column>) -> Option<Columns> {
+        let asked = Asked { take, skip, classes };
         (asked != Asked::default()).then(|| Columns { asked: Some(asked), ..Columns::default() })
     }
 
@@ -178,9 +212,10 @@ impl Columns {
     /// # Errors
     /// Columns that are not there.
     pub(super) fn leave_out_row_names(&self, there: &There) -> Result<bool> {
-        let Some(Asked { take, skip }) = &self.asked else { return Ok(there.rows_named && self.are_all()) };
+        let Some(Asked { take, skip, .. }) = &self.asked else { return Ok(there.rows_named && self.are_all()) };
         let skipped = skip.as_ref().map(|list| there.listed(list, "skip-columns")).transpose()?;
-        Ok(there.rows_named && take.is_none() && !skipped.is_some_and(|skipped| skipped[0]))
+        let is_class = self.class_column(there)? == Some(0);
+        Ok(there.rows_named && take.is_none() && !is_class && !skipped.is_some_and(|skipped| skipped[0]))
     }
 
     /// What a model keeps of these, once they are at these positions: of all, their names alone.
@@ -192,7 +227,8 @@ impl Columns {
     /// Whether only a file with names can tell which they are.
     pub(super) fn by_name(&self) -> bool {
         let lists = self.asked.iter().flat_map(|asked| [&asked.take, &asked.skip]).flatten();
-        lists.flat_map(|list| &list.0).any(|part| matches!(part, Part::Name(_)))
+        let classes = self.asked.iter().flat_map(|asked| &asked.classes).map(|Column(part)| part);
+        lists.flat_map(|list| &list.0).chain(classes).any(|part| matches!(part, Part::Name(_)))
     }
 
     /// Where in the file they are, in the order in which they shall come.
@@ -207,12 +243,15 @@ impl Columns {
                 Some(take) => take[*j],
                 None => there.all().contains(j),
             };
-            let left: Vec<usize> =
-                (0..there.width).filter(taken).filter(|&j| !skip.as_ref().is_some_and(|s| s[j])).collect();
+            let class = self.class_column(there)?;
+            let left_out = |j: usize| skip.as_ref().is_some_and(|s| s[j]) || class == Some(j);
+            let left: Vec<usize> = (0..there.width).filter(taken).filter(|&j| !left_out(j)).collect();
             return match left.is_empty() {
                 true => Err(Error::request(format!(
-                    "skip-columns: none of the {} columns of {} are left; leave some",
-                    there.width, there.file
+                    "{}: none of the {} columns of {} are left; leave some",
+                    if skip.is_some() { "skip-columns" } else { "classes" },
+                    there.width,
+                    there.file
                 ))),
                 false => Ok(left),
             };
@@ -283,6 +322,7 @@ impl Columns {
     pub fn check(&self) -> Result<()> {
         let possible = self.taken.iter().all(|&(from, to)| from < to && to <= self.of);
         let named = self.names.is_empty() || self.taken.is_empty() || self.names.len() == self.count();
+        self.classes.as_ref().map_or(Ok(()), |classes| classes.check(self.of))?;
         match possible && named {
             true => Ok(()),
             false => Err(Error::failed("columns: those of its data cannot be; it is damaged")),
@@ -299,7 +339,11 @@ impl Dataset {
         let names = Some(&self.columns.names[..]).filter(|names| names.len() == self.cols);
         let there = There { file: &self.name, width: self.cols, rows_named: false, names };
         let positions = columns.positions(&there)?;
-        let taken = columns.taken_from(&there, &positions);
+        let mut taken = columns.taken_from(&there, &positions);
+        if let Some(at) = columns.class_column(&there)? {
+            let (labels, classes) = self.classes_in(at, &there, columns.classes.as_ref())?;
+            (self.labels, taken.classes) = (Some(labels), Some(classes));
+        }
         if positions.iter().copied().ne(0..self.cols) {
             match &mut self.values {
                 Values::Bytes(v) => keep(v, self.cols, &positions),

@@ -25,8 +25,8 @@ impl Dataset {
             )));
         }
         if let Some(i) = labels.iter().position(|&l| l as usize >= classes) {
-            let (label, last) = (labels[i], classes - 1);
-            return Err(Error::failed(format!("{name}: example {i} is of class {label}; the model knows 0 to {last}")));
+            let (class, known) = self.class_told(labels[i], classes);
+            return Err(Error::failed(format!("{name}: example {i} is of class {class}; the model knows {known}")));
         }
         match &mut self.values {
             Values::Bytes(v) => beside(name, v, self.cols, labels, classes, 255)?,
@@ -71,7 +71,8 @@ impl Dataset {
         let names = self.columns.names;
         let names = if names.is_empty() { names } else { positions.iter().map(|&j| names[j].clone()).collect() };
         // Where in the file they were is no list of ranges any more.
-        Ok(Dataset { cols: positions.len(), columns: Columns { names, ..Columns::default() }, ..self })
+        let columns = Columns { names, classes: self.columns.classes, ..Columns::default() };
+        Ok(Dataset { cols: positions.len(), columns, ..self })
     }
 
     /// Some columns of all examples, bytes scaled to [0, 1].            (rows, range)

@@ -4,6 +4,7 @@ use std::io;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
+use super::classes::Labels;
 use super::columns::There;
 use super::header::{Wanted, mixed};
 use super::lines::Lines;
@@ -121,7 +122,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let is_asked = named && without_names && !columns.is_some_and(Columns::are_known);
     let mut row_names = is_asked.then(RowNames::default);
     let all = columns.is_none_or(Columns::are_all);
-    let chosen = columns.unwrap_or(&Columns::default()).taken_from(&there, &positions);
+    let class = columns.map_or(Ok(None), |columns| columns.class_column(&there))?;
+    let known = columns.and_then(|columns| columns.classes.as_ref());
+    let mut labels = class.map(|at| (at, Labels::new(&there, at, known)));
+    let mut chosen = columns.unwrap_or(&Columns::default()).taken_from(&there, &positions);
 
     let mut rounding = Rounding::new(positions.len());
     let mut values = Vec::new();
@@ -154,6 +158,9 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                 )));
             }
         }
+        if let Some((i, labels)) = &mut labels {
+            labels.add(|| format!("line {}", row.line), &String::from_utf8_lossy(&row.cells[*i]))?;
+        }
         let at = values.len() / positions.len();
         for (j, &i) in positions.iter().enumerate() {
             let bytes = &row.cells[i];
@@ -179,8 +186,13 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     if let Some(names) = row_names {
         names.check(&name, title, &skipped(&there, 0))?;
     }
-    let cols = positions.len();
-    Ok(Dataset { columns: chosen, coarse: rounding.coarse(), notes, ..Dataset::new(name, cols, Values::Reals(values)) })
+    let labels = labels.map(|(_, labels)| {
+        let (labels, classes) = labels.found();
+        chosen.classes = Some(classes);
+        labels
+    });
+    let data = Dataset::new(name.clone(), positions.len(), Values::Reals(values));
+    Ok(Dataset { columns: chosen, labels, coarse: rounding.coarse(), notes, ..data })
 }
 
 struct Row {
@@ -287,7 +299,7 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
         Cell::Word => {
             format!(
                 "{at} is {shown}, not a number: code words as numbers, separated by comma, semicolon or tab, or train with \
-                 --skip-columns {skipped}"
+                 --skip-columns {skipped}, or with --classes {skipped} if it is the class of an example"
             )
         }
     })

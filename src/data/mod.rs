@@ -1,6 +1,7 @@
 //! What a model is fitted to: a matrix of examples, from a file or built in.
 //! A file's format is told by its content, never by its name. Nothing here knows about models or devices.
 mod bytes;
+mod classes;
 mod columns;
 mod condition;
 mod csv;
@@ -25,7 +26,8 @@ pub mod to_csv;
 mod zip;
 
 pub use bytes::Bytes;
-pub use columns::{Asked, Columns, List};
+pub use classes::Classes;
+pub use columns::{Asked, Column, Columns, List};
 pub(crate) use read::MISSING;
 pub use read::Missing;
 pub use scale::Scale;

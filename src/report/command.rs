@@ -47,6 +47,9 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     if let Some(columns) = data.columns.as_ref().filter(|columns| !columns.are_all()) {
         line.unless(false, "columns", columns.list());
     }
+    if let Some(classes) = data.columns.as_ref().and_then(|columns| columns.classes.as_ref()) {
+        line.unless(false, "classes", classes.column());
+    }
     line.choice("scale", data.scale.as_ref().map_or(scale::Rule::None, |scale| scale.rule), scale::Rule::None);
     line.choice("missing", model.missing, by_default.missing);
     line.choice("binarize", data.binarize, Binarize::None);

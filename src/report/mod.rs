@@ -214,6 +214,7 @@ fn latents_of(examples: &Arc<Dataset>, inference: &mut Inference, seed: u64) -> 
         "y": coordinate(1),
         "share": plane.share,
         "labels": chosen.labels,
+        "classes": chosen.columns.classes.as_ref().map(|classes| &classes.words),
     }))
 }
 

@@ -183,7 +183,7 @@ fn what_was_taken_as_names_is_said_once() {
     run(&home, &format!("train --data sex.csv {SMALL} --out sex")).refused(
         1,
         "column 1 (\"sex\") of sex.csv has words that come again, 2 different ones in 40 rows: names of rows differ; code words \
-         as numbers, or train with --skip-columns sex",
+         as numbers, or train with --skip-columns sex, or with --classes sex if it is the class of an example",
     );
     run(&home, &format!("train --data sex.csv --skip-columns sex {SMALL} --out sex")).succeeded();
     run(&home, "eval sex --data sex.csv --device cpu --quiet").succeeded();
@@ -243,7 +243,7 @@ fn pictures_are_cut_and_are_no_pictures_then() {
     let config = std::fs::read_to_string(home.join("run/config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
     assert_eq!((&config["input"], &config["data"]["shape"]), (&serde_json::json!(24), &serde_json::Value::Null));
-    let columns = Columns::asked(Some("6..30".parse().unwrap()), None);
+    let columns = Columns::asked(Some("6..30".parse().unwrap()), None, None);
     let (cut, all) = (
         Dataset::read_columns(&home.join("x.idx"), columns.as_ref(), Missing::Refuse).unwrap(),
         Dataset::read(&home.join("x.idx")).unwrap(),
@@ -264,7 +264,7 @@ fn headers_are_told_by_the_columns_that_are_taken() {
     let home = folder("columns-headers");
     let rows = |text: &str, columns: &str| {
         std::fs::write(home.join("t.csv"), text).unwrap();
-        let columns = Columns::asked(Some(columns.parse().unwrap()), None);
+        let columns = Columns::asked(Some(columns.parse().unwrap()), None, None);
         Dataset::read_columns(&home.join("t.csv"), columns.as_ref(), Missing::Refuse)
             .map(|data| (data.to_rows(), data.columns.names.join(" ")))
             .map_err(|e| e.to_string())

@@ -3,6 +3,7 @@ mod bench;
 #[path = "../support/browser.rs"]
 mod browser;
 mod bytes;
+mod classes;
 mod cli;
 mod columns;
 mod conditional;

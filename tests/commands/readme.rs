@@ -91,6 +91,22 @@ fn write_gaps(path: &Path) {
     fs::write(path, table).unwrap();
 }
 
+/// Of three kinds, which differ.
+fn write_flowers(path: &Path) {
+    let mut table = "sepal,petal,species\n".to_string();
+    for i in 0..150 {
+        let little = (i as f64 * 0.37).sin();
+        let kind = i % 3;
+        table += &format!(
+            "{:.1},{:.1},{}\n",
+            5.0 + 0.8 * kind as f64 + 0.3 * little,
+            1.4 + 1.9 * kind as f64 + 0.5 * little,
+            ["setosa", "versicolor", "virginica"][kind]
+        );
+    }
+    fs::write(path, table).unwrap();
+}
+
 /// Whole numbers under names, of which some vary much.
 fn write_counts(path: &Path) {
     let mut table = (0..12).map(|j| format!("gene{j}")).collect::<Vec<_>>().join(",") + "\n";
@@ -112,6 +128,7 @@ fn home() -> std::path::PathBuf {
     write_table(&home.join("table.csv"));
     write_gaps(&home.join("gaps.csv"));
     write_counts(&home.join("counts.csv"));
+    write_flowers(&home.join("flowers.csv"));
     let upper: Vec<f32> = (0..784).map(|i| (i < 392) as u8 as f32).collect();
     npy::write(&mut File::create(home.join("upper.npy")).unwrap(), 1, 784, &upper).unwrap();
     fs::create_dir(home.join("bin")).unwrap();

@@ -1,0 +1,195 @@
+//! The column of a table that is no part of x but says of what class each example is, in words or in numbers: it becomes the
+//! labels of the data.
+use super::columns::{Column, There};
+use super::csv::shown;
+use super::{Columns, Dataset, Values, named};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// As many as a label, which is a byte, tells apart.
+const MOST: usize = 256;
+/// How many of them a message names.
+const NAMED: usize = 8;
+
+/// Where the classes of a file stand, and which there are. A model knows them of its data; those of a later file which it does
+/// not know come behind them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Classes {
+    /// The column, counted from 0 in the file.
+    pub at: usize,
+    /// Its name; empty where the file has none for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// As the file writes them, of numbers the shortest way: numbers by their size, words by the alphabet. A label is a
+    /// place among them.
+    pub words: Vec<String>,
+}
+
+impl Classes {
+    /// The label of a class.
+    ///
+    /// # Errors
+    /// None of them.
+    pub fn label(&self, word: &str, what: &str) -> Result<usize> {
+        let word = plain(word);
+        self.words.iter().position(|known| *known == word).ok_or_else(|| {
+            Error::request(format!(
+                "{what} {}: the model knows {}",
+                shown(word.as_bytes()),
+                self.list(self.words.len())
+            ))
+        })
+    }
+
+    /// The first `count` of them, for a message.
+    pub fn list(&self, count: usize) -> String {
+        let some: Vec<String> = self.words.iter().take(count.min(NAMED)).map(|word| shown(word.as_bytes())).collect();
+        some.join(", ") + if count > NAMED { ", ..." } else { "" }
+    }
+
+    /// The column as `--classes` takes it.
+    pub fn column(&self) -> String {
+        if self.name.is_empty() { self.at.to_string() } else { self.name.clone() }
+    }
+
+    /// The column for a message.
+    pub fn told(&self) -> String {
+        named::shown(&self.column())
+    }
+
+    /// Where the column stands in a file, if it is there: by its name, or else in a file of as many columns as the model's.
+    pub(super) fn find(&self, there: &There, of: usize) -> Option<usize> {
+        match there.names.filter(|_| !self.name.is_empty()) {
+            Some(names) => names.iter().position(|name| *name == self.name),
+            None => (there.width == of).then_some(self.at),
+        }
+    }
+
+    /// # Errors
+    /// What cannot be: a file may say anything.
+    pub(super) fn check(&self, of: usize) -> Result<()> {
+        match self.at < of && (1..=MOST).contains(&self.words.len()) {
+            true => Ok(()),
+            false => Err(Error::failed("classes: those of its data cannot be; it is damaged")),
+        }
+    }
+}
+
+/// A number as it is written shortest, so that 1 and 1.0 are one class; anything else as it is.
+fn plain(word: &str) -> String {
+    match word.parse::<f64>() {
+        Ok(number) if number.is_finite() => (number + 0.0).to_string(), // 0, not -0
+        _ => word.into(),
+    }
+}
+
+/// The classes of examples as they come.
+pub(super) struct Labels<'a> {
+    file: &'a str,
+    known: usize,
+    classes: Classes,
+    places: HashMap<String, u8>,
+    labels: Vec<u8>,
+}
+
+impl<'a> Labels<'a> {
+    /// Of column `at`. `known`: those of a model.
+    pub fn new(there: &There<'a>, at: usize, known: Option<&Classes>) -> Self {
+        let words = known.map_or(vec![], |known| known.words.clone());
+        let name = there.title(at).unwrap_or_default().to_string();
+        let places = words.iter().enumerate().map(|(i, word)| (word.clone(), i as u8)).collect();
+        Labels { file: there.file, known: words.len(), classes: Classes { at, name, words }, places, labels: vec![] }
+    }
+
+    /// # Errors
+    /// No class, or more of them than can be.
+    pub fn add(&mut self, line: impl FnOnce() -> String, word: &str) -> Result<()> {
+        if word.is_empty() {
+            let (line, file, column) = (line(), self.file, self.classes.told());
+            return Err(Error::failed(format!(
+                "{line} of {file} has no class in column {column}: fill the cell, or leave the example out"
+            )));
+        }
+        // Most are a word that was seen before, as it stands.
+        let label = match self.places.get(word) {
+            Some(&label) => label,
+            None => {
+                let word = plain(word);
+                let next = self.classes.words.len();
+                if next == MOST && !self.places.contains_key(&word) {
+                    let (file, column) = (self.file, self.classes.told());
+                    return Err(Error::failed(format!(
+                        "classes {column}: {file} has more than {MOST} different values there; must be a column of \
+                         classes, of which each has many examples"
+                    )));
+                }
+                *self.places.entry(word).or_insert_with_key(|word| {
+                    self.classes.words.push(word.clone());
+                    next as u8
+                })
+            }
+        };
+        self.labels.push(label);
+        Ok(())
+    }
+
+    /// The label of each example, and what they stand for, which is sorted where a model does not know it yet.
+    pub fn found(mut self) -> (Vec<u8>, Classes) {
+        let number = |word: &String| word.parse::<f64>().ok();
+        let words = &self.classes.words;
+        let mut order: Vec<usize> = (0..words.len()).collect();
+        match words.iter().map(number).collect::<Option<Vec<f64>>>() {
+            _ if self.known > 0 => {}
+            Some(numbers) => order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b])),
+            None => order.sort_by(|&a, &b| words[a].cmp(&words[b])),
+        }
+        let mut places = vec![0u8; order.len()];
+        order.iter().enumerate().for_each(|(place, &was)| places[was] = place as u8);
+        self.labels.iter_mut().for_each(|label| *label = places[*label as usize]);
+        self.classes.words = order.iter().map(|&was| std::mem::take(&mut self.classes.words[was])).collect();
+        (self.labels, self.classes)
+    }
+}
+
+impl Dataset {
+    /// The class of each example, from a column of an array of numbers.
+    ///
+    /// # Errors
+    /// Bytes; a number that is missing.
+    pub(super) fn classes_in(&self, at: usize, there: &There, known: Option<&Classes>) -> Result<(Vec<u8>, Classes)> {
+        let name = &self.name;
+        let Values::Reals(values) = &self.values else {
+            return Err(Error::request(format!(
+                "classes {at}: {name} is of bytes; classes are a column of a csv, or of an array of other numbers"
+            )));
+        };
+        let mut labels = Labels::new(there, at, known);
+        for (i, row) in values.chunks(self.cols).enumerate() {
+            let word = if row[at].is_nan() { String::new() } else { row[at].to_string() };
+            labels.add(|| format!("row {i}"), &word)?;
+        }
+        Ok(labels.found())
+    }
+
+    /// What a label stands for, for a message.
+    pub(super) fn class_told(&self, label: u8, known: usize) -> (String, String) {
+        match &self.columns.classes {
+            Some(classes) => (shown(classes.words[label as usize].as_bytes()), classes.list(known)),
+            None => (label.to_string(), format!("0 to {}", known - 1)),
+        }
+    }
+}
+
+impl Columns {
+    /// Where in a file the classes stand, if any are asked for or known.
+    ///
+    /// # Errors
+    /// A column that is not there.
+    pub(super) fn class_column(&self, there: &There) -> Result<Option<usize>> {
+        match &self.asked {
+            Some(asked) => asked.classes.as_ref().map(|Column(part)| there.position(part, "classes")).transpose(),
+            None => Ok(self.classes.as_ref().and_then(|classes| classes.find(there, self.of))),
+        }
+    }
+}

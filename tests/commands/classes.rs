@@ -1,0 +1,237 @@
+//! `--classes`: a column that is no part of x but says of what class an example is. It is what a file of labels is, and later
+//! files are read by it.
+use crate::browser;
+use crate::program::{folder, run};
+use std::fs;
+use std::path::Path;
+use vae_gpu::data::npy;
+use vae_gpu::tensors::Tensors;
+
+const ROWS: usize = 60;
+const SMALL: &str = "--likelihood gaussian --hidden 5 --latent 2 --batch 8 --steps 20 --device cpu --quiet";
+/// In the order of the alphabet, and so of their labels.
+const WORDS: [&str; 3] = ["Adelie", "chinstrap", "gentoo, or so"];
+
+fn class(row: usize) -> usize {
+    row * row % 7 % 3
+}
+
+/// Two numbers near (class, −class).
+fn x(row: usize) -> [f64; 2] {
+    let (class, little) = (class(row) as f64, (row as f64 * 1.7).sin() * 0.1);
+    [class + little, little * 0.5 - class]
+}
+
+/// A csv of these columns; `word` writes the class.
+fn table(path: &Path, header: &[&str], titled: bool, word: impl Fn(usize) -> String) {
+    let cell = |row: usize, column: &&str| match *column {
+        "a" => x(row)[0].to_string(),
+        "b" => x(row)[1].to_string(),
+        "id" => row.to_string(),
+        "class" => word(class(row)),
+        other => panic!("{other}"),
+    };
+    let line = |row: usize| header.iter().map(|column| cell(row, column)).collect::<Vec<_>>().join(",") + "\n";
+    let title = if titled { header.join(",") + "\n" } else { String::new() };
+    fs::write(path, title + &(0..ROWS).map(line).collect::<String>()).unwrap();
+}
+
+fn quoted(class: usize) -> String {
+    format!("\"{}\"", WORDS[class])
+}
+
+fn labels(path: &Path) {
+    let labels: Vec<u8> = (0..ROWS).map(|row| class(row) as u8).collect();
+    fs::write(path, [&[0, 0, 8, 1, 0, 0, 0, ROWS as u8][..], &labels].concat()).unwrap();
+}
+
+fn tensors(run: &Path) -> Vec<u64> {
+    let read = Tensors::read(&run.join("model.safetensors")).unwrap();
+    read.tensors.values().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
+}
+
+#[test]
+fn a_column_of_classes_gives_the_model_of_a_file_of_labels() {
+    let home = folder("classes-ways");
+    table(&home.join("x.csv"), &["a", "b"], true, quoted);
+    labels(&home.join("labels.idx"));
+    table(&home.join("last.csv"), &["a", "b", "class"], true, quoted);
+    table(&home.join("first.csv"), &["class", "a", "b"], true, quoted);
+    table(&home.join("bare-last.csv"), &["a", "b", "class"], false, quoted);
+    table(&home.join("bare-first.csv"), &["class", "a", "b"], false, quoted);
+    table(&home.join("between.csv"), &["id", "a", "class", "b"], true, quoted);
+    // By the alphabet 10 comes first; and 9.0 is 9.
+    let numbers = ["-0.50", "9.0", "10"];
+    table(&home.join("numbers.csv"), &["a", "class", "b"], true, |class| numbers[class].into());
+    let rows: Vec<f32> = (0..ROWS).flat_map(|row| [x(row)[0] as f32, class(row) as f32, x(row)[1] as f32]).collect();
+    npy::write(&mut fs::File::create(home.join("array.npy")).unwrap(), ROWS, 3, &rows).unwrap();
+    let train = |data: &str, out: &str| run(&home, &format!("train {data} {SMALL} --out {out}")).succeeded();
+    train("--data x.csv --condition labels.idx", "want");
+    let want = tensors(&home.join("want"));
+    let ways = [
+        "last.csv --classes class",
+        "last.csv --classes 2",
+        "first.csv --classes class",
+        "first.csv --classes 0",
+        "bare-last.csv --classes 2",
+        "bare-first.csv --classes 0",
+        "between.csv --classes class --skip-columns id",
+        "between.csv --classes 2 --columns a,b",
+        "numbers.csv --classes class",
+        "array.npy --classes 1",
+    ];
+    for (i, way) in ways.iter().enumerate() {
+        train(&format!("--data {way} --condition labels"), &format!("run{i}"));
+        assert!(tensors(&home.join(format!("run{i}"))) == want, "{way}");
+        let file = way.split(' ').next().unwrap();
+        let of = |model: &str, data: &str| {
+            let eval = format!("eval {model} --data {data} --samples 3 --json --device cpu");
+            let said = run(&home, &eval).succeeded().stdout;
+            let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+            (said["elbo"].as_f64().unwrap(), said["iwae"].as_f64().unwrap())
+        };
+        assert_eq!(of(&format!("run{i}"), file), of("want", "x.csv --condition labels.idx"), "{way}");
+        run(&home, &format!("train --config run{i}/run.toml --device cpu --quiet --out again{i}")).succeeded();
+        assert!(tensors(&home.join(format!("again{i}"))) == want, "{way}: run.toml");
+    }
+    let written_otherwise = ["-5e-1", "9", "10.0"];
+    table(&home.join("otherwise.csv"), &["a", "class", "b"], true, |class| written_otherwise[class].into());
+    let encode = |data: &str| {
+        run(&home, &format!("encode run8 --data {data} --to z.npy --force --device cpu")).succeeded();
+        fs::read(home.join("z.npy")).unwrap()
+    };
+    assert_eq!(encode("numbers.csv"), encode("otherwise.csv"));
+    // The first column is that of the classes, and no names of rows.
+    let said = run(&home, "eval run2 --data first.csv --device cpu").succeeded().stderr;
+    let trained = format!("train --data first.csv --classes class {} --out loud", SMALL.replace(" --quiet", ""));
+    let said = said + &run(&home, &trained).succeeded().stderr;
+    assert!(!said.contains("taken as names"), "{said}");
+    // Without a word to the model they are left out, and nothing else.
+    train("--data x.csv", "plain");
+    train("--data last.csv --classes class", "told-nothing");
+    assert!(tensors(&home.join("plain")) == tensors(&home.join("told-nothing")));
+}
+
+#[test]
+fn later_files_have_the_column_by_its_name_or_say_that_they_have_not() {
+    let home = folder("classes-later");
+    table(&home.join("data.csv"), &["a", "b", "class"], true, quoted);
+    table(&home.join("other.csv"), &["class", "b", "id", "a"], true, quoted);
+    table(&home.join("bare.csv"), &["a", "b", "class"], false, quoted);
+    table(&home.join("x.csv"), &["a", "b"], true, quoted);
+    table(&home.join("new.csv"), &["a", "b", "class"], true, |class| ["Adelie", "king", "chinstrap"][class].into());
+    labels(&home.join("labels.idx"));
+    for (out, told) in [("told", "--condition labels"), ("plain", "")] {
+        let line = format!("train --data data.csv --classes class {told} --valid other.csv {SMALL} --out {out}");
+        run(&home, &line).succeeded();
+    }
+    let encode = |model: &str, data: &str| {
+        run(&home, &format!("encode {model} --data {data} --to z.npy --force --device cpu")).succeeded();
+        fs::read(home.join("z.npy")).unwrap()
+    };
+    for model in ["told", "plain"] {
+        let want = encode(model, "data.csv");
+        assert!(want == encode(model, "other.csv") && want == encode(model, "bare.csv"), "{model}");
+    }
+    let want = encode("told", "data.csv");
+    assert!(want == encode("told", "x.csv --condition labels.idx"), "labels by their places");
+    // What the model is not told may be anything, or nothing.
+    assert_eq!(encode("plain", "x.csv"), encode("plain", "new.csv"));
+    run(&home, "encode told --data x.csv --to no.npy --device cpu").refused(
+        1,
+        "x.csv: has no column class, of which the model takes the class of each example; give data that have it, or \
+         --condition LABELS",
+    );
+    let unknown =
+        "new.csv: example 1 is of class \"king\"; the model knows \"Adelie\", \"chinstrap\", \"gentoo, or so\"";
+    run(&home, "encode told --data new.csv --to no.npy --device cpu").refused(1, unknown);
+    let valid = format!("train --data data.csv --classes class --condition labels --valid new.csv {SMALL} --out no");
+    run(&home, &valid).refused(1, unknown);
+}
+
+/// Told a class by its word, the decoder draws what that class looks like.
+#[test]
+fn a_class_is_drawn_by_its_word() {
+    let home = folder("classes-drawn");
+    table(&home.join("data.csv"), &["a", "b", "class"], true, |class| ["low", "high", "highest"][class].into());
+    let model = "--likelihood gaussian --variance shared --hidden 20 --latent 1 --batch 20 --epochs 150 --lr 0.005";
+    let train =
+        format!("train --data data.csv --classes class --condition labels {model} --out run --quiet --device cpu");
+    run(&home, &train).succeeded();
+    let means = |condition: &str| -> Vec<Vec<f64>> {
+        let line = format!("sample run --count 6 {condition} --to drawn.csv --force --temperature 0 --device cpu");
+        run(&home, &line).succeeded();
+        let text = fs::read_to_string(home.join("drawn.csv")).unwrap();
+        text.lines().skip(1).map(|line| line.split(',').map(|x| x.parse().unwrap()).collect()).collect()
+    };
+    let near = |drawn: &[f64], class: f64| (drawn[0] - class).abs() < 0.2 && (drawn[1] + class).abs() < 0.2;
+    let highest = means("--condition highest");
+    assert!(highest.iter().all(|x| near(x, 2.0)), "{highest:?}");
+    let two = means("--condition low,high");
+    assert!(two.chunks(2).all(|x| near(&x[0], 0.0) && near(&x[1], 1.0)), "{two:?}");
+    // All of them, by the alphabet.
+    let all = means("");
+    assert!(all.chunks(3).all(|x| near(&x[0], 1.0) && near(&x[1], 2.0) && near(&x[2], 0.0)), "{all:?}");
+    run(&home, "sample run --condition hi --to no.csv --device cpu")
+        .refused(2, "condition \"hi\": the model knows \"high\", \"highest\", \"low\"");
+}
+
+#[test]
+fn what_is_no_column_of_classes_is_refused() {
+    let home = folder("classes-refused");
+    let numbers: String = (0..300).map(|i| format!("{i},{}\n", i % 5)).collect();
+    fs::write(home.join("many.csv"), format!("id,a\n{numbers}")).unwrap();
+    fs::write(home.join("empty.csv"), "a,class\n1,red\n2,\n").unwrap();
+    fs::write(home.join("bytes.idx"), [&[0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[5; 6]].concat()).unwrap();
+    for (data, code, said) in [
+        (
+            "many.csv --classes id",
+            1,
+            "classes id: many.csv has more than 256 different values there; must be a column of classes, of which each has \
+             many examples",
+        ),
+        (
+            "empty.csv --classes class",
+            1,
+            "line 3 of empty.csv has no class in column class: fill the cell, or leave the example out",
+        ),
+        (
+            "bytes.idx --classes 1",
+            2,
+            "classes 1: bytes.idx is of bytes; classes are a column of a csv, or of an array of other numbers",
+        ),
+        ("many.csv --classes ID", 2, "classes ID: many.csv has no column of this name; did you mean id?"),
+        ("many.csv --classes 2", 2, "classes 2: many.csv has columns 0 to 1; pass some of them, as 0..2"),
+        ("many.csv --classes a --columns a", 2, "classes: none of the 2 columns of many.csv are left; leave some"),
+        (
+            "many.csv --classes a --condition labels.idx",
+            2,
+            "condition labels.idx: --classes says where the labels are; pass --condition labels, or leave one out",
+        ),
+    ] {
+        run(&home, &format!("train --data {data} {SMALL} --out no")).refused(code, said);
+    }
+    // As many as a label can be.
+    let just: String = (0..512).map(|i| format!("{},{}\n", i % 256, i % 5)).collect();
+    fs::write(home.join("just.csv"), format!("id,a\n{just}")).unwrap();
+    run(&home, &format!("train --data just.csv --classes id --condition labels {SMALL} --out yes")).succeeded();
+}
+
+/// The page names the classes of its latents, whatever their words try.
+#[test]
+fn a_report_names_the_classes() {
+    let home = folder("classes-report");
+    let words = ["</script><b>", "it's", "über"];
+    table(&home.join("data.csv"), &["a", "b", "class"], true, |class| words[class].into());
+    run(&home, &format!("train --data data.csv --classes class {SMALL} --out run")).succeeded();
+    let page = browser::page(&home.join("run/report.html"));
+    assert!(!page.contains("<b>"));
+    let latents = &browser::data(&page)["latents"];
+    assert_eq!(latents["classes"], serde_json::json!(words));
+    let want: Vec<usize> = (0..ROWS).map(class).collect();
+    assert_eq!(latents["labels"], serde_json::json!(want));
+    // Other labels have no names.
+    labels(&home.join("labels.idx"));
+    run(&home, "report run --data data.csv --labels labels.idx --to other.html --device cpu").succeeded();
+    assert!(browser::data(&browser::page(&home.join("other.html")))["latents"]["classes"].is_null());
+}
