@@ -23,7 +23,11 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, kl: View, kl_dim: View, head: View) {
         |first, [kl_out]: [&mut [T]; 1]| {
             for (i, kl) in kl_out.chunks_mut(kl.stride).enumerate() {
                 let (mu, logvar) = halves(head_in, first + i, head.stride, latent);
-                kl[0] = sum(latent, |j| term(mu[j], logvar[j]));
+                kl[0] = sum(
+                    [mu, logvar],
+                    #[inline(always)]
+                    |[mu, logvar]| term(mu, logvar),
+                );
             }
         },
     );

@@ -152,55 +152,33 @@ fn squares_are_finite<T: Real>(values: &[T]) -> bool {
     values.iter().all(|&x| (x * x).is_finite())
 }
 
-/// Σ f(i) over `0..n`, in 16 interleaved sums, so that it vectorises; always in the same order.
+/// Σ f over what stands at one place of slices of one length, in 16 interleaved sums; always in the same order. It goes by
+/// pieces of a length that the compiler knows, the last filled up with zeros, whose terms are left out: else it would check
+/// each place, and leave the end of every piece to a loop of single numbers, which took three quarters of the time.
 #[inline(always)]
-pub(crate) fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
-    sum_by_pieces(
-        n,
-        #[inline(always)]
-        |start, terms| {
-            for i in 0..terms.len() {
-                terms[i] = f(start + i);
-            }
-        },
-    )
-}
-
-/// The same of what stands at one place of several slices, which are as long as the first: without a check of each place, which
-/// would end vector code.
-#[inline(always)]
-fn sum_of<T: Real, const N: usize>(slices: [&[T]; N], f: impl Fn([T; N]) -> T) -> T {
-    sum_by_pieces(
-        slices[0].len(),
-        #[inline(always)]
-        |start, terms| {
-            let n = terms.len();
-            let pieces = slices.map(|s| &s[start..][..n]);
-            for i in 0..n {
-                terms[i] = f(pieces.map(|piece| piece[i]));
-            }
-        },
-    )
-}
-
-/// Σ of the terms that `fill(first, terms)` writes, some at a time.
-#[inline(always)]
-fn sum_by_pieces<T: Real>(n: usize, fill: impl Fn(usize, &mut [T])) -> T {
+pub(crate) fn sum<T: Real, const N: usize>(slices: [&[T]; N], f: impl Fn([T; N]) -> T) -> T {
     const LANES: usize = 16;
-    let mut lanes = [T::of(0.0); LANES];
-    let mut terms = [T::of(0.0); 8 * LANES];
-    for start in (0..n).step_by(terms.len()) {
-        let len = terms.len().min(n - start);
-        let terms = &mut terms[..len];
-        fill(start, terms); // in a loop of its own, which vectorises whatever the terms are
-        // As many at a time as there are lanes, known to the compiler; then those that are left.
-        let (whole, rest) = terms.as_chunks::<LANES>();
-        for terms in whole {
+    const PIECE: usize = 4 * LANES;
+    let (n, zero) = (slices[0].len(), T::of(0.0));
+    let (mut lanes, mut terms, mut last) = ([zero; LANES], [zero; PIECE], [[zero; PIECE]; N]);
+    for start in (0..n).step_by(PIECE) {
+        let len = PIECE.min(n - start);
+        let pieces: [&[T; PIECE]; N] = match len {
+            PIECE => slices.map(|s| s[start..].first_chunk().expect("slices of one length")),
+            _ => {
+                last.iter_mut().zip(slices).for_each(|(last, s)| last[..len].copy_from_slice(&s[start..n]));
+                last.each_ref()
+            }
+        };
+        for i in 0..PIECE {
+            terms[i] = f(pieces.map(|piece| piece[i])); // in a loop of its own, which vectorises whatever the terms are
+        }
+        terms[len..].fill(zero);
+        for terms in terms.as_chunks::<LANES>().0 {
             for l in 0..LANES {
                 lanes[l] += terms[l];
             }
         }
-        lanes.iter_mut().zip(rest).for_each(|(lane, &term)| *lane += term);
     }
     let mut width = LANES / 2;
     while width > 0 {

@@ -1,6 +1,6 @@
 //! −log p(x|z) for each row of the decoder's output, in nats. A value of x that is missing adds nothing, to no sum and no
 //! gradient: p(x|z) is a product over columns, and that of what was observed has one factor less.
-use super::{Cpu, GRAIN, each_rows, each_rows_of, squares_are_finite, sum, sum_of};
+use super::{Cpu, GRAIN, each_rows, each_rows_of, squares_are_finite, sum};
 use crate::arena::View;
 use crate::config::{Likelihood, Mean};
 use crate::counts;
@@ -33,18 +33,6 @@ fn logvar_slope<T: Real>(m: T, logvar: T, x: T) -> T {
 #[inline(always)]
 fn observed<T: Real>(x: T, term: T) -> T {
     if x.is_missing() { T::of(0.0) } else { term }
-}
-
-/// The mean of p(x|z) from the decoder's output, and its derivative.
-#[inline(always)]
-fn mean_of<T: Real>(mean: Mean, out: T) -> (T, T) {
-    match mean {
-        Mean::Identity => (out, T::of(1.0)),
-        Mean::Sigmoid => {
-            let m = out.sigmoid();
-            (m, m * (T::of(1.0) - m))
-        }
-    }
 }
 
 /// The log-dispersions of one row: of column j at `j % len`, so that one number serves a whole row.
@@ -88,32 +76,36 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View) 
                 let x = &x_in[row / samples * x.stride..][..x.cols];
                 let a = log_dispersions(decoded.dispersion, learned, &fixed, out);
                 nll[0] = match (decoded.likelihood, a) {
-                    (Likelihood::Bernoulli, _) => sum_of(
+                    (Likelihood::Bernoulli, _) => sum(
                         [x, out],
                         #[inline(always)]
                         |[x, o]| bernoulli(o, x),
                     ),
-                    (Likelihood::Gaussian, &[a]) => sum_of(
-                        [x, out],
-                        #[inline(always)]
-                        |[x, o]| gaussian(mean_of(decoded.mean, o).0, a, x),
-                    ),
-                    (Likelihood::Gaussian, a) => sum_of(
-                        [x, out, a],
-                        #[inline(always)]
-                        |[x, o, a]| gaussian(mean_of(decoded.mean, o).0, a, x),
-                    ),
-                    (Likelihood::Poisson, _) => sum_of(
+                    (Likelihood::Gaussian, a) => match decoded.mean {
+                        Mean::Identity => gaussian_row(
+                            [x, out],
+                            a,
+                            #[inline(always)]
+                            |o| o,
+                        ),
+                        Mean::Sigmoid => gaussian_row(
+                            [x, out],
+                            a,
+                            #[inline(always)]
+                            |o| o.sigmoid(),
+                        ),
+                    },
+                    (Likelihood::Poisson, _) => sum(
                         [x, out],
                         #[inline(always)]
                         |[x, o]| observed(x, counts::poisson(o, x)),
                     ),
-                    (Likelihood::NegativeBinomial, &[a]) => sum_of(
+                    (Likelihood::NegativeBinomial, &[a]) => sum(
                         [x, out],
                         #[inline(always)]
                         |[x, o]| observed(x, counts::negative_binomial(o, a, x)),
                     ),
-                    (Likelihood::NegativeBinomial, a) => sum_of(
+                    (Likelihood::NegativeBinomial, a) => sum(
                         [x, out, a],
                         #[inline(always)]
                         |[x, o, a]| observed(x, counts::negative_binomial(o, a, x)),
@@ -162,18 +154,27 @@ pub fn backward<T: Real>(
                         #[inline(always)]
                         |[x, o]| observed(x, w * (o.sigmoid() - x)),
                     ),
-                    Likelihood::Gaussian => by_dispersion(
-                        (dmean, spread),
-                        [x, out],
-                        a,
-                        #[inline(always)]
-                        |x, o, a| {
-                            let (m, dm) = mean_of(decoded.mean, o);
-                            observed(x, w * (m - x) * (-a).exp() * dm)
-                        },
-                        #[inline(always)]
-                        |x, o, a| observed(x, w * logvar_slope(mean_of(decoded.mean, o).0, a, x)),
-                    ),
+                    Likelihood::Gaussian => match decoded.mean {
+                        Mean::Identity => gaussian_slopes(
+                            (dmean, spread),
+                            [x, out],
+                            a,
+                            w,
+                            #[inline(always)]
+                            |o| (o, T::of(1.0)),
+                        ),
+                        Mean::Sigmoid => gaussian_slopes(
+                            (dmean, spread),
+                            [x, out],
+                            a,
+                            w,
+                            #[inline(always)]
+                            |o| {
+                                let m = o.sigmoid();
+                                (m, m * (T::of(1.0) - m))
+                            },
+                        ),
+                    },
                     Likelihood::Poisson => each(
                         dmean,
                         [x, out],
@@ -225,6 +226,47 @@ pub fn backward<T: Real>(
     }
     let finite = squares_are_finite(gradient);
     cpu.note_gradient(finite);
+}
+
+/// Σ of −log p over a row of Gaussians, whose means are made of the decoder's output. A choice of the mean within the loop would
+/// have every number pay for both.
+#[inline(always)]
+fn gaussian_row<T: Real>([x, out]: [&[T]; 2], a: &[T], mean: impl Fn(T) -> T) -> T {
+    match a {
+        &[a] => sum(
+            [x, out],
+            #[inline(always)]
+            |[x, o]| gaussian(mean(o), a, x),
+        ),
+        a => sum(
+            [x, out, a],
+            #[inline(always)]
+            |[x, o, a]| gaussian(mean(o), a, x),
+        ),
+    }
+}
+
+/// Its gradients, from the mean and its derivative.
+#[inline(always)]
+fn gaussian_slopes<T: Real>(
+    out_of: (&mut [T], Option<&mut [T]>),
+    [x, out]: [&[T]; 2],
+    a: &[T],
+    w: T,
+    mean: impl Fn(T) -> (T, T),
+) {
+    by_dispersion(
+        out_of,
+        [x, out],
+        a,
+        #[inline(always)]
+        |x, o, a| {
+            let (m, dm) = mean(o);
+            observed(x, w * (m - x) * (-a).exp() * dm)
+        },
+        #[inline(always)]
+        |x, o, a| observed(x, w * logvar_slope(mean(o).0, a, x)),
+    )
 }
 
 /// out[j] = f of what stands at j of the slices.
@@ -290,7 +332,7 @@ fn learned_gradient<'a, T: Real>(
                     #[inline(always)]
                     || {
                         let (out, x, w) = row_of(row);
-                        sum_of(
+                        sum(
                             [x, out],
                             #[inline(always)]
                             |[x, o]| observed(x, w * slope(o, a[0], x)),
@@ -299,7 +341,7 @@ fn learned_gradient<'a, T: Real>(
                 )
             })
             .collect();
-        *gradient = sum(rows.len(), |i| rows[i]);
+        *gradient = sum([&rows], |[row]| row);
         return;
     }
     // Columns by themselves, each over the rows in order, whatever the number of threads.

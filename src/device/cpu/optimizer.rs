@@ -22,7 +22,7 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
                 .map(|g| {
                     vectorise(
                         #[inline(always)]
-                        || sum(g.len(), |i| g[i] * g[i]),
+                        || sum([g], |[g]| g * g),
                     )
                     .to_f64()
                 })

@@ -51,7 +51,8 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, z: View, ratio: View, head: View, eps:
                 for j in 0..latent {
                     z[j] = mu[j] + (T::of(0.5) * logvar[j]).exp() * eps[j];
                 }
-                ratio[0] = T::of(0.5) * sum(latent, |j| z[j] * z[j] - logvar[j] - eps[j] * eps[j]);
+                ratio[0] =
+                    T::of(0.5) * sum([&z[..latent], logvar, &eps], |[z, logvar, eps]| z * z - logvar - eps * eps);
             }
         },
     );
