@@ -58,7 +58,8 @@ pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) 
             }
             if let (Some(named), None) = (named, &data.labels) {
                 return Err(Error::failed(format!(
-                    "{}: has no column {}, of which the model takes the class of each example; give data that have it, or --condition LABELS",
+                    "{}: has no column {} with the class of each example, which the model is told; give data that have it, \
+                     or --condition LABELS",
                     data.name,
                     named.told()
                 )));

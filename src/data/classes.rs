@@ -91,6 +91,8 @@ pub(super) struct Labels<'a> {
     classes: Classes,
     places: HashMap<String, u8>,
     labels: Vec<u8>,
+    /// An example has none.
+    incomplete: bool,
 }
 
 impl<'a> Labels<'a> {
@@ -99,12 +101,17 @@ impl<'a> Labels<'a> {
         let words = known.map_or(vec![], |known| known.words.clone());
         let name = there.title(at).unwrap_or_default().to_string();
         let places = words.iter().enumerate().map(|(i, word)| (word.clone(), i as u8)).collect();
-        Labels { file: there.file, known: words.len(), classes: Classes { at, name, words }, places, labels: vec![] }
+        let (known, classes) = (words.len(), Classes { at, name, words });
+        Labels { file: there.file, known, classes, places, labels: vec![], incomplete: false }
     }
 
     /// # Errors
-    /// No class, or more of them than can be.
+    /// More classes than can be; none, where a model does not know them yet: of a later file it may not need them.
     pub fn add(&mut self, line: impl FnOnce() -> String, word: &str) -> Result<()> {
+        if word.is_empty() && self.known > 0 {
+            self.incomplete = true;
+            return Ok(());
+        }
         if word.is_empty() {
             let (line, file, column) = (line(), self.file, self.classes.told());
             return Err(Error::failed(format!(
@@ -134,8 +141,8 @@ impl<'a> Labels<'a> {
         Ok(())
     }
 
-    /// The label of each example, and what they stand for, which is sorted where a model does not know it yet.
-    pub fn found(mut self) -> (Vec<u8>, Classes) {
+    /// The label of each example, if each has one, and what they stand for, which is sorted where a model does not know it yet.
+    pub fn found(mut self) -> (Option<Vec<u8>>, Classes) {
         let number = |word: &String| word.parse::<f64>().ok();
         let words = &self.classes.words;
         let mut order: Vec<usize> = (0..words.len()).collect();
@@ -148,7 +155,7 @@ impl<'a> Labels<'a> {
         order.iter().enumerate().for_each(|(place, &was)| places[was] = place as u8);
         self.labels.iter_mut().for_each(|label| *label = places[*label as usize]);
         self.classes.words = order.iter().map(|&was| std::mem::take(&mut self.classes.words[was])).collect();
-        (self.labels, self.classes)
+        ((!self.incomplete).then_some(self.labels), self.classes)
     }
 }
 
@@ -157,7 +164,12 @@ impl Dataset {
     ///
     /// # Errors
     /// Bytes; a number that is missing.
-    pub(super) fn classes_in(&self, at: usize, there: &There, known: Option<&Classes>) -> Result<(Vec<u8>, Classes)> {
+    pub(super) fn classes_in(
+        &self,
+        at: usize,
+        there: &There,
+        known: Option<&Classes>,
+    ) -> Result<(Option<Vec<u8>>, Classes)> {
         let name = &self.name;
         let Values::Reals(values) = &self.values else {
             return Err(Error::request(format!(
@@ -174,8 +186,9 @@ impl Dataset {
 
     /// What a label stands for, for a message.
     pub(super) fn class_told(&self, label: u8, known: usize) -> (String, String) {
-        match &self.columns.classes {
-            Some(classes) => (shown(classes.words[label as usize].as_bytes()), classes.list(known)),
+        let named = self.columns.classes.as_ref();
+        match named.and_then(|classes| Some((classes, classes.words.get(label as usize)?))) {
+            Some((classes, word)) => (shown(word.as_bytes()), classes.list(known)),
             None => (label.to_string(), format!("0 to {}", known - 1)),
         }
     }

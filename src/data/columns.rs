@@ -342,7 +342,7 @@ impl Dataset {
         let mut taken = columns.taken_from(&there, &positions);
         if let Some(at) = columns.class_column(&there)? {
             let (labels, classes) = self.classes_in(at, &there, columns.classes.as_ref())?;
-            (self.labels, taken.classes) = (Some(labels), Some(classes));
+            (self.labels, taken.classes) = (labels, Some(classes));
         }
         if positions.iter().copied().ne(0..self.cols) {
             match &mut self.values {

@@ -186,7 +186,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     if let Some(names) = row_names {
         names.check(&name, title, &skipped(&there, 0))?;
     }
-    let labels = labels.map(|(_, labels)| {
+    let labels = labels.and_then(|(_, labels)| {
         let (labels, classes) = labels.found();
         chosen.classes = Some(classes);
         labels

@@ -139,9 +139,21 @@ fn later_files_have_the_column_by_its_name_or_say_that_they_have_not() {
     assert_eq!(encode("plain", "x.csv"), encode("plain", "new.csv"));
     run(&home, "encode told --data x.csv --to no.npy --device cpu").refused(
         1,
-        "x.csv: has no column class, of which the model takes the class of each example; give data that have it, or \
+        "x.csv: has no column class with the class of each example, which the model is told; give data that have it, or \
          --condition LABELS",
     );
+    // A cell without one: the model that is told nothing does not miss it.
+    table(&home.join("some.csv"), &["a", "b", "class"], true, |class| ["Adelie", "", "chinstrap"][class].into());
+    assert_eq!(encode("plain", "x.csv"), encode("plain", "some.csv"));
+    run(&home, "encode told --data some.csv --to no.npy --device cpu").refused(
+        1,
+        "some.csv: has no column class with the class of each example, which the model is told; give data that have it, or \
+         --condition LABELS",
+    );
+    // A label beyond the words.
+    fs::write(home.join("beyond.idx"), [&[0, 0, 8, 1, 0, 0, 0, ROWS as u8][..], &[7; ROWS]].concat()).unwrap();
+    run(&home, "encode told --data x.csv --condition beyond.idx --to no.npy --device cpu")
+        .refused(1, "x.csv: example 0 is of class 7; the model knows 0 to 2");
     let unknown =
         "new.csv: example 1 is of class \"king\"; the model knows \"Adelie\", \"chinstrap\", \"gentoo, or so\"";
     run(&home, "encode told --data new.csv --to no.npy --device cpu").refused(1, unknown);
