@@ -4,7 +4,7 @@ use super::progress::Working;
 use super::{Common, counted, held_out_part, own_test, print, train, with_error};
 use crate::config::name_of;
 use crate::config::{Numbers, Source};
-use crate::data::{Columns, Dataset, List, Missing};
+use crate::data::{Asked, Columns, Dataset, List, Missing};
 use crate::estimate::{Estimate, Running};
 use crate::evaluate::same_columns;
 use crate::mixture::em::{self, Fit, Settings};
@@ -101,7 +101,8 @@ impl MixtureArgs {
         let train = self.data.clone().unwrap_or("digits".into());
         let valid = self.valid.clone().or(own_test(&train, self.valid_fraction));
         let valid_fraction = held_out_part(self.valid_fraction)?;
-        let columns = Columns::asked(self.columns.clone(), self.skip_columns.clone(), None);
+        let columns =
+            Columns::asked(Asked { take: self.columns.clone(), skip: self.skip_columns.clone(), ..Asked::default() });
         Ok(Source { valid, valid_fraction, columns, ..Source::new(train, 0) })
     }
 

@@ -6,7 +6,7 @@ use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
     OutputBias, Rule, Run, Source, Training, Variance,
 };
-use crate::data::{Bytes, Column, Columns, Dataset, List, Missing, scale};
+use crate::data::{Asked, Bytes, Column, Columns, Dataset, List, Missing, scale};
 use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -117,8 +117,8 @@ pub(super) struct DataArgs {
     /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
     #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
     pub(super) binarize: Binarize,
-    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx), or columns as 0..10,
-    /// which count in those of --columns, as --past and --future do
+    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx), columns by their names, as
+    /// age,height, or as 0..10, which count in those of --columns, as --past and --future do
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"])]
     condition: Option<String>,
     /// The labels of --valid, where --condition is a file of labels
@@ -263,19 +263,31 @@ impl DataArgs {
     }
 
     /// # Errors
-    /// The labels of the data in two places.
+    /// The labels of the data in two places; labels of the validation where columns are the condition.
     pub(super) fn check(&self) -> Result<()> {
+        if let (Some(labels), Some(Condition::Columns { .. })) = (&self.valid_condition, self.condition()) {
+            return Err(Error::request(format!(
+                "valid-condition {labels}: --condition is of columns, which --valid has too; leave it out"
+            )));
+        }
         match (&self.classes, &self.condition) {
-            (Some(_), Some(file)) if file != "labels" && range(file).is_err() => Err(Error::request(format!(
-                "condition {file}: --classes says where the labels are; pass --condition labels, or leave one out"
-            ))),
+            (Some(_), Some(file)) if file != "labels" && range(file).is_err() && names(file).is_none() => {
+                Err(Error::request(format!(
+                    "condition {file}: --classes says where the labels are; pass --condition labels, or leave one out"
+                )))
+            }
             _ => Ok(()),
         }
     }
 
     /// Those that are asked for, where they are not all.
     pub(super) fn columns(&self) -> Option<Columns> {
-        Columns::asked(self.columns.clone(), self.skip_columns.clone(), self.classes.clone())
+        Columns::asked(Asked {
+            take: self.columns.clone(),
+            skip: self.skip_columns.clone(),
+            last: self.condition.as_deref().and_then(names),
+            classes: self.classes.clone(),
+        })
     }
 
     pub(super) fn condition(&self) -> Option<Condition> {
@@ -285,6 +297,7 @@ impl DataArgs {
         let what = self.condition.as_ref()?;
         Some(match range(what) {
             Ok(columns) => Condition::Columns { columns, x: None },
+            Err(_) if names(what).is_some() => Condition::Columns { columns: (0, 0), x: None }, // the last: known when they are read
             Err(_) => Condition::Classes {
                 classes: 0, // counted when they are read
                 train: Some(what.clone()).filter(|what| what != "labels"),
@@ -292,6 +305,12 @@ impl DataArgs {
             },
         })
     }
+}
+
+/// A condition that names columns: what is neither the labels nor a file.
+fn names(condition: &str) -> Option<List> {
+    let list = condition.parse().ok().filter(List::is_of_names);
+    list.filter(|_| condition != "labels" && !Path::new(condition).exists())
 }
 
 /// What can be wrong with it, without the option and the value: clap has named them by then.

@@ -36,6 +36,10 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     if is_new {
         data.check_rounding()?;
         source.bytes = source.bytes.or(data.bytes);
+        if let Some(Condition::Columns { columns: place @ (0, 0), .. }) = &mut source.condition {
+            let last = source.columns.as_ref().map_or(0, Columns::asked_last);
+            *place = (data.cols - last, data.cols);
+        }
         source.columns = data.columns.kept();
     }
     let columns = if is_new { source.columns.clone() } else { columns };

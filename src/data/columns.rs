@@ -1,5 +1,5 @@
 //! Which columns of a file a data set has, and what they are called: as they are asked for, and as a model keeps them.
-//! Columns come in the order of the file and once, however they were asked for.
+//! Columns come in the order of the file and once, however they were asked for; but those of a condition come last.
 use super::classes::Classes;
 use super::named::shown;
 use super::{Dataset, Values};
@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// Some columns of a file. A file of which these were all already is taken as it is.
+/// Some columns of a file; those that a model is told by name stand behind those that it learns. A file of which these were all already is taken as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Columns {
     /// From..to, counted from 0 in the file. Empty: all, but for the names of the rows.
@@ -35,11 +35,13 @@ pub struct Columns {
     pub again: bool,
 }
 
-/// Columns as a user names them: all of `take` but those of `skip`, and the one that holds classes.
+/// Columns as a user names them: all of `take` but those of `skip`, those of `last` behind the others; and the one that holds
+/// classes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     pub take: Option<List>,
     pub skip: Option<List>,
+    pub last: Option<List>,
     pub classes: Option<Column>,
 }
 
@@ -89,6 +91,22 @@ impl FromStr for List {
             }
         };
         Ok(List(s.split(',').map(|s| part(s.trim())).collect::<std::result::Result<_, _>>()?))
+    }
+}
+
+impl Part {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Part::Name(name) => Some(name),
+            Part::Range(..) => None,
+        }
+    }
+}
+
+impl List {
+    /// Whether it is of names alone.
+    pub(crate) fn is_of_names(&self) -> bool {
+        self.0.iter().all(|part| part.name().is_some())
     }
 }
 
@@ -187,8 +205,7 @@ impl There<'_> {
 
 impl Columns {
     /// Not yet of any file.
-    pub fn asked(take: Option<List>, skip: Option<List>, classes: Option<Column>) -> Option<Columns> {
-        let asked = Asked { take, skip, classes };
+    pub fn asked(asked: Asked) -> Option<Columns> {
         (asked != Asked::default()).then(|| Columns { asked: Some(asked), ..Columns::default() })
     }
 
@@ -226,9 +243,9 @@ impl Columns {
 
     /// Whether only a file with names can tell which they are.
     pub(super) fn by_name(&self) -> bool {
-        let lists = self.asked.iter().flat_map(|asked| [&asked.take, &asked.skip]).flatten();
+        let lists = self.asked.iter().flat_map(|asked| [&asked.take, &asked.skip, &asked.last]).flatten();
         let classes = self.asked.iter().flat_map(|asked| &asked.classes).map(|Column(part)| part);
-        lists.flat_map(|list| &list.0).chain(classes).any(|part| matches!(part, Part::Name(_)))
+        lists.flat_map(|list| &list.0).chain(classes).any(|part| part.name().is_some())
     }
 
     /// Where in the file they are, in the order in which they shall come.
@@ -253,7 +270,7 @@ impl Columns {
                     there.width,
                     there.file
                 ))),
-                false => Ok(left),
+                false => last(left, asked.last.as_ref(), there),
             };
         }
         let (own, whole) = (there.all(), there.width == self.of);
@@ -302,6 +319,17 @@ impl Columns {
         }
         let names = there.names.map_or(vec![], |names| positions.iter().map(|&j| names[j].clone()).collect());
         Columns { taken, of: there.width, names, ..Columns::default() }
+    }
+
+    /// How many of the last were asked for as such.
+    pub(crate) fn asked_last(&self) -> usize {
+        let names = self.asked.iter().flat_map(|asked| &asked.last).flat_map(|list| &list.0);
+        names.filter_map(Part::name).collect::<HashSet<_>>().len()
+    }
+
+    /// Whether they come as they stand in the file.
+    pub(crate) fn are_in_order(&self) -> bool {
+        self.taken.is_sorted()
     }
 
     /// As `--columns` takes them.
@@ -360,6 +388,22 @@ impl Dataset {
         let coarse = std::mem::take(&mut self.coarse);
         self.coarse = (0..positions.len()).filter(|&j| coarse.contains(&positions[j])).collect();
     }
+}
+
+/// Those of the list behind the others.
+fn last(left: Vec<usize>, list: Option<&List>, there: &There) -> Result<Vec<usize>> {
+    let Some(list) = list else { return Ok(left) };
+    let no_file = |e: Error| Error::request(e.to_string().replacen(": ", ": is no file, and ", 1));
+    let is_last = there.listed(list, "condition").map_err(no_file)?;
+    if let Some(away) = (0..there.width).find(|j| is_last[*j] && !left.contains(j)) {
+        let away = there.title(away).map_or(away.to_string(), shown);
+        return Err(Error::request(format!(
+            "condition {away}: --columns, --skip-columns or --classes leave this column out; name one of the others"
+        )));
+    }
+    let (last, mut first): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&j| is_last[j]);
+    first.extend(last);
+    Ok(first)
 }
 
 /// Keeps these columns of every row, in this order, without other memory than that of a row.

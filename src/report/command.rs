@@ -60,7 +60,10 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
             valid.iter().for_each(|file| line.unless(false, "valid-condition", file));
         }
         Some(Condition::Columns { columns, x: None }) => {
-            line.unless(false, "condition", format!("{}..{}", columns.0, columns.1));
+            // By their names, where they were named and do not stand behind the others in the file.
+            let moved = data.columns.as_ref().filter(|all| !all.are_in_order());
+            let names = moved.and_then(|all| all.names.get(columns.0..columns.1));
+            line.unless(false, "condition", names.map_or(format!("{}..{}", columns.0, columns.1), |n| n.join(",")));
         }
         Some(Condition::Columns { columns, x: Some(x) }) => {
             line.unless(false, "past", format!("{}..{}", columns.0, columns.1));

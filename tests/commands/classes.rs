@@ -191,6 +191,7 @@ fn a_class_is_drawn_by_its_word() {
 #[test]
 fn what_is_no_column_of_classes_is_refused() {
     let home = folder("classes-refused");
+    labels(&home.join("labels.idx"));
     let numbers: String = (0..300).map(|i| format!("{i},{}\n", i % 5)).collect();
     fs::write(home.join("many.csv"), format!("id,a\n{numbers}")).unwrap();
     fs::write(home.join("empty.csv"), "a,class\n1,red\n2,\n").unwrap();

@@ -1,9 +1,10 @@
 //! `--columns` and `--skip-columns`: which columns are learned, that a model takes the same ones of every file, and that it
 //! says which it misses.
+use crate::browser;
 use crate::program::{folder, run, write_idx};
 use std::fmt::Write as _;
 use std::path::Path;
-use vae_gpu::data::{Columns, Dataset, Missing, npy};
+use vae_gpu::data::{Asked, Columns, Dataset, Missing, npy};
 
 const ROWS: usize = 40;
 const SMALL: &str = "--likelihood gaussian --hidden 5 --latent 2 --batch 8 --steps 5 --device cpu --quiet";
@@ -243,7 +244,7 @@ fn pictures_are_cut_and_are_no_pictures_then() {
     let config = std::fs::read_to_string(home.join("run/config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
     assert_eq!((&config["input"], &config["data"]["shape"]), (&serde_json::json!(24), &serde_json::Value::Null));
-    let columns = Columns::asked(Some("6..30".parse().unwrap()), None, None);
+    let columns = Columns::asked(Asked { take: Some("6..30".parse().unwrap()), ..Asked::default() });
     let (cut, all) = (
         Dataset::read_columns(&home.join("x.idx"), columns.as_ref(), Missing::Refuse).unwrap(),
         Dataset::read(&home.join("x.idx")).unwrap(),
@@ -264,7 +265,7 @@ fn headers_are_told_by_the_columns_that_are_taken() {
     let home = folder("columns-headers");
     let rows = |text: &str, columns: &str| {
         std::fs::write(home.join("t.csv"), text).unwrap();
-        let columns = Columns::asked(Some(columns.parse().unwrap()), None, None);
+        let columns = Columns::asked(Asked { take: Some(columns.parse().unwrap()), ..Asked::default() });
         Dataset::read_columns(&home.join("t.csv"), columns.as_ref(), Missing::Refuse)
             .map(|data| (data.to_rows(), data.columns.names.join(" ")))
             .map_err(|e| e.to_string())
@@ -319,4 +320,65 @@ fn tables_are_written_with_the_names_of_their_columns() {
     let filled = std::fs::read_to_string(home.join("filled.csv")).unwrap();
     let rows: Vec<Vec<&str>> = filled.lines().skip(1).map(|line| line.split(',').collect()).collect();
     assert!(rows[0][0] == "0.5" && rows[0][2] == "0.25" && rows[1][1..] == ["0.75", "0.125"], "{filled}");
+}
+
+/// Columns that are told by name stand anywhere in the file; the model is that of a file where they stand last.
+#[test]
+fn a_condition_by_name_is_one_by_position() {
+    let home = folder("columns-told");
+    table(&home.join("all.csv"), true, &ALL);
+    table(&home.join("turned.csv"), true, &["score", "date", "weight", "height", "id", "age"]);
+    table(&home.join("bare.csv"), false, &ALL);
+    let eval =
+        |model: &str, data: &str| run(&home, &format!("eval {model} --data {data} --json --device cpu")).succeeded();
+    for (i, (told, order)) in [
+        ("height", ["age", "weight", "score", "height"]),
+        ("score,age", ["height", "weight", "age", "score"]),
+        ("age,score,age", ["height", "weight", "age", "score"]),
+        ("weight,score", ["age", "height", "weight", "score"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        table(&home.join("order.csv"), true, &order);
+        let count = if told == "height" { 1 } else { 2 };
+        let scaled = format!("{SMALL} --scale standard");
+        let by_hand = format!("train --data order.csv --condition {}..4 {scaled} --out want --force", 4 - count);
+        run(&home, &by_hand).succeeded();
+        let want = tensors(&home, "want");
+        let line = format!("train --data all.csv --skip-columns id,date --condition {told} {scaled} --out run{i}");
+        run(&home, &line).succeeded();
+        assert!(tensors(&home, &format!("run{i}")) == want, "{told}");
+        let elbo = eval("want", "order.csv").stdout;
+        for data in ["all.csv", "turned.csv", "bare.csv", "order.csv"] {
+            assert_eq!(eval(&format!("run{i}"), data).stdout, elbo, "{told}: {data}");
+        }
+        // What is drawn has the columns of x alone.
+        let sample = format!("sample run{i} --condition all.csv --count 3 --to drawn.csv --force --device cpu");
+        run(&home, &sample).succeeded();
+        let drawn = std::fs::read_to_string(home.join("drawn.csv")).unwrap();
+        assert_eq!(drawn.lines().next().unwrap(), order[..4 - count].join(","), "{told}");
+        run(&home, &format!("train --config run{i}/run.toml --device cpu --quiet --out again{i}")).succeeded();
+        assert!(tensors(&home, &format!("again{i}")) == want, "{told}: run.toml");
+        // The command that a report shows.
+        let page = browser::page(&home.join(format!("run{i}/report.html")));
+        let command = browser::data(&page)["command"].as_str().unwrap().replace("vae-gpu ", "");
+        run(&home, &format!("{command} --device cpu --quiet --out shown{i}")).succeeded();
+        assert!(tensors(&home, &format!("shown{i}")) == want, "{told}: {command}");
+    }
+    // A file of this name is meant, where there is one.
+    std::fs::write(home.join("height"), [&[0, 0, 8, 1, 0, 0, 0, ROWS as u8][..], &[1; ROWS]].concat()).unwrap();
+    let train = format!("train --data all.csv --skip-columns id,date {SMALL} --out labels --force --condition");
+    run(&home, &format!("{train} height")).succeeded();
+    assert!(std::fs::read_to_string(home.join("labels/config.json")).unwrap().contains("classes"));
+    run(&home, &format!("{train} ags"))
+        .refused(2, "condition ags: is no file, and all.csv has no column of this name; did you mean age?");
+    run(&home, &format!("{train} date")).refused(
+        2,
+        "condition date: --columns, --skip-columns or --classes leave this column out; name one of the others",
+    );
+    run(&home, &format!("{train} age,weight,score,labels.idx")).refused(
+        2,
+        "condition labels.idx: is no file, and all.csv has no column of this name; it has id, age, height, date, weight, score",
+    );
 }

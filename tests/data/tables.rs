@@ -1,5 +1,6 @@
 //! What is understood of a table that may have been meant otherwise: it is told, or refused.
 use super::{all_rows, np1, read};
+use vae_gpu::data::{Asked, Columns};
 
 /// What is said of a text, without the name of the file.
 fn notes(text: &str) -> Vec<String> {
@@ -106,7 +107,7 @@ fn a_column_that_f32_does_not_tell_apart_is_told() {
         ),
         "{said}"
     );
-    let away = vae_gpu::data::Columns::asked(None, Some("1".parse().unwrap()), None).unwrap();
+    let away = Columns::asked(Asked { skip: Some("1".parse().unwrap()), ..Asked::default() }).unwrap();
     assert!(times.with_columns(&away).unwrap().check_rounding().is_ok(), "a column that is left out does not matter");
     for fine in [&(|i: usize| 7.0 * i as f64) as &dyn Fn(usize) -> f64, &|i| time(i * 86400), &|_| time(1)] {
         assert!(read("t.csv", rows(fine).as_bytes()).unwrap().check_rounding().is_ok());
