@@ -1,6 +1,6 @@
 //! The column of a table that is no part of x but says of what class each example is, in words or in numbers: it becomes the
 //! labels of the data.
-use super::columns::{Column, There};
+use super::asked::There;
 use super::csv::shown;
 use super::{Columns, Dataset, Values, named};
 use crate::{Error, Result};
@@ -201,7 +201,7 @@ impl Columns {
     /// A column that is not there.
     pub(super) fn class_column(&self, there: &There) -> Result<Option<usize>> {
         match &self.asked {
-            Some(asked) => asked.classes.as_ref().map(|Column(part)| there.position(part, "classes")).transpose(),
+            Some(asked) => asked.class(there),
             None => Ok(self.classes.as_ref().and_then(|classes| classes.find(there, self.of))),
         }
     }

@@ -4,8 +4,8 @@ use std::io;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
+use super::asked::There;
 use super::classes::Labels;
-use super::columns::There;
 use super::header::{Wanted, mixed};
 use super::lines::Lines;
 use super::read::{FORMATS, Missing};

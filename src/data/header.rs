@@ -2,7 +2,7 @@
 use csv::ByteRecord;
 
 use super::Columns;
-use super::columns::There;
+use super::asked::There;
 use super::csv::{Cell, cell, word};
 
 /// A header has a word in it. Two cases look alike and are told by what follows: a row of numbers with its name in

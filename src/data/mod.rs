@@ -1,5 +1,6 @@
 //! What a model is fitted to: a matrix of examples, from a file or built in.
 //! A file's format is told by its content, never by its name. Nothing here knows about models or devices.
+mod asked;
 mod bytes;
 mod classes;
 mod columns;
@@ -25,9 +26,10 @@ mod source;
 pub mod to_csv;
 mod zip;
 
+pub use asked::{Asked, Column, List};
 pub use bytes::Bytes;
 pub use classes::Classes;
-pub use columns::{Asked, Column, Columns, List};
+pub use columns::Columns;
 pub(crate) use read::MISSING;
 pub use read::Missing;
 pub use scale::Scale;

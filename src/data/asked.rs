@@ -1,0 +1,278 @@
+//! Columns as a user asks for them, and where a file has them. They come in the order of the file and once, however they were
+//! asked for; but those of a condition come last.
+use super::named::shown;
+use crate::{Error, Result};
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// Columns as a user names them: all of `take` but those of `skip`, those of `last` behind the others; and the one that holds
+/// classes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    pub take: Option<List>,
+    pub skip: Option<List>,
+    pub last: Option<List>,
+    pub classes: Option<Column>,
+}
+
+/// One column, by its position or its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column(pub(super) Part);
+
+impl FromStr for Column {
+    type Err = String;
+    fn from_str(s: &str) -> std::result::Result<Column, String> {
+        let s = s.trim();
+        match (s.parse::<usize>(), s.split_once("..")) {
+            (Ok(at), _) => Ok(Column(Part::Range(at, at.saturating_add(1)))),
+            (_, Some((from, to))) if from.parse::<usize>().is_ok() && to.parse::<usize>().is_ok() => {
+                Err("must be one column".into())
+            }
+            _ if s.is_empty() => Err("must be a position or a name, as 4 or species".into()),
+            _ => Ok(Column(Part::Name(s.into()))),
+        }
+    }
+}
+
+/// `0..784`, positions and names, separated by commas. A number is a position, whatever the columns are called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct List(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Part {
+    Range(usize, usize),
+    Name(String),
+}
+
+impl FromStr for List {
+    type Err = String;
+    fn from_str(s: &str) -> std::result::Result<List, String> {
+        let part = |s: &str| {
+            let number = |s: &str| s.trim().parse::<usize>().ok();
+            let range = match s.split_once("..") {
+                Some((from, to)) => number(from).zip(number(to)),
+                None => number(s).map(|at| (at, at.saturating_add(1))),
+            };
+            match range {
+                _ if s.is_empty() => Err("must be positions, ranges or names, as 0..784 or age,height,3".into()),
+                Some((from, to)) if from >= to => Err(format!("{s}: must be from..to, with to beyond from")),
+                Some((from, to)) => Ok(Part::Range(from, to)),
+                None => Ok(Part::Name(s.into())),
+            }
+        };
+        Ok(List(s.split(',').map(|s| part(s.trim())).collect::<std::result::Result<_, _>>()?))
+    }
+}
+
+impl Part {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Part::Name(name) => Some(name),
+            Part::Range(..) => None,
+        }
+    }
+}
+
+impl List {
+    /// Whether it is of names alone.
+    pub(crate) fn is_of_names(&self) -> bool {
+        self.0.iter().all(|part| part.name().is_some())
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Part::Range(from, to) if from + 1 == *to => write!(f, "{from}"),
+            Part::Range(from, to) => write!(f, "{from}..{to}"),
+            Part::Name(name) => write!(f, "{}", shown(name)),
+        }
+    }
+}
+
+/// What a file has: its name, how many columns, and what they are called.
+pub(super) struct There<'a> {
+    pub file: &'a str,
+    pub width: usize,
+    /// The first column holds the names of the rows, and is not taken unless it is asked for.
+    pub rows_named: bool,
+    /// (width)
+    pub names: Option<&'a [String]>,
+}
+
+impl There<'_> {
+    pub(super) fn all(&self) -> std::ops::Range<usize> {
+        self.rows_named as usize..self.width
+    }
+
+    /// What column `j` is called, if it has a name.
+    pub fn title(&self, j: usize) -> Option<&str> {
+        self.names.map(|names| names[j].as_str()).filter(|title| !title.is_empty())
+    }
+
+    /// The position of a name.
+    pub(super) fn find(&self, name: &str, what: &str) -> Result<usize> {
+        let (file, asked) = (self.file, shown(name));
+        let Some(names) = self.names else {
+            return Err(Error::request(format!(
+                "{what} {asked}: {file} has no names for its columns; pass positions, counted from 0, as 0..{}",
+                self.width
+            )));
+        };
+        let mut found = names.iter().enumerate().filter(|(_, n)| *n == name);
+        match (found.next(), found.next()) {
+            (Some((at, _)), None) => Ok(at),
+            (Some((one, _)), Some((other, _))) => Err(Error::request(format!(
+                "{what} {asked}: columns {one} and {other} of {file} have this name; pass a position"
+            ))),
+            (None, _) => {
+                let remedy = match nearest(name, names) {
+                    Some(near) => format!("did you mean {}?", shown(near)),
+                    None => {
+                        let some: Vec<String> = names.iter().take(8).map(|n| shown(n)).collect();
+                        let more = if names.len() > 8 { ", ..." } else { "" };
+                        format!("it has {}{more}", some.join(", "))
+                    }
+                };
+                Err(Error::request(format!("{what} {asked}: {file} has no column of this name; {remedy}")))
+            }
+        }
+    }
+
+    /// The columns of a list, in the order of the file.
+    fn listed(&self, list: &List, what: &str) -> Result<Vec<bool>> {
+        let mut is_listed = vec![false; self.width];
+        for part in &list.0 {
+            is_listed[self.range(part, what)?].fill(true);
+        }
+        Ok(is_listed)
+    }
+
+    /// The positions of a part of a list.
+    fn range(&self, part: &Part, what: &str) -> Result<std::ops::Range<usize>> {
+        let (from, to) = match part {
+            Part::Range(from, to) => (*from, *to),
+            Part::Name(name) => {
+                let at = self.find(name, what)?;
+                (at, at + 1)
+            }
+        };
+        if to > self.width {
+            let (file, last) = (self.file, self.width - 1);
+            return Err(Error::request(format!(
+                "{what} {part}: {file} has columns 0 to {last}; pass some of them, as 0..{}",
+                self.width
+            )));
+        }
+        Ok(from..to)
+    }
+}
+
+impl Asked {
+    /// Where in the file they are, in the order in which they shall come.
+    ///
+    /// # Errors
+    /// Columns that are not there, or none that are left.
+    pub(super) fn positions(&self, there: &There) -> Result<Vec<usize>> {
+        let take = self.take.as_ref().map(|list| there.listed(list, "columns")).transpose()?;
+        let skip = self.skip.as_ref().map(|list| there.listed(list, "skip-columns")).transpose()?;
+        let class = self.class(there)?;
+        let taken = |j: &usize| match &take {
+            Some(take) => take[*j],
+            None => there.all().contains(j),
+        };
+        let left_out = |j: usize| skip.as_ref().is_some_and(|s| s[j]) || class == Some(j);
+        let left: Vec<usize> = (0..there.width).filter(taken).filter(|&j| !left_out(j)).collect();
+        match left.is_empty() {
+            true => Err(Error::request(format!(
+                "{}: none of the {} columns of {} are left; leave some",
+                if skip.is_some() { "skip-columns" } else { "classes" },
+                there.width,
+                there.file
+            ))),
+            false => last(left, self.last.as_ref(), there),
+        }
+    }
+
+    /// Where the classes are, if they are asked for.
+    pub(super) fn class(&self, there: &There) -> Result<Option<usize>> {
+        self.classes.as_ref().map(|Column(part)| Ok(there.range(part, "classes")?.start)).transpose()
+    }
+
+    /// Whether the first column is left out for the names of the rows, and not because it was asked for.
+    pub(super) fn leaves_out_row_names(&self, there: &There) -> Result<bool> {
+        let skipped = self.skip.as_ref().map(|list| there.listed(list, "skip-columns")).transpose()?;
+        let is_class = self.class(there)? == Some(0);
+        Ok(there.rows_named && self.take.is_none() && !is_class && !skipped.is_some_and(|skipped| skipped[0]))
+    }
+
+    /// Whether only a file with names can tell which they are.
+    pub(super) fn by_name(&self) -> bool {
+        let lists = [&self.take, &self.skip, &self.last].into_iter().flatten().flat_map(|list| &list.0);
+        lists.chain(self.classes.iter().map(|Column(part)| part)).any(|part| part.name().is_some())
+    }
+
+    /// How many come last.
+    pub(super) fn count_last(&self) -> usize {
+        let names = self.last.iter().flat_map(|list| &list.0).filter_map(Part::name);
+        names.collect::<HashSet<_>>().len()
+    }
+}
+
+/// Those of the list behind the others.
+fn last(left: Vec<usize>, list: Option<&List>, there: &There) -> Result<Vec<usize>> {
+    let Some(list) = list else { return Ok(left) };
+    let no_file = |e: Error| Error::request(e.to_string().replacen(": ", ": is no file, and ", 1));
+    let is_last = there.listed(list, "condition").map_err(no_file)?;
+    if let Some(away) = (0..there.width).find(|j| is_last[*j] && !left.contains(j)) {
+        let away = there.title(away).map_or(away.to_string(), shown);
+        return Err(Error::request(format!(
+            "condition {away}: --columns, --skip-columns or --classes leave this column out; name one of the others"
+        )));
+    }
+    let (last, mut first): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&j| is_last[j]);
+    first.extend(last);
+    Ok(first)
+}
+
+/// The name that was meant, if one is near: by the fewest letters to change, whatever their case.
+fn nearest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
+    const LONGEST: usize = 64; // of names that are compared
+    let letters = |s: &str| s.to_lowercase().chars().take(LONGEST).collect::<Vec<_>>();
+    let asked = letters(name);
+    let near = names.iter().filter(|n| n.len() <= LONGEST).map(|n| (changes(&asked, &letters(n)), n));
+    let (changes, near) = near.min_by_key(|(changes, _)| *changes)?;
+    (changes <= (asked.len() / 3).max(1)).then_some(near)
+}
+
+/// Letters to insert, leave out or replace (Levenshtein 1966).
+fn changes(a: &[char], b: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut before = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = before + (x != y) as usize;
+            before = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(before + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_the_one_with_a_typing_error() {
+        let names = ["age", "height", "weight", "Größe"].map(String::from);
+        for (typed, meant) in [("hieght", Some("height")), ("AGE", Some("age")), ("größe", Some("Größe")), ("id", None)]
+        {
+            assert_eq!(nearest(typed, &names), meant, "{typed}");
+        }
+        let letters = |s: &str| s.chars().collect::<Vec<_>>();
+        assert_eq!(changes(&letters("kitten"), &letters("sitting")), 3);
+        assert_eq!(changes(&letters(""), &letters("abc")), 3);
+    }
+}
