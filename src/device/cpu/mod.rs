@@ -158,7 +158,7 @@ fn squares_are_finite<T: Real>(values: &[T]) -> bool {
 #[inline(always)]
 pub(crate) fn sum<T: Real, const N: usize>(slices: [&[T]; N], f: impl Fn([T; N]) -> T) -> T {
     const LANES: usize = 16;
-    const PIECE: usize = 4 * LANES;
+    const PIECE: usize = 2 * LANES;
     let (n, zero) = (slices[0].len(), T::of(0.0));
     let (mut lanes, mut terms, mut last) = ([zero; LANES], [zero; PIECE], [[zero; PIECE]; N]);
     for start in (0..n).step_by(PIECE) {
