@@ -15,11 +15,6 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Examples in one batch, and the numbers of its widest layer: what is wide would take memory for a thousand where three are
-/// asked for.
-const BATCH: usize = 1024;
-const NUMBERS: usize = 1 << 22;
-
 /// The place of the step in the counter of [`Stream::Sample`], where x is drawn. [`crate::latents`] has others.
 const DRAW: u32 = 2;
 
@@ -40,8 +35,7 @@ impl Inference {
     /// Those of the device.
     pub fn open(saved: &Saved, binarize: Binarize, device: &Device) -> Result<Self> {
         let model = Model { samples: 1, ..saved.run.model.clone() };
-        let widest = model.hidden.iter().copied().fold(model.columns(), usize::max);
-        let batch = (NUMBERS / widest).clamp(1, BATCH);
+        let batch = model.examples_at_once();
         let network = Network::inference(&model, batch, binarize);
         let mut b = device.open(network.layout(), batch)?;
         saved.load(&network, &mut *b)?;

@@ -51,7 +51,7 @@ pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) 
     let data = match &source.condition {
         None => data,
         Some(Condition::Classes { classes, .. }) => {
-            let named = source.columns.as_ref().and_then(|columns| columns.classes.as_ref());
+            let named = source.classes();
             if let Some(labels) = labels {
                 data.labels = Some(Dataset::read_labels(Path::new(labels))?);
                 data.columns.classes = named.cloned(); // a label is a place among those that the model knows
@@ -104,7 +104,7 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
     };
     let rows: Vec<Vec<f32>> = match (condition, what) {
         (Condition::Classes { classes, .. }, what) => {
-            let named = run.data.columns.as_ref().and_then(|columns| columns.classes.as_ref());
+            let named = run.data.classes();
             let class = |name: &str| match (named, name.trim().parse::<usize>()) {
                 (Some(named), _) => named.label(name.trim(), "condition"),
                 (None, Ok(class)) if class < *classes => Ok(class),

@@ -265,17 +265,13 @@ impl DataArgs {
     /// # Errors
     /// The labels of the data in two places; labels of the validation where columns are the condition.
     pub(super) fn check(&self) -> Result<()> {
-        if let (Some(labels), Some(Condition::Columns { .. })) = (&self.valid_condition, self.condition()) {
-            return Err(Error::request(format!(
+        match (self.condition(), &self.valid_condition, &self.classes) {
+            (Some(Condition::Columns { .. }), Some(labels), _) => Err(Error::request(format!(
                 "valid-condition {labels}: --condition is of columns, which --valid has too; leave it out"
-            )));
-        }
-        match (&self.classes, &self.condition) {
-            (Some(_), Some(file)) if file != "labels" && range(file).is_err() && names(file).is_none() => {
-                Err(Error::request(format!(
-                    "condition {file}: --classes says where the labels are; pass --condition labels, or leave one out"
-                )))
-            }
+            ))),
+            (Some(Condition::Classes { train: Some(file), .. }), _, Some(_)) => Err(Error::request(format!(
+                "condition {file}: --classes says where the labels are; pass --condition labels, or leave one out"
+            ))),
             _ => Ok(()),
         }
     }

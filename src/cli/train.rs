@@ -45,13 +45,13 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     let columns = if is_new { source.columns.clone() } else { columns };
     let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, columns.as_ref(), source.bytes, missing));
     let mut valid = valid.transpose()?;
+    let in_a_column = source.classes().is_some();
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
         for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
             if let (Some(data), Some(file)) = (data, file) {
                 data.labels = Some(Dataset::read_labels(Path::new(file))?);
             }
         }
-        let in_a_column = source.columns.as_ref().is_some_and(|columns| columns.classes.is_some());
         if !in_a_column && valid.as_ref().is_some_and(|valid| valid.labels.is_none()) {
             return Err(Error::request(
                 "valid-condition: not given, and --valid has no labels of its own; pass --valid-condition FILE",

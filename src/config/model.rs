@@ -210,6 +210,18 @@ impl Model {
         self.input + self.condition
     }
 
+    /// The numbers of an example in its widest layer.
+    fn widest(&self) -> usize {
+        self.hidden.iter().copied().fold(2 * self.columns().max(self.latent), usize::max)
+    }
+
+    /// How many examples go through it side by side where nobody says how many: 1,024, or as few as leave 32 MB in f64 to the
+    /// widest layer, for what is wide would take memory for a thousand where three are asked for.
+    pub fn examples_at_once(&self) -> usize {
+        const NUMBERS: usize = 1 << 22;
+        (NUMBERS / self.widest()).clamp(1, 1024)
+    }
+
     /// Whether what is minimised, once the KL has warmed up, is −elbo and nothing else.
     pub fn minimises_elbo(&self) -> bool {
         self.objective == Objective::Elbo && self.beta == 1.0 && self.free_bits == 0.0
@@ -279,8 +291,7 @@ impl Model {
     pub fn check_batch(&self, batch: usize) -> Result<()> {
         at_least_one("batch", batch, "--batch 100")?;
         // A row of the decoder is one of the batch's examples times samples; positions in it are 32-bit numbers.
-        let widest = self.hidden.iter().copied().chain([2 * self.columns(), 2 * self.latent]).max();
-        let elements = batch.saturating_mul(self.samples).saturating_mul(widest.unwrap_or(1));
+        let elements = batch.saturating_mul(self.samples).saturating_mul(self.widest());
         match elements > 1 << 31 {
             true => Err(Error::request(format!(
                 "batch {batch} × samples {}: a layer would hold {elements} numbers, at most 2147483648 are possible; \

@@ -1,5 +1,5 @@
 //! What a model is trained on.
-use crate::data::{Bytes, Columns, Scale};
+use crate::data::{Bytes, Classes, Columns, Scale};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,11 @@ impl Source {
     /// The columns of a later file, which is read as the data were: all where none are kept.
     pub fn known_columns(&self) -> Columns {
         self.columns.clone().unwrap_or_default()
+    }
+
+    /// The column of classes, where the data have one.
+    pub fn classes(&self) -> Option<&Classes> {
+        self.columns.as_ref()?.classes.as_ref()
     }
 
     /// Whether these data, just read, are those of a run that an earlier version may have begun: it kept neither what bytes

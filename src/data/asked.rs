@@ -113,19 +113,24 @@ impl There<'_> {
 
     /// The position of a name.
     pub(super) fn find(&self, name: &str, what: &str) -> Result<usize> {
-        let (file, asked) = (self.file, shown(name));
+        self.at(name).map_err(|why| Error::request(format!("{what} {}: {why}", shown(name))))
+    }
+
+    /// The same, or why it has none.
+    fn at(&self, name: &str) -> std::result::Result<usize, String> {
+        let file = self.file;
         let Some(names) = self.names else {
-            return Err(Error::request(format!(
-                "{what} {asked}: {file} has no names for its columns; pass positions, counted from 0, as 0..{}",
+            return Err(format!(
+                "{file} has no names for its columns; pass positions, counted from 0, as 0..{}",
                 self.width
-            )));
+            ));
         };
         let mut found = names.iter().enumerate().filter(|(_, n)| *n == name);
         match (found.next(), found.next()) {
             (Some((at, _)), None) => Ok(at),
-            (Some((one, _)), Some((other, _))) => Err(Error::request(format!(
-                "{what} {asked}: columns {one} and {other} of {file} have this name; pass a position"
-            ))),
+            (Some((one, _)), Some((other, _))) => {
+                Err(format!("columns {one} and {other} of {file} have this name; pass a position"))
+            }
             (None, _) => {
                 let remedy = match nearest(name, names) {
                     Some(near) => format!("did you mean {}?", shown(near)),
@@ -135,7 +140,7 @@ impl There<'_> {
                         format!("it has {}{more}", some.join(", "))
                     }
                 };
-                Err(Error::request(format!("{what} {asked}: {file} has no column of this name; {remedy}")))
+                Err(format!("{file} has no column of this name; {remedy}"))
             }
         }
     }
@@ -220,16 +225,18 @@ impl Asked {
     }
 }
 
-/// Those of the list behind the others.
+/// Those that the list names behind the others.
 fn last(left: Vec<usize>, list: Option<&List>, there: &There) -> Result<Vec<usize>> {
     let Some(list) = list else { return Ok(left) };
-    let no_file = |e: Error| Error::request(e.to_string().replacen(": ", ": is no file, and ", 1));
-    let is_last = there.listed(list, "condition").map_err(no_file)?;
-    if let Some(away) = (0..there.width).find(|j| is_last[*j] && !left.contains(j)) {
-        let away = there.title(away).map_or(away.to_string(), shown);
-        return Err(Error::request(format!(
-            "condition {away}: --columns, --skip-columns or --classes leave this column out; name one of the others"
-        )));
+    let mut is_last = vec![false; there.width];
+    for name in list.0.iter().filter_map(Part::name) {
+        let wrong = |why: String| Error::request(format!("condition {}: {why}", shown(name)));
+        let at = there.at(name).map_err(|why| wrong(format!("is no file, and {why}")))?;
+        if !left.contains(&at) {
+            let why = "--columns, --skip-columns or --classes leave this column out; name one of the others";
+            return Err(wrong(why.into()));
+        }
+        is_last[at] = true;
     }
     let (last, mut first): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&j| is_last[j]);
     first.extend(last);

@@ -21,10 +21,6 @@ use crate::step::Step;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// Chains that run side by side, and how many numbers one of their matrices may hold: 32 MB in f64.
-const CHAINS: usize = 1024;
-const NUMBERS: usize = 1 << 22;
-
 /// How the missing values are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -104,8 +100,7 @@ impl Imputer {
     pub fn open(saved: &Saved, device: &Device) -> Result<Imputer> {
         check_model(saved)?;
         let model = Model { samples: 1, ..saved.run.model.clone() };
-        let widest = model.hidden.iter().copied().chain([2 * model.input, 2 * model.latent]).max().unwrap_or(1);
-        let batch = (NUMBERS / widest).clamp(1, CHAINS);
+        let batch = model.examples_at_once(); // chains
         let network = Network::inference(&model, batch, Binarize::None);
         let mut b = device.open(network.layout(), batch)?;
         saved.load(&network, &mut *b)?;

@@ -47,7 +47,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     if let Some(columns) = data.columns.as_ref().filter(|columns| !columns.are_all()) {
         line.unless(false, "columns", columns.list());
     }
-    if let Some(classes) = data.columns.as_ref().and_then(|columns| columns.classes.as_ref()) {
+    if let Some(classes) = data.classes() {
         line.unless(false, "classes", classes.column());
     }
     line.choice("scale", data.scale.as_ref().map_or(scale::Rule::None, |scale| scale.rule), scale::Rule::None);

@@ -1,11 +1,11 @@
 //! `--classes`: a column that is no part of x but says of what class an example is. It is what a file of labels is, and later
 //! files are read by it.
 use crate::browser;
-use crate::program::{folder, run};
+use crate::program::{folder, run, write_labels};
+use crate::runs::tensors;
 use std::fs;
 use std::path::Path;
 use vae_gpu::data::npy;
-use vae_gpu::tensors::Tensors;
 
 const ROWS: usize = 60;
 const SMALL: &str = "--likelihood gaussian --hidden 5 --latent 2 --batch 8 --steps 20 --device cpu --quiet";
@@ -42,12 +42,7 @@ fn quoted(class: usize) -> String {
 
 fn labels(path: &Path) {
     let labels: Vec<u8> = (0..ROWS).map(|row| class(row) as u8).collect();
-    fs::write(path, [&[0, 0, 8, 1, 0, 0, 0, ROWS as u8][..], &labels].concat()).unwrap();
-}
-
-fn tensors(run: &Path) -> Vec<u64> {
-    let read = Tensors::read(&run.join("model.safetensors")).unwrap();
-    read.tensors.values().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
+    write_labels(path, &labels);
 }
 
 #[test]
@@ -151,7 +146,7 @@ fn later_files_have_the_column_by_its_name_or_say_that_they_have_not() {
          --condition LABELS",
     );
     // A label beyond the words.
-    fs::write(home.join("beyond.idx"), [&[0, 0, 8, 1, 0, 0, 0, ROWS as u8][..], &[7; ROWS]].concat()).unwrap();
+    write_labels(&home.join("beyond.idx"), &[7; ROWS]);
     run(&home, "encode told --data x.csv --condition beyond.idx --to no.npy --device cpu")
         .refused(1, "x.csv: example 0 is of class 7; the model knows 0 to 2");
     let unknown =

@@ -1,7 +1,8 @@
 //! `--columns` and `--skip-columns`: which columns are learned, that a model takes the same ones of every file, and that it
 //! says which it misses.
 use crate::browser;
-use crate::program::{folder, run, write_idx};
+use crate::program::{folder, run, write_idx, write_labels};
+use crate::runs;
 use std::fmt::Write as _;
 use std::path::Path;
 use vae_gpu::data::{Asked, Columns, Dataset, Missing, npy};
@@ -33,8 +34,7 @@ const ALL: [&str; 6] = ["id", "age", "height", "date", "weight", "score"];
 
 /// The same numbers give the same tensors, whatever names the header of the model has for where they came from.
 fn tensors(home: &Path, run: &str) -> Vec<u64> {
-    let read = vae_gpu::tensors::Tensors::read(&home.join(run).join("model.safetensors")).unwrap();
-    read.tensors.values().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
+    runs::tensors(&home.join(run))
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn a_condition_by_name_is_one_by_position() {
         assert!(tensors(&home, &format!("shown{i}")) == want, "{told}: {command}");
     }
     // A file of this name is meant, where there is one.
-    std::fs::write(home.join("height"), [&[0, 0, 8, 1, 0, 0, 0, ROWS as u8][..], &[1; ROWS]].concat()).unwrap();
+    write_labels(&home.join("height"), &[1; ROWS]);
     let train = format!("train --data all.csv --skip-columns id,date {SMALL} --out labels --force --condition");
     run(&home, &format!("{train} height")).succeeded();
     assert!(std::fs::read_to_string(home.join("labels/config.json")).unwrap().contains("classes"));

@@ -1,7 +1,7 @@
 //! Data and sizes at the edge of what is allowed, by the shipped program: each trains to a finite bound, and its model
 //! evaluates, reconstructs and samples; or it is refused in one sentence.
 use crate::numbers::Numbers;
-use crate::program::{Outcome, folder, run};
+use crate::program::{Outcome, folder, run, write_labels};
 use std::path::Path;
 use vae_gpu::data::{Dataset, npy};
 
@@ -171,7 +171,7 @@ fn one_class_and_one_example_to_validate_on_will_do() {
     let mut numbers = Numbers::new(3);
     write(&home.join("x.npy"), 50, 6, |_| numbers.unit() as f32);
     write(&home.join("v.npy"), 1, 6, |_| numbers.unit() as f32);
-    std::fs::write(home.join("labels.idx"), [&[0, 0, 8, 1, 0, 0, 0, 50][..], &[0; 50]].concat()).unwrap();
+    write_labels(&home.join("labels.idx"), &[0; 50]);
     for likelihood in LIKELIHOODS {
         lives(&home, "x.npy", &format!("{likelihood} --hidden 8 --latent 3 --epochs 5 --condition labels.idx"));
         lives(&home, "x.npy", &format!("{likelihood} --hidden 8 --latent 3 --epochs 5 --valid v.npy --patience 2"));

@@ -1,6 +1,6 @@
 //! The page of a run: what is in it, what it never loads, and what a browser makes of it.
 use crate::browser::{browsed, data, left, page};
-use crate::program::{self, folder, run, write_idx};
+use crate::program::{self, folder, run, write_idx, write_labels};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,18 +14,15 @@ fn home() -> &'static Path {
     HOME.get_or_init(|| {
         let home = folder("report");
         write_idx(&home.join("x.idx"), 103, 6);
-        write_labels(&home.join("labels.idx"), 103);
+        write_three(&home.join("labels.idx"), 103);
         run(&home, &format!("{TRAIN} --valid x.idx --batch 10 --out run")).succeeded();
         home
     })
 }
 
 /// Classes 0, 1, 2 in turn.
-fn write_labels(path: &Path, rows: u32) {
-    let mut bytes = vec![0, 0, 8, 1];
-    bytes.extend(rows.to_be_bytes());
-    bytes.extend((0..rows).map(|i| (i % 3) as u8));
-    std::fs::write(path, bytes).unwrap();
+fn write_three(path: &Path, rows: u32) {
+    write_labels(path, &(0..rows).map(|i| (i % 3) as u8).collect::<Vec<_>>());
 }
 
 /// The bytes behind base64: RFC 4648, read the other way round than the program writes it.
@@ -119,7 +116,7 @@ fn labels_colour_the_latents() {
 fn the_command_on_the_page_repeats_the_run() {
     let home = folder("report-again");
     write_idx(&home.join("it's x.idx"), 60, 4);
-    write_labels(&home.join("labels.idx"), 60);
+    write_three(&home.join("labels.idx"), 60);
     let settings: [&[&str]; 4] = [
         &["--steps", "5"],
         &[
@@ -346,7 +343,7 @@ fn wrong_requests_are_sentences() {
     std::fs::write(home.join("mine.html"), "<p>mine").unwrap();
     std::fs::create_dir_all(home.join("empty")).unwrap();
     std::fs::write(home.join("wide.csv"), "1,2,3\n0.5,0.1,0.2\n").unwrap();
-    write_labels(&home.join("few.idx"), 7);
+    write_three(&home.join("few.idx"), 7);
     let refused: [(i32, &str, &str); 6] = [
         (2, "report run --to r.pdf", "to r.pdf: must end in .html; pass --to report.html"),
         (2, "report run --to mine.html", "to mine.html: is there already and no report; pass another --to, or --force"),

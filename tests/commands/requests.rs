@@ -1,5 +1,5 @@
 //! Wrong requests: the sentence and the exit code of each, as requests/refused.txt has them, and that none is forgotten.
-use crate::program::{command, folder, run, write_idx};
+use crate::program::{command, folder, run, write_idx, write_labels};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,10 +9,7 @@ const REFUSED: &str = include_str!("../requests/refused.txt");
 
 /// The folder that the table describes.
 fn furnish(home: &Path) {
-    let labels = |name: &str, labels: Vec<u8>| {
-        let count = (labels.len() as u32).to_be_bytes();
-        std::fs::write(home.join(name), [&[0, 0, 8, 1], &count[..], &labels].concat()).unwrap();
-    };
+    let labels = |name: &str, labels: Vec<u8>| write_labels(&home.join(name), &labels);
     write_idx(&home.join("x.idx"), 103, 6);
     labels("labels.idx", (0..103).map(|i| i % 4).collect());
     labels("high.idx", vec![9; 103]);

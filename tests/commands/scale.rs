@@ -1,8 +1,8 @@
 //! `--scale`: a model of scaled columns is the model of the same columns scaled by hand, and what it is given and gives is in
 //! the units of the file.
 use crate::numbers::Numbers;
-use crate::program::{command, folder, run};
-use crate::runs;
+use crate::program::{command, folder, run, write_labels};
+use crate::runs::{self, tensors};
 use std::fmt::Write as _;
 use std::path::Path;
 use vae_gpu::data::{Dataset, npy};
@@ -55,11 +55,6 @@ fn by_hand(values: &[f32], (shift, factor): &(Vec<f64>, Vec<f64>)) -> Vec<f32> {
 fn back(values: &[f32], (shift, factor): &(Vec<f64>, Vec<f64>)) -> Vec<f32> {
     let n = shift.len();
     values.iter().enumerate().map(|(i, &x)| (x as f64 * factor[i % n] + shift[i % n]) as f32).collect()
-}
-
-fn tensors(run: &Path) -> Vec<u64> {
-    let read = Tensors::read(&run.join("model.safetensors")).unwrap();
-    read.tensors.values().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
 }
 
 /// Mean and standard deviation, smallest and largest, of a column.
@@ -267,10 +262,7 @@ fn a_condition_of_columns_is_scaled_and_classes_are_not() {
     }
     run(&home, "forecast ours --data x.npy --to f.png --device cpu --quiet").succeeded();
 
-    let mut labels = vec![0, 0, 8, 1];
-    labels.extend((ROWS as u32).to_be_bytes());
-    labels.extend((0..ROWS).map(|i| (i % 3) as u8));
-    std::fs::write(home.join("labels.idx"), labels).unwrap();
+    write_labels(&home.join("labels.idx"), &(0..ROWS).map(|i| (i % 3) as u8).collect::<Vec<_>>());
     run(&home, &format!("train --data x.npy --condition labels.idx --scale standard --steps 9 {SMALL} --out classes"))
         .succeeded();
     assert_eq!(scale_of(&home.join("classes")).0.len(), COLS);

@@ -1,6 +1,6 @@
 //! Memory: what a long training takes more and more of is nothing; what does not fit is a sentence.
 #![cfg(target_os = "linux")]
-use crate::program::{self, Outcome, folder, run, write_idx};
+use crate::program::{self, Outcome, folder, run, write_idx, write_labels};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use vae_gpu::data::npy;
@@ -113,10 +113,7 @@ fn a_large_file_is_never_held_twice() {
     bytes("many.idx", 4 * MANY as u32);
     text("few.csv", FEW);
     text("many.csv", MANY);
-    let labels = |name: &str, rows: usize| {
-        let count = (rows as u32).to_be_bytes();
-        std::fs::write(home.join(name), [&[0, 0, 8, 1], &count[..], &vec![3; rows]].concat()).unwrap();
-    };
+    let labels = |name: &str, rows: usize| write_labels(&home.join(name), &vec![3; rows]);
     labels("few.labels", FEW);
     labels("many.labels", MANY);
     let size = (MANY * COLS * 4) as f64;

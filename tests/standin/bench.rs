@@ -1,17 +1,15 @@
 //! The benchmark on the stand-in: what it counts is what the driver was told, and each launch and choice has its line.
 use crate::measured::{QUICK, lines, number};
-use crate::program::{self, Outcome, folder};
+use crate::program::{Outcome, folder, run_on_stand_in};
 use crate::shipped::shipped;
 use serde_json::Value;
 
 /// `vae-gpu ARGS` on the stand-in driver, and the names of the calls that it got.
 fn traced(name: &str, line: &str) -> (Outcome, Vec<String>) {
     let home = folder(name);
-    let mut command = program::command(&home, &line.split_whitespace().collect::<Vec<_>>());
-    command.env("LD_LIBRARY_PATH", concat!(env!("OUT_DIR"), "/stand_in")).env_remove("VAE_GPU_CUDA_LIBS");
-    command.env("STAND_IN_TRACE", home.join("trace"));
-    let outcome = Outcome::of(command.output().unwrap());
-    let trace = std::fs::read_to_string(home.join("trace")).unwrap();
+    let trace = home.join("trace");
+    let outcome = run_on_stand_in(&home, line, &[("STAND_IN_TRACE", trace.to_str().unwrap())]);
+    let trace = std::fs::read_to_string(trace).unwrap();
     (outcome, trace.lines().map(String::from).collect())
 }
 

@@ -65,6 +65,12 @@ pub fn send(child: &Child, signal: &str) {
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
+/// Labels as an idx file.
+pub fn write_labels(path: &Path, labels: &[u8]) {
+    let count = (labels.len() as u32).to_be_bytes();
+    std::fs::write(path, [&[0, 0, 8, 1], &count[..], labels].concat()).unwrap();
+}
+
 /// A grey data set as an idx file: `rows` pictures of `side` × `side` pixels, without a pattern.
 pub fn write_idx(path: &Path, rows: u32, side: u32) {
     let mut bytes = vec![0, 0, 8, 3];

@@ -23,6 +23,12 @@ fn state(run: &Path) -> Tensors {
     tensors
 }
 
+/// The numbers of a model, in the order of their names, as bits: whatever its header says of where they came from.
+pub fn tensors(run: &Path) -> Vec<u64> {
+    let read = Tensors::read(&run.join("model.safetensors")).unwrap();
+    read.tensors.values().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
+}
+
 /// The same models, moments, positions and lines of metrics, to the bit.
 pub fn assert_same_run(a: &Path, b: &Path, what: &str) {
     assert!(bytes(a, "model.safetensors") == bytes(b, "model.safetensors"), "{what}: the models differ");
