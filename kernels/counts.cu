@@ -1,13 +1,15 @@
 // -log p(x|z) of counts, in nats, and its gradient, of what is observed of x; and what the encoder sees of them. Row b K + k
 // of `out`, the logarithm of the mean, belongs to row b of x.     x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
 #include "counts.cuh"
+#include "kinds.cuh"
 #include "likelihood.cuh"
 
-// y = log(1 + x); 0 where x is missing.                                                         x, y: (rows, input)
-extern "C" __global__ void __launch_bounds__(256) log1p_forward(Out y, Out16 y16, In x, Plan* plan) {
+// y = log(1 + x), 0 where x is missing; y = x in the columns whose kinds, if there are any, are no counts.
+// x, y: (rows, input), kinds: (1, input)
+extern "C" __global__ void __launch_bounds__(256) log1p_forward(Out y, Out16 y16, In x, In kinds, Plan* plan) {
     begin();
     for (Quads q(x); q.more(); q.next()) {
-        const float4 v = log1p_of(load4(x, q.row, q.col));
+        const float4 v = seen_of(load4(x, q.row, q.col), kinds, q.col);
         note_size(plan, v);
         store4(y, q.row, q.col, v);
         store4(y16, q.row, q.col, v);
@@ -55,5 +57,5 @@ extern "C" __global__ void __launch_bounds__(256) negative_binomial_shared_backw
                                                                                     Plan* plan, int samples) {
     begin();
     shared_dispersion(ddispersion, out, dispersion, x, weight, plan, samples,
-                      [](float o, float a, float t) { return NegativeBinomialColumn{Count(o, a, t)}; });
+                      [](int, float o, float a, float t) { return NegativeBinomialColumn{Count(o, a, t)}; });
 }

@@ -2,11 +2,6 @@
 // that cancel (Loader 2000). x is whole, o the logarithm of the mean m, a that of the dispersion 1 / r.
 #pragma once
 
-// log(1 + x) of four: exact to a rounding, for x is whole. 0 where x is missing.
-__device__ __forceinline__ float4 log1p_of(float4 x) {
-    return {logf(1.0f + x.x), logf(1.0f + x.y), logf(1.0f + x.z), logf(1.0f + x.w)};
-}
-
 // Where asymptotic series begin.
 constexpr float kFrom = 8.0f;
 // Beyond it a log-dispersion stays there.

@@ -1,6 +1,6 @@
 // A batch from the resident data set, and the step that it is for.
-#include "counts.cuh"
 #include "data.cuh"
+#include "kinds.cuh"
 #include "missing.cuh"
 #include "philox.cuh"
 #include "view.cuh"
@@ -17,11 +17,12 @@ __device__ __forceinline__ void take_next(Plan* plan) {
 // x[b K + k] = columns `from` and on of the example at position + b of this epoch's order, in [0, 1]; zero from step.rows
 // on. binarize 1: 1 where x >= 1/2. binarize 2: 1 with probability x, drawn anew in every step.     x: (rows K, some)
 // missing 1: NaN in the data becomes `kMissing`; and 0 whatever -0 is there, so that nothing else is.
-// seen = log(1 + x), of counts: what the encoder sees of them. No rows: it sees x.
+// seen = log(1 + x) of the columns that are counts, which are all or those whose kinds say so: what the encoder sees of them.
+// No rows: it sees x.
 // `next` 1: the first launch of a planned step, which becomes `now`.
-extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Out seen, Out16 seen16, Data data, Plan* plan,
-                                                         int shuffled, int binarize, int missing, int from, int samples,
-                                                         int next) {
+extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Out seen, Out16 seen16, In kinds, Data data,
+                                                         Plan* plan, int shuffled, int binarize, int missing, int from,
+                                                         int samples, int next) {
     begin();
     if (next) take_next(plan);
     const Step* step = next ? next_step(plan) : &plan->now;
@@ -46,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Out s
                      known(v.w, raw.w, missing)};
         }
         store4(x, q.row, q.col, v);
-        if (seen.rows) v = log1p_of(v);
+        if (seen.rows) v = seen_of(v, kinds, q.col);
         note_size(plan, v);
         if (seen.rows) store4(seen, q.row, q.col, v);
         store4(x16, q.row, q.col, v);

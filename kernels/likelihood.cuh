@@ -71,7 +71,7 @@ __device__ __forceinline__ void log_likelihood(const Out& nll, const Out& dout, 
 }
 
 // dspread[col] = sum_row weight spread, of a log-dispersion for each column.  spread, dspread: (1, input). A block for 8
-// columns.  of(o, a, t) is a column of p(x|z) at t, from the output and the log-dispersion.
+// columns.  of(col, o, a, t) is a column of p(x|z) at t, from the output and the log-dispersion.
 template <class Of>
 __device__ __forceinline__ void shared_dispersion(const Out& dspread, const In& out, const In& spread, const In& x,
                                                   const In& weight, Plan* plan, int samples, const Of& of) {
@@ -86,7 +86,7 @@ __device__ __forceinline__ void shared_dispersion(const Out& dspread, const In& 
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const float t_i = component(t, i);
-                component(sum, i) += observed(t_i, w * of(component(o, i), component(a, i), t_i).spread());
+                component(sum, i) += observed(t_i, w * of(col + i, component(o, i), component(a, i), t_i).spread());
             }
         }
     }

@@ -1,6 +1,7 @@
 // -log p(x|z), in nats, and its gradient, of what is observed of x. Row b K + k of `out` belongs to row b of x.
 // x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input)
 #include "bernoulli.cuh"
+#include "gaussian.cuh"
 #include "likelihood.cuh"
 
 // nll[row] = sum_j bernoulli(l, x), from the logits l.  A block for each row.
@@ -54,22 +55,6 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_both(Out nll, Out do
     if (threadIdx.x == 0) nll(row, 0) = sum;
 }
 
-// A column of a Gaussian: m = out or s(out), v its log-variance.
-struct GaussianColumn {
-    float error, v, dm;  // x - m, log-variance, dm / dout
-    __device__ __forceinline__ GaussianColumn(float o, float v, float t, int squash) : v(v) {
-        const float m = squash ? sigmoid(o) : o;
-        error = t - m;
-        dm = squash ? m * (1.0f - m) : 1.0f;
-    }
-    // 1/2 (log 2 pi + v + (x - m)^2 exp(-v))
-    __device__ __forceinline__ float value() const {
-        return 0.5f * (1.8378770664093453f + v + error * error * expf(-v));
-    }
-    __device__ __forceinline__ float slope() const { return -error * expf(-v) * dm; }
-    __device__ __forceinline__ float spread() const { return 0.5f * (1.0f - error * error * expf(-v)); }
-};
-
 // What `log_likelihood` says, of a Gaussian.  A block for some rows.
 extern "C" __global__ void __launch_bounds__(256) gaussian_nll(Out nll, Out dout, Out16 dout16, Out dlogvar,
                                                                Out16 dlogvar16, Out partial, In out, In logvar, In x,
@@ -100,5 +85,5 @@ extern "C" __global__ void __launch_bounds__(256) logvar_shared_backward(Out dlo
                                                                          int squash) {
     begin();
     shared_dispersion(dlogvar, out, logvar, x, weight, plan, samples,
-                      [&](float o, float v, float t) { return GaussianColumn(o, v, t, squash); });
+                      [&](int, float o, float v, float t) { return GaussianColumn(o, v, t, squash); });
 }

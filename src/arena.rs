@@ -74,11 +74,13 @@ pub struct Layout {
     params: usize,
     /// Length of the segment of activations, and of the one of their gradients.
     activations: usize,
+    /// What whoever has the memory writes there once: no operation does.
+    constants: Vec<(View, Vec<f64>)>,
 }
 
 impl Layout {
     pub fn training() -> Layout {
-        Layout { training: true, params: 0, activations: 0 }
+        Layout { training: true, params: 0, activations: 0, constants: vec![] }
     }
     pub fn inference() -> Layout {
         Layout { training: false, ..Layout::training() }
@@ -107,6 +109,18 @@ impl Layout {
         let view = View { offset, rows, cols, stride: cols.next_multiple_of(ALIGN) };
         self.activations = (self.activations + rows * view.stride).next_multiple_of(VIEW_ALIGN);
         view
+    }
+
+    /// A row of numbers that never change.
+    pub fn constant(&mut self, values: Vec<f64>) -> View {
+        let view = self.activation(1, values.len());
+        self.constants.push((view, values));
+        view
+    }
+
+    /// They, and where they belong.
+    pub fn constants(&self) -> &[(View, Vec<f64>)] {
+        &self.constants
     }
 
     fn activations_start(&self) -> usize {

@@ -72,6 +72,21 @@ pub fn subjects() -> Vec<Subject> {
     let iwae =
         Model { activation: Activation::Tanh, objective: Objective::Iwae, samples: 5, ..plain(784, &[200, 200], 50) };
     let clipped = Optimizer { clip_norm: 0.1, weight_decay: 0.01, ..Optimizer::new(Rule::Adamw) };
+    // Runs of one column and of several, the first and the last of each kind.
+    let mixed = |variance, dispersion| Model {
+        likelihood: Likelihood::Gaussian,
+        others: vec![
+            (Likelihood::Bernoulli, 0, 3),
+            (Likelihood::NegativeBinomial, 4, 5),
+            (Likelihood::Bernoulli, 9, 10),
+            (Likelihood::Poisson, 10, 21),
+            (Likelihood::NegativeBinomial, 28, 33),
+        ],
+        variance,
+        dispersion,
+        sigma: 0.7,
+        ..plain(33, &[17], 5)
+    };
     let subjects = vec![
         (plain(784, &[500], 20), 100, adam, Binarize::None),
         (plain(784, &[500], 20), 1024, adam, Binarize::Dynamic),
@@ -95,6 +110,9 @@ pub fn subjects() -> Vec<Subject> {
         (negative_binomial(Dispersion::Scalar), 19, adam, Binarize::None),
         (negative_binomial(Dispersion::Network), 19, adam, Binarize::None),
         (missing(negative_binomial(Dispersion::Shared)), 300, adam, Binarize::None),
+        (mixed(Variance::Shared, Dispersion::Shared), 19, adam, Binarize::None),
+        (mixed(Variance::Network, Dispersion::Shared), 33, adam, Binarize::None),
+        (missing(mixed(Variance::Fixed, Dispersion::Network)), 300, adam, Binarize::None),
     ];
     let subject = |(model, batch, optimizer, binarize)| Subject { model, batch, optimizer, binarize };
     subjects.into_iter().map(subject).collect()
@@ -221,7 +239,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                 let gaps = if fetch.missing { " with gaps" } else { "" };
                 add(format!("gather {}{how}{gaps}", size(x)), false, vec![], vec![x], forward)
             }
-            Op::Log1p { y, x } => add(format!("log1p {}", size(x)), false, vec![x], vec![y], forward),
+            Op::Log1p { y, x, .. } => add(format!("log1p {}", size(x)), false, vec![x], vec![y], forward),
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let f = activation.map_or("identity".into(), name_of);
                 let name = format!("linear_forward {}→{} {f}", size(x), y.cols);
@@ -234,8 +252,8 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                 add(format!("kl_forward {}", size(head)), false, vec![head], vec![kl, kl_dim], forward)
             }
             Op::Nll { nll, decoded, x } => {
-                let name = format!("nll_forward {} {}", size(decoded.out), name_of(decoded.likelihood));
-                let inputs = [decoded.out, x].into_iter().chain(decoded.learned()).collect();
+                let name = format!("nll_forward {} {}", size(decoded.out), decoded.family.name());
+                let inputs = [decoded.out, x].into_iter().chain(decoded.learned).collect();
                 add(name, false, inputs, vec![nll], forward)
             }
             Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective } => {
@@ -248,9 +266,9 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
     for &op in tape.ops.iter().rev() {
         match op {
             Op::Nll { decoded, x, .. } => {
-                let inputs = [decoded.out, x, tape.weight].into_iter().chain(decoded.learned()).collect();
-                let (out, gradient) = (d(decoded.out), decoded.learned().map(d));
-                let name = format!("nll_backward {} {}", size(decoded.out), name_of(decoded.likelihood));
+                let inputs = [decoded.out, x, tape.weight].into_iter().chain(decoded.learned).collect();
+                let (out, gradient) = (d(decoded.out), decoded.learned.map(d));
+                let name = format!("nll_backward {} {}", size(decoded.out), decoded.family.name());
                 let run = move |b: &mut dyn Backend| b.nll_backward(out, gradient, decoded, x, tape.weight);
                 add(name, false, inputs, [out].into_iter().chain(gradient).collect(), Box::new(run))
             }
@@ -294,14 +312,20 @@ fn with_gaps(data: Dataset) -> Dataset {
     Dataset::new(data.name, data.cols, Values::Reals(values.collect()))
 }
 
-/// What the model can learn from: bytes, or counts of up to 1000 of which half are below 20.
+/// What the model can learn from: bytes, and in columns of counts those up to 1000, of which half are below 20.
 pub(crate) fn data_for(model: &Model, rows: usize) -> Dataset {
     let bytes = data(rows, model.columns());
-    if !model.likelihood.is_of_counts() {
+    if !model.has_counts() && !model.is_mixed() {
         return bytes;
     }
     let count = |u: f32| if u < 0.5 { (40.0 * u).floor() } else { (1000.0 * (2.0 * u - 1.0).powi(4)).floor() };
-    Dataset::new("counts", bytes.cols, Values::Reals(bytes.to_rows().into_iter().map(count).collect()))
+    let mut values = bytes.to_rows();
+    let counts = model.likelihoods().into_iter().filter(|(likelihood, _)| likelihood.is_of_counts());
+    for columns in counts.map(|(_, columns)| columns) {
+        let rows = values.chunks_mut(bytes.cols);
+        rows.for_each(|row| row[columns.clone()].iter_mut().for_each(|x| *x = count(*x)));
+    }
+    Dataset::new("counts", bytes.cols, Values::Reals(values))
 }
 
 /// Bytes without a pattern.

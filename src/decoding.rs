@@ -1,12 +1,12 @@
 //! p(x|z) on the host, column by column and in f64. The engine sums over columns and gives means; draws, masks and noisy
 //! observations need every column by itself.
-use crate::config::{Likelihood, Mean};
+use crate::config::{Likelihood, Mean, Spread};
 use crate::device::{Backend, Real};
 use crate::model::Network;
 use crate::rng::{self, Stream, Words};
-use crate::tape::LogDispersion;
+use crate::tape::Kind;
 use crate::{Result, counts};
-use rand_distr::{Distribution, Gamma, Poisson};
+use rand_distr::{Distribution, Gamma, Poisson, StandardNormal, StandardUniform};
 use std::f64::consts::TAU;
 
 /// One column of x, given z.
@@ -87,23 +87,12 @@ fn log_normal(d: f64, variance: f64) -> f64 {
 
 /// How a row of the decoder's output is read.
 pub struct Decoding {
-    input: usize,
-    likelihood: Likelihood,
+    /// Of each column.
+    kinds: Vec<Kind>,
     mean: Mean,
-    spread: Spread,
-}
-
-/// A Gaussian's variance, or a negative binomial's log-dispersion.
-enum Spread {
-    /// Of column j at `j % len`: one for all, or one for each.
-    Known(Vec<f64>),
-    /// The right half of the output.
-    Network,
-}
-
-/// Of the logarithm that a model has.
-fn spread(likelihood: Likelihood, log: f64) -> f64 {
-    if likelihood == Likelihood::Gaussian { log.exp() } else { log }
+    /// Log-dispersions that do not depend on z: one for all, or one for each. Without any, what `fixed` says.
+    learned: Vec<f64>,
+    fixed: f64,
 }
 
 impl Decoding {
@@ -112,31 +101,29 @@ impl Decoding {
     /// # Errors
     /// Those of the device.
     pub fn of(network: &Network, b: &mut dyn Backend) -> Result<Decoding> {
-        let decoded = network.decoded;
-        let known =
-            |logs: Vec<f64>| Spread::Known(logs.into_iter().map(|log| spread(decoded.likelihood, log)).collect());
-        let spread = match decoded.dispersion {
-            LogDispersion::Fixed(log) => known(vec![log]),
-            LogDispersion::Learned(v) => known(b.read(v)?),
-            LogDispersion::Network => Spread::Network,
-        };
-        Ok(Decoding { input: network.model.input, likelihood: decoded.likelihood, mean: decoded.mean, spread })
+        let (model, decoded) = (&network.model, network.decoded);
+        let kind = |likelihood| Kind { likelihood, spread: model.spread(likelihood) };
+        let kinds = model.likelihoods().into_iter().flat_map(|(l, columns)| columns.map(move |_| kind(l)));
+        let learned = decoded.learned.map(|view| b.read(view)).transpose()?.unwrap_or_default();
+        Ok(Decoding { kinds: kinds.collect(), mean: decoded.mean, learned, fixed: decoded.fixed })
     }
 
+    /// The log-dispersion of column `j`.
     fn spread(&self, out: &[f64], j: usize) -> f64 {
-        match &self.spread {
-            Spread::Known(all) => all[j % all.len()],
-            Spread::Network => spread(self.likelihood, out[self.input + j]),
+        match self.kinds[j].spread {
+            Spread::Fixed => self.fixed,
+            Spread::Learned => self.learned[j % self.learned.len()],
+            Spread::Network => out[self.kinds.len() + j],
         }
     }
 
     /// Column `j` of p(x|z), of one row of the output.
     pub fn column(&self, out: &[f64], j: usize) -> Column {
-        match self.likelihood {
+        match self.kinds[j].likelihood {
             Likelihood::Bernoulli => Column::Bernoulli { logit: out[j] },
             Likelihood::Gaussian => Column::Gaussian {
                 mean: if self.mean == Mean::Sigmoid { out[j].sigmoid() } else { out[j] },
-                variance: self.spread(out, j),
+                variance: self.spread(out, j).exp(),
             },
             Likelihood::Poisson => Column::Poisson { log_mean: out[j] },
             Likelihood::NegativeBinomial => {
@@ -147,18 +134,19 @@ impl Decoding {
 
     /// All columns, in order.
     pub fn columns<'a>(&'a self, out: &'a [f64]) -> impl Iterator<Item = Column> + 'a {
-        (0..self.input).map(|j| self.column(out, j))
+        (0..self.kinds.len()).map(|j| self.column(out, j))
     }
 
     /// What the columns of one row are drawn from.
     pub fn draws(&self, seed: u64, stream: Stream, step: u32, row: u32) -> Draws {
-        let mut numbers = vec![0f32; self.input];
-        match self.likelihood {
-            Likelihood::Bernoulli => rng::uniforms(&mut numbers, seed, stream, step, row),
-            Likelihood::Gaussian => rng::normals(&mut numbers, seed, stream, step, row),
-            Likelihood::Poisson | Likelihood::NegativeBinomial => {
-                return Draws::Words(Words::new(seed, stream, step, row));
-            }
+        let all = |likelihood| self.kinds.iter().all(|kind| kind.likelihood == likelihood);
+        let mut numbers = vec![0f32; self.kinds.len()];
+        if all(Likelihood::Bernoulli) {
+            rng::uniforms(&mut numbers, seed, stream, step, row);
+        } else if all(Likelihood::Gaussian) {
+            rng::normals(&mut numbers, seed, stream, step, row);
+        } else {
+            return Draws::Words(Words::new(seed, stream, step, row));
         }
         Draws::Numbers(numbers)
     }
@@ -166,7 +154,7 @@ impl Decoding {
 
 /// Randomness for the columns of one row: a function of the seed, the stream, the step and the row.
 pub enum Draws {
-    /// One for each column, uniform or normal.
+    /// One for each column, uniform or normal, where all are Bernoulli or Gaussian.
     Numbers(Vec<f32>),
     /// As many as it takes, in the order in which columns are drawn.
     Words(Words),
@@ -177,7 +165,15 @@ impl Draws {
     pub fn draw(&mut self, j: usize, column: Column) -> f64 {
         match (column, self) {
             (Column::Bernoulli { .. }, Draws::Numbers(u)) => ((u[j] as f64) < column.mean()) as u8 as f64,
+            (Column::Bernoulli { .. }, Draws::Words(words)) => {
+                let u: f64 = StandardUniform.sample(words);
+                (u < column.mean()) as u8 as f64
+            }
             (Column::Gaussian { mean, variance }, Draws::Numbers(eps)) => mean + variance.sqrt() * eps[j] as f64,
+            (Column::Gaussian { mean, variance }, Draws::Words(words)) => {
+                let eps: f64 = StandardNormal.sample(words);
+                mean + variance.sqrt() * eps
+            }
             (Column::Poisson { log_mean }, Draws::Words(words)) => poisson(log_mean.exp(), words),
             (Column::NegativeBinomial { log_mean, log_dispersion }, Draws::Words(words)) => {
                 // A Poisson whose mean is drawn from Gamma(1/α, α m).
@@ -185,7 +181,7 @@ impl Draws {
                 let mean = Gamma::new(shape, scale).map_or(log_mean.exp(), |gamma| gamma.sample(words));
                 poisson(mean, words)
             }
-            _ => panic!("the draws are of another likelihood"),
+            (_, Draws::Numbers(_)) => panic!("the draws are of another likelihood"),
         }
     }
 }

@@ -234,7 +234,7 @@ pub(crate) fn finite<const N: usize>(data: &Dataset, example: usize, values: [f6
 /// A sentence with both numbers of columns, or about a value that the likelihood cannot take.
 pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
     let remedy = match &saved.run.data.scale {
-        None if saved.run.model.likelihood.is_of_counts() => format!("leave the example out of {option}"),
+        None if saved.run.model.has_counts() => format!("leave the example out of {option}"),
         None => format!("pass --likelihood gaussian or scale the data of {option}"),
         Some(_) => format!("the examples that the model was trained on have none beyond; leave it out of {option}"),
     };
@@ -251,11 +251,11 @@ pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, remedy: &str) -> R
             data.check(model.input..data.cols, there, "a condition must be known; leave the example out")?
         }
     }
-    match model.likelihood {
-        Likelihood::Bernoulli => data.check_unit_interval(model.input, remedy),
+    model.likelihoods().into_iter().try_for_each(|(likelihood, columns)| match likelihood {
+        Likelihood::Bernoulli => data.check_unit_interval(columns, remedy),
         Likelihood::Gaussian => Ok(()),
-        Likelihood::Poisson | Likelihood::NegativeBinomial => data.check_counts(model.input, remedy),
-    }
+        Likelihood::Poisson | Likelihood::NegativeBinomial => data.check_counts(columns, remedy),
+    })
 }
 
 pub(crate) fn check_columns(model: &Model, data: &Dataset) -> Result<()> {

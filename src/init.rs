@@ -4,7 +4,6 @@ use crate::data::Dataset;
 use crate::device::Backend;
 use crate::model::Network;
 use crate::rng::{Stream, Words};
-use crate::tape::LogDispersion;
 use crate::{Error, Result};
 use rand_distr::{Distribution, Normal, Uniform};
 
@@ -23,7 +22,7 @@ pub fn parameters(network: &Network, init: Init, seed: u64, b: &mut dyn Backend)
             Init::Torch => 1.0 / (fan_in as f64).sqrt(),
             Init::Normal(_) => 0.0,
         };
-        let alone = network.decoded.dispersion == LogDispersion::Learned(p.view);
+        let alone = network.decoded.learned == Some(p.view);
         let zero = alone || (bias && init != Init::Torch);
         let mut values = vec![0.0; rows * cols];
         if !zero {
@@ -67,15 +66,16 @@ pub fn output_bias(network: &Network, data: &Dataset, binarize: Binarize, b: &mu
             *mean += x / n;
         }
     }
-    match model.likelihood {
-        Likelihood::Gaussian if model.mean == Mean::Identity => {}
-        Likelihood::Bernoulli | Likelihood::Gaussian => means.iter_mut().for_each(|mean| {
-            let p = mean.clamp(CLIP, 1.0 - CLIP);
-            *mean = (p / (1.0 - p)).ln();
-        }),
-        // A column of nothing but zeros has no best rate either.
-        Likelihood::Poisson | Likelihood::NegativeBinomial => {
-            means.iter_mut().for_each(|mean| *mean = mean.max(CLIP).ln())
+    for (likelihood, columns) in model.likelihoods() {
+        let means = means[columns].iter_mut();
+        match likelihood {
+            Likelihood::Gaussian if model.mean == Mean::Identity => {}
+            Likelihood::Bernoulli | Likelihood::Gaussian => means.for_each(|mean| {
+                let p = mean.clamp(CLIP, 1.0 - CLIP);
+                *mean = (p / (1.0 - p)).ln();
+            }),
+            // A column of nothing but zeros has no best rate either.
+            Likelihood::Poisson | Likelihood::NegativeBinomial => means.for_each(|mean| *mean = mean.max(CLIP).ln()),
         }
     }
     let bias = network.parameter("decoder.out.bias").expect("every model has it");

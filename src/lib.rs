@@ -53,6 +53,8 @@
 //!   (`tests/mathematics/missing.rs`, `tests/mathematics/estimators.rs`).
 //! - Probabilities of counts have the digits of fifty-digit arithmetic (`counts`), and what is learned of counts is as
 //!   likely as what they were drawn from (`tests/mathematics/counts.rs`).
+//! - Of a table whose columns have different likelihoods log p is the sum of theirs, and what is learned as likely as what it was
+//!   drawn from (`tests/mathematics/mixed.rs`).
 //! - A step whose loss or gradient is not finite is found, named and not applied (`tests/safety/not_finite.rs`,
 //!   `tests/kernels`).
 //! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
@@ -99,6 +101,9 @@
 //!   those of CUDA 13 do for GPUs after Hopper.
 //! - An encoder of counts sees log(1 + x), by an operation of its own behind the gather: x itself is what the likelihood is
 //!   of. The plan had no counts.
+//! - Columns may have likelihoods of their own. They stay in the order of the file, so that tensors and tables read as it does;
+//!   which column is what is a row of numbers in the arena, that nothing writes after it was opened. The CPU goes by runs of
+//!   columns, each with the code of its likelihood; a kernel by columns, for a table has few.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to clear
 //!   before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of `[mu |
 //!   logvar]`, says so.

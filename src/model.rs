@@ -1,8 +1,8 @@
 //! Config in, layout and tape out. The only file that knows what an encoder is.
 use crate::arena::{Layout, View};
-use crate::config::{Activation, Binarize, Dispersion, Likelihood, Model, Variance};
+use crate::config::{Activation, Binarize, Model};
 use crate::data::Missing;
-use crate::tape::{Decoded, Fetch, Goal, LogDispersion, Op, Order, Tape};
+use crate::tape::{Decoded, Family, Fetch, Goal, Kind, Op, Order, Tape};
 
 /// A parameter by its name in files: a view of the arena, of PyTorch's shape.
 #[derive(Clone, Debug)]
@@ -152,20 +152,19 @@ impl<'a> Builder<'a> {
         }
         let heads: Vec<&str> = ["decoder.out"].into_iter().chain(m.second_head()).collect();
         let out_layer = self.layer(&heads, m.input, width);
-        let dispersion = match (m.likelihood, m.variance, m.dispersion) {
-            (Likelihood::Gaussian, Variance::Fixed, _) => LogDispersion::Fixed(2.0 * m.sigma.ln()),
-            (Likelihood::Gaussian, Variance::Scalar, _) => self.learned("decoder.logvar", 1),
-            (Likelihood::Gaussian, Variance::Shared, _) => self.learned("decoder.logvar", m.input),
-            (Likelihood::Gaussian, Variance::Network, _) => LogDispersion::Network,
-            (Likelihood::NegativeBinomial, _, Dispersion::Scalar) => self.learned("decoder.logdispersion", 1),
-            (Likelihood::NegativeBinomial, _, Dispersion::Shared) => self.learned("decoder.logdispersion", m.input),
-            (Likelihood::NegativeBinomial, _, Dispersion::Network) => LogDispersion::Network,
-            (Likelihood::Bernoulli | Likelihood::Poisson, _, _) => LogDispersion::Fixed(0.0),
-        };
+        let learned = m.learned_spreads().map(|(name, cols)| self.learned(name, cols));
 
         // Activations and operations.
         let beside = |name: &str| if m.condition > 0 { format!("[{name} | condition]") } else { name.to_string() };
-        let counts = m.likelihood.is_of_counts();
+        let kind = |likelihood| Kind { likelihood, spread: m.spread(likelihood) };
+        let family = match m.is_mixed() {
+            false => Family::One(kind(m.likelihood)),
+            true => {
+                let codes = m.likelihoods().into_iter().flat_map(|(l, columns)| columns.map(move |_| kind(l).code()));
+                Family::ByColumn(self.layout.constant(codes.collect()))
+            }
+        };
+        let counts = m.has_counts();
         let apart = counts.then(|| self.value("x", rows, m.input));
         let seen = self.value(&beside(if counts { "log(1 + x)" } else { "x" }), rows, m.columns());
         let x = apart.unwrap_or(seen.columns(0..m.input));
@@ -185,7 +184,8 @@ impl<'a> Builder<'a> {
         }
         let data_ops = 0..ops.len();
         if counts {
-            ops.push(Op::Log1p { y: seen.columns(0..m.input), x });
+            let kinds = if let Family::ByColumn(kinds) = family { Some(kinds) } else { None };
+            ops.push(Op::Log1p { y: seen.columns(0..m.input), x, kinds });
         }
         let mut last = seen;
         let chain = |ops: &mut Vec<Op>, last: &mut View, op: Op| {
@@ -224,7 +224,7 @@ impl<'a> Builder<'a> {
         chain(&mut ops, &mut last, op);
         let decoder_ops = decoder_start..ops.len();
 
-        let decoded = Decoded { out: last, likelihood: m.likelihood, mean: m.mean, dispersion };
+        let decoded = Decoded { out: last, family, mean: m.mean, fixed: 2.0 * m.sigma.ln(), learned };
         let nll = self.value("nll", samples, 1);
         ops.push(Op::Nll { nll, decoded, x });
         let bound = self.value("bound", rows, 1);
@@ -262,10 +262,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A dispersion that is a parameter: one element, or one per data dimension.
-    fn learned(&mut self, name: &str, cols: usize) -> LogDispersion {
+    /// Log-dispersions that are a parameter: one element, or one per data dimension.
+    fn learned(&mut self, name: &str, cols: usize) -> View {
         let view = self.layout.parameter(1, cols);
         self.parameters.push(Parameter { name: name.into(), view, shape: vec![cols] });
-        LogDispersion::Learned(view)
+        view
     }
 }

@@ -5,7 +5,7 @@
 //! `kl_backward` adds to what `reparam_backward` assigned.
 use crate::Result;
 use crate::arena::{Layout, View};
-use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer};
+use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Spread};
 use crate::device::Backend;
 use std::ops::Range;
 
@@ -43,31 +43,66 @@ impl Fetch {
 pub struct Decoded {
     /// The decoder's output.          (rows, input), or (rows, 2 input): [mean | log-dispersion]
     pub out: View,
-    pub likelihood: Likelihood,
+    pub family: Family,
+    /// Of the columns that are Gaussian.
     pub mean: Mean,
-    pub dispersion: LogDispersion,
+    /// 2 log sigma: the log-variance of a Gaussian where nothing else says it.
+    pub fixed: f64,
+    /// Log-dispersions that are parameters: (1, 1) for all, or (1, input).
+    pub learned: Option<View>,
 }
 
-impl Decoded {
-    /// The log-dispersion that is a parameter, where one is.
-    pub fn learned(self) -> Option<View> {
-        match self.dispersion {
-            LogDispersion::Learned(view) => Some(view),
-            LogDispersion::Fixed(_) | LogDispersion::Network => None,
+/// The likelihood of the columns.
+///
+/// The second parameter of a column is the log-variance of a Gaussian, the log-dispersion of a negative binomial. The other
+/// likelihoods have none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Family {
+    /// One for all.
+    One(Kind),
+    /// The [`Kind::code`] of each.                                                                  (1, input)
+    ByColumn(View),
+}
+
+impl Family {
+    /// The likelihood that all columns have.
+    pub fn one(self) -> Option<Likelihood> {
+        match self {
+            Family::One(kind) => Some(kind.likelihood),
+            Family::ByColumn(_) => None,
         }
+    }
+
+    /// A name for messages.
+    pub fn name(self) -> String {
+        self.one().map_or("by column".into(), crate::config::name_of)
     }
 }
 
-/// The second parameter of each column of p(x|z): the log-variance of a Gaussian, the log-dispersion of a negative binomial. The
-/// other likelihoods have none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum LogDispersion {
-    /// 2 log sigma.
-    Fixed(f64),
-    /// A parameter: (1, 1) for all, or (1, input).
-    Learned(View),
-    /// The right half of the decoder's output.
-    Network,
+/// What a column of p(x|z) is, and where its second parameter comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    pub likelihood: Likelihood,
+    pub spread: Spread,
+}
+
+impl Kind {
+    const LIKELIHOODS: [Likelihood; 4] =
+        [Likelihood::Bernoulli, Likelihood::Gaussian, Likelihood::Poisson, Likelihood::NegativeBinomial];
+    const SPREADS: [Spread; 3] = [Spread::Fixed, Spread::Learned, Spread::Network];
+
+    /// As a number, for devices: kernels/mixed.cu reads it too.
+    pub fn code(self) -> f64 {
+        let place = Self::LIKELIHOODS.iter().position(|&l| l == self.likelihood);
+        let source = Self::SPREADS.iter().position(|&s| s == self.spread);
+        (place.expect("all are there") + 4 * source.expect("all are there")) as f64
+    }
+
+    /// The one with this number.
+    pub fn of(code: f64) -> Kind {
+        let code = code as usize;
+        Kind { likelihood: Self::LIKELIHOODS[code % 4], spread: Self::SPREADS[code / 4] }
+    }
 }
 
 /// One fused operation and the views it touches. Gradients are not named: `Layout::d` knows them.
@@ -77,8 +112,9 @@ pub enum Op {
     /// x = these columns of this step's examples, scaled to [0, 1] where they are bytes, binarised; zero beyond
     /// `step.rows`. x: (rows samples, some)
     Gather { x: View, fetch: Fetch },
-    /// y = log(1 + x): what an encoder sees of counts, 0 where a value is missing.              x, y: (rows, some)
-    Log1p { y: View, x: View },
+    /// y = log(1 + x): what an encoder sees of counts, 0 where a value is missing; y = x in the columns that are none, by
+    /// their codes.                                                       x, y: (rows, some), kinds: (1, some)
+    Log1p { y: View, x: View, kinds: Option<View> },
     /// a = x weightᵀ + bias, y = f(a); y and a are one view where f' is a function of f.
     /// x: (rows, in), weight: (out, in), bias: (1, out), y, a: (rows, out)
     Linear { y: View, a: View, x: View, weight: View, bias: View, activation: Option<Activation> },
@@ -136,7 +172,7 @@ impl Tape {
         for &op in &self.ops[ops] {
             match op {
                 Op::Gather { x, fetch } => b.gather(x, fetch)?,
-                Op::Log1p { y, x } => b.log1p(y, x)?,
+                Op::Log1p { y, x, kinds } => b.log1p(y, x, kinds)?,
                 Op::Linear { y, a, x, weight, bias, activation } => {
                     b.linear_forward(y, a, x, weight, bias, activation)?
                 }
@@ -170,7 +206,7 @@ impl Tape {
         match self.ops[op] {
             Op::Gather { .. } | Op::Log1p { .. } | Op::Bound { .. } => {}
             Op::Nll { decoded, x, .. } => {
-                let ddispersion = decoded.learned().filter(|_| parameters).map(d);
+                let ddispersion = decoded.learned.filter(|_| parameters).map(d);
                 b.nll_backward(d(decoded.out), ddispersion, decoded, x, self.weight)?
             }
             Op::Linear { y, a, x, weight, bias, activation } => {

@@ -77,7 +77,7 @@ impl Backend for Idle {
     fn gather(&mut self, _: View, _: Fetch) -> Result<()> {
         self.called()
     }
-    fn log1p(&mut self, _: View, _: View) -> Result<()> {
+    fn log1p(&mut self, _: View, _: View, _: Option<View>) -> Result<()> {
         self.called()
     }
     fn linear_forward(&mut self, _: View, _: View, _: View, _: View, _: View, _: Act) -> Result<()> {

@@ -37,10 +37,11 @@ fn data(rows: usize, cols: usize) -> Arc<Dataset> {
     Arc::new(Dataset::new("bytes", cols, values))
 }
 
-/// Whole numbers to 8.
-fn counted(data: &Dataset) -> Arc<Dataset> {
-    let counts = data.to_rows().into_iter().map(|u| (8.0 * u * u).floor()).collect();
-    Arc::new(Dataset::new("counts", data.cols, Values::Reals(counts)))
+/// Whole numbers to 8 where the model counts.
+fn of(model: &Model, data: &Dataset) -> Arc<Dataset> {
+    let mut rows = data.to_rows();
+    models::as_the_likelihoods_have_them(model, &mut rows);
+    Arc::new(Dataset::new("counts", data.cols, Values::Reals(rows)))
 }
 
 fn plan(model: &Model, rows: usize, batch: usize, optimizer: Optimizer) -> Plan {
@@ -74,9 +75,9 @@ fn training_on_the_gpu_is_training_by_the_reference() {
                 let samples = if objective == Objective::Elbo { 1 } else { 3 };
                 let plain = Model { objective, activation, samples, ..Model::new(65, &[33, 17], 6) };
                 for model in of_every_likelihood(&plain) {
-                    let counts = model.likelihood.is_of_counts();
-                    let data = if counts { counted(&data(100, 65)) } else { data(100, 65) };
-                    let binarize = if counts { Binarize::None } else { Binarize::Dynamic };
+                    let own = model.has_counts() || model.is_mixed();
+                    let data = if own { of(&model, &data(100, 65)) } else { data(100, 65) };
+                    let binarize = if own { Binarize::None } else { Binarize::Dynamic };
                     // Plain gradient steps: an adaptive rule would divide what is nearly zero by itself.
                     let optimizer = Optimizer { lr: 1e-3, ..Optimizer::new(Rule::Sgd) };
                     let plan = plan(&model, 100, 33, optimizer);

@@ -8,7 +8,8 @@
 x, a condition and the mean are in the units of the file: what --scale did to the columns is done and undone here. Of a model
 without --scale whose config says "bytes": "grey", they are byte / 255. Of a model of --missing allow, NaN is a value that is
 missing. Of a model of counts x is the counts; their probability is scipy.stats.nbinom.pmf(x, r, r / (r + mean)) with
-r = exp(-vae.params["decoder.logdispersion"]).
+r = exp(-vae.params["decoder.logdispersion"]). Where columns have different likelihoods, which are vae.likelihoods, that tensor
+has a number for each column, of a Gaussian one the log-variance.
 
 Needs numpy and safetensors. The same names load into torch.nn.Linear: `torch_layers` below does it.
 """
@@ -32,7 +33,10 @@ class Vae:
     def __init__(self, run):
         self.config = json.load(open(os.path.join(run, "config.json")))
         self.params = load_file(os.path.join(run, "model.safetensors"))
-        self.of_counts = self.config["likelihood"] in ("poisson", "negative-binomial")
+        self.likelihoods = np.array([self.config["likelihood"]] * self.config["input"], dtype=object)
+        for likelihood, first, end in self.config.get("others", []):
+            self.likelihoods[first:end] = likelihood
+        self.of_counts = np.isin(self.likelihoods.astype(str), ["poisson", "negative-binomial"])
         self.f = ACTIVATIONS[self.config["activation"]]
         scale = self.config["data"].get("scale") or {"shift": [], "factor": []}
         self.shift, self.factor = np.array(scale["shift"]), np.array(scale["factor"])
@@ -55,9 +59,8 @@ class Vae:
         x = self.scaled(x, 0)
         if self.config.get("missing") == "allow":
             x = np.nan_to_num(x, nan=0.0)
-        if self.of_counts:
-            input = self.config["input"]
-            x = np.concatenate([np.log1p(x[:, :input]), x[:, input:]], axis=1)
+        counts = np.flatnonzero(self.of_counts)
+        x[:, counts] = np.log1p(x[:, counts])
         h = self.hidden("encoder", x)
         return self.linear("encoder.mu", h), self.linear("encoder.logvar", h)
 
@@ -65,8 +68,10 @@ class Vae:
         latent, input = self.config["latent"], self.config["input"]
         z = np.concatenate([z[:, :latent], self.scaled(z[:, latent:], input)], axis=1)
         out = self.linear("decoder.out", self.hidden("decoder", z))
-        squashed = self.config["likelihood"] == "bernoulli" or self.config["mean"] == "sigmoid"
-        mean = sigmoid(out) if squashed else np.exp(out) if self.of_counts else out
+        squashed = (self.likelihoods == "bernoulli") | (self.config["mean"] == "sigmoid") & (self.likelihoods == "gaussian")
+        mean = out.copy()
+        mean[:, squashed] = sigmoid(out[:, squashed])
+        mean[:, self.of_counts] = np.exp(out[:, self.of_counts])
         return mean * self.factor[:input] + self.shift[:input] if len(self.shift) else mean
 
 

@@ -113,7 +113,8 @@ impl Line<'_> {
             let said = value.to_string_lossy().split_once('=').map(|(_, value)| value.to_string());
             option.get_default_values().iter().any(|default| said.as_deref() == default.to_str())
         };
-        used::displaced(name, made) || used::depends(name) && words.iter().all(by_default)
+        used::displaced(name, made, |option| self.given.iter().any(|(name, _)| name == option))
+            || used::depends(name) && words.iter().all(by_default)
     }
 }
 

@@ -119,7 +119,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         table.write(path, &rows.collect::<Vec<f32>>(), &names.collect::<Vec<String>>())?;
     }
     // A density has units: those of the scaled columns, and those of the file.
-    let scale = saved.run.data.scale.as_ref().filter(|_| model.likelihood == Likelihood::Gaussian);
+    let scale = saved.run.data.scale.as_ref().filter(|_| model.has(Likelihood::Gaussian));
     let in_file = scale.map(|scale| {
         let mut running = Running::default();
         let bounds = e.iwae.per_example.iter().zip(scale.log_volumes(&data, model.input));

@@ -123,7 +123,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         scale.apply_to(&mut seen.values, 0..given.cols);
     }
     if args.noise.is_none() {
-        seen.check(saved.run.model.likelihood)?;
+        seen.check(&saved.run.model)?;
         seen.binarize(args.binarize.unwrap_or(saved.run.data.binarize), args.common.seed);
     }
     let device = args.common.device_at_hand()?;

@@ -47,6 +47,7 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
     vae-gpu train --data gaps.csv --missing allow --scale standard --likelihood gaussian --variance shared\n  \
     vae-gpu train --data genes.csv --likelihood negative-binomial --hidden 128 --latent 10\n  \
+    vae-gpu train --data patients.csv --likelihood gaussian --scale standard --bernoulli smoker,married --poisson visits\n  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
     vae-gpu train --data iris.csv --classes species --condition labels --likelihood gaussian --scale standard\n  \
     vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
@@ -58,6 +59,8 @@ pub(crate) struct TrainArgs {
     pub(super) data: DataArgs,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    others: OthersArgs,
     #[command(flatten)]
     training: TrainingArgs,
     #[command(flatten)]
@@ -164,7 +167,8 @@ pub(crate) struct ModelArgs {
     /// tanh, relu, softplus, gelu or sigmoid
     #[arg(long, value_enum, default_value = "relu", hide_possible_values = true)]
     activation: Activation,
-    /// p(x|z): bernoulli, gaussian, or of counts poisson or negative-binomial, whose encoder sees log(1 + x)
+    /// p(x|z): bernoulli, gaussian, or of counts poisson or negative-binomial, whose encoder sees log(1 + x). Columns may have one
+    /// of their own: --bernoulli and so on
     #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true)]
     likelihood: Likelihood,
     /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head)
@@ -185,6 +189,37 @@ pub(crate) struct ModelArgs {
     /// The decoder's output bias begins as init says, or so that its mean is that of the data: init or data. data for counts, else init
     #[arg(long, value_enum, hide_possible_values = true, value_name = "WHAT")]
     init_output_bias: Option<OutputBias>,
+}
+
+/// Each called like the likelihood whose columns it names: `config::used` counts on it.
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+struct OthersArgs {
+    /// Columns of zeros and ones that are bernoulli, whatever the likelihood of the others, as smoker,married or 3..7. --scale
+    /// leaves them as they are
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
+    bernoulli: Option<List>,
+    /// Columns that are gaussian
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
+    gaussian: Option<List>,
+    /// Columns of counts that are poisson. The encoder sees log(1 + x) of them; --scale leaves them as they are
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
+    poisson: Option<List>,
+    /// Columns of counts that are negative-binomial, the same
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
+    negative_binomial: Option<List>,
+}
+
+impl OthersArgs {
+    fn lists(&self) -> Vec<(Likelihood, List)> {
+        let all = [
+            (Likelihood::Bernoulli, &self.bernoulli),
+            (Likelihood::Gaussian, &self.gaussian),
+            (Likelihood::Poisson, &self.poisson),
+            (Likelihood::NegativeBinomial, &self.negative_binomial),
+        ];
+        all.into_iter().filter_map(|(likelihood, list)| Some((likelihood, list.clone()?))).collect()
+    }
 }
 
 #[derive(Args)]
@@ -276,16 +311,6 @@ impl DataArgs {
         }
     }
 
-    /// Those that are asked for, where they are not all.
-    pub(super) fn columns(&self) -> Option<Columns> {
-        Columns::asked(Asked {
-            take: self.columns.clone(),
-            skip: self.skip_columns.clone(),
-            last: self.condition.as_deref().and_then(names),
-            classes: self.classes.clone(),
-        })
-    }
-
     pub(super) fn condition(&self) -> Option<Condition> {
         if let Some(columns) = self.past {
             return Some(Condition::Columns { columns, x: self.future });
@@ -301,6 +326,20 @@ impl DataArgs {
             },
         })
     }
+}
+
+/// Those of the `input` columns of x with another likelihood than `likelihood`, as a model has them.
+fn others(likelihood: Likelihood, of_each: &[Option<Likelihood>], input: usize) -> Vec<(Likelihood, usize, usize)> {
+    let mut others: Vec<(Likelihood, usize, usize)> = vec![];
+    for (j, own) in of_each.iter().enumerate().take(input) {
+        match (own, others.last_mut()) {
+            (Some(own), _) if *own == likelihood => {}
+            (Some(own), Some((last, _, to))) if last == own && *to == j => *to += 1,
+            (Some(own), _) => others.push((*own, j, j + 1)),
+            (None, _) => {}
+        }
+    }
+    others
 }
 
 /// A condition that names columns: what is neither the labels nor a file.
@@ -353,13 +392,25 @@ impl ModelArgs {
 }
 
 impl TrainArgs {
-    /// What bytes stand for, where the model says so: a count is the byte itself.
+    /// What bytes stand for, where the model says so: a count is the byte itself, and what stands beside it in a table.
     pub(super) fn bytes(&self) -> Option<Bytes> {
-        self.model.likelihood.is_of_counts().then_some(Bytes::Plain)
+        (self.model.likelihood.is_of_counts() || !self.others.lists().is_empty()).then_some(Bytes::Plain)
     }
 
-    /// The configuration for data that was read from `source`.
-    pub(super) fn run(&self, data: &Dataset, source: Source) -> Result<Run> {
+    /// The columns that are asked for, and what of them.
+    pub(super) fn columns(&self) -> Option<Columns> {
+        let data = &self.data;
+        Columns::asked(Asked {
+            take: data.columns.clone(),
+            skip: data.skip_columns.clone(),
+            last: data.condition.as_deref().and_then(names),
+            classes: data.classes.clone(),
+            likelihoods: self.others.lists(),
+        })
+    }
+
+    /// The configuration for data that was read from `source`, whose columns have these likelihoods of their own.
+    pub(super) fn run(&self, data: &Dataset, source: Source, likelihoods: &[Option<Likelihood>]) -> Result<Run> {
         let (m, t) = (&self.model, &self.training);
         let condition = source.condition.as_ref().map_or(0, Condition::width);
         let model = Model {
@@ -369,6 +420,7 @@ impl TrainArgs {
             beta: t.beta,
             free_bits: t.free_bits,
             missing: self.data.missing,
+            others: others(m.likelihood, likelihoods, data.cols - condition),
             ..m.model(data.cols - condition)?
         };
         let defaults = Optimizer::new(t.optimizer);
@@ -393,7 +445,7 @@ impl TrainArgs {
             lr_warmup: t.lr_warmup,
             kl_warmup: t.kl_warmup,
             init: m.init,
-            init_output_bias: m.init_output_bias.unwrap_or(OutputBias::usual(m.likelihood)),
+            init_output_bias: m.init_output_bias.unwrap_or(OutputBias::usual(&model)),
             seed: self.common.seed,
             precision: self.common.precision,
             patience: t.patience,

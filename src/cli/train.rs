@@ -6,7 +6,7 @@ use super::{
     thousands,
 };
 use crate::checkpoint::{Best, Folder, Held, Saved};
-use crate::config::{Algorithm, Binarize, Condition, Run, Source};
+use crate::config::{Algorithm, Binarize, Condition, Likelihood, Run, Source};
 use crate::data::scale::Rule;
 use crate::data::{Bytes, Columns, Dataset, Missing, Scale};
 use crate::device::Device;
@@ -22,7 +22,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
-/// classes in `source` are counted, and its columns, their scale, and what bytes stand for are found.
+/// classes in `source` are counted, and its columns, their scale, and what bytes stand for are found; the data then know which
+/// of their columns have a likelihood of their own.
 pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
     let is_new = source.rows == 0;
     if is_new && source.scale.is_some() {
@@ -72,7 +73,10 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     }
     if let Some(scale) = source.scale.as_mut().filter(|scale| !scale.is_found()) {
         let classes = source.condition.as_ref().map_or(0, Condition::classes);
-        *scale = Scale::find(scale.rule, &data, data.cols - classes)?;
+        let own = data.columns.likelihoods.iter().enumerate();
+        // Zeros and ones, and counts, are what they are.
+        let kept = own.filter_map(|(j, own)| own.is_some_and(|own| own != Likelihood::Gaussian).then_some(j));
+        *scale = Scale::find(scale.rule, &data, data.cols - classes)?.leaving(kept);
         (data, valid) = (scale.apply(data)?, valid.map(|valid| scale.apply(valid)).transpose()?);
     }
     Ok((Arc::new(data), valid.map(Arc::new)))
@@ -81,6 +85,7 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
     let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
+        _ if run.model.is_mixed() => "give the column another likelihood, as by --gaussian",
         None if run.model.likelihood.is_of_counts() => "pass --likelihood gaussian",
         None => "pass --likelihood gaussian, or --scale minmax; of counts --likelihood negative-binomial",
         Some(Rule::Minmax) => {
@@ -106,7 +111,7 @@ pub(super) fn source(args: &TrainArgs) -> Result<Source> {
     Ok(Source {
         valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
         valid_fraction: held_out_part(args.data.valid_fraction)?,
-        columns: args.data.columns(),
+        columns: args.columns(),
         scale: Scale::asked(args.data.scale),
         condition: args.data.condition(),
         binarize: args.data.binarize,
@@ -134,7 +139,7 @@ impl Job {
     /// A new run.
     pub(super) fn new(args: &TrainArgs, loaded: &Loaded) -> Result<Job> {
         let source = Source { binarize: args.data.binarize, ..loaded.source.clone() };
-        let run = args.run(&loaded.data, source)?;
+        let run = args.run(&loaded.data, source, &loaded.data.columns.likelihoods)?;
         check(&run, &loaded.data, loaded.valid.as_deref())?;
         Ok(Job { run, data: loaded.data.clone(), valid: loaded.valid.clone() })
     }
@@ -244,6 +249,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
         columns_told::never_change(&job.run, &job.data).iter().for_each(|note| common.say(note));
         if resume.is_none() {
             columns_told::unscaled(&job.run, &job.data).iter().for_each(|note| common.say(note));
+            columns_told::zeros_and_ones(&job.run, &job.data).iter().for_each(|note| common.say(note));
         }
         Follow::new(&common, trainer.plan().clone())
     };

@@ -1,6 +1,6 @@
 //! Options that what was chosen beside them does not use: given, they are refused, for to ignore them would look as if they
 //! had been heard. The model of an old run may hold them; only the command line and its file are asked.
-use crate::config::used::USED;
+use crate::config::used::{USED, by_columns};
 use crate::{Error, Result};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -9,12 +9,13 @@ use clap::parser::ValueSource;
 /// A sentence about the first option that was given and is not used.
 pub(super) fn refuse(given: &ArgMatches) -> Result<()> {
     let value = |id: &str| {
-        let raw = given.try_get_raw(id).ok().flatten()?;
+        let raw = given.try_get_raw(&id.replace('-', "_")).ok().flatten()?;
         Some(raw.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","))
     };
     for (option, choice, users) in USED {
         let (Some(of), Some(made)) = (value(option), value(choice)) else { continue };
-        if given.value_source(option) == Some(ValueSource::CommandLine) && !users.contains(&made.as_str()) {
+        let is_used = users.contains(&made.as_str()) || by_columns(choice, users, |user| value(user).is_some());
+        if given.value_source(option) == Some(ValueSource::CommandLine) && !is_used {
             let example = users[0];
             return Err(Error::request(format!(
                 "{option} {of}: the {choice} {made} has none; leave it out, or pass --{choice} {example}"

@@ -5,7 +5,7 @@ mod source;
 mod training;
 pub mod used;
 
-pub use model::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Variance};
+pub use model::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Spread, Variance};
 pub use source::{Binarize, Condition, Source};
 pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
 
@@ -36,20 +36,48 @@ impl Run {
         self.model == began.model && self.training == began.training && self.data.are_of(&began.data)
     }
 
+    /// Where the columns of x stand among those of the data.
+    fn x(&self) -> Vec<usize> {
+        let input = self.model.input;
+        match self.data.condition {
+            Some(Condition::Columns { x: Some((from, to)), .. }) => (from..to).take(input).collect(),
+            Some(Condition::Columns { columns: (from, to), x: None }) => (0..from).chain(to..).take(input).collect(),
+            Some(Condition::Classes { .. }) | None => (0..input).collect(),
+        }
+    }
+
     /// What the columns of x are called: as in the data that the model learned from; x0, x1 and so on where they have no
     /// names.
     pub fn names(&self) -> Vec<String> {
         let all = self.data.known_columns().names;
-        let is_x = |j: usize| match &self.data.condition {
-            Some(Condition::Columns { columns: (from, to), x: None }) => !(*from..*to).contains(&j),
-            Some(Condition::Columns { x: Some((from, to)), .. }) => (*from..*to).contains(&j),
-            Some(Condition::Classes { .. }) | None => true,
-        };
-        let names: Vec<String> = (0..).zip(all).filter(|&(j, _)| is_x(j)).map(|(_, name)| name).collect();
+        let names: Vec<String> = self.x().into_iter().filter_map(|j| all.get(j).cloned()).collect();
         match names.len() == self.model.input && !names.contains(&String::new()) {
             true => names,
             false => (0..self.model.input).map(|j| format!("x{j}")).collect(),
         }
+    }
+
+    /// Columns of x, as an option names them.
+    pub(crate) fn listed(&self, columns: &[usize]) -> String {
+        let x = self.x();
+        let positions: Vec<usize> = columns.iter().filter_map(|&j| x.get(j).copied()).collect();
+        self.data.known_columns().listed(&positions)
+    }
+
+    /// The columns that have a likelihood of their own, by the option that says so.
+    pub(crate) fn others(&self) -> Vec<(&'static str, String)> {
+        let of = |likelihood| {
+            let own = self.model.others.iter().filter(|(l, ..)| *l == likelihood);
+            let some: Vec<usize> = own.flat_map(|&(_, from, to)| from..to).collect();
+            let option = match likelihood {
+                Likelihood::Bernoulli => "bernoulli",
+                Likelihood::Gaussian => "gaussian",
+                Likelihood::Poisson => "poisson",
+                Likelihood::NegativeBinomial => "negative-binomial",
+            };
+            (!some.is_empty()).then(|| (option, self.listed(&some)))
+        };
+        Likelihood::value_variants().iter().filter_map(|&likelihood| of(likelihood)).collect()
     }
 
     /// # Errors
@@ -64,11 +92,17 @@ impl Run {
         self.data.columns.as_ref().map_or(Ok(()), Columns::check)?;
         let (input, columns) = (self.model.input, self.model.columns());
         self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
-        let counts = self.model.likelihood.is_of_counts();
+        let (counts, mixed) = (self.model.likelihood.is_of_counts(), self.model.is_mixed());
         if let (Some(scale), true) = (&self.data.scale, counts) {
             return Err(Error::request(format!(
                 "scale {}: what is scaled is no count any more; leave it out, or pass --likelihood gaussian",
                 name_of(scale.rule)
+            )));
+        }
+        if mixed && self.data.binarize != Binarize::None {
+            return Err(Error::request(format!(
+                "binarize {}: makes zeros and ones of all columns, which have different likelihoods; leave it out",
+                name_of(self.data.binarize)
             )));
         }
         if counts && self.data.binarize != Binarize::None {

@@ -5,6 +5,7 @@ use crate::error::at_least_one;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// The nonlinearity after each hidden layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -80,6 +81,17 @@ impl Dispersion {
     }
 }
 
+/// Where a column of p(x|z) has its second parameter from, if it has one: its variance, or its dispersion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// It is given, or there is none.
+    Fixed,
+    /// A parameter.
+    Learned,
+    /// A second head of the decoder.
+    Network,
+}
+
 /// What becomes of the decoder's output before it is the mean of a Gaussian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,8 +126,12 @@ pub struct Model {
     pub latent: usize,
     #[serde(default = "defaults::activation")]
     pub activation: Activation,
+    /// Of each column of x, but those of `others`.
     #[serde(default = "defaults::likelihood")]
     pub likelihood: Likelihood,
+    /// Columns of x, from..to, that have a likelihood of their own; in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<(Likelihood, usize, usize)>,
     #[serde(default = "defaults::variance")]
     pub variance: Variance,
     /// The standard deviation of p(x|z) where `variance` is fixed.
@@ -185,6 +201,7 @@ impl Model {
             latent,
             activation: defaults::activation(),
             likelihood: defaults::likelihood(),
+            others: vec![],
             variance: defaults::variance(),
             sigma: 1.0,
             mean: defaults::mean(),
@@ -227,12 +244,114 @@ impl Model {
         self.objective == Objective::Elbo && self.beta == 1.0 && self.free_bits == 0.0
     }
 
+    /// Whether columns have different likelihoods.
+    pub fn is_mixed(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// The likelihoods of x, each with its columns, in order: one where all have the same.
+    pub fn likelihoods(&self) -> Vec<(Likelihood, Range<usize>)> {
+        let (mut all, mut at) = (vec![], 0);
+        let mut push = |likelihood, columns: Range<usize>| {
+            if !columns.is_empty() {
+                all.push((likelihood, columns));
+            }
+        };
+        for &(likelihood, from, to) in &self.others {
+            push(self.likelihood, at..from);
+            push(likelihood, from..to);
+            at = to;
+        }
+        push(self.likelihood, at..self.input);
+        all
+    }
+
+    /// Whether a column has this likelihood.
+    pub fn has(&self, likelihood: Likelihood) -> bool {
+        self.likelihoods().iter().any(|(l, _)| *l == likelihood)
+    }
+
+    /// Whether all columns have it.
+    pub fn is_all(&self, likelihood: Likelihood) -> bool {
+        self.likelihoods().iter().all(|(l, _)| *l == likelihood)
+    }
+
+    /// Whether a column is of counts.
+    pub fn has_counts(&self) -> bool {
+        self.likelihoods().iter().any(|(l, _)| l.is_of_counts())
+    }
+
+    /// Whether all columns are.
+    pub fn is_of_counts(&self) -> bool {
+        self.likelihoods().iter().all(|(l, _)| l.is_of_counts())
+    }
+
+    /// Where the second parameter of a column of this likelihood comes from.
+    pub(crate) fn spread(&self, likelihood: Likelihood) -> Spread {
+        match (likelihood, self.variance, self.dispersion) {
+            (Likelihood::Bernoulli | Likelihood::Poisson, ..) => Spread::Fixed,
+            (Likelihood::Gaussian, Variance::Fixed, _) => Spread::Fixed,
+            (Likelihood::Gaussian, Variance::Scalar | Variance::Shared, _) => Spread::Learned,
+            (Likelihood::Gaussian, Variance::Network, _) => Spread::Network,
+            (Likelihood::NegativeBinomial, _, Dispersion::Scalar | Dispersion::Shared) => Spread::Learned,
+            (Likelihood::NegativeBinomial, _, Dispersion::Network) => Spread::Network,
+        }
+    }
+
+    /// Whether the second parameter of some column comes from there.
+    pub(crate) fn spreads(&self, from: Spread) -> bool {
+        self.likelihoods().iter().any(|(l, _)| self.spread(*l) == from)
+    }
+
     /// The decoder's second head, by its name in files, where it has one.
     pub(crate) fn second_head(&self) -> Option<&'static str> {
-        match self.likelihood {
-            Likelihood::Gaussian if self.variance == Variance::Network => Some("decoder.out_logvar"),
-            Likelihood::NegativeBinomial if self.dispersion == Dispersion::Network => Some("decoder.out_logdispersion"),
-            _ => None,
+        match self.spreads(Spread::Network) {
+            true if self.likelihood == Likelihood::Gaussian && !self.is_mixed() => Some("decoder.out_logvar"),
+            true => Some("decoder.out_logdispersion"),
+            false => None,
+        }
+    }
+
+    /// The second parameters that are learned without a network, by their name in files: how many, where there are some.
+    pub(crate) fn learned_spreads(&self) -> Option<(&'static str, usize)> {
+        let scalar = match self.likelihood {
+            Likelihood::Gaussian => self.variance == Variance::Scalar,
+            _ => self.dispersion == Dispersion::Scalar,
+        };
+        match self.spreads(Spread::Learned) {
+            true if self.is_mixed() => Some(("decoder.logdispersion", self.input)),
+            true if self.likelihood == Likelihood::Gaussian => {
+                Some(("decoder.logvar", if scalar { 1 } else { self.input }))
+            }
+            true => Some(("decoder.logdispersion", if scalar { 1 } else { self.input })),
+            false => None,
+        }
+    }
+
+    /// # Errors
+    /// Columns that cannot be: a file may say anything.
+    fn check_others(&self) -> Result<()> {
+        let mut at = 0;
+        for &(likelihood, from, to) in &self.others {
+            if from < at || to <= from || to > self.input {
+                return Err(Error::request(format!(
+                    "{} {from}..{to}: must be columns from..to of the {} of x, in order; give each one likelihood",
+                    name_of(likelihood),
+                    self.input
+                )));
+            }
+            at = to;
+        }
+        let scalar = [
+            ("variance", Likelihood::Gaussian, self.variance == Variance::Scalar),
+            ("dispersion", Likelihood::NegativeBinomial, self.dispersion == Dispersion::Scalar),
+        ];
+        let refused = scalar.iter().find(|(_, likelihood, scalar)| self.is_mixed() && *scalar && self.has(*likelihood));
+        match refused {
+            None => Ok(()),
+            Some((option, ..)) => Err(Error::request(format!(
+                "{option} scalar: must be another where columns have different likelihoods; pass --{option} shared"
+            ))),
         }
     }
 
@@ -246,6 +365,7 @@ impl Model {
         at_least_one("input", self.input, "data with at least one column")?;
         at_least_one("latent", self.latent, "--latent 20")?;
         at_least_one("samples", self.samples, "--samples 1")?;
+        self.check_others()?;
         request(self.hidden.len() > LAYERS, &|| {
             format!("hidden: {} layers; at most {LAYERS} are possible; pass fewer widths", self.hidden.len())
         })?;

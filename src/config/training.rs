@@ -1,5 +1,5 @@
 //! How a model is trained: the rule that turns gradients into steps, and all else that does not change the model.
-use super::Likelihood;
+use super::Model;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -213,8 +213,8 @@ pub enum OutputBias {
 
 impl OutputBias {
     /// What is taken where nothing is said. Means of counts may be of any size, and a bias moves by about lr in a step.
-    pub fn usual(likelihood: Likelihood) -> OutputBias {
-        if likelihood.is_of_counts() { OutputBias::Data } else { OutputBias::Init }
+    pub fn usual(model: &Model) -> OutputBias {
+        if model.has_counts() { OutputBias::Data } else { OutputBias::Init }
     }
     fn is_init(&self) -> bool {
         *self == OutputBias::Init

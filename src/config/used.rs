@@ -18,8 +18,16 @@ pub fn depends(option: &str) -> bool {
     USED.iter().any(|(name, ..)| *name == option)
 }
 
-/// Whether one of the choices that were made, by their names, leaves this option unused.
-pub fn displaced(option: &str, made: impl Fn(&str) -> Option<String>) -> bool {
+/// Whether columns have a likelihood of their own that makes use of an option: those are named by options that are called like
+/// the likelihood.
+pub fn by_columns(choice: &str, users: &[&str], given: impl Fn(&str) -> bool) -> bool {
+    choice == "likelihood" && users.iter().any(|user| given(user))
+}
+
+/// Whether one of the choices that were made, by their names, leaves this option unused. `given`: whether an option is.
+pub fn displaced(option: &str, made: impl Fn(&str) -> Option<String>, given: impl Fn(&str) -> bool) -> bool {
     let mut of_it = USED.iter().filter(|(name, ..)| *name == option);
-    of_it.any(|(_, choice, users)| made(choice).is_some_and(|made| !users.contains(&made.as_str())))
+    of_it.any(|(_, choice, users)| {
+        made(choice).is_some_and(|made| !users.contains(&made.as_str())) && !by_columns(choice, users, &given)
+    })
 }

@@ -1,19 +1,21 @@
 //! Columns as a user asks for them, and where a file has them. They come in the order of the file and once, however they were
 //! asked for; but those of a condition come last.
 use super::named::shown;
+use crate::config::{Likelihood, name_of};
 use crate::{Error, Result};
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// Columns as a user names them: all of `take` but those of `skip`, those of `last` behind the others; and the one that holds
-/// classes.
+/// Columns as a user names them: all of `take` but those of `skip`, those of `last` behind the others; the one that holds
+/// classes; and those that have a likelihood of their own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     pub take: Option<List>,
     pub skip: Option<List>,
     pub last: Option<List>,
     pub classes: Option<Column>,
+    pub likelihoods: Vec<(Likelihood, List)>,
 }
 
 /// One column, by its position or its name.
@@ -75,9 +77,28 @@ impl Part {
 }
 
 impl List {
+    /// Of columns at these positions, in order.
+    pub(crate) fn at(positions: &[usize]) -> List {
+        let mut parts: Vec<Part> = vec![];
+        for &at in positions {
+            match parts.last_mut() {
+                Some(Part::Range(_, to)) if *to == at => *to += 1,
+                _ => parts.push(Part::Range(at, at + 1)),
+            }
+        }
+        List(parts)
+    }
+
     /// Whether it is of names alone.
     pub(crate) fn is_of_names(&self) -> bool {
         self.0.iter().all(|part| part.name().is_some())
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let parts: Vec<String> = self.0.iter().map(Part::to_string).collect();
+        write!(f, "{}", parts.join(","))
     }
 }
 
@@ -205,6 +226,36 @@ impl Asked {
         self.classes.as_ref().map(|Column(part)| Ok(there.range(part, "classes")?.start)).transpose()
     }
 
+    /// The likelihood of its own that each of the columns at `positions` has, if one has any; those of `last` have none.
+    ///
+    /// # Errors
+    /// Columns that are not there, or not learned; one with two likelihoods.
+    pub(super) fn likelihoods(&self, there: &There, positions: &[usize]) -> Result<Vec<Option<Likelihood>>> {
+        let is_last = self.last.as_ref().map(|list| there.listed(list, "condition")).transpose()?;
+        let learned = |at: usize| positions.contains(&at) && !is_last.as_ref().is_some_and(|last| last[at]);
+        let mut all = vec![None; there.width];
+        for (likelihood, list) in &self.likelihoods {
+            let what = name_of(*likelihood);
+            for part in &list.0 {
+                let mut range = there.range(part, &what)?.filter(|&at| learned(at)).peekable();
+                if range.peek().is_none() {
+                    return Err(Error::request(format!(
+                        "{what} {part}: is left out, or told to the model; name columns that are learned"
+                    )));
+                }
+                for at in range {
+                    if let Some(other) = all[at].replace(*likelihood).filter(|other| other != likelihood) {
+                        return Err(Error::request(format!(
+                            "{what} {part}: column {at} (counted from 0) is {} already; name it once",
+                            name_of(other)
+                        )));
+                    }
+                }
+            }
+        }
+        Ok(if self.likelihoods.is_empty() { vec![] } else { positions.iter().map(|&at| all[at]).collect() })
+    }
+
     /// Whether the first column is left out for the names of the rows, and not because it was asked for.
     pub(super) fn leaves_out_row_names(&self, there: &There) -> Result<bool> {
         let skipped = self.skip.as_ref().map(|list| there.listed(list, "skip-columns")).transpose()?;
@@ -214,7 +265,8 @@ impl Asked {
 
     /// Whether only a file with names can tell which they are.
     pub(super) fn by_name(&self) -> bool {
-        let lists = [&self.take, &self.skip, &self.last].into_iter().flatten().flat_map(|list| &list.0);
+        let lists = [&self.take, &self.skip, &self.last].into_iter().flatten();
+        let lists = lists.chain(self.likelihoods.iter().map(|(_, list)| list)).flat_map(|list| &list.0);
         lists.chain(self.classes.iter().map(|Column(part)| part)).any(|part| part.name().is_some())
     }
 

@@ -1,8 +1,9 @@
 //! Which columns of a file a data set has, and what they are called, as a model keeps them.
-use super::asked::{Asked, Part, There};
+use super::asked::{Asked, List, Part, There};
 use super::classes::Classes;
 use super::named::shown;
 use super::{Dataset, Values};
+use crate::config::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -23,6 +24,10 @@ pub struct Columns {
     /// The column that is none of them, but says of what class each example is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Classes>,
+    /// Of each that was taken, the likelihood of its own that was asked for; empty where none was. It is the model's, which keeps
+    /// it elsewhere.
+    #[serde(skip)]
+    pub likelihoods: Vec<Option<Likelihood>>,
     /// Where no file was read yet: what is asked of the first.
     #[serde(skip)]
     pub asked: Option<Asked>,
@@ -40,14 +45,16 @@ impl Columns {
         (asked != Asked::default()).then(|| Columns { asked: Some(asked), ..Columns::default() })
     }
 
-    /// Whether those of a model, which are all of its data.
+    /// Whether those of a model, which are all of its data; or of a file of which all are asked for.
     pub fn are_all(&self) -> bool {
-        self.taken.is_empty() && self.asked.is_none()
+        let apart = self.asked.as_ref().map(|asked| Asked { likelihoods: vec![], ..asked.clone() });
+        self.taken.is_empty() && apart.is_none_or(|apart| apart == Asked::default())
     }
 
     /// What a model keeps of them, once they were taken from a file: nothing where they are all, and have no names.
     pub fn kept(&self) -> Option<Columns> {
-        (*self != Columns::default()).then(|| self.clone())
+        let kept = Columns { likelihoods: vec![], ..self.clone() };
+        (kept != Columns::default()).then_some(kept)
     }
 
     /// Whether a model knows them: else a file is the first, and what it may have meant otherwise is asked.
@@ -67,9 +74,17 @@ impl Columns {
     }
 
     /// What a model keeps of these, once they are at these positions: of all, their names alone.
-    pub(super) fn taken_from(&self, there: &There, positions: &[usize]) -> Columns {
+    ///
+    /// # Errors
+    /// Columns with a likelihood of their own that are not there.
+    pub(super) fn taken_from(&self, there: &There, positions: &[usize]) -> Result<Columns> {
         let found = Columns::of(there, positions);
-        if self.are_all() { Columns { names: found.names, ..Columns::default() } } else { found }
+        let asked = self.asked.as_ref().map(|asked| asked.likelihoods(there, positions)).transpose()?;
+        let found = Columns { likelihoods: asked.unwrap_or_default(), ..found };
+        Ok(match self.are_all() {
+            true => Columns { names: found.names, likelihoods: found.likelihoods, ..Columns::default() },
+            false => found,
+        })
     }
 
     /// Whether only a file with names can tell which they are.
@@ -148,6 +163,24 @@ impl Columns {
         self.taken.iter().map(|&(from, to)| Part::Range(from, to).to_string()).collect::<Vec<_>>().join(",")
     }
 
+    /// Some of those that were taken, as an option takes them: by their names, where all have one of their own.
+    pub(crate) fn listed(&self, some: &[usize]) -> String {
+        let simple = |name: &&String| {
+            !name.is_empty() && !name.contains(',') && name.parse::<List>().is_ok_and(|l| l.is_of_names())
+        };
+        let named: Option<Vec<&String>> = some.iter().map(|&j| self.names.get(j).filter(simple)).collect();
+        match named {
+            Some(named) if named.iter().collect::<HashSet<_>>().len() == named.len() => {
+                named.into_iter().map(String::as_str).collect::<Vec<_>>().join(",")
+            }
+            _ => {
+                let all: Vec<usize> = self.taken.iter().flat_map(|&(from, to)| from..to).collect();
+                let positions: Vec<usize> = some.iter().map(|&j| all.get(j).copied().unwrap_or(j)).collect();
+                List::at(&positions).to_string()
+            }
+        }
+    }
+
     /// Column `j` of a data set for a message: its number, and its name where it has one.
     pub fn told(&self, j: usize) -> String {
         match self.names.get(j) {
@@ -178,7 +211,7 @@ impl Dataset {
         let names = Some(&self.columns.names[..]).filter(|names| names.len() == self.cols);
         let there = There { file: &self.name, width: self.cols, rows_named: false, names };
         let positions = columns.positions(&there)?;
-        let mut taken = columns.taken_from(&there, &positions);
+        let mut taken = columns.taken_from(&there, &positions)?;
         if let Some(at) = columns.class_column(&there)? {
             let (labels, classes) = self.classes_in(at, &there, columns.classes.as_ref())?;
             (self.labels, taken.classes) = (labels, Some(classes));

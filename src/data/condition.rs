@@ -68,10 +68,13 @@ impl Dataset {
             Values::Reals(v) => keep(v, cols, &positions),
         }
         self.keep_coarse(&positions);
-        let names = self.columns.names;
-        let names = if names.is_empty() { names } else { positions.iter().map(|&j| names[j].clone()).collect() };
+        fn moved<T: Clone>(of_each: &[T], positions: &[usize]) -> Vec<T> {
+            if of_each.is_empty() { vec![] } else { positions.iter().map(|&j| of_each[j].clone()).collect() }
+        }
+        let Columns { names, likelihoods, classes, .. } = self.columns;
+        let (names, likelihoods) = (moved(&names, &positions), moved(&likelihoods, &positions));
         // Where in the file they were is no list of ranges any more.
-        let columns = Columns { names, classes: self.columns.classes, ..Columns::default() };
+        let columns = Columns { names, likelihoods, classes, ..Columns::default() };
         Ok(Dataset { cols: positions.len(), columns, ..self })
     }
 

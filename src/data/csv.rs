@@ -125,7 +125,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let class = columns.map_or(Ok(None), |columns| columns.class_column(&there))?;
     let known = columns.and_then(|columns| columns.classes.as_ref());
     let mut labels = class.map(|at| (at, Labels::new(&there, at, known)));
-    let mut chosen = columns.unwrap_or(&Columns::default()).taken_from(&there, &positions);
+    let mut chosen = columns.unwrap_or(&Columns::default()).taken_from(&there, &positions)?;
 
     let mut rounding = Rounding::new(positions.len());
     let mut values = Vec::new();

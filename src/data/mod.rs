@@ -188,23 +188,23 @@ impl Dataset {
         )))
     }
 
-    /// Checks that every number of the first `cols` columns is in [0, 1], as a Bernoulli likelihood needs, or missing.
+    /// Checks that every number of these columns is in [0, 1], as a Bernoulli likelihood needs, or missing.
     ///
     /// # Errors
     /// The first number that is not, by row and column, counted from 0.
-    pub fn check_unit_interval(&self, cols: usize, remedy: &str) -> Result<()> {
+    pub fn check_unit_interval(&self, columns: Range<usize>, remedy: &str) -> Result<()> {
         let must = format!("must be in [0, 1] for the Bernoulli likelihood; {remedy}");
-        self.check(0..cols.min(self.cols), |v| (0.0..=1.0).contains(&v) || v.is_nan(), &must)
+        self.check(columns, |v| (0.0..=1.0).contains(&v) || v.is_nan(), &must)
     }
 
-    /// Checks that every number of the first `cols` columns is a count, as their likelihoods need, or missing.
+    /// Checks that every number of these columns is a count, as their likelihoods need, or missing.
     ///
     /// # Errors
     /// The first number that is not, by row and column, counted from 0; bytes that stand for byte / 255.
-    pub fn check_counts(&self, cols: usize, remedy: &str) -> Result<()> {
+    pub fn check_counts(&self, columns: Range<usize>, remedy: &str) -> Result<()> {
         let must = format!("{COUNT}; {remedy}");
         match self.values {
-            Values::Reals(_) => self.check(0..cols.min(self.cols), |v| is_count(v) || v.is_nan(), &must),
+            Values::Reals(_) => self.check(columns, |v| is_count(v) || v.is_nan(), &must),
             Values::Bytes(_) => Err(Error::failed(format!("{}: a byte stands for byte / 255: {must}", self.name))),
         }
     }

@@ -84,6 +84,14 @@ impl Scale {
         Ok(scale)
     }
 
+    /// With these columns as they are.
+    pub fn leaving(mut self, columns: impl IntoIterator<Item = usize>) -> Scale {
+        for j in columns {
+            (self.shift[j], self.factor[j]) = (0.0, 1.0);
+        }
+        self
+    }
+
     /// The data with its columns scaled. A missing value stays missing.
     ///
     /// # Errors

@@ -44,8 +44,8 @@ pub trait Backend {
     fn train(&mut self, tape: &Tape, optimizer: &Optimizer, steps: &[Step]) -> Result<()>;
 
     fn gather(&mut self, x: View, fetch: Fetch) -> Result<()>;
-    /// y = log(1 + x), of x that is not negative.
-    fn log1p(&mut self, y: View, x: View) -> Result<()>;
+    /// y = log(1 + x), of x that is not negative; in the columns whose codes are not of counts y = x.
+    fn log1p(&mut self, y: View, x: View, kinds: Option<View>) -> Result<()>;
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
     /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data. `learned`: dw and dbias, where they

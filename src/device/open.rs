@@ -104,7 +104,7 @@ impl Device {
                 Some(Variant::Timed) => cuda.choose(cuda::Algorithms::Fastest),
                 Some(Variant::Without(_)) | None => {}
             }
-            let mut gpu = Gpu::new(cuda, layout);
+            let mut gpu = Gpu::new(cuda, layout)?;
             if let Some(Variant::Without(shortcut)) = self.variant {
                 gpu.leave_out(shortcut);
             }

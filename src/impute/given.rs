@@ -1,6 +1,6 @@
 //! What is known of the examples, and what of it is observed.
 use super::Settings;
-use crate::config::{Binarize, Likelihood};
+use crate::config::{Binarize, Likelihood, Model};
 use crate::data::{COUNT, Dataset, is_count};
 use crate::rng::{self, Stream};
 use crate::{Error, Result};
@@ -97,25 +97,30 @@ impl Given {
         }
     }
 
-    /// Checks that the likelihood, as in training, takes what is known.
+    /// Checks that the likelihoods, as in training, take what is known.
     ///
     /// # Errors
-    /// The first value that it does not, by row and column, counted from 0.
-    pub fn check(&self, likelihood: Likelihood) -> Result<()> {
-        let (takes, must): (fn(f32) -> bool, _) = match likelihood {
-            Likelihood::Bernoulli => (|v| (0.0..=1.0).contains(&v), "must be in [0, 1] for the Bernoulli likelihood"),
-            Likelihood::Gaussian => return Ok(()),
-            Likelihood::Poisson | Likelihood::NegativeBinomial => (is_count, COUNT),
-        };
-        match self.values.iter().position(|&v| !v.is_nan() && !takes(v)) {
-            None => Ok(()),
-            Some(i) => Err(Error::failed(format!(
-                "row {}, column {} (counted from 0) of {} is {}: {must}, as in training",
-                i / self.cols,
-                i % self.cols,
-                self.name,
-                self.values[i]
-            ))),
-        }
+    /// The first value that one does not, by row and column, counted from 0.
+    pub fn check(&self, model: &Model) -> Result<()> {
+        model.likelihoods().into_iter().try_for_each(|(likelihood, columns)| {
+            let (takes, must): (fn(f32) -> bool, _) = match likelihood {
+                Likelihood::Bernoulli => {
+                    (|v| (0.0..=1.0).contains(&v), "must be in [0, 1] for the Bernoulli likelihood")
+                }
+                Likelihood::Gaussian => return Ok(()),
+                Likelihood::Poisson | Likelihood::NegativeBinomial => (is_count, COUNT),
+            };
+            let wrong = |(row, values): (usize, &[f32])| {
+                let mut columns = columns.clone();
+                columns.find(|&j| !values[j].is_nan() && !takes(values[j])).map(|j| (row, j, values[j]))
+            };
+            match self.values.chunks(self.cols).enumerate().find_map(wrong) {
+                None => Ok(()),
+                Some((row, j, value)) => Err(Error::failed(format!(
+                    "row {row}, column {j} (counted from 0) of {} is {value}: {must}, as in training",
+                    self.name
+                ))),
+            }
+        })
     }
 }

@@ -158,7 +158,7 @@ impl Imputer {
         s: &Settings,
         mut take: impl FnMut(&mut Imputer, &[chain::Unit], &chain::Chains) -> Result<()>,
     ) -> Result<Option<(f64, f64)>> {
-        if let (Some(noise), true) = (s.noise, self.engine.network.model.likelihood.is_of_counts()) {
+        if let (Some(noise), true) = (s.noise, self.engine.network.model.has_counts()) {
             return Err(Error::request(format!("noise {noise}: {NOISY}; leave it out")));
         }
         let open = |i: &usize| (i * given.cols..(i + 1) * given.cols).any(|at| !given.is_exact(at, s));

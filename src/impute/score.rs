@@ -181,9 +181,14 @@ impl Imputer {
                 (mean, known().map(|v| (v - mean).powi(2)).sum::<f64>() / n)
             })
             .collect();
+        let likelihoods = self.engine.network.model.likelihoods().into_iter();
+        let each: Vec<Likelihood> = likelihoods.flat_map(|(l, columns)| columns.map(move |_| l)).collect();
         // A column that never changes would have an infinite density.
-        let floor = 1e-6 * moments.iter().map(|m| m.1).sum::<f64>() / given.cols as f64;
-        let column = |&(mean, variance): &(f64, f64)| match self.engine.network.model.likelihood {
+        let gaussian: Vec<f64> = (moments.iter().zip(&each))
+            .filter_map(|(m, likelihood)| (*likelihood == Likelihood::Gaussian).then_some(m.1))
+            .collect();
+        let floor = 1e-6 * gaussian.iter().sum::<f64>() / gaussian.len().max(1) as f64;
+        let column = |(&(mean, variance), likelihood): (&(f64, f64), &Likelihood)| match likelihood {
             // Beyond ±700 the logit of a column of zeros or ones: its log p is 0 to rounding.
             Likelihood::Bernoulli => Column::Bernoulli { logit: (mean / (1.0 - mean)).ln().clamp(-700.0, 700.0) },
             Likelihood::Gaussian => Column::Gaussian { mean, variance: variance.max(floor).max(f64::MIN_POSITIVE) },
@@ -194,7 +199,7 @@ impl Imputer {
                 log_dispersion: ((variance - mean) / (mean * mean)).max(f64::MIN_POSITIVE).ln(),
             },
         };
-        moments.iter().map(column).collect()
+        moments.iter().zip(&each).map(column).collect()
     }
 }
 

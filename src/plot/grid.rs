@@ -185,6 +185,18 @@ pub fn normalise(values: &mut [f32], low: f32, high: f32) {
     }
 }
 
+/// Each column of rows of `cols` numbers by itself, by its smallest and largest number in the first part.
+pub fn by_column<const N: usize>(mut parts: [&mut Vec<f32>; N], cols: usize) {
+    for j in 0..cols {
+        let first = parts[0].iter().skip(j).step_by(cols).filter(|v| v.is_finite());
+        let wider = |(low, high): (f32, f32), &v: &f32| (low.min(v), high.max(v));
+        let (low, high) = first.fold((f32::INFINITY, f32::NEG_INFINITY), wider);
+        for values in &mut parts {
+            values.iter_mut().skip(j).step_by(cols).for_each(|v| normalise(std::slice::from_mut(v), low, high));
+        }
+    }
+}
+
 /// The (low, high) for [`normalise`]: (0, 1) if all values lie in there, so that pictures keep their greys,
 /// else the 1st and the 99th percentile, so that one outlier does not turn the rest grey. NaN and infinities are ignored.
 pub fn range(values: &[f32]) -> (f32, f32) {

@@ -77,12 +77,15 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.number("latent", model.latent, by_default.latent);
     line.choice("activation", model.activation, by_default.activation);
     line.choice("likelihood", model.likelihood, Likelihood::Bernoulli);
+    for (likelihood, list) in run.others() {
+        line.unless(false, likelihood, list);
+    }
     line.choice("variance", model.variance, by_default.variance);
     line.number("sigma", model.sigma, by_default.sigma);
     line.choice("mean", model.mean, by_default.mean);
     line.choice("dispersion", model.dispersion, by_default.dispersion);
     line.unless(t.init == training.init, "init", String::from(t.init));
-    line.choice("init-output-bias", t.init_output_bias, OutputBias::usual(model.likelihood));
+    line.choice("init-output-bias", t.init_output_bias, OutputBias::usual(model));
 
     line.choice("objective", model.objective, by_default.objective);
     line.number("samples", model.samples, by_default.samples);
@@ -125,7 +128,9 @@ impl Line {
     /// What a choice beside it does not use, `train` does not take.
     fn without_unused(self) -> Vec<Setting> {
         let made = |choice: &str| self.0.iter().find(|setting| setting.option == choice).map(|s| s.value.clone());
-        let told = |s: &Setting| Setting { needless: s.needless || used::displaced(s.option, made), ..s.clone() };
+        let given = |option: &str| made(option).is_some();
+        let told =
+            |s: &Setting| Setting { needless: s.needless || used::displaced(s.option, made, given), ..s.clone() };
         self.0.iter().map(told).collect()
     }
 }

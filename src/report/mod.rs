@@ -80,13 +80,16 @@ pub fn active_units(page: &str) -> Option<u64> {
     data["latents"]["active"].as_u64()
 }
 
-/// Means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are.
+/// Means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are. Where columns have
+/// different likelihoods, each has a scale of its own.
 /// Columns that the model has scaled are drawn scaled: the largest would leave the others black.
 pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
     if let Some(scale) = &run.data.scale {
         pictures.iter_mut().for_each(|values| _ = scale.apply_to(values, 0..run.model.input));
     }
-    if run.model.likelihood != Likelihood::Bernoulli {
+    if run.model.is_mixed() {
+        grid::by_column(pictures, run.model.input);
+    } else if run.model.likelihood != Likelihood::Bernoulli {
         let (low, high) = grid::range(pictures[0]);
         pictures.into_iter().for_each(|values| grid::normalise(values, low, high));
     }

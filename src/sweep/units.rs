@@ -12,9 +12,9 @@ pub(super) fn log_volume(run: &Run) -> f64 {
     scale.map_or(0.0, |scale| scale.log_volume(run.model.input))
 }
 
-/// Whether p(x) is a density of all columns of every example.
+/// Whether p(x) is a density of the columns that are scaled, of every example.
 fn is_density_of_all(run: &Run) -> bool {
-    run.model.likelihood == Likelihood::Gaussian && run.model.missing.is_refused()
+    run.model.has(Likelihood::Gaussian) && run.model.missing.is_refused()
 }
 
 /// Whether runs are of columns in different units.
@@ -29,7 +29,9 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
     let of_data = |option: &str| match option {
         "data" | "columns" | "future" | "binarize" | "missing" => true,
         // The probabilities of the same counts may be held against one another.
-        "likelihood" => !entries.iter().all(|entry| entry.run.model.likelihood.is_of_counts()),
+        "likelihood" | "bernoulli" | "gaussian" | "poisson" | "negative-binomial" => {
+            !entries.iter().all(|entry| entry.run.model.is_of_counts())
+        }
         "scale" => scaled,
         _ => false,
     };

@@ -24,7 +24,7 @@ impl<K: Keep> Trainer<'_, K> {
         }
         let kept = self.keep.left();
         // In the first step nothing has been learned yet, however fast: it is the data.
-        let scaled = self.run.data.scale.is_some() || self.run.model.likelihood == Likelihood::Bernoulli;
+        let scaled = self.run.data.scale.is_some() || self.run.model.is_all(Likelihood::Bernoulli);
         let remedy = match (index, scaled) {
             (0, false) => "pass --scale standard, or look at the data",
             (0, true) => "look at the data",

@@ -11,6 +11,7 @@ use crate::evaluate::fits;
 use crate::schedule;
 use crate::trainer::{InMemory, Saving, Trainer, Watch};
 use crate::{Error, Result, metrics};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,26 @@ impl Builder {
         self
     }
 
+    /// These columns, counted from 0, have this likelihood, whatever [`Builder::likelihood`] says of the others. Zeros and ones,
+    /// and counts, are not scaled.
+    ///
+    /// ```
+    /// # use vae_gpu::{Vae, config::{Likelihood, Variance}, data::{Dataset, scale::Rule}};
+    /// // Height, whether somebody smokes, how often they were ill.
+    /// let rows = (0..50).flat_map(|i| [150.0 + i as f32, (i % 3 == 0) as u8 as f32, (i % 5) as f32]);
+    /// let data = std::sync::Arc::new(Dataset::from_rows("patients", 3, rows.collect())?);
+    /// let vae = Vae::builder().likelihood(Likelihood::Gaussian).scale(Rule::Standard);
+    /// let vae = vae.columns(Likelihood::Bernoulli, 1..2).columns(Likelihood::Poisson, 2..3);
+    /// let means = vae.variance(Variance::Shared).hidden(&[9]).latent(2).epochs(2).fit(&data)?.sample(1, 0)?;
+    /// assert!((100.0..300.0).contains(&means[0]) && (0.0..=1.0).contains(&means[1]) && means[2] > 0.0);
+    /// # Ok::<(), vae_gpu::Error>(())
+    /// ```
+    pub fn columns(mut self, likelihood: Likelihood, columns: Range<usize>) -> Builder {
+        self.model.others.push((likelihood, columns.start, columns.end));
+        self.model.others.sort_by_key(|&(_, from, _)| from);
+        self
+    }
+
     /// The last `columns` of the data are told to encoder and decoder, and not learned. [`Dataset::with_classes`] puts
     /// classes there, [`Dataset::arranged`] other columns.
     pub fn condition(mut self, columns: usize) -> Builder {
@@ -192,7 +213,7 @@ impl Builder {
                 (Arc::new(rest), Some(Arc::new(held_out)))
             }
         };
-        let as_they_are = self.scale != scale::Rule::None || self.model.likelihood.is_of_counts();
+        let as_they_are = self.scale != scale::Rule::None || self.model.has_counts() || self.model.is_mixed();
         let bytes = if as_they_are { Some(Bytes::Plain) } else { data.bytes };
         let understood = |data: Arc<Dataset>| match data.bytes == bytes {
             true => Ok(data),
@@ -202,7 +223,10 @@ impl Builder {
         data.check_observed()?;
         let scale = match self.scale {
             scale::Rule::None => None,
-            rule => Some(Scale::find(rule, &data, data.cols)?),
+            rule => {
+                let kept = self.model.others.iter().filter(|(likelihood, ..)| *likelihood != Likelihood::Gaussian);
+                Some(Scale::find(rule, &data, data.cols)?.leaving(kept.flat_map(|&(_, from, to)| from..to)))
+            }
         };
         let (data, valid) = match &scale {
             None => (data, valid),
@@ -260,7 +284,7 @@ impl Builder {
             ..Source::new(&data.name, data.rows())
         };
         let model = Model { input, ..self.model.clone() };
-        let init_output_bias = OutputBias::usual(model.likelihood);
+        let init_output_bias = OutputBias::usual(&model);
         Ok(Run { model, training: Training { steps, init_output_bias, ..self.training.clone() }, data: source })
     }
 }

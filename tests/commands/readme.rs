@@ -107,6 +107,17 @@ fn write_flowers(path: &Path) {
     fs::write(path, table).unwrap();
 }
 
+/// Numbers, zeros and ones, and counts.
+fn write_patients(path: &Path) {
+    let mut table = "age,smoker,married,visits\n".to_string();
+    for i in 0..200 {
+        let z = (i as f64 * 0.37).sin();
+        let ill = (1.0 + z).exp().floor() as usize * (i % 3);
+        table += &format!("{:.1},{},{},{ill}\n", 45.0 + 12.0 * z, (z > 0.2) as u8, i % 2);
+    }
+    fs::write(path, table).unwrap();
+}
+
 /// Whole numbers under names, of which some vary much.
 fn write_counts(path: &Path) {
     let mut table = (0..12).map(|j| format!("gene{j}")).collect::<Vec<_>>().join(",") + "\n";
@@ -128,6 +139,7 @@ fn home() -> std::path::PathBuf {
     write_table(&home.join("table.csv"));
     write_gaps(&home.join("gaps.csv"));
     write_counts(&home.join("counts.csv"));
+    write_patients(&home.join("patients.csv"));
     write_flowers(&home.join("flowers.csv"));
     let upper: Vec<f32> = (0..784).map(|i| (i < 392) as u8 as f32).collect();
     npy::write(&mut File::create(home.join("upper.npy")).unwrap(), 1, 784, &upper).unwrap();

@@ -278,7 +278,7 @@ fn no_cut_and_no_flipped_byte_makes_the_reader_panic() {
 #[test]
 fn numbers_outside_the_unit_interval_are_named() {
     let data = read("scaled.csv", b"0,1\n0.5,1.5\n").unwrap();
-    let error = data.check_unit_interval(2, "pass --scale minmax").unwrap_err();
+    let error = data.check_unit_interval(0..2, "pass --scale minmax").unwrap_err();
     let sentence = error.to_string();
     assert!(sentence.starts_with("row 1, column 1 (counted from 0) of "), "{sentence}");
     assert!(
@@ -286,5 +286,5 @@ fn numbers_outside_the_unit_interval_are_named() {
         "{sentence}"
     );
     assert_eq!(error.exit_code(), 1);
-    assert!(read("unit.csv", b"0,1\n0.5,-0\n").unwrap().check_unit_interval(2, "").is_ok());
+    assert!(read("unit.csv", b"0,1\n0.5,-0\n").unwrap().check_unit_interval(0..2, "").is_ok());
 }

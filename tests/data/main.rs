@@ -91,7 +91,7 @@ fn idx_bytes_stand_for_255ths() {
     assert_eq!(data.shape, Some((1, 3).into()));
     assert_eq!(data.values, Values::Bytes(vec![0, 1, 51, 102, 255, 3]));
     assert_eq!(all_rows(&data), [0.0, 1.0 / 255.0, 0.2, 0.4, 1.0, 3.0 / 255.0]);
-    assert!(data.check_unit_interval(data.cols, "").is_ok());
+    assert!(data.check_unit_interval(0..data.cols, "").is_ok());
 }
 
 #[test]

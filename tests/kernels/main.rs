@@ -36,6 +36,11 @@ fn every_kernel_is_launched_by_a_test() {
     for dispersion in [Dispersion::Scalar, Dispersion::Shared] {
         launch(Setting::new(Model { likelihood: Likelihood::NegativeBinomial, dispersion, ..Model::new(3, &[2], 1) }));
     }
+    launch(Setting::new(Model {
+        likelihood: Likelihood::NegativeBinomial,
+        others: vec![(Likelihood::Gaussian, 1, 2)],
+        ..Model::new(3, &[2], 1)
+    }));
     for optimizer in optimizers() {
         // An eps that gradients of rounding errors do not outweigh.
         let optimizer = Optimizer { eps: 0.1, ..optimizer };

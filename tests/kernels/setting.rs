@@ -1,5 +1,6 @@
 //! What a training test varies, and what is compared.
 use crate::emulator::{Emulator, Library};
+use crate::models::as_the_likelihoods_have_them;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vae_gpu::arena::View;
@@ -43,7 +44,7 @@ impl Setting {
         // large enough to make stale parameters visible, and for wide inputs small enough to converge
         let lr = (0.5 / model.input as f64).min(0.1);
         // the mean of a count is an exponential: large where the others are not
-        let lr = if model.likelihood.is_of_counts() { 0.05 * lr } else { lr };
+        let lr = if model.has_counts() { 0.05 * lr } else { lr };
         let optimizer = Optimizer { lr, ..Optimizer::new(Rule::Sgd) };
         let (binarize, library) = (Binarize::None, Library::Plain);
         Setting { model, batch: 5, rows: 3, binarize, reals: false, optimizer, library, without: None }
@@ -74,9 +75,10 @@ impl Setting {
     fn data(&self) -> Arc<Dataset> {
         let (rows, input, cols) = (3 * self.batch + 2, self.model.input, self.model.columns());
         let mut whole = dataset(rows, cols, self.reals);
-        if self.model.likelihood.is_of_counts() {
-            let counts = whole.to_rows().into_iter().map(|u| (8.0 * u * u).floor()).collect();
-            whole = Arc::new(Dataset::new("counts", cols, Values::Reals(counts)));
+        if self.model.has_counts() {
+            let mut rows = whole.to_rows();
+            as_the_likelihoods_have_them(&self.model, &mut rows);
+            whole = Arc::new(Dataset::new("counts", cols, Values::Reals(rows)));
         }
         if self.model.missing == Missing::Refuse {
             return whole;
@@ -97,7 +99,7 @@ impl Setting {
     pub fn gpu(&self, network: &Network, reverse: bool) -> Gpu<Emulator> {
         let mut emulator = Emulator::new(network.layout(), reverse);
         emulator.library = self.library;
-        let mut gpu = Gpu::new(emulator, network.layout());
+        let mut gpu = Gpu::new(emulator, network.layout()).unwrap();
         self.without.into_iter().for_each(|shortcut| gpu.leave_out(shortcut));
         gpu
     }
@@ -205,7 +207,7 @@ pub fn compare(name: &str, got: &[f64], want: &[f64], tolerance: f64) {
     }
 }
 
-/// Which places of the arena some view holds; the others are padding.
+/// Which places of the arena some view or a constant holds; the others are padding.
 pub fn used(network: &Network) -> Vec<bool> {
     let layout = network.layout();
     let mut views: Vec<View> = network.activations.iter().map(|(_, v)| *v).collect();
@@ -213,6 +215,7 @@ pub fn used(network: &Network) -> Vec<bool> {
     views.extend(views.clone().iter().map(|&v| layout.d(v)));
     views.extend(network.parameters.iter().flat_map(|p| [layout.moment(p.view, 0), layout.moment(p.view, 1)]));
     views.extend([layout.metrics(), layout.scratch()]);
+    views.extend(layout.constants().iter().map(|(v, _)| *v));
     let mut used = vec![false; layout.total()];
     for v in views {
         (0..v.rows).for_each(|row| used[v.at(row, 0)..v.at(row, v.cols)].fill(true));

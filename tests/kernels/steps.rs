@@ -135,7 +135,7 @@ fn any_columns_are_gathered_once_for_each_sample() {
                 let setting = Setting { reals, binarize, ..Setting::new(Model::new(13, &[], 1)) };
                 let mut layout = Layout::training();
                 let v = layout.activation(setting.batch * samples, cols + 3).columns(1..1 + cols);
-                let mut gpu = Gpu::new(Emulator::new(&layout, false), &layout);
+                let mut gpu = Gpu::new(Emulator::new(&layout, false), &layout).unwrap();
                 let mut cpu = Cpu::<f64>::new(&layout, setting.batch);
                 let fetch = Fetch { from, samples, ..Fetch::new(Order::Shuffled, binarize) };
                 let mut gathered = [vec![], vec![]];
@@ -245,7 +245,7 @@ fn an_independent_implementation_agrees() {
         }
         let case = Case::read(&path).unwrap();
         let layout = case.network.layout();
-        let got = case.run(&mut Gpu::new(Emulator::new(layout, false), layout)).unwrap();
+        let got = case.run(&mut Gpu::new(Emulator::new(layout, false), layout).unwrap()).unwrap();
         let want = Tensors::read(&path).unwrap();
         for (name, got) in &got.tensors {
             compare(&format!("{}: {name}", path.display()), &got.values, &want.tensors[name].values, 1e-5);

@@ -8,7 +8,7 @@ use vae_gpu::config::{Activation, Binarize, Likelihood, Model, Objective, Varian
 use vae_gpu::device::{Backend, Cpu, MISSING};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::tape::{Decoded, Goal, LogDispersion, Op};
+use vae_gpu::tape::{Decoded, Family, Goal, Op};
 
 /// The step of the differences. Their own error is h²/6 = 2e-11 third derivatives, and rounding.
 const H: f64 = 1e-5;
@@ -186,46 +186,45 @@ fn kl_backward_adds_the_derivative_of_the_kl_above_the_free_bits() {
 fn nll_backward_is_the_derivative_of_nll_forward() {
     for model in of_every_likelihood(&Model { sigma: 0.7, ..Model::new(5, &[], 1) }) {
         for (input, missing) in [(1, false), (5, false), (1, true), (5, true)] {
-            let Model { likelihood, mean, .. } = model;
             // As a model of so many columns has it, with views of this layout.
-            let dispersion = Network::training(&Model { input, ..model.clone() }, 1, Binarize::None).decoded.dispersion;
+            let others = model.others.iter().filter(|(_, _, to)| *to <= input).copied().collect();
+            let model = Model { input, others, ..model.clone() };
+            let network = Network::training(&model, 1, Binarize::None);
             let mut layout = Layout::training();
-            let parameter = layout.parameter(1, if let LogDispersion::Learned(v) = dispersion { v.cols } else { 1 });
-            let dispersion = match dispersion {
-                LogDispersion::Learned(_) => LogDispersion::Learned(parameter),
-                other => other,
-            };
+            let learned = network.decoded.learned.map(|v| layout.parameter(1, v.cols));
             let x = layout.activation(BATCH, input);
-            let heads = if dispersion == LogDispersion::Network { 2 } else { 1 };
-            let out = layout.activation(BATCH * SAMPLES, heads * input);
+            let out = layout.activation(BATCH * SAMPLES, network.decoded.out.cols);
             let (nll, weight) = (layout.activation(BATCH * SAMPLES, 1), layout.activation(BATCH * SAMPLES, 1));
+            let family = match network.layout().constants() {
+                [] => network.decoded.family,
+                constants => Family::ByColumn(layout.constant(constants[0].1.clone())),
+            };
             let mut cpu = cpu(&layout, 1.0);
             let mut numbers = Numbers::new(5);
-            fill(&mut cpu, parameter, &mut numbers, 1.0);
+            learned.map(|v| fill(&mut cpu, v, &mut numbers, 1.0));
             fill(&mut cpu, out, &mut numbers, 2.0);
-            let counts = likelihood.is_of_counts();
-            let mut values = if counts { numbers.counts(x.elements()) } else { numbers.units(x.elements()) };
+            let mut values = vec![];
+            for (likelihood, columns) in (0..BATCH).flat_map(|_| model.likelihoods()) {
+                let (counts, n) = (likelihood.is_of_counts(), columns.len());
+                values.extend(if counts { numbers.counts(n) } else { numbers.units(n) });
+            }
             values.iter_mut().step_by(3).filter(|_| missing).for_each(|x| *x = MISSING);
             cpu.write(x, &values).unwrap();
             let weights = fill(&mut cpu, live(weight), &mut numbers, 1.0);
-            let decoded = Decoded { out, likelihood, mean, dispersion };
+            let decoded = Decoded { out, family, learned, ..network.decoded };
             let mut loss = |cpu: &mut Cpu<f64>| {
                 cpu.nll_forward(nll, decoded, x).unwrap();
                 dot(&weights, &cpu.read(live(nll)).unwrap())
             };
             let floor = floor(loss(&mut cpu));
-            let learned = matches!(dispersion, LogDispersion::Learned(_));
-            let gradient = learned.then(|| layout.d(parameter));
+            let gradient = learned.map(|v| layout.d(v));
             cpu.nll_backward(layout.d(out), gradient, decoded, x, weight).unwrap();
             let mut views = vec![("out", live(out))];
-            if learned {
-                views.push(("dispersion", parameter));
-            }
+            views.extend(learned.map(|v| ("dispersion", v)));
             for (name, v) in views {
                 let analytic = cpu.read(layout.d(v)).unwrap();
                 let numeric = differences(&mut cpu, v, &mut loss);
-                let what =
-                    format!("{likelihood:?}, {dispersion:?}, {mean:?}, input {input}, missing {missing}: d{name}");
+                let what = format!("{model:?}, missing {missing}: d{name}");
                 assert_close(&what, &analytic, &numeric, TOLERANCE, floor);
             }
         }

@@ -9,6 +9,7 @@ mod invariants;
 #[path = "../support/linear.rs"]
 mod linear;
 mod missing;
+mod mixed;
 mod mixture;
 #[path = "../support/models.rs"]
 mod models;

@@ -7,12 +7,14 @@ use crate::numbers::{
 use clap::ValueEnum;
 use std::sync::Arc;
 use vae_gpu::arena::{Layout, View};
-use vae_gpu::config::{Activation, Binarize, Likelihood, Mean, Model, Objective, Optimizer, Rule, Variance};
+use vae_gpu::config::{
+    Activation, Binarize, Dispersion, Likelihood, Mean, Model, Objective, Optimizer, Rule, Spread, Variance,
+};
 use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::{Backend, Cpu, Real};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::tape::{Decoded, LogDispersion, Op, Order};
+use vae_gpu::tape::{Decoded, Family, Kind, Op, Order};
 
 /// How many standard errors count as a contradiction. A right program is further off once in 16,000 comparisons; the
 /// draws have fixed seeds, so one that passes always passes.
@@ -160,8 +162,8 @@ where
     cpu.write(out, &cases.iter().flat_map(|c| [c.0; 3]).collect::<Vec<_>>()).unwrap();
     cpu.write(x, &cases.iter().flat_map(|c| [c.1; 3]).collect::<Vec<_>>()).unwrap();
     cpu.write(weight, &vec![1.0; cases.len()]).unwrap();
-    let dispersion = LogDispersion::Fixed(0.0);
-    let decoded = Decoded { out, likelihood: Likelihood::Bernoulli, mean: Mean::Identity, dispersion };
+    let family = Family::One(Kind { likelihood: Likelihood::Bernoulli, spread: Spread::Fixed });
+    let decoded = Decoded { out, family, mean: Mean::Identity, fixed: 0.0, learned: None };
     cpu.nll_forward(nll, decoded, x).unwrap();
     cpu.nll_backward(layout.d(out), None, decoded, x, weight).unwrap();
     // exp(−10⁴) is zero in every precision, so the logarithm is that of one.
@@ -200,10 +202,7 @@ fn the_gaussian_nll_is_minus_the_logarithm_of_the_density() {
             let mut stage = Stage::<f64>::new(&Model { variance, mean, ..plain }, 3, 3, 2);
             stage.loss();
             let (out, x) = (stage.read(stage.network.decoded.out), stage.read(stage.network.x));
-            let learned = match stage.network.decoded.dispersion {
-                LogDispersion::Learned(v) => stage.read(v),
-                _ => vec![],
-            };
+            let learned = stage.network.decoded.learned.map_or(vec![], |view| stage.read(view));
             let width = out.len() / 6;
             let nll = |row: usize| -> f64 {
                 let (out, x) = (&out[row * width..(row + 1) * width], &x[row / 2 * 7..(row / 2 + 1) * 7]);
@@ -413,6 +412,18 @@ fn models() -> Vec<Model> {
         Model { variance: Variance::Network, likelihood: Likelihood::Gaussian, ..Model::new(1, &[], 1) },
         Model { likelihood: Likelihood::Poisson, ..Model::new(33, &[17], 3) },
         Model { likelihood: Likelihood::NegativeBinomial, samples: 2, ..Model::new(33, &[17], 3) },
+        Model {
+            likelihood: Likelihood::Gaussian,
+            others: vec![
+                (Likelihood::Bernoulli, 0, 9),
+                (Likelihood::NegativeBinomial, 11, 20),
+                (Likelihood::Poisson, 20, 21),
+            ],
+            variance: Variance::Shared,
+            dispersion: Dispersion::Network,
+            samples: 2,
+            ..Model::new(33, &[17], 3)
+        },
     ]
 }
 
@@ -516,12 +527,9 @@ fn both_precisions_take_the_same_step() {
 fn data(model: &Model, rows: usize) -> Arc<Dataset> {
     let mut numbers = Numbers::new(9);
     let n = rows * model.input;
-    let values = match model.likelihood {
-        Likelihood::Bernoulli => Values::Bytes(numbers.units(n).iter().map(|u| (u * 256.0) as u8).collect()),
-        Likelihood::Gaussian => Values::Reals(numbers.normals(n).iter().map(|&x| x as f32).collect()),
-        Likelihood::Poisson | Likelihood::NegativeBinomial => {
-            Values::Reals(numbers.counts(n).iter().map(|&x| x as f32).collect())
-        }
+    let values = match model.is_all(Likelihood::Bernoulli) {
+        true => Values::Bytes(numbers.units(n).iter().map(|u| (u * 256.0) as u8).collect()),
+        false => Values::Reals((0..rows).flat_map(|_| numbers.example(model)).map(|x| x as f32).collect()),
     };
     Arc::new(Dataset::new("made up", model.input, values))
 }
@@ -531,7 +539,7 @@ fn train<T: Real>(model: &Model, examples: usize, batch: usize, count: usize, o:
 where
     Cpu<T>: Backend,
 {
-    let binarize = if model.likelihood == Likelihood::Bernoulli { Binarize::Dynamic } else { Binarize::None };
+    let binarize = if model.is_all(Likelihood::Bernoulli) { Binarize::Dynamic } else { Binarize::None };
     let network = Network::training(model, batch, binarize);
     let mut cpu = Cpu::<T>::new(network.layout(), batch);
     numbers::write_parameters(&network, &mut cpu, &mut Numbers::new(3));
@@ -611,6 +619,7 @@ where
     let mut real = vec![false; memory.len()];
     let mut mark = |v: View| (0..v.rows).for_each(|row| real[v.at(row, 0)..v.at(row, v.cols)].fill(true));
     mark(layout.metrics());
+    layout.constants().iter().for_each(|(v, _)| mark(*v));
     for p in &network.parameters {
         let segments = [p.view, layout.d(p.view), layout.moment(p.view, 0), layout.moment(p.view, 1)];
         segments.into_iter().for_each(&mut mark);

@@ -4,7 +4,7 @@ use crate::numbers::Numbers;
 use clap::ValueEnum;
 use vae_gpu::config::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Variance};
 
-/// The model with every likelihood, each with every variance, mean and dispersion that it can have.
+/// The model with every likelihood, each with every variance, mean and dispersion that it can have; and with all of them.
 pub fn of_every_likelihood(plain: &Model) -> Vec<Model> {
     let (variances, means) = (Variance::value_variants(), Mean::value_variants());
     let dispersions = Dispersion::value_variants();
@@ -23,7 +23,35 @@ pub fn of_every_likelihood(plain: &Model) -> Vec<Model> {
             }
         }
     }
+    all.extend(mixed(plain));
     all
+}
+
+/// The model with a likelihood for each column, or two: all of them in turn, each of the places that a second parameter may come
+/// from, and some with it beside some without.
+fn mixed(plain: &Model) -> Vec<Model> {
+    use {Dispersion as D, Likelihood as L, Variance as V};
+    let turns = [L::Bernoulli, L::Gaussian, L::NegativeBinomial, L::NegativeBinomial, L::Poisson, L::Gaussian];
+    let others =
+        (0..plain.input).map(|j| (turns[j % turns.len()], j, j + 1)).filter(|(l, ..)| *l != L::Gaussian).collect();
+    let plain = Model { likelihood: L::Gaussian, others, ..plain.clone() };
+    let ways = [
+        (V::Fixed, D::Shared, Mean::Sigmoid),
+        (V::Shared, D::Shared, Mean::Identity),
+        (V::Shared, D::Network, Mean::Identity),
+        (V::Network, D::Shared, Mean::Sigmoid),
+        (V::Network, D::Network, Mean::Identity),
+    ];
+    ways.map(|(variance, dispersion, mean)| Model { variance, dispersion, mean, ..plain.clone() }).into()
+}
+
+/// Numbers in [0, 1] for whole rows of such a model, made what each column is of: counts to 8 where it counts.
+pub fn as_the_likelihoods_have_them(model: &Model, rows: &mut [f32]) {
+    for (_, columns) in model.likelihoods().into_iter().filter(|(likelihood, _)| likelihood.is_of_counts()) {
+        for row in rows.chunks_mut(model.columns()) {
+            row[columns.clone()].iter_mut().for_each(|u| *u = (8.0 * *u * *u).floor());
+        }
+    }
 }
 
 /// Its extents are among these, or off by one.

@@ -48,6 +48,15 @@ impl Numbers {
     pub fn normals(&mut self, n: usize) -> Vec<f64> {
         (0..n).map(|_| self.normal()).collect()
     }
+    /// What the likelihoods of a model take.
+    pub fn example(&mut self, model: &Model) -> Vec<f64> {
+        let of = |(likelihood, columns): (Likelihood, std::ops::Range<usize>)| match likelihood {
+            Likelihood::Bernoulli => self.units(columns.len()),
+            Likelihood::Gaussian => self.normals(columns.len()),
+            Likelihood::Poisson | Likelihood::NegativeBinomial => self.counts(columns.len()),
+        };
+        model.likelihoods().into_iter().flat_map(of).collect()
+    }
 }
 
 /// Weights of a size that keeps every layer's output near one, biases of half a unit.
@@ -77,11 +86,7 @@ where
         write_parameters(&network, &mut cpu, &mut numbers);
         // Example by example, so that the first ones do not depend on how many follow.
         for b in 0..batch {
-            let x = match model.likelihood {
-                Likelihood::Bernoulli => numbers.units(model.input),
-                Likelihood::Gaussian => numbers.normals(model.input),
-                Likelihood::Poisson | Likelihood::NegativeBinomial => numbers.counts(model.input),
-            };
+            let x = numbers.example(model);
             cpu.write(network.x.slice(b..b + 1), &x).unwrap();
             let samples = b * model.samples..(b + 1) * model.samples;
             let condition = numbers.uniforms(model.condition, 1.0);

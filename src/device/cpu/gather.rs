@@ -5,7 +5,7 @@ use crate::config::Binarize;
 use crate::data::{Dataset, Values};
 use crate::device::{MISSING, Real};
 use crate::rng::{self, Stream};
-use crate::tape::{Fetch, Order};
+use crate::tape::{Fetch, Kind, Order};
 
 /// x[b K + k] = columns of example (position + b) of this epoch; bytes stand for byte / 255. 0 of −0, which is [`MISSING`].
 pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset) {
@@ -59,11 +59,11 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
     );
 }
 
-/// y = log(1 + x): exact to a rounding, for x is whole.
-pub fn log1p<T: Real>(cpu: &mut Cpu<T>, y: View, x: View) {
+/// y = log(1 + x): exact to a rounding, for x is whole. In the columns whose codes are not of counts y = x.
+pub fn log1p<T: Real>(cpu: &mut Cpu<T>, y: View, x: View, kinds: Option<View>) {
     let (y, x) = (cpu.live(y), cpu.live(x));
-    let [out, x_in] = cpu.split([y, x]);
-    let x_in = &*x_in;
+    let [out, x_in, codes] = cpu.split([y, x, kinds.unwrap_or(View { offset: 0, rows: 0, cols: 0, stride: 0 })]);
+    let (x_in, codes) = (&*x_in, &*codes);
     each_rows(
         y.rows,
         [(out, y.stride)],
@@ -73,6 +73,11 @@ pub fn log1p<T: Real>(cpu: &mut Cpu<T>, y: View, x: View) {
                 let x = &x_in[(first + i) * x.stride..][..x.cols];
                 for j in 0..x.len() {
                     out[j] = (T::of(1.0) + x[j]).ln();
+                }
+                for ((out, &x), code) in out.iter_mut().zip(x).zip(codes) {
+                    if !Kind::of(code.to_f64()).likelihood.is_of_counts() {
+                        *out = x;
+                    }
                 }
             }
         },

@@ -67,6 +67,9 @@ impl<T: Real> Cpu<T> {
         memory.resize(elements, T::of(0.0));
         // A buffer that cannot be aligned, which only Miri has, still works.
         let start = memory.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE);
+        for (view, values) in layout.constants() {
+            memory[start..][view.span()].iter_mut().zip(values).for_each(|(x, &value)| *x = T::of(value));
+        }
         Ok(Cpu { memory, start, data: None, step: Step::batch(0, batch), batch, halted: 0 })
     }
 
@@ -235,8 +238,8 @@ macro_rules! backends {
             gather::forward(self, x, fetch, &data);
             Ok(())
         }
-        fn log1p(&mut self, y: View, x: View) -> Result<()> {
-            gather::log1p(self, y, x);
+        fn log1p(&mut self, y: View, x: View, kinds: Option<View>) -> Result<()> {
+            gather::log1p(self, y, x, kinds);
             Ok(())
         }
         fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {

@@ -2,11 +2,12 @@
 //! gradient: p(x|z) is a product over columns, and that of what was observed has one factor less.
 use super::{Cpu, GRAIN, each_rows, each_rows_of, squares_are_finite, sum};
 use crate::arena::View;
-use crate::config::{Likelihood, Mean};
+use crate::config::{Likelihood, Mean, Spread};
 use crate::counts;
 use crate::device::{Real, vectorise};
-use crate::tape::{Decoded, LogDispersion};
+use crate::tape::{Decoded, Family, Kind};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// ½ log 2π
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;
@@ -35,85 +36,120 @@ fn observed<T: Real>(x: T, term: T) -> T {
     if x.is_missing() { T::of(0.0) } else { term }
 }
 
-/// The log-dispersions of one row: of column j at `j % len`, so that one number serves a whole row.
-#[inline(always)]
-fn log_dispersions<'a, T: Real>(
-    dispersion: LogDispersion,
-    learned: &'a [T],
-    fixed: &'a [T; 1],
-    out: &'a [T],
-) -> &'a [T] {
-    match dispersion {
-        LogDispersion::Fixed(_) => fixed,
-        LogDispersion::Learned(v) => &learned[..v.cols],
-        LogDispersion::Network => &out[out.len() / 2..],
+/// An operand that there is not.
+const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
+
+/// Columns that stand side by side and have one likelihood. An operation goes over all rows for each: a choice of the likelihood
+/// within a row would cost short rows, of one likelihood too, a tenth of a step.
+struct Run {
+    kind: Kind,
+    columns: Range<usize>,
+}
+
+impl Run {
+    /// The one that begins at this column, of `n`.
+    fn at<T: Real>(cpu: &Cpu<T>, family: Family, from: usize, n: usize) -> Option<Run> {
+        let (kind, to) = match family {
+            _ if from == n => return None,
+            Family::One(kind) => (kind, n),
+            Family::ByColumn(codes) => {
+                let codes = &cpu.memory[cpu.start..][codes.span()][from..];
+                (Kind::of(codes[0].to_f64()), from + codes.iter().take_while(|&&code| code == codes[0]).count())
+            }
+        };
+        Some(Run { kind, columns: from..to })
+    }
+
+    /// Their log-dispersions in a row: one for each, or one that serves all. `network`: the row's part of the second head.
+    #[inline(always)]
+    fn log_dispersions<'a, T: Real>(&self, fixed: &'a [T; 1], learned: &'a [T], network: &'a [T]) -> &'a [T] {
+        match self.kind.spread {
+            Spread::Fixed => fixed,
+            Spread::Learned if learned.len() == 1 => learned,
+            Spread::Learned => &learned[self.columns.clone()],
+            Spread::Network => &network[self.columns.clone()],
+        }
     }
 }
 
-fn fixed<T: Real>(dispersion: LogDispersion) -> [T; 1] {
-    [T::of(if let LogDispersion::Fixed(value) = dispersion { value } else { 0.0 })]
-}
-
-/// The view of a learned log-dispersion, or an empty one.
-fn learned(decoded: Decoded) -> View {
-    decoded.learned().unwrap_or(View { offset: 0, rows: 0, cols: 0, stride: 0 })
+/// Calls `f` for all runs of the columns of x, from left to right.
+fn each_run<T: Real>(cpu: &mut Cpu<T>, decoded: Decoded, x: View, mut f: impl FnMut(&mut Cpu<T>, Run)) {
+    let mut at = 0;
+    while let Some(run) = Run::at(cpu, decoded.family, at, x.cols) {
+        at = run.columns.end;
+        f(cpu, run);
+    }
 }
 
 pub fn forward<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View) {
+    each_run(cpu, decoded, x, |cpu, run| forward_of(cpu, nll, decoded, x, run));
+}
+
+/// Of the first run nll = Σ, of the others nll += Σ.
+fn forward_of<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View, run: Run) {
     let samples = nll.rows / x.rows;
     let (nll, out, x) = (cpu.live(nll), cpu.live(decoded.out), cpu.live(x));
-    let [nll_out, out_in, x_in, learned] = cpu.split([nll, out, x, learned(decoded)]);
-    let (out_in, x_in, learned, fixed) = (&*out_in, &*x_in, &*learned, fixed(decoded.dispersion));
+    let spreads = decoded.learned.unwrap_or(NONE);
+    let [nll_out, out_in, x_in, learned] = cpu.split([nll, out, x, spreads]);
+    let (out_in, x_in, learned, fixed) = (&*out_in, &*x_in, &learned[..spreads.cols], [T::of(decoded.fixed)]);
     each_rows_of(
         out.stride,
         nll.rows,
         [(nll_out, nll.stride)],
         #[inline(always)]
         |first, [nll_out]: [&mut [T]; 1]| {
+            let (from, n) = (run.columns.start, run.columns.len());
             for (i, nll) in nll_out.chunks_mut(nll.stride).enumerate() {
                 let row = first + i;
-                let out = &out_in[row * out.stride..][..out.cols];
-                let x = &x_in[row / samples * x.stride..][..x.cols];
-                let a = log_dispersions(decoded.dispersion, learned, &fixed, out);
-                nll[0] = match (decoded.likelihood, a) {
-                    (Likelihood::Bernoulli, _) => sum(
-                        [x, out],
-                        #[inline(always)]
-                        |[x, o]| bernoulli(o, x),
-                    ),
-                    (Likelihood::Gaussian, a) => match decoded.mean {
-                        Mean::Identity => gaussian_row(
-                            [x, out],
-                            a,
-                            #[inline(always)]
-                            |o| o,
-                        ),
-                        Mean::Sigmoid => gaussian_row(
-                            [x, out],
-                            a,
-                            #[inline(always)]
-                            |o| o.sigmoid(),
-                        ),
-                    },
-                    (Likelihood::Poisson, _) => sum(
-                        [x, out],
-                        #[inline(always)]
-                        |[x, o]| observed(x, counts::poisson(o, x)),
-                    ),
-                    (Likelihood::NegativeBinomial, &[a]) => sum(
-                        [x, out],
-                        #[inline(always)]
-                        |[x, o]| observed(x, counts::negative_binomial(o, a, x)),
-                    ),
-                    (Likelihood::NegativeBinomial, a) => sum(
-                        [x, out, a],
-                        #[inline(always)]
-                        |[x, o, a]| observed(x, counts::negative_binomial(o, a, x)),
-                    ),
-                };
+                let (out, network) = out_in[row * out.stride..][..out.cols].split_at(x.cols);
+                let x = &x_in[row / samples * x.stride + from..][..n];
+                let a = run.log_dispersions(&fixed, learned, network);
+                let sum = row_of(run.kind.likelihood, decoded.mean, [x, &out[from..][..n]], a);
+                nll[0] = if from == 0 { sum } else { nll[0] + sum };
             }
         },
     );
+}
+
+/// Σ of −log p over columns of one row that have one likelihood.
+#[inline(always)]
+fn row_of<T: Real>(likelihood: Likelihood, mean: Mean, [x, out]: [&[T]; 2], a: &[T]) -> T {
+    match (likelihood, a) {
+        (Likelihood::Bernoulli, _) => sum(
+            [x, out],
+            #[inline(always)]
+            |[x, o]| bernoulli(o, x),
+        ),
+        (Likelihood::Gaussian, a) => match mean {
+            Mean::Identity => gaussian_row(
+                [x, out],
+                a,
+                #[inline(always)]
+                |o| o,
+            ),
+            Mean::Sigmoid => gaussian_row(
+                [x, out],
+                a,
+                #[inline(always)]
+                |o| o.sigmoid(),
+            ),
+        },
+        (Likelihood::Poisson, _) => sum(
+            [x, out],
+            #[inline(always)]
+            |[x, o]| observed(x, counts::poisson(o, x)),
+        ),
+        (Likelihood::NegativeBinomial, &[a]) => sum(
+            [x, out],
+            #[inline(always)]
+            |[x, o]| observed(x, counts::negative_binomial(o, a, x)),
+        ),
+        (Likelihood::NegativeBinomial, a) => sum(
+            [x, out, a],
+            #[inline(always)]
+            |[x, o, a]| observed(x, counts::negative_binomial(o, a, x)),
+        ),
+    }
 }
 
 /// dout[r] = weight[r] · d nll[r] / d out[r], and the same for a learned log-dispersion, summed over the rows that it serves: of
@@ -126,80 +162,63 @@ pub fn backward<T: Real>(
     x: View,
     weight: View,
 ) {
+    each_run(cpu, decoded, x, |cpu, run| backward_of(cpu, dout, ddispersion, decoded, x, weight, run));
+}
+
+fn backward_of<T: Real>(
+    cpu: &mut Cpu<T>,
+    dout: View,
+    ddispersion: Option<View>,
+    decoded: Decoded,
+    x: View,
+    weight: View,
+    run: Run,
+) {
     let samples = weight.rows / x.rows;
     let (dout, out, x, weight) = (cpu.live(dout), cpu.live(decoded.out), cpu.live(x), cpu.live(weight));
-    let none = View { offset: 0, rows: 0, cols: 0, stride: 0 };
+    let spreads = decoded.learned.unwrap_or(NONE);
     let [dout_out, ddispersion_out, out_in, x_in, weight_in, learned] =
-        cpu.split([dout, ddispersion.unwrap_or(none), out, x, weight, learned(decoded)]);
-    let (out_in, x_in, weight_in, learned) = (&*out_in, &*x_in, &*weight_in, &*learned);
-    let fixed = fixed(decoded.dispersion);
+        cpu.split([dout, ddispersion.unwrap_or(NONE), out, x, weight, spreads]);
+    let (out_in, x_in, weight_in, learned) = (&*out_in, &*x_in, &*weight_in, &learned[..spreads.cols]);
+    let (fixed, kind, columns) = ([T::of(decoded.fixed)], run.kind, &run.columns);
     let row_of = |row: usize| {
-        let out = &out_in[row * out.stride..][..out.cols];
-        (out, &x_in[row / samples * x.stride..][..x.cols], weight_in[row * weight.stride])
+        let out = &out_in[row * out.stride..][columns.clone()];
+        (out, &x_in[row / samples * x.stride..][columns.clone()], weight_in[row * weight.stride])
     };
     each_rows(
         dout.rows,
         [(dout_out, dout.stride)],
         #[inline(always)]
         |first, [dout_out]: [&mut [T]; 1]| {
+            // Of slices that are as long as this the compiler knows that they are of one length.
+            let (from, n) = (columns.start, columns.len());
             for (i, dout) in dout_out.chunks_mut(dout.stride).enumerate() {
-                let (out, x, w) = row_of(first + i);
-                let a = log_dispersions(decoded.dispersion, learned, &fixed, out);
-                let (dmean, spread) = dout.split_at_mut(x.len());
-                let spread = (decoded.dispersion == LogDispersion::Network).then_some(spread);
-                match decoded.likelihood {
-                    Likelihood::Bernoulli => each(
-                        dmean,
-                        [x, out],
-                        #[inline(always)]
-                        |[x, o]| observed(x, w * (o.sigmoid() - x)),
-                    ),
-                    Likelihood::Gaussian => match decoded.mean {
-                        Mean::Identity => gaussian_slopes(
-                            (dmean, spread),
-                            [x, out],
-                            a,
-                            w,
-                            #[inline(always)]
-                            |o| (o, T::of(1.0)),
-                        ),
-                        Mean::Sigmoid => gaussian_slopes(
-                            (dmean, spread),
-                            [x, out],
-                            a,
-                            w,
-                            #[inline(always)]
-                            |o| {
-                                let m = o.sigmoid();
-                                (m, m * (T::of(1.0) - m))
-                            },
-                        ),
-                    },
-                    Likelihood::Poisson => each(
-                        dmean,
-                        [x, out],
-                        #[inline(always)]
-                        |[x, o]| observed(x, w * counts::poisson_slope(o, x)),
-                    ),
-                    Likelihood::NegativeBinomial => by_dispersion(
-                        (dmean, spread),
-                        [x, out],
-                        a,
-                        #[inline(always)]
-                        |x, o, a| observed(x, w * counts::negative_binomial_slope(o, a, x)),
-                        #[inline(always)]
-                        |x, o, a| observed(x, w * counts::dispersion_slope(o, a, x)),
-                    ),
-                }
+                let row = first + i;
+                let (out, network) = out_in[row * out.stride..][..out.cols].split_at(x.cols);
+                let (x_in, w) = (&x_in[row / samples * x.stride + from..][..n], weight_in[row * weight.stride]);
+                let a = run.log_dispersions(&fixed, learned, network);
+                let (dmean, dnetwork) = dout[..decoded.out.cols].split_at_mut(x.cols);
+                let spread = match kind.spread {
+                    Spread::Network => Some(&mut dnetwork[from..][..n]),
+                    _ if dnetwork.is_empty() => None,
+                    // Of the second head too each column has a number.
+                    _ => {
+                        dnetwork[from..][..n].fill(T::of(0.0));
+                        None
+                    }
+                };
+                let gradients = (&mut dmean[from..][..n], spread);
+                slopes(kind.likelihood, decoded.mean, gradients, [x_in, &out[from..][..n]], a, w);
             }
         },
     );
 
     let Some(ddispersion) = ddispersion else { return };
-    let (a, gradient) = (log_dispersions(decoded.dispersion, learned, &fixed, &[]), ddispersion_out);
-    let gradient = &mut gradient[..ddispersion.cols];
-    match (decoded.likelihood, decoded.mean) {
-        (Likelihood::NegativeBinomial, _) => learned_gradient(
+    let at = if learned.len() == 1 { 0..1 } else { columns.clone() };
+    let (a, gradient) = (&learned[at.clone()], &mut ddispersion_out[..ddispersion.cols][at]);
+    match (kind.spread, kind.likelihood, decoded.mean) {
+        (Spread::Fixed | Spread::Network, ..) => return gradient.fill(T::of(0.0)),
+        (_, Likelihood::NegativeBinomial, _) => learned_gradient(
             gradient,
             a,
             out.rows,
@@ -207,7 +226,7 @@ pub fn backward<T: Real>(
             #[inline(always)]
             |o, a, x| counts::dispersion_slope(o, a, x),
         ),
-        (_, Mean::Identity) => learned_gradient(
+        (_, _, Mean::Identity) => learned_gradient(
             gradient,
             a,
             out.rows,
@@ -215,7 +234,7 @@ pub fn backward<T: Real>(
             #[inline(always)]
             |o, a, x| logvar_slope(o, a, x),
         ),
-        (_, Mean::Sigmoid) => learned_gradient(
+        (_, _, Mean::Sigmoid) => learned_gradient(
             gradient,
             a,
             out.rows,
@@ -226,6 +245,62 @@ pub fn backward<T: Real>(
     }
     let finite = squares_are_finite(gradient);
     cpu.note_gradient(finite);
+}
+
+/// The gradients of columns of one row that have one likelihood: of the decoder's output, and of its second head.
+#[inline(always)]
+fn slopes<T: Real>(
+    likelihood: Likelihood,
+    mean: Mean,
+    (dmean, spread): (&mut [T], Option<&mut [T]>),
+    [x, out]: [&[T]; 2],
+    a: &[T],
+    w: T,
+) {
+    match likelihood {
+        Likelihood::Bernoulli => each(
+            dmean,
+            [x, out],
+            #[inline(always)]
+            |[x, o]| observed(x, w * (o.sigmoid() - x)),
+        ),
+        Likelihood::Gaussian => match mean {
+            Mean::Identity => gaussian_slopes(
+                (dmean, spread),
+                [x, out],
+                a,
+                w,
+                #[inline(always)]
+                |o| (o, T::of(1.0)),
+            ),
+            Mean::Sigmoid => gaussian_slopes(
+                (dmean, spread),
+                [x, out],
+                a,
+                w,
+                #[inline(always)]
+                |o| {
+                    let m = o.sigmoid();
+                    (m, m * (T::of(1.0) - m))
+                },
+            ),
+        },
+        Likelihood::Poisson => each(
+            dmean,
+            [x, out],
+            #[inline(always)]
+            |[x, o]| observed(x, w * counts::poisson_slope(o, x)),
+        ),
+        Likelihood::NegativeBinomial => by_dispersion(
+            (dmean, spread),
+            [x, out],
+            a,
+            #[inline(always)]
+            |x, o, a| observed(x, w * counts::negative_binomial_slope(o, a, x)),
+            #[inline(always)]
+            |x, o, a| observed(x, w * counts::dispersion_slope(o, a, x)),
+        ),
+    }
 }
 
 /// Σ of −log p over a row of Gaussians, whose means are made of the decoder's output. A choice of the mean within the loop would

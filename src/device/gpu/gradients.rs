@@ -146,7 +146,7 @@ impl<D: Driver> Gpu<D> {
     /// `gradients` are those that our own kernels make; it takes all of them.
     pub(super) fn adam_at_once(&self, tape: &Tape, optimizer: &Optimizer, gradients: &[Gradient]) -> bool {
         let layers = tape.ops.iter().filter(|op| matches!(op, Op::Linear { .. })).count();
-        let learned = |op: &Op| matches!(op, Op::Nll { decoded, .. } if decoded.learned().is_some());
+        let learned = |op: &Op| matches!(op, Op::Nll { decoded, .. } if decoded.learned.is_some());
         self.has(Shortcut::Update)
             && self.tensor().0
             && !self.library

@@ -92,8 +92,13 @@ pub(super) fn objective(objective: Objective) -> i32 {
 }
 
 impl<D: Driver> Gpu<D> {
-    pub fn new(driver: D, layout: &Layout) -> Self {
-        Gpu {
+    /// # Errors
+    /// Those of the driver.
+    pub fn new(mut driver: D, layout: &Layout) -> Result<Self> {
+        for (view, values) in layout.constants() {
+            driver.upload(view.offset, &values.iter().map(|&x| f32::of(x)).collect::<Vec<_>>())?;
+        }
+        Ok(Gpu {
             driver,
             scratch: layout.scratch(),
             data: None,
@@ -102,7 +107,7 @@ impl<D: Driver> Gpu<D> {
             library: false,
             without: None,
             step: None,
-        }
+        })
     }
 
     /// From now on, steps do without this one.
@@ -116,9 +121,9 @@ impl<D: Driver> Gpu<D> {
         self.without != Some(shortcut)
     }
 
-    /// `gather`; with `next` as the first launch of a planned step. And `log1p`, where there is a view for it: then x itself is
-    /// no factor of a product.
-    fn fetch(&mut self, x: View, seen: Option<View>, fetch: Fetch, next: bool) -> Result<()> {
+    /// `gather`; with `next` as the first launch of a planned step. And `log1p`, where there is a view for it, and for the codes
+    /// of its columns, if they differ: then x itself is no factor of a product.
+    fn fetch(&mut self, x: View, seen: Option<(View, Option<View>)>, fetch: Fetch, next: bool) -> Result<()> {
         let Fetch { from, samples, order, binarize, missing } = fetch;
         let Some((_, cols)) = self.data else { return Err(Error::failed("no data set was loaded onto the GPU")) };
         assert!(from + x.cols <= cols, "{x:?}, {fetch:?} of {cols} columns");
@@ -128,7 +133,8 @@ impl<D: Driver> Gpu<D> {
             Binarize::Threshold => 1,
             Binarize::Dynamic => 2,
         };
-        let (seen, x16) = (seen.unwrap_or(NONE), if seen.is_none() { self.copy16(x) } else { Out16(NONE) });
+        let x16 = if seen.is_none() { self.copy16(x) } else { Out16(NONE) };
+        let (seen, kinds) = seen.map_or((NONE, NONE), |(seen, kinds)| (seen, kinds.unwrap_or(NONE)));
         let seen16 = self.copy16(seen);
         if seen.rows > 0 {
             self.changed(x)
@@ -139,7 +145,8 @@ impl<D: Driver> Gpu<D> {
         let (from, samples, missing, next) = (from as i32, samples as i32, missing as i32, next as i32);
         let grid = Grid::quads(x);
         let d = &mut self.driver;
-        kernels::gather(d, grid, Out(x), x16, Out(seen), seen16, shuffled, binarize, missing, from, samples, next)
+        let (x, seen, kinds) = (Out(x), Out(seen), In(kinds));
+        kernels::gather(d, grid, x, x16, seen, seen16, kinds, shuffled, binarize, missing, from, samples, next)
     }
 
     /// From the first of these on, nothing halted.
@@ -258,10 +265,11 @@ impl<D: Driver> Backend for Gpu<D> {
         self.fetch(x, None, fetch, false)
     }
 
-    fn log1p(&mut self, y: View, x: View) -> Result<()> {
+    fn log1p(&mut self, y: View, x: View, kinds: Option<View>) -> Result<()> {
         let y16 = self.copy16(y);
         self.copied(y);
-        kernels::log1p_forward(&mut self.driver, Grid::quads(y), Out(y), y16, In(x))
+        let kinds = In(kinds.unwrap_or(NONE));
+        kernels::log1p_forward(&mut self.driver, Grid::quads(y), Out(y), y16, In(x), kinds)
     }
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {

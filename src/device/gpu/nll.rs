@@ -5,28 +5,36 @@ use crate::arena::{SCRATCH, View};
 use crate::config::{Likelihood, Mean};
 use crate::device::driver::{Driver, Grid};
 use crate::device::kernels::{self, In, Out};
-use crate::tape::{Decoded, LogDispersion};
+use crate::tape::{Decoded, Family};
 
-/// The mean and the log-dispersion (a view, or a number), as the kernels take them.
+/// The decoder's output and the log-dispersions, as the kernels take them. Without rows: there are none.
 struct Parts {
     /// Whether the mean of a Gaussian is the sigmoid of the output.
     squash: i32,
     /// What the mean is a function of.                                                        (rows K, input)
     mean: View,
-    /// No rows where it is fixed.
-    dispersion: View,
+    learned: View,
+    /// A second head's.                                                                       (rows K, input)
+    network: View,
+    /// A Gaussian's, where no view has it.
     fixed: f32,
 }
 
 impl Parts {
     fn new(decoded: Decoded, input: usize) -> Parts {
-        let (dispersion, fixed) = match decoded.dispersion {
-            LogDispersion::Fixed(log) => (NONE, log as f32),
-            LogDispersion::Learned(view) => (view, 0.0),
-            LogDispersion::Network => (decoded.out.columns(input..2 * input), 0.0),
-        };
-        let squash = (decoded.mean == Mean::Sigmoid) as i32;
-        Parts { squash, mean: decoded.out.columns(0..input), dispersion, fixed }
+        let out = decoded.out;
+        Parts {
+            squash: (decoded.mean == Mean::Sigmoid) as i32,
+            mean: out.columns(0..input),
+            learned: decoded.learned.unwrap_or(NONE),
+            network: if out.cols > input { out.columns(input..2 * input) } else { NONE },
+            fixed: decoded.fixed as f32,
+        }
+    }
+
+    /// The one of them that all columns have.
+    fn dispersion(&self) -> View {
+        if self.network.rows > 0 { self.network } else { self.learned }
     }
 }
 
@@ -45,16 +53,17 @@ pub(super) struct Wanted {
 impl<D: Driver> Gpu<D> {
     pub(super) fn log_likelihood(&mut self, wanted: Wanted, decoded: Decoded, x: View) -> Result<()> {
         let Wanted { nll, dout, weight, ddispersion } = wanted;
-        let Parts { squash, mean, dispersion, fixed } = Parts::new(decoded, x.cols);
+        let parts = Parts::new(decoded, x.cols);
+        let (dispersion, Parts { squash, mean, learned, network, fixed }) = (parts.dispersion(), parts);
         let samples = (mean.rows / x.rows) as i32;
         // A gradient of the whole output, or of none of it.
         let part = |from: usize, exists: bool| {
             if exists && dout.rows > 0 { dout.columns(from..from + x.cols) } else { NONE }
         };
-        let (dmean, network) = (part(0, true), part(x.cols, decoded.dispersion == LogDispersion::Network));
-        let (dmean16, network16) = (self.copy16(dmean), self.copy16(network));
+        let (dmean, dnetwork) = (part(0, true), part(x.cols, network.rows > 0));
+        let (dmean16, dnetwork16) = (self.copy16(dmean), self.copy16(dnetwork));
         self.copied(dmean);
-        self.copied(network);
+        self.copied(dnetwork);
 
         // One for all: each block leaves a part of its gradient.
         let scalar = ddispersion.filter(|v| v.cols == 1);
@@ -63,9 +72,23 @@ impl<D: Driver> Gpu<D> {
         let (grid, by_four) = (Grid::rows(blocks, x.cols), Grid::rows(mean.rows, x.cols.div_ceil(4)));
         let (d, cols) = (&mut self.driver, x.cols);
         let (out, a, x, w) = (In(mean), In(dispersion), In(x), In(weight));
-        let (value, pull, pull_spread, part) = (Out(nll), Out(dmean), Out(network), Out(partial));
+        let (value, pull, pull_spread, part) = (Out(nll), Out(dmean), Out(dnetwork), Out(partial));
+        let likelihood = match decoded.family {
+            Family::One(kind) => kind.likelihood,
+            Family::ByColumn(kinds) => {
+                let (kinds, learned, network) = (In(kinds), In(learned), In(network));
+                #[rustfmt::skip] // a line for each group
+                kernels::mixed_nll(
+                    d, grid, value, pull, dmean16, pull_spread, dnetwork16,
+                    out, kinds, learned, network, x, w, samples, squash, fixed,
+                )?;
+                let Some(v) = ddispersion else { return Ok(()) };
+                let grid = Grid::line(cols.div_ceil(8), 256);
+                return kernels::mixed_shared_backward(d, grid, Out(v), out, kinds, learned, x, w, samples, squash);
+            }
+        };
         #[rustfmt::skip] // a line for each group
-        match decoded.likelihood {
+        match likelihood {
             Likelihood::Bernoulli if dout.rows == 0 => {
                 kernels::bernoulli_forward(d, by_four, value, out, x, samples)?
             }
@@ -74,17 +97,17 @@ impl<D: Driver> Gpu<D> {
             }
             Likelihood::Bernoulli => kernels::bernoulli_both(d, by_four, value, pull, dmean16, out, x, samples)?,
             Likelihood::Gaussian => kernels::gaussian_nll(
-                d, grid, value, pull, dmean16, pull_spread, network16, part,
+                d, grid, value, pull, dmean16, pull_spread, dnetwork16, part,
                 out, a, x, w, samples, squash, fixed,
             )?,
             Likelihood::Poisson => kernels::poisson_nll(d, grid, value, pull, dmean16, out, x, w, samples)?,
             Likelihood::NegativeBinomial => kernels::negative_binomial_nll(
-                d, grid, value, pull, dmean16, pull_spread, network16, part,
+                d, grid, value, pull, dmean16, pull_spread, dnetwork16, part,
                 out, a, x, w, samples,
             )?,
         };
         let by_columns = Grid::line(cols.div_ceil(8), 256);
-        match (ddispersion, decoded.likelihood) {
+        match (ddispersion, likelihood) {
             (None, _) => Ok(()),
             (Some(v), _) if v.cols == 1 => {
                 kernels::dispersion_scalar_backward(d, Grid::line(1, 256), Out(v), In(partial))

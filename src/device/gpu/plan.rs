@@ -35,9 +35,9 @@ impl<D: Driver> Gpu<D> {
         let mut ops = tape.ops.iter().copied().enumerate().peekable();
         while let Some((i, op)) = ops.next() {
             match (op, ops.peek().map(|&(_, next)| next)) {
-                (Op::Gather { x, fetch }, Some(Op::Log1p { y, x: counts })) if counts == x => {
+                (Op::Gather { x, fetch }, Some(Op::Log1p { y, x: counts, kinds })) if counts == x => {
                     ops.next();
-                    self.fetch(x, Some(y), fetch, i == 0)?
+                    self.fetch(x, Some((y, kinds)), fetch, i == 0)?
                 }
                 (Op::Gather { x, fetch }, _) => self.fetch(x, None, fetch, i == 0)?,
                 (Op::Kl { kl, kl_dim, head }, Some(Op::Reparam { z, ratio, eps, .. })) => {
@@ -48,7 +48,8 @@ impl<D: Driver> Gpu<D> {
                     }
                 }
                 (Op::Linear { y, x, weight, bias, .. }, Some(Op::Nll { x: data, decoded, .. }))
-                    if decoded.likelihood == Likelihood::Bernoulli && self.nll_in_product(tape, y, x, weight) =>
+                    if decoded.family.one() == Some(Likelihood::Bernoulli)
+                        && self.nll_in_product(tape, y, x, weight) =>
                 {
                     ops.next();
                     // The data need no gradient.
@@ -56,7 +57,7 @@ impl<D: Driver> Gpu<D> {
                     parts = Some(self.bernoulli_product(y, x, weight, bias, op)?)
                 }
                 (Op::Nll { nll, decoded, x }, _) if self.nll_at_once(tape) => {
-                    let ddispersion = decoded.learned().map(|v| tape.layout.d(v));
+                    let ddispersion = decoded.learned.map(|v| tape.layout.d(v));
                     let dout = tape.layout.d(decoded.out);
                     self.log_likelihood(Wanted { nll, dout, weight: NONE, ddispersion }, decoded, x)?
                 }

@@ -1,0 +1,97 @@
+"""Writes tests/golden/mixed_*.safetensors: a pass of jax, in f64 and with its own automatic differentiation and its own
+log-probabilities, of models whose columns have different likelihoods.
+
+    python -m venv venv && venv/bin/pip install jax safetensors
+    venv/bin/python tools/mixed_golden.py tests/golden
+"""
+import json
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.stats import bernoulli, nbinom, norm, poisson
+from safetensors.numpy import save_file
+
+jax.config.update("jax_enable_x64", True)
+HIDDEN, LATENT, BATCH, SIGMA = 6, 3, 4, 0.7
+# The likelihood of each column: g(aussian), b(ernoulli), p(oisson), n(egative binomial).
+COLUMNS = "gbbngppgn"
+NAMES = {"b": "bernoulli", "p": "poisson", "n": "negative-binomial"}
+INPUT = len(COLUMNS)
+
+
+def loss(params, x, eps, case):
+    """The mean over the batch of minus the bound, and (nll, kl, bound) of each example."""
+    linear = lambda name, v: v @ params[name + ".weight"].T + params[name + ".bias"]
+    seen = [jnp.log1p(x[:, j]) if kind in "pn" else x[:, j] for j, kind in enumerate(COLUMNS)]
+    h = jnp.tanh(linear("encoder.0", jnp.stack(seen, axis=1)))
+    mu, logvar = linear("encoder.mu", h), linear("encoder.logvar", h)
+    kl = 0.5 * jnp.sum(mu**2 + jnp.exp(logvar) - 1 - logvar, axis=1)
+    z = mu[:, None] + jnp.exp(0.5 * logvar)[:, None] * eps
+    h = jnp.tanh(linear("decoder.0", z))
+    out = linear("decoder.out", h)
+    head = linear("decoder.out_logdispersion", h) if "decoder.out_logdispersion.bias" in params else None
+    shared = params.get("decoder.logdispersion")
+    spread = lambda how, j: {"network": lambda: head[..., j], "shared": lambda: shared[j]}[how]()
+    log_p = 0.0
+    for j, kind in enumerate(COLUMNS):
+        at, o = x[:, None, j], out[..., j]
+        if kind == "g":
+            log_variance = 2 * np.log(SIGMA) if case["variance"] == "fixed" else spread(case["variance"], j)
+            mean = jax.nn.sigmoid(o) if case["mean"] == "sigmoid" else o
+            log_p += norm.logpdf(at, mean, jnp.exp(0.5 * log_variance))
+        elif kind == "b":
+            log_p += bernoulli.logpmf(at, jax.nn.sigmoid(o))
+        elif kind == "p":
+            log_p += poisson.logpmf(at, jnp.exp(o))
+        else:
+            r = jnp.exp(-spread(case["dispersion"], j))
+            log_p += nbinom.logpmf(at, r, r / (r + jnp.exp(o)))
+    nll = -log_p
+    if case["objective"] == "iwae":
+        ratio = 0.5 * jnp.sum(z**2 - logvar[:, None] - eps**2, axis=2)
+        bound = jax.nn.logsumexp(-nll - ratio, axis=1) - jnp.log(nll.shape[1])
+        return -jnp.mean(bound), (nll, kl, bound)
+    bound = -jnp.mean(nll, axis=1) - case["beta"] * kl
+    return -jnp.mean(bound), (nll, kl, bound)
+
+
+folder = pathlib.Path(sys.argv[1])
+for seed, (name, variance, dispersion, mean, objective, samples) in enumerate([
+    ("mixed_shared", "shared", "shared", "identity", "elbo", 2),
+    ("mixed_network", "network", "shared", "sigmoid", "iwae", 3),
+    ("mixed_fixed", "fixed", "network", "identity", "elbo", 1),
+]):
+    rng = np.random.default_rng(seed)
+    beta = 0.7 if objective == "elbo" else 1.0
+    case = {
+        "input": INPUT, "hidden": [HIDDEN], "latent": LATENT, "activation": "tanh", "likelihood": "gaussian",
+        "others": [[NAMES[kind], j, j + 1] for j, kind in enumerate(COLUMNS) if kind != "g"],
+        "variance": variance, "dispersion": dispersion, "mean": mean, "sigma": SIGMA,
+        "objective": objective, "samples": samples, "beta": beta, "free_bits": 0.0, "batch": BATCH,
+    }
+    layers = {
+        "encoder.0": (HIDDEN, INPUT), "encoder.mu": (LATENT, HIDDEN), "encoder.logvar": (LATENT, HIDDEN),
+        "decoder.0": (HIDDEN, LATENT), "decoder.out": (INPUT, HIDDEN),
+    }
+    if "network" in (variance, dispersion):
+        layers["decoder.out_logdispersion"] = (INPUT, HIDDEN)
+    params = {}
+    for layer, (rows, cols) in layers.items():
+        params[layer + ".weight"] = rng.uniform(-1, 1, (rows, cols)) / np.sqrt(cols)
+        params[layer + ".bias"] = rng.uniform(-0.5, 0.5, rows)
+    if "shared" in (variance, dispersion):
+        params["decoder.logdispersion"] = rng.uniform(-2, 1, INPUT)
+    x = np.empty((BATCH, INPUT))
+    for j, kind in enumerate(COLUMNS):
+        draws = {"g": rng.normal(size=BATCH), "b": rng.integers(0, 2, BATCH)}
+        x[:, j] = draws[kind] if kind in draws else rng.poisson(rng.gamma(1.0, 3.0 + j, BATCH))
+    eps = rng.normal(size=(BATCH, samples, LATENT))
+    (value, (nll, kl, bound)), grads = jax.value_and_grad(loss, has_aux=True)(params, x, eps, case)
+    tensors = {"x": x, "eps": eps, "out.nll": nll, "out.kl": kl, "out.bound": bound, "out.loss": value[None]}
+    tensors |= {f"param.{key}": v for key, v in params.items()} | {f"grad.{key}": v for key, v in grads.items()}
+    save_file({key: np.ascontiguousarray(v, dtype=np.float64) for key, v in tensors.items()},
+              folder / f"{name}.safetensors", metadata={"config": json.dumps(case)})
+    print(name, float(value))
