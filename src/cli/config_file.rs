@@ -150,6 +150,13 @@ pub(super) const SWEEP: &str = "sweep.toml";
 const ELSEWHERE: [&str; 11] =
     ["config", "out", "force", "resume", "save_every", "device", "threads", "jobs", "json", "quiet", "help"];
 
+/// The file of a run that is as long as this option says now.
+pub(super) fn lengthened(text: &str, (option, value): (&str, u32)) -> String {
+    let is_length = |line: &str| ["epochs = ", "steps = "].iter().any(|start| line.starts_with(start));
+    let line = |line: &str| if is_length(line) { format!("{option} = {value}\n") } else { format!("{line}\n") };
+    text.lines().map(line).collect()
+}
+
 /// The file for [`expand`] that repeats what was asked for, defaults and all.
 pub(super) fn repeating(command: &Command, given: &ArgMatches) -> String {
     let mut text = match command.get_name() {

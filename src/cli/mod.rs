@@ -3,6 +3,7 @@ use crate::config::Numbers;
 use crate::data::{Bytes, Columns, Dataset, Missing, digits, moving};
 use crate::device::Device;
 use crate::{Error, Result};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -280,7 +281,11 @@ pub fn main() -> u8 {
     let of_one = given.subcommand().filter(|(name, _)| *name != "sweep");
     let used = of_one.map_or(Ok(()), |(_, given)| unused::refuse(given));
     let done = used.and_then(|()| start_threads(&given)).and_then(|()| match cli.command {
-        Command::Train(args) => train::run(&args, &repeating(&command, &given)),
+        Command::Train(args) => {
+            let by_user =
+                |option| of_one.is_some_and(|(_, given)| given.value_source(option) == Some(ValueSource::CommandLine));
+            train::run(&args, &repeating(&command, &given), by_user("epochs") || by_user("steps"))
+        }
         Command::Sweep(args) => sweep::run(&args, &command, &given),
         Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => eval::run(&args),

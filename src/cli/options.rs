@@ -150,7 +150,8 @@ pub(super) struct DataArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     #[allow(dead_code)] // the command line is what it makes of it before it is parsed
     config: Option<PathBuf>,
-    /// Goes on with the run in DIR, exactly as if it had never stopped
+    /// Goes on with the run in DIR, exactly as if it had never stopped. --epochs or --steps make it longer: one that ended with
+    /// an epoch then is what it would be, had it been asked for at once
     #[arg(long, value_name = "DIR", conflicts_with = "ModelArgs")]
     pub(super) resume: Option<PathBuf>,
 }
@@ -278,11 +279,11 @@ struct TrainingArgs {
     /// Examples in a step
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
     batch: usize,
-    /// Passes over the data
-    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with_all = ["steps", "resume"])]
+    /// Passes over the data, in all: a run that --resume names is trained on until it has had so many
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "steps")]
     epochs: u32,
     /// Steps, in place of epochs
-    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    #[arg(long, value_name = "N")]
     steps: Option<u32>,
     /// Ends after N epochs without a better validation; those of --kl-warmup do not count
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
@@ -433,10 +434,7 @@ impl TrainArgs {
             clip_norm: t.clip_norm,
             ..defaults
         };
-        let steps = match t.steps {
-            Some(steps) => steps,
-            None => schedule::steps(t.epochs, data.rows(), t.batch)?,
-        };
+        let steps = self.steps(data.rows(), t.batch)?;
         let training = Training {
             batch: t.batch,
             steps,
@@ -455,6 +453,46 @@ impl TrainArgs {
         };
         let source = Source { rows: data.rows(), shape: data.shape, ..source };
         Ok(Run { model, training, data: source })
+    }
+
+    /// How many steps there are to be, of batches of so many of the `rows` examples.
+    fn steps(&self, rows: usize, batch: usize) -> Result<u32> {
+        match self.training.steps {
+            Some(steps) => Ok(steps),
+            None => schedule::steps(self.training.epochs, rows, batch),
+        }
+    }
+
+    /// The option that says how long a run is, and what it says.
+    pub(super) fn length(&self) -> (&'static str, u32) {
+        match self.training.steps {
+            Some(steps) => ("steps", steps),
+            None => ("epochs", self.training.epochs),
+        }
+    }
+
+    /// Makes a run that has done so many steps as long as is asked for.
+    ///
+    /// # Errors
+    /// It is longer already; or what it did so far depends on how long it was to be.
+    pub(super) fn lengthen(&self, run: &mut Run, done: u32) -> Result<()> {
+        let (option, value) = self.length();
+        let steps = self.steps(run.data.rows, run.training.batch)?;
+        let t = &mut run.training;
+        if steps < done {
+            return Err(Error::request(format!(
+                "{option} {value}: the run has done {done} steps already, and that is {steps}; pass more, or leave it out"
+            )));
+        }
+        if t.lr_schedule == Schedule::Cosine && steps != t.steps {
+            return Err(Error::request(format!(
+                "{option} {value}: the learning rate of the run falls to 0 at step {}, as --lr-schedule cosine has it, and was \
+                 another at every step of a longer one; leave it out, or begin a new run",
+                t.steps
+            )));
+        }
+        t.steps = steps;
+        Ok(())
     }
 
     pub(super) fn saving(&self) -> Result<Saving> {

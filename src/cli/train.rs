@@ -2,8 +2,8 @@
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{
-    BUILT_IN, Common, Part, columns_told, condition, counted, dataset, held_out_part, own_test, print, report,
-    thousands,
+    BUILT_IN, Common, Part, columns_told, condition, config_file, counted, dataset, held_out_part, own_test, print,
+    report, thousands,
 };
 use crate::checkpoint::{Best, Folder, Held, Saved};
 use crate::config::{Algorithm, Binarize, Condition, Likelihood, Run, Source};
@@ -164,20 +164,20 @@ impl Job {
     }
 
     /// Trains into a directory, to the end or until `watch`, which is made when all is ready, wants to stop.
-    /// `repeating`: the file of options that repeats the run.
+    /// `repeating`: the file of options that repeats the run, where it is not there yet.
     pub(super) fn train<W: Watch>(
         &self,
         folder: Held,
         saving: Saving,
         resume: Option<&Saved>,
-        repeating: &str,
+        repeating: Option<&str>,
         device: &Device,
         watch: impl FnOnce(&Trainer) -> W,
     ) -> Result<(Outcome, Held, W)> {
         let (data, valid) = (&self.data, self.valid.as_ref());
         let mut trainer = Trainer::new(self.run.clone(), folder, saving, data, valid, device, resume)?;
-        if resume.is_none() {
-            write_atomically(&trainer.folder().options(), |out| out.write_all(repeating.as_bytes()))?;
+        if let Some(text) = repeating {
+            write_atomically(&trainer.folder().options(), |out| out.write_all(text.as_bytes()))?;
         }
         let mut watch = watch(&trainer);
         let outcome = trainer.run(&mut watch)?;
@@ -210,9 +210,10 @@ pub(super) fn claim(device: &Device, common: &Common) -> Lock {
     claim
 }
 
-/// `repeating`: the file of options that repeats the run.
-pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
+/// `repeating`: the file of options that repeats the run. `length`: whether it is said how long it shall be.
+pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()> {
     let saving = args.saving()?;
+    let mut repeating = Some(repeating.to_string());
     let (job, folder, resume) = match &args.data.resume {
         Some(dir) => {
             let folder = Folder(dir.clone());
@@ -221,7 +222,14 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
                 return Err(Error::failed(format!("resume: there is no {}; nothing to go on with", path.display())));
             }
             let folder = folder.hold()?;
-            let saved = Saved::read(&folder.checkpoint())?;
+            let mut saved = Saved::read(&folder.checkpoint())?;
+            // A run that was made by the library has no such file.
+            let there = std::fs::read_to_string(folder.options()).ok().filter(|_| length);
+            repeating = there.map(|text| config_file::lengthened(&text, args.length()));
+            if length {
+                let done = saved.position().map_or(0, |position| position.step);
+                args.lengthen(&mut saved.run, done)?;
+            }
             (Job::again(&saved)?, folder, Some(saved))
         }
         None => {
@@ -235,6 +243,9 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
     let _claim = claim(&device, &common);
     if let Some(saved) = &resume {
         saved.differences(&device).iter().for_each(|note| common.say(note));
+        if saved.position().is_some_and(|position| position.step == saved.run.training.steps) {
+            common.say("nothing is left to do: --epochs or --steps, of more than it has, trains it on");
+        }
     }
 
     if device.library.is_none() && job.run.training.algorithm == Algorithm::Fastest {
@@ -253,7 +264,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str) -> Result<()> {
         }
         Follow::new(&common, trainer.plan().clone())
     };
-    let (outcome, files, follow) = job.train(folder, saving, resume.as_ref(), repeating, &device, watch)?;
+    let (outcome, files, follow) = job.train(folder, saving, resume.as_ref(), repeating.as_deref(), &device, watch)?;
     follow.finish();
 
     curves(&files)?;

@@ -164,6 +164,54 @@ fn a_run_that_was_cut_anywhere_ends_in_the_bytes_of_one_that_was_not() {
     }
 }
 
+/// Once more, or twice, or over the end of a mean of the metrics: as if it had been asked for at once.
+#[test]
+fn a_run_that_is_trained_on_ends_in_the_bytes_of_one_as_long() {
+    let home = folder("longer");
+    write_idx(&home.join("x.idx"), 103, 6);
+    for (i, (options, lengths)) in [
+        ("--optimizer adam", ["--epochs 2", "--epochs 5", "--epochs 6"]),
+        (
+            "--optimizer momentum --lr 1e-3 --lr-schedule step:2:0.5 --kl-warmup 20 --log-every 3",
+            ["--steps 7", "--steps 21", "--epochs 6"],
+        ),
+        (
+            "--optimizer adagrad --valid-fraction 0.2 --patience 2 --lr-warmup 9",
+            ["--epochs 1", "--epochs 2", "--steps 36"],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let train = |out: &str, length: &str| {
+            let line = format!("train --data x.idx {SMALL} {options} {length} --quiet --out {out}{i}");
+            run(&home, &line).succeeded();
+        };
+        let [first, then, last] = lengths;
+        train("want", last);
+        train("run", first);
+        for length in [then, last] {
+            run(&home, &format!("train --resume run{i} {length} --device cpu --quiet")).succeeded();
+        }
+        let [want, run] = ["want", "run"].map(|name| home.join(format!("{name}{i}")));
+        assert_same_run(&run, &want, options);
+        assert!(bytes(&run, "run.toml") == bytes(&want, "run.toml"), "what repeats it is as long");
+        assert!(bytes(&run, "config.json") == bytes(&want, "config.json"), "its configuration is as long");
+    }
+    // What is complete says how it would go on; shorter than what was done is nothing, nor is another end of a cosine.
+    let said = run(&home, "train --resume run0 --device cpu").succeeded().stderr;
+    assert!(said.contains("nothing is left to do: --epochs or --steps, of more than it has, trains it on"), "{said}");
+    run(&home, "train --resume run0 --epochs 5 --device cpu")
+        .refused(2, "epochs 5: the run has done 42 steps already, and that is 35; pass more, or leave it out");
+    run(&home, &format!("train --data x.idx {SMALL} --epochs 2 --lr-schedule cosine --quiet --out cosine")).succeeded();
+    run(&home, "train --resume cosine --epochs 2 --device cpu --quiet").succeeded();
+    run(&home, "train --resume cosine --epochs 3 --device cpu --quiet").refused(
+        2,
+        "epochs 3: the learning rate of the run falls to 0 at step 14, as --lr-schedule cosine has it, and was another at every \
+         step of a longer one; leave it out, or begin a new run",
+    );
+}
+
 #[test]
 fn the_best_model_is_kept_and_patience_ends_a_run() {
     let home = folder("patience");
@@ -232,8 +280,8 @@ fn a_run_that_goes_on_keeps_its_settings() {
     let (mut options, mut refused) = (options.collect::<Vec<_>>(), 0);
     options.sort();
     options.dedup();
-    // What concerns the machine, the disk and the screen.
-    let free = ["device", "threads", "save-every", "json", "quiet", "help", "resume"];
+    // What concerns the machine, the disk and the screen; and how long it is.
+    let free = ["device", "threads", "save-every", "json", "quiet", "help", "resume", "epochs", "steps"];
     for option in options.into_iter().filter(|option| !free.contains(option)) {
         let value = match option {
             "force" => "",

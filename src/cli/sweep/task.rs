@@ -58,6 +58,7 @@ impl<'a> Task<'a> {
             saved.differences(device).into_iter().for_each(&mut note);
         }
         let watch = |_: &Trainer| Told { i, signals, to };
+        let repeating = resume.is_none().then_some(repeating.as_str());
         let (outcome, files, _) = job.train(folder, saving, resume.as_ref(), repeating, device, watch)?;
         train::curves(&files)?;
         if outcome.ending != Ending::Stopped {
