@@ -299,7 +299,13 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
         0 => String::new(),
         n => format!(", {} of {} values missing", thousands(n as f64), thousands(all as f64)),
     };
-    let scaled = run.data.scale.as_ref().map_or(String::new(), |scale| format!(", columns {}", scale.told()));
+    let is_kept = |(likelihood, ..): &&(Likelihood, usize, usize)| *likelihood != Likelihood::Gaussian;
+    let kept: usize = run.model.others.iter().filter(is_kept).map(|(_, from, to)| to - from).sum();
+    let scaled = match (&run.data.scale, kept) {
+        (None, _) => String::new(),
+        (Some(scale), 0) => format!(", columns {}", scale.told()),
+        (Some(scale), kept) => format!(", {} of {} columns {}", run.model.input - kept, run.model.input, scale.told()),
+    };
     let bytes = run.data.bytes.filter(|_| !BUILT_IN.contains(&run.data.train.as_str())).map_or("", Bytes::told);
     format!(
         "{}: {}{bytes}{missing}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",

@@ -72,6 +72,95 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Where the gradients of a row of the output go, of which `input` numbers are not of the second head: those of that head
+    /// too, where it makes something of these columns; else they are 0.
+    #[inline(always)]
+    fn parts<'a, T: Real>(&self, dout: &'a mut [T], input: usize) -> (&'a mut [T], Option<&'a mut [T]>) {
+        let (from, n) = (self.columns.start, self.columns.len());
+        let (dmean, dnetwork) = dout.split_at_mut(input);
+        let dnetwork = dnetwork.get_mut(from..from + n);
+        let dnetwork = match self.kind.spread {
+            Spread::Network => dnetwork,
+            Spread::Fixed | Spread::Learned => {
+                dnetwork.into_iter().for_each(|d| d.fill(T::of(0.0)));
+                None
+            }
+        };
+        (&mut dmean[from..][..n], dnetwork)
+    }
+}
+
+/// Rows of fewer numbers than this are taken several at once: a vector of 16 has no use for three.
+const SHORT: usize = 64;
+/// Numbers that are taken at once.
+const BLOCK: usize = 512;
+
+/// Short rows, one behind the other.
+struct Block<T> {
+    x: [T; BLOCK],
+    out: [T; BLOCK],
+    a: [T; BLOCK],
+    made: [T; BLOCK],
+}
+
+impl<T: Real> Block<T> {
+    #[inline(always)]
+    fn new() -> Block<T> {
+        let zeros = [T::of(0.0); BLOCK];
+        Block { x: zeros, out: zeros, a: zeros, made: zeros }
+    }
+
+    /// How many of `n` numbers it holds.
+    #[inline(always)]
+    fn rows(n: usize) -> usize {
+        BLOCK / n
+    }
+
+    /// With these rows: x and the output, the log-dispersions, one for each number or one for all; and where what is made of
+    /// them is to go.
+    #[inline(always)]
+    fn filled<'a>(&'a mut self, of: &'a Rows<T>, rows: Range<usize>) -> ([&'a [T]; 2], &'a [T], &'a mut [T]) {
+        let (n, len) = (of.run.columns.len(), rows.len() * of.run.columns.len());
+        let some = of.row(rows.start).1;
+        let one_for_all = of.run.kind.spread != Spread::Network && some.len() == 1;
+        for (i, row) in rows.enumerate() {
+            let ([x, out], a) = of.row(row);
+            let at = i * n..(i + 1) * n;
+            self.x[at.clone()].copy_from_slice(x);
+            self.out[at.clone()].copy_from_slice(out);
+            if !one_for_all {
+                self.a[at].copy_from_slice(a);
+            }
+        }
+        let a = if one_for_all { some } else { &self.a[..len] };
+        ([&self.x[..len], &self.out[..len]], a, &mut self.made[..len])
+    }
+}
+
+/// What a run is made of, row by row.
+struct Rows<'a, T> {
+    run: &'a Run,
+    x: (&'a [T], View),
+    out: (&'a [T], View),
+    /// Rows of the output for each of x.
+    samples: usize,
+    learned: &'a [T],
+    fixed: [T; 1],
+}
+
+impl<'a, T: Real> Rows<'a, T> {
+    /// x and the output of a row, and its log-dispersions.
+    #[inline(always)]
+    fn row(&'a self, row: usize) -> ([&'a [T]; 2], &'a [T]) {
+        let (from, n) = (self.run.columns.start, self.run.columns.len());
+        let ((x_in, x), (out_in, out)) = (self.x, self.out);
+        let (out, network) = out_in[row * out.stride..][..out.cols].split_at(x.cols);
+        let x = &x_in[row / self.samples * x.stride + from..][..n];
+        ([x, &out[from..][..n]], self.run.log_dispersions(&self.fixed, self.learned, network))
+    }
+}
+
 /// Calls `f` for all runs of the columns of x, from left to right.
 fn each_run<T: Real>(cpu: &mut Cpu<T>, decoded: Decoded, x: View, mut f: impl FnMut(&mut Cpu<T>, Run)) {
     let mut at = 0;
@@ -91,60 +180,96 @@ fn forward_of<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View, r
     let (nll, out, x) = (cpu.live(nll), cpu.live(decoded.out), cpu.live(x));
     let spreads = decoded.learned.unwrap_or(NONE);
     let [nll_out, out_in, x_in, learned] = cpu.split([nll, out, x, spreads]);
-    let (out_in, x_in, learned, fixed) = (&*out_in, &*x_in, &learned[..spreads.cols], [T::of(decoded.fixed)]);
+    let (learned, fixed) = (&learned[..spreads.cols], [T::of(decoded.fixed)]);
+    let rows = Rows { run: &run, x: (&*x_in, x), out: (&*out_in, out), samples, learned, fixed };
     each_rows_of(
         out.stride,
         nll.rows,
         [(nll_out, nll.stride)],
         #[inline(always)]
         |first, [nll_out]: [&mut [T]; 1]| {
-            let (from, n) = (run.columns.start, run.columns.len());
-            for (i, nll) in nll_out.chunks_mut(nll.stride).enumerate() {
-                let row = first + i;
-                let (out, network) = out_in[row * out.stride..][..out.cols].split_at(x.cols);
-                let x = &x_in[row / samples * x.stride + from..][..n];
-                let a = run.log_dispersions(&fixed, learned, network);
-                let sum = row_of(run.kind.likelihood, decoded.mean, [x, &out[from..][..n]], a);
-                nll[0] = if from == 0 { sum } else { nll[0] + sum };
+            let (from, n, Kind { likelihood, .. }) = (run.columns.start, run.columns.len(), run.kind);
+            let add = |nll: &mut [T], sum: T| nll[0] = if from == 0 { sum } else { nll[0] + sum };
+            if n >= SHORT {
+                for (i, nll) in nll_out.chunks_mut(nll.stride).enumerate() {
+                    let (of, a) = rows.row(first + i);
+                    add(nll, terms(likelihood, decoded.mean, of, a, Sum));
+                }
+                return;
+            }
+            let mut block = Block::new();
+            for (i, nlls) in nll_out.chunks_mut(Block::<T>::rows(n) * nll.stride).enumerate() {
+                let first = first + i * Block::<T>::rows(n);
+                let (of, a, each) = block.filled(&rows, first..first + nlls.len() / nll.stride);
+                terms(likelihood, decoded.mean, of, a, &mut *each);
+                for (nll, each) in nlls.chunks_mut(nll.stride).zip(each.chunks(n)) {
+                    add(nll, each.iter().fold(T::of(0.0), |sum, &term| sum + term));
+                }
             }
         },
     );
 }
 
-/// Σ of −log p over columns of one row that have one likelihood.
+/// What becomes of −log p of numbers that stand in slices: their sum, or each in a slice of its own.
+trait Collect<T: Real> {
+    type Made;
+    fn collect<const N: usize>(self, slices: [&[T]; N], term: impl Fn([T; N]) -> T) -> Self::Made;
+}
+
+struct Sum;
+
+impl<T: Real> Collect<T> for Sum {
+    type Made = T;
+    #[inline(always)]
+    fn collect<const N: usize>(self, slices: [&[T]; N], term: impl Fn([T; N]) -> T) -> T {
+        sum(slices, term)
+    }
+}
+
+impl<T: Real> Collect<T> for &mut [T] {
+    type Made = ();
+    #[inline(always)]
+    fn collect<const N: usize>(self, slices: [&[T]; N], term: impl Fn([T; N]) -> T) {
+        each(self, slices, term)
+    }
+}
+
+/// −log p of columns that have one likelihood.
 #[inline(always)]
-fn row_of<T: Real>(likelihood: Likelihood, mean: Mean, [x, out]: [&[T]; 2], a: &[T]) -> T {
+fn terms<T: Real, C: Collect<T>>(likelihood: Likelihood, mean: Mean, [x, out]: [&[T]; 2], a: &[T], into: C) -> C::Made {
     match (likelihood, a) {
-        (Likelihood::Bernoulli, _) => sum(
+        (Likelihood::Bernoulli, _) => into.collect(
             [x, out],
             #[inline(always)]
             |[x, o]| bernoulli(o, x),
         ),
         (Likelihood::Gaussian, a) => match mean {
-            Mean::Identity => gaussian_row(
+            Mean::Identity => gaussian_terms(
+                into,
                 [x, out],
                 a,
                 #[inline(always)]
                 |o| o,
             ),
-            Mean::Sigmoid => gaussian_row(
+            Mean::Sigmoid => gaussian_terms(
+                into,
                 [x, out],
                 a,
                 #[inline(always)]
                 |o| o.sigmoid(),
             ),
         },
-        (Likelihood::Poisson, _) => sum(
+        (Likelihood::Poisson, _) => into.collect(
             [x, out],
             #[inline(always)]
             |[x, o]| observed(x, counts::poisson(o, x)),
         ),
-        (Likelihood::NegativeBinomial, &[a]) => sum(
+        (Likelihood::NegativeBinomial, &[a]) => into.collect(
             [x, out],
             #[inline(always)]
             |[x, o]| observed(x, counts::negative_binomial(o, a, x)),
         ),
-        (Likelihood::NegativeBinomial, a) => sum(
+        (Likelihood::NegativeBinomial, a) => into.collect(
             [x, out, a],
             #[inline(always)]
             |[x, o, a]| observed(x, counts::negative_binomial(o, a, x)),
@@ -181,6 +306,7 @@ fn backward_of<T: Real>(
         cpu.split([dout, ddispersion.unwrap_or(NONE), out, x, weight, spreads]);
     let (out_in, x_in, weight_in, learned) = (&*out_in, &*x_in, &*weight_in, &learned[..spreads.cols]);
     let (fixed, kind, columns) = ([T::of(decoded.fixed)], run.kind, &run.columns);
+    let all = Rows { run: &run, x: (x_in, x), out: (out_in, out), samples, learned, fixed };
     let row_of = |row: usize| {
         let out = &out_in[row * out.stride..][columns.clone()];
         (out, &x_in[row / samples * x.stride..][columns.clone()], weight_in[row * weight.stride])
@@ -190,25 +316,29 @@ fn backward_of<T: Real>(
         [(dout_out, dout.stride)],
         #[inline(always)]
         |first, [dout_out]: [&mut [T]; 1]| {
-            // Of slices that are as long as this the compiler knows that they are of one length.
-            let (from, n) = (columns.start, columns.len());
-            for (i, dout) in dout_out.chunks_mut(dout.stride).enumerate() {
-                let row = first + i;
-                let (out, network) = out_in[row * out.stride..][..out.cols].split_at(x.cols);
-                let (x_in, w) = (&x_in[row / samples * x.stride + from..][..n], weight_in[row * weight.stride]);
-                let a = run.log_dispersions(&fixed, learned, network);
-                let (dmean, dnetwork) = dout[..decoded.out.cols].split_at_mut(x.cols);
-                let spread = match kind.spread {
-                    Spread::Network => Some(&mut dnetwork[from..][..n]),
-                    _ if dnetwork.is_empty() => None,
-                    // Of the second head too each column has a number.
-                    _ => {
-                        dnetwork[from..][..n].fill(T::of(0.0));
-                        None
-                    }
-                };
-                let gradients = (&mut dmean[from..][..n], spread);
-                slopes(kind.likelihood, decoded.mean, gradients, [x_in, &out[from..][..n]], a, w);
+            let n = columns.len();
+            if n >= SHORT {
+                for (i, dout) in dout_out.chunks_mut(dout.stride).enumerate() {
+                    let (of, a) = all.row(first + i);
+                    let parts = run.parts(&mut dout[..out.cols], x.cols);
+                    slopes(kind.likelihood, decoded.mean, parts, of, a, weight_in[(first + i) * weight.stride]);
+                }
+                return;
+            }
+            let (mut block, mut spreads) = (Block::new(), [T::of(0.0); BLOCK]);
+            for (i, douts) in dout_out.chunks_mut(Block::<T>::rows(n) * dout.stride).enumerate() {
+                let first = first + i * Block::<T>::rows(n);
+                let (of, a, each) = block.filled(&all, first..first + douts.len() / dout.stride);
+                let spread = (kind.spread == Spread::Network).then(|| &mut spreads[..each.len()]);
+                slopes(kind.likelihood, decoded.mean, (&mut *each, spread), of, a, T::of(1.0));
+                for (row, dout) in douts.chunks_mut(dout.stride).enumerate() {
+                    let w = weight_in[(first + row) * weight.stride];
+                    let (dmean, dnetwork) = run.parts(&mut dout[..out.cols], x.cols);
+                    let at = row * n..(row + 1) * n;
+                    dmean.iter_mut().zip(&each[at.clone()]).for_each(|(d, &slope)| *d = w * slope);
+                    let pairs = dnetwork.into_iter().flatten().zip(&spreads[at]);
+                    pairs.for_each(|(d, &slope)| *d = w * slope);
+                }
             }
         },
     );
@@ -303,17 +433,17 @@ fn slopes<T: Real>(
     }
 }
 
-/// Σ of −log p over a row of Gaussians, whose means are made of the decoder's output. A choice of the mean within the loop would
-/// have every number pay for both.
+/// −log p of Gaussians, whose means are made of the decoder's output. A choice of the mean within the loop would have every
+/// number pay for both.
 #[inline(always)]
-fn gaussian_row<T: Real>([x, out]: [&[T]; 2], a: &[T], mean: impl Fn(T) -> T) -> T {
+fn gaussian_terms<T: Real, C: Collect<T>>(into: C, [x, out]: [&[T]; 2], a: &[T], mean: impl Fn(T) -> T) -> C::Made {
     match a {
-        &[a] => sum(
+        &[a] => into.collect(
             [x, out],
             #[inline(always)]
             |[x, o]| gaussian(mean(o), a, x),
         ),
-        a => sum(
+        a => into.collect(
             [x, out, a],
             #[inline(always)]
             |[x, o, a]| gaussian(mean(o), a, x),
