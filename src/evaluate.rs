@@ -234,6 +234,7 @@ pub(crate) fn finite<const N: usize>(data: &Dataset, example: usize, values: [f6
 /// A sentence with both numbers of columns, or about a value that the likelihood cannot take.
 pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
     let remedy = match &saved.run.data.scale {
+        _ if saved.run.model.is_mixed() => format!("leave the example out of {option}"),
         None if saved.run.model.has_counts() => format!("leave the example out of {option}"),
         None => format!("pass --likelihood gaussian or scale the data of {option}"),
         Some(_) => format!("the examples that the model was trained on have none beyond; leave it out of {option}"),

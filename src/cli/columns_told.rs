@@ -11,7 +11,11 @@ const APART: f64 = 1000.0;
 /// A sentence about the columns that no factor could be found for.
 pub(super) fn never_change(run: &Run, data: &Dataset) -> Option<String> {
     const SHOWN: usize = 8;
-    let constant = run.data.scale.as_ref()?.constant(data);
+    let is_scaled = |j: &usize| {
+        let mut own = run.model.others.iter().filter(|(likelihood, ..)| *likelihood != Likelihood::Gaussian);
+        !own.any(|&(_, from, to)| (from..to).contains(j))
+    };
+    let constant: Vec<usize> = run.data.scale.as_ref()?.constant(data).into_iter().filter(is_scaled).collect();
     let more = if constant.len() > SHOWN { format!(", and {} more", constant.len() - SHOWN) } else { String::new() };
     let told: Vec<String> = constant.iter().take(SHOWN).map(|&j| data.columns.told(j)).collect();
     (!constant.is_empty()).then(|| format!("never changes, and is scaled by 1: {}{more}", told.join(", ")))
@@ -58,7 +62,8 @@ fn gaussian(run: &Run) -> impl Iterator<Item = usize> {
 
 /// A hint, where columns of a Gaussian are of a size that no network begins with, or of very different ones.
 pub(super) fn unscaled(run: &Run, data: &Dataset) -> Option<String> {
-    if run.data.scale.is_some() {
+    // Where those without a likelihood of their own are no Gaussians, they would be scaled too.
+    if run.model.likelihood != Likelihood::Gaussian || run.data.scale.is_some() {
         return None;
     }
     let found = Scale::find(Rule::Standard, data, run.model.input).ok()?;

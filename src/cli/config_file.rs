@@ -38,7 +38,7 @@ pub(super) fn expand(args: Vec<OsString>, command: &Command) -> Result<Vec<OsStr
                 "config {what}: {name} = {value}: must be a number, a word, true, or a list of them"
             ))
         })?;
-        if !line.displaces(name, &words) {
+        if !line.displaces(name, &words, &table) {
             all.extend(words);
         }
     }
@@ -98,7 +98,7 @@ impl Line<'_> {
 
     /// Whether an option of the file, which would stand on the line as `words`, has no place beside the line's own: another
     /// is there that excludes it, or a choice that does not use it. A default that nothing uses says nothing either.
-    fn displaces(&self, name: &str, words: &[OsString]) -> bool {
+    fn displaces(&self, name: &str, words: &[OsString], file: &Table) -> bool {
         let Some(command) = self.command else { return false };
         let arg = |name: &str| command.get_arguments().find(|arg| arg.get_long() == Some(name));
         let Some(option) = arg(name) else { return false };
@@ -113,8 +113,9 @@ impl Line<'_> {
             let said = value.to_string_lossy().split_once('=').map(|(_, value)| value.to_string());
             option.get_default_values().iter().any(|default| said.as_deref() == default.to_str())
         };
-        used::displaced(name, made, |option| self.given.iter().any(|(name, _)| name == option))
-            || used::depends(name) && words.iter().all(by_default)
+        used::displaced(name, made, |option| {
+            file.contains_key(option) || self.given.iter().any(|(name, _)| name == option)
+        }) || used::depends(name) && words.iter().all(by_default)
     }
 }
 

@@ -71,7 +71,8 @@ pub(crate) struct TrainArgs {
 #[command(next_help_heading = "Data and files")]
 pub(super) struct DataArgs {
     /// idx, npy, npz, safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays; or digits or
-    /// moving, built in. digits if not given. Bytes are divided by 255, but where none exceeds 1, and with --scale; later files are read so too
+    /// moving, built in. digits if not given. Bytes are divided by 255, but where none exceeds 1, with --scale, and where
+    /// columns are counts or have likelihoods of their own; later files are read so too
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(super) data: Option<String>,
     /// Data to validate on after every epoch. The model is kept that is best there by the loss that is trained, at the whole
@@ -329,12 +330,12 @@ impl DataArgs {
     }
 }
 
-/// Those of the `input` columns of x with another likelihood than `likelihood`, as a model has them.
-fn others(likelihood: Likelihood, of_each: &[Option<Likelihood>], input: usize) -> Vec<(Likelihood, usize, usize)> {
+/// Those of the `input` columns of x that have a likelihood of their own, as a model has them: also the one that all others
+/// have, for they are not scaled as those are.
+fn others(of_each: &[Option<Likelihood>], input: usize) -> Vec<(Likelihood, usize, usize)> {
     let mut others: Vec<(Likelihood, usize, usize)> = vec![];
     for (j, own) in of_each.iter().enumerate().take(input) {
         match (own, others.last_mut()) {
-            (Some(own), _) if *own == likelihood => {}
             (Some(own), Some((last, _, to))) if last == own && *to == j => *to += 1,
             (Some(own), _) => others.push((*own, j, j + 1)),
             (None, _) => {}
@@ -421,7 +422,7 @@ impl TrainArgs {
             beta: t.beta,
             free_bits: t.free_bits,
             missing: self.data.missing,
-            others: others(m.likelihood, likelihoods, data.cols - condition),
+            others: others(likelihoods, data.cols - condition),
             ..m.model(data.cols - condition)?
         };
         let defaults = Optimizer::new(t.optimizer);

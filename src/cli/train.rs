@@ -6,7 +6,7 @@ use super::{
     report, thousands,
 };
 use crate::checkpoint::{Best, Folder, Held, Saved};
-use crate::config::{Algorithm, Binarize, Condition, Likelihood, Run, Source};
+use crate::config::{Algorithm, Binarize, Condition, Likelihood, Run, Source, name_of};
 use crate::data::scale::Rule;
 use crate::data::{Bytes, Columns, Dataset, Missing, Scale};
 use crate::device::Device;
@@ -16,6 +16,7 @@ use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
 use crate::plot::{self, grid};
 use crate::report::on_one_scale;
+use crate::schedule::Schedule;
 use crate::trainer::{Ending, Outcome, Saving, Trainer, Watch};
 use crate::{Error, Result};
 use std::path::Path;
@@ -66,6 +67,15 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         let (train, held_out) = data.split(source.valid_fraction)?;
         (data, valid) = (train, Some(held_out));
     }
+    if let Some(condition @ Condition::Columns { .. }) = &source.condition {
+        let mut own = data.columns.likelihoods.iter().enumerate();
+        if let Some((j, Some(likelihood))) = own.find(|(j, own)| own.is_some() && !condition.leaves(*j)) {
+            let (likelihood, column) = (name_of(*likelihood), data.columns.told(j));
+            return Err(Error::request(format!(
+                "{likelihood}: {column} is left out, or told to the model; name columns that are learned"
+            )));
+        }
+    }
     let arrange = |data| condition::arrange(data, source, None);
     let (mut data, mut valid) = (arrange(data)?, valid.map(arrange).transpose()?);
     if missing == Missing::Allow {
@@ -85,7 +95,10 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
     let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
-        _ if run.model.is_mixed() => "give the column another likelihood, as by --gaussian",
+        None if run.model.is_mixed() => "give the column another likelihood, as by --gaussian",
+        Some(_) if run.model.is_mixed() => {
+            "--bernoulli and the options of counts leave their columns unscaled; what is neither is for --gaussian"
+        }
         None if run.model.likelihood.is_of_counts() => "pass --likelihood gaussian",
         None => "pass --likelihood gaussian, or --scale minmax; of counts --likelihood negative-binomial",
         Some(Rule::Minmax) => {
@@ -244,7 +257,9 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()>
     if let Some(saved) = &resume {
         saved.differences(&device).iter().for_each(|note| common.say(note));
         if saved.position().is_some_and(|position| position.step == saved.run.training.steps) {
-            common.say("nothing is left to do: --epochs or --steps, of more than it has, trains it on");
+            let longer = saved.run.training.lr_schedule != Schedule::Cosine;
+            let on = if longer { ": --epochs or --steps, of more than it has, trains it on" } else { "" };
+            common.say(format!("nothing is left to do{on}"));
         }
     }
 

@@ -104,6 +104,15 @@ impl Condition {
         }
     }
 
+    /// Whether column `j` of the data is left to be learned.
+    pub fn leaves(&self, j: usize) -> bool {
+        match self {
+            Condition::Classes { .. } => true,
+            Condition::Columns { x: Some((from, to)), .. } => (*from..*to).contains(&j),
+            Condition::Columns { columns: (from, to), x: None } => !(*from..*to).contains(&j),
+        }
+    }
+
     /// How many columns it takes.
     pub fn width(&self) -> usize {
         match self {

@@ -165,15 +165,15 @@ impl Columns {
 
     /// Some of those that were taken, as an option takes them: by their names, where all have one of their own.
     pub(crate) fn listed(&self, some: &[usize]) -> String {
+        let mut seen = HashSet::new();
+        let twice: HashSet<&String> = self.names.iter().filter(|name| !seen.insert(*name)).collect();
         let simple = |name: &&String| {
-            !name.is_empty() && !name.contains(',') && name.parse::<List>().is_ok_and(|l| l.is_of_names())
+            !name.contains(',') && name.parse::<List>().is_ok_and(|l| l.is_of_names()) && !twice.contains(*name)
         };
-        let named: Option<Vec<&String>> = some.iter().map(|&j| self.names.get(j).filter(simple)).collect();
+        let named: Option<Vec<&str>> = some.iter().map(|&j| Some(self.names.get(j).filter(simple)?.as_str())).collect();
         match named {
-            Some(named) if named.iter().collect::<HashSet<_>>().len() == named.len() => {
-                named.into_iter().map(String::as_str).collect::<Vec<_>>().join(",")
-            }
-            _ => {
+            Some(named) => named.join(","),
+            None => {
                 let all: Vec<usize> = self.taken.iter().flat_map(|&(from, to)| from..to).collect();
                 let positions: Vec<usize> = some.iter().map(|&j| all.get(j).copied().unwrap_or(j)).collect();
                 List::at(&positions).to_string()

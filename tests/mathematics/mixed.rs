@@ -281,6 +281,29 @@ fn every_way_to_name_columns_gives_the_same_model() {
         run(&home, &format!("{command} --device cpu --quiet --out again{i}")).succeeded();
         assert_eq!(runs::tensors(&home.join(format!("again{i}"))), want, "{command}");
     }
+    // What the line says wins over the file, which still uses what it says itself.
+    let line = format!("train --config run4/run.toml --likelihood bernoulli {small} --out beside");
+    run(&home, &line).succeeded();
+    assert_eq!(runs::tensors(&home.join("beside")), want, "{line}");
+    let sweep =
+        "sweep --data x.csv --columns age,smoker --variance shared --grid likelihood=bernoulli --grid gaussian=age";
+    run(&home, &format!("{sweep} {small} --out sweep")).succeeded();
+    let options =
+        std::fs::read_to_string(home.join("sweep/likelihood=bernoulli,gaussian=age,seed=0/run.toml")).unwrap();
+    assert!(options.contains("variance = \"shared\"") && options.contains("gaussian = \"age\""), "{options}");
+    // A column that is named is not scaled, even where all others have its likelihood; two of one name have positions.
+    std::fs::write(home.join("twice.csv"), text.replacen("age,smoker,visits,bmi", "a,a,b,c", 1)).unwrap();
+    for (way, told) in [
+        (
+            "x.csv --columns age,smoker --gaussian age --bernoulli smoker --scale standard",
+            "--bernoulli smoker --gaussian age",
+        ),
+        ("twice.csv --likelihood gaussian --bernoulli 1", "--bernoulli 1"),
+    ] {
+        run(&home, &format!("train --data {way} {small} --force --out named")).succeeded();
+        let page = std::fs::read_to_string(home.join("named/report.html")).unwrap();
+        assert!(page.contains(told), "{told}");
+    }
     // A condition is told, and has no likelihood: the others keep theirs.
     let told =
         "train --data x.csv --condition bmi,smoker --likelihood gaussian --bernoulli married --poisson visits,drugs";
@@ -332,6 +355,11 @@ fn what_cannot_be_is_refused() {
             "row 0, column 0 (\"a\", counted from 0) of x.csv is 0.5: must be a whole number, 0 or more, for a likelihood of \
              counts; give the column another likelihood, as by --gaussian",
         ),
+        (
+            "--bernoulli b --scale standard",
+            "row 2, column 1 (\"b\", counted from 0) of x.csv is 2: must be in [0, 1] for the Bernoulli likelihood; --bernoulli and \
+             the options of counts leave their columns unscaled; what is neither is for --gaussian",
+        ),
     ] {
         run(&home, &format!("{train} {options}")).refused(1, sentence);
     }
@@ -347,6 +375,14 @@ fn what_cannot_be_is_refused() {
         (
             "--bernoulli b --condition b",
             "bernoulli b: is left out, or told to the model; name columns that are learned",
+        ),
+        (
+            "--bernoulli b --condition 1..2",
+            "bernoulli: column 1 (\"b\", counted from 0) is left out, or told to the model; name columns that are learned",
+        ),
+        (
+            "--poisson b,c --past 0..1 --future 1..2",
+            "poisson: column 2 (\"c\", counted from 0) is left out, or told to the model; name columns that are learned",
         ),
         (
             "--poisson c --binarize threshold",

@@ -127,7 +127,9 @@ fn of(train: &Command, base: &[OsString], combination: &Combination) -> Result<(
     let chosen =
         |choice: &str| combination.values.iter().find(|(name, _)| name == choice).map(|(_, value)| value.clone());
     let name = |word: &OsString| word.to_string_lossy().trim_start_matches("--").split('=').next().map(String::from);
-    let given = |option: &str| base.iter().any(|word| name(word).is_some_and(|name| name == option));
+    let given = |option: &str| {
+        chosen(option).is_some() || base.iter().any(|word| name(word).is_some_and(|name| name == option))
+    };
     let base = base.iter().filter(|word| !name(word).is_some_and(|name| used::displaced(&name, chosen, given)));
     let own = combination.values.iter().map(|(name, value)| format!("--{name}={value}").into());
     let seed = format!("--seed={}", combination.seed).into();

@@ -16,11 +16,13 @@ use std::time::Instant;
 mod bound;
 mod gather;
 mod kl;
+mod likelihood;
 mod linear;
 mod nll;
 mod optimizer;
 pub(crate) mod product;
 mod reparam;
+mod segments;
 
 /// What was not finite in a step, as bits.
 const LOSS: u8 = 1;
