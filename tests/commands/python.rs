@@ -45,7 +45,7 @@ fn numpy_rebuilds_encoder_and_decoder() {
         "--hidden 12 --likelihood poisson --lr 1e-4",
         "--hidden 12 --likelihood negative-binomial --dispersion network --missing allow --data gaps.npy",
         "--hidden 12 --likelihood gaussian --mean sigmoid --scale standard --poisson 3..7,30 --negative-binomial 8",
-        "--hidden 12 --likelihood poisson --gaussian 0..5 --lr 1e-4",
+        "--hidden 12 --likelihood poisson --gaussian 0..5 --variance shared --init normal:0.001 --lr 1e-4",
     ];
     for (i, model) in models.iter().enumerate() {
         let train =

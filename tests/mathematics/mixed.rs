@@ -315,6 +315,29 @@ fn every_way_to_name_columns_gives_the_same_model() {
     run(&home, "sample told --condition x.csv --count 5 --draw --to told.csv --device cpu --quiet").succeeded();
 }
 
+/// A file may say anything of its columns.
+#[test]
+fn columns_that_cannot_be_are_no_model() {
+    use vae_gpu::config::Likelihood::{Bernoulli, Gaussian, Poisson};
+    let check = |others: &[(vae_gpu::config::Likelihood, usize, usize)]| {
+        let model = vae_gpu::config::Model { others: others.to_vec(), ..vae_gpu::config::Model::new(5, &[3], 2) };
+        assert!(model.likelihoods().len() <= 2 * others.len() + 1, "what is not checked yet is no trap");
+        model.check().is_ok()
+    };
+    assert!(check(&[]) && check(&[(Poisson, 0, 5)]) && check(&[(Gaussian, 0, 2), (Poisson, 2, 3), (Bernoulli, 4, 5)]));
+    for others in [
+        &[(Poisson, 0, 6)][..],
+        &[(Poisson, 2, 2)],
+        &[(Poisson, 3, 2)],
+        &[(Poisson, 0, 3), (Gaussian, 2, 4)],
+        &[(Poisson, 3, 4), (Gaussian, 0, 1)],
+        &[(Poisson, usize::MAX - 1, usize::MAX)],
+        &[(Poisson, usize::MAX, 0)],
+    ] {
+        assert!(!check(others), "{others:?}");
+    }
+}
+
 #[test]
 fn zeros_and_ones_are_told_of() {
     let home = folder("mixed-told");
