@@ -34,6 +34,9 @@ pub struct View {
 }
 
 impl View {
+    /// An operand that there is not.
+    pub const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
+
     /// How many numbers it holds, padding not counted.
     pub fn elements(self) -> usize {
         self.rows * self.cols

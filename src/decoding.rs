@@ -101,11 +101,9 @@ impl Decoding {
     /// # Errors
     /// Those of the device.
     pub fn of(network: &Network, b: &mut dyn Backend) -> Result<Decoding> {
-        let (model, decoded) = (&network.model, network.decoded);
-        let kind = |likelihood| Kind { likelihood, spread: model.spread(likelihood) };
-        let kinds = model.likelihoods().into_iter().flat_map(|(l, columns)| columns.map(move |_| kind(l)));
+        let decoded = network.decoded;
         let learned = decoded.learned.map(|view| b.read(view)).transpose()?.unwrap_or_default();
-        Ok(Decoding { kinds: kinds.collect(), mean: decoded.mean, learned, fixed: decoded.fixed })
+        Ok(Decoding { kinds: Kind::each(&network.model), mean: decoded.mean, learned, fixed: decoded.fixed })
     }
 
     /// The log-dispersion of column `j`.

@@ -156,13 +156,9 @@ impl<'a> Builder<'a> {
 
         // Activations and operations.
         let beside = |name: &str| if m.condition > 0 { format!("[{name} | condition]") } else { name.to_string() };
-        let kind = |likelihood| Kind { likelihood, spread: m.spread(likelihood) };
         let family = match m.is_mixed() {
-            false => Family::One(kind(m.likelihood)),
-            true => {
-                let codes = m.likelihoods().into_iter().flat_map(|(l, columns)| columns.map(move |_| kind(l).code()));
-                Family::ByColumn(self.layout.constant(codes.collect()))
-            }
+            false => Family::One(Kind::new(m, m.likelihood)),
+            true => Family::ByColumn(self.layout.constant(Kind::each(m).into_iter().map(Kind::code).collect())),
         };
         let counts = m.has_counts();
         let apart = counts.then(|| self.value("x", rows, m.input));

@@ -5,7 +5,7 @@
 //! `kl_backward` adds to what `reparam_backward` assigned.
 use crate::Result;
 use crate::arena::{Layout, View};
-use crate::config::{Activation, Binarize, Likelihood, Mean, Objective, Optimizer, Spread};
+use crate::config::{Activation, Binarize, Likelihood, Mean, Model, Objective, Optimizer, Spread};
 use crate::device::Backend;
 use std::ops::Range;
 
@@ -87,6 +87,17 @@ pub struct Kind {
 }
 
 impl Kind {
+    /// A column of this likelihood in a model.
+    pub fn new(model: &Model, likelihood: Likelihood) -> Kind {
+        Kind { likelihood, spread: model.spread(likelihood) }
+    }
+
+    /// Of each column of x.
+    pub fn each(model: &Model) -> Vec<Kind> {
+        let of = |(likelihood, columns): (Likelihood, Range<usize>)| columns.map(move |_| Kind::new(model, likelihood));
+        model.likelihoods().into_iter().flat_map(of).collect()
+    }
+
     const LIKELIHOODS: [Likelihood; 4] =
         [Likelihood::Bernoulli, Likelihood::Gaussian, Likelihood::Poisson, Likelihood::NegativeBinomial];
     const SPREADS: [Spread; 3] = [Spread::Fixed, Spread::Learned, Spread::Network];

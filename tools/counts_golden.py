@@ -4,7 +4,6 @@ differentiation and its own log-probabilities, of models of counts.
     python -m venv venv && venv/bin/pip install jax safetensors
     venv/bin/python tools/counts_golden.py tests/golden
 """
-import json
 import pathlib
 import sys
 
@@ -13,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 from jax.scipy.stats import poisson
-from safetensors.numpy import save_file
 
-jax.config.update("jax_enable_x64", True)
+from golden import minus_bound, weights, write
+
 INPUT, HIDDEN, LATENT, BATCH = 7, 6, 3, 4
 
 
@@ -41,12 +40,7 @@ def loss(params, x, eps, case):
         log_dispersion = linear("decoder.out_logdispersion", h) if network else params["decoder.logdispersion"]
         log_p = log_negative_binomial(x, mean, jnp.exp(-log_dispersion))
     nll = -jnp.sum(log_p, axis=2)
-    if case["objective"] == "iwae":
-        ratio = 0.5 * jnp.sum(z**2 - logvar[:, None] - eps**2, axis=2)
-        bound = jax.nn.logsumexp(-nll - ratio, axis=1) - jnp.log(nll.shape[1])
-        return -jnp.mean(bound), (nll, kl, bound)
-    bound = -jnp.mean(nll, axis=1) - case["beta"] * kl
-    return -jnp.mean(bound), (nll, kl, bound)
+    return minus_bound(nll, kl, z, logvar, eps, case)
 
 
 folder = pathlib.Path(sys.argv[1])
@@ -70,18 +64,11 @@ for seed, (name, likelihood, dispersion, objective, samples) in enumerate([
     }
     if likelihood != "poisson" and dispersion == "network":
         layers["decoder.out_logdispersion"] = (INPUT, HIDDEN)
-    params = {}
-    for layer, (rows, cols) in layers.items():
-        params[layer + ".weight"] = rng.uniform(-1, 1, (rows, cols)) / np.sqrt(cols)
-        params[layer + ".bias"] = rng.uniform(-0.5, 0.5, rows)
+    params = weights(rng, layers)
     params["decoder.out.bias"] += np.linspace(-1, 6, INPUT)  # means from under 1 to 400
     if likelihood != "poisson" and dispersion != "network":
         params["decoder.logdispersion"] = rng.uniform(-2, 1, 1 if dispersion == "scalar" else INPUT)
     x = rng.poisson(rng.gamma(1.0, np.exp(np.linspace(-1, 6, INPUT)), (BATCH, INPUT))).astype(np.float64)
     eps = rng.normal(size=(BATCH, samples, LATENT))
-    (value, (nll, kl, bound)), grads = jax.value_and_grad(loss, has_aux=True)(params, x, eps, case)
-    tensors = {"x": x, "eps": eps, "out.nll": nll, "out.kl": kl, "out.bound": bound, "out.loss": value[None]}
-    tensors |= {f"param.{key}": v for key, v in params.items()} | {f"grad.{key}": v for key, v in grads.items()}
-    save_file({key: np.ascontiguousarray(v, dtype=np.float64) for key, v in tensors.items()},
-              folder / f"{name}.safetensors", metadata={"config": json.dumps(case)})
-    print(name, float(value), "counts to", x.max())
+    value = write(folder / f"{name}.safetensors", case, loss, params, x, eps)
+    print(name, value, "counts to", x.max())

@@ -4,7 +4,6 @@ log-probabilities, of models whose columns have different likelihoods.
     python -m venv venv && venv/bin/pip install jax safetensors
     venv/bin/python tools/mixed_golden.py tests/golden
 """
-import json
 import pathlib
 import sys
 
@@ -12,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import bernoulli, nbinom, norm, poisson
-from safetensors.numpy import save_file
 
-jax.config.update("jax_enable_x64", True)
+from golden import minus_bound, weights, write
+
 HIDDEN, LATENT, BATCH, SIGMA = 6, 3, 4, 0.7
 # The likelihood of each column: g(aussian), b(ernoulli), p(oisson), n(egative binomial).
 COLUMNS = "gbbngppgn"
@@ -50,12 +49,7 @@ def loss(params, x, eps, case):
             r = jnp.exp(-spread(case["dispersion"], j))
             log_p += nbinom.logpmf(at, r, r / (r + jnp.exp(o)))
     nll = -log_p
-    if case["objective"] == "iwae":
-        ratio = 0.5 * jnp.sum(z**2 - logvar[:, None] - eps**2, axis=2)
-        bound = jax.nn.logsumexp(-nll - ratio, axis=1) - jnp.log(nll.shape[1])
-        return -jnp.mean(bound), (nll, kl, bound)
-    bound = -jnp.mean(nll, axis=1) - case["beta"] * kl
-    return -jnp.mean(bound), (nll, kl, bound)
+    return minus_bound(nll, kl, z, logvar, eps, case)
 
 
 folder = pathlib.Path(sys.argv[1])
@@ -78,10 +72,7 @@ for seed, (name, variance, dispersion, mean, objective, samples) in enumerate([
     }
     if "network" in (variance, dispersion):
         layers["decoder.out_logdispersion"] = (INPUT, HIDDEN)
-    params = {}
-    for layer, (rows, cols) in layers.items():
-        params[layer + ".weight"] = rng.uniform(-1, 1, (rows, cols)) / np.sqrt(cols)
-        params[layer + ".bias"] = rng.uniform(-0.5, 0.5, rows)
+    params = weights(rng, layers)
     if "shared" in (variance, dispersion):
         params["decoder.logdispersion"] = rng.uniform(-2, 1, INPUT)
     x = np.empty((BATCH, INPUT))
@@ -89,9 +80,5 @@ for seed, (name, variance, dispersion, mean, objective, samples) in enumerate([
         draws = {"g": rng.normal(size=BATCH), "b": rng.integers(0, 2, BATCH)}
         x[:, j] = draws[kind] if kind in draws else rng.poisson(rng.gamma(1.0, 3.0 + j, BATCH))
     eps = rng.normal(size=(BATCH, samples, LATENT))
-    (value, (nll, kl, bound)), grads = jax.value_and_grad(loss, has_aux=True)(params, x, eps, case)
-    tensors = {"x": x, "eps": eps, "out.nll": nll, "out.kl": kl, "out.bound": bound, "out.loss": value[None]}
-    tensors |= {f"param.{key}": v for key, v in params.items()} | {f"grad.{key}": v for key, v in grads.items()}
-    save_file({key: np.ascontiguousarray(v, dtype=np.float64) for key, v in tensors.items()},
-              folder / f"{name}.safetensors", metadata={"config": json.dumps(case)})
-    print(name, float(value))
+    value = write(folder / f"{name}.safetensors", case, loss, params, x, eps)
+    print(name, value)

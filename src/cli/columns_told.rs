@@ -2,6 +2,7 @@
 use crate::config::{Likelihood, Run};
 use crate::data::scale::Rule;
 use crate::data::{Dataset, Scale};
+use std::collections::HashSet;
 
 /// A column with numbers of this size, or of its inverse, is far from those that a network begins with, of about 1.
 const LARGE: f64 = 100.0;
@@ -11,11 +12,9 @@ const APART: f64 = 1000.0;
 /// A sentence about the columns that no factor could be found for.
 pub(super) fn never_change(run: &Run, data: &Dataset) -> Option<String> {
     const SHOWN: usize = 8;
-    let is_scaled = |j: &usize| {
-        let mut own = run.model.others.iter().filter(|(likelihood, ..)| *likelihood != Likelihood::Gaussian);
-        !own.any(|&(_, from, to)| (from..to).contains(j))
-    };
-    let constant: Vec<usize> = run.data.scale.as_ref()?.constant(data).into_iter().filter(is_scaled).collect();
+    let mut constant = run.data.scale.as_ref()?.constant(data);
+    let unscaled: HashSet<usize> = run.model.unscaled().collect();
+    constant.retain(|j| !unscaled.contains(j));
     let more = if constant.len() > SHOWN { format!(", and {} more", constant.len() - SHOWN) } else { String::new() };
     let told: Vec<String> = constant.iter().take(SHOWN).map(|&j| data.columns.told(j)).collect();
     (!constant.is_empty()).then(|| format!("never changes, and is scaled by 1: {}{more}", told.join(", ")))

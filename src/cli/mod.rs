@@ -24,6 +24,7 @@ mod grad;
 mod impute;
 mod info;
 mod interpolate;
+mod likelihoods;
 mod manifold;
 mod mixture;
 mod numbers;

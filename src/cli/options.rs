@@ -1,6 +1,7 @@
 //! The options of `vae-gpu train`, and the configuration that they make.
 use super::Common;
 use super::condition::range;
+use super::likelihoods::{self, OthersArgs};
 use crate::checkpoint::Folder;
 use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
@@ -193,37 +194,6 @@ pub(crate) struct ModelArgs {
     init_output_bias: Option<OutputBias>,
 }
 
-/// Each called like the likelihood whose columns it names: `config::used` counts on it.
-#[derive(Args)]
-#[command(next_help_heading = "Model")]
-struct OthersArgs {
-    /// Columns of zeros and ones that are bernoulli, whatever the likelihood of the others, as smoker,married or 3..7. --scale
-    /// leaves them as they are
-    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
-    bernoulli: Option<List>,
-    /// Columns that are gaussian
-    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
-    gaussian: Option<List>,
-    /// Columns of counts that are poisson. The encoder sees log(1 + x) of them; --scale leaves them as they are
-    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
-    poisson: Option<List>,
-    /// Columns of counts that are negative-binomial, the same
-    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
-    negative_binomial: Option<List>,
-}
-
-impl OthersArgs {
-    fn lists(&self) -> Vec<(Likelihood, List)> {
-        let all = [
-            (Likelihood::Bernoulli, &self.bernoulli),
-            (Likelihood::Gaussian, &self.gaussian),
-            (Likelihood::Poisson, &self.poisson),
-            (Likelihood::NegativeBinomial, &self.negative_binomial),
-        ];
-        all.into_iter().filter_map(|(likelihood, list)| Some((likelihood, list.clone()?))).collect()
-    }
-}
-
 #[derive(Args)]
 #[command(next_help_heading = "Training")]
 struct TrainingArgs {
@@ -330,20 +300,6 @@ impl DataArgs {
     }
 }
 
-/// Those of the `input` columns of x that have a likelihood of their own, as a model has them: also the one that all others
-/// have, for they are not scaled as those are.
-fn others(of_each: &[Option<Likelihood>], input: usize) -> Vec<(Likelihood, usize, usize)> {
-    let mut others: Vec<(Likelihood, usize, usize)> = vec![];
-    for (j, own) in of_each.iter().enumerate().take(input) {
-        match (own, others.last_mut()) {
-            (Some(own), Some((last, _, to))) if last == own && *to == j => *to += 1,
-            (Some(own), _) => others.push((*own, j, j + 1)),
-            (None, _) => {}
-        }
-    }
-    others
-}
-
 /// A condition that names columns: what is neither the labels nor a file.
 fn names(condition: &str) -> Option<List> {
     let list = condition.parse().ok().filter(List::is_of_names);
@@ -411,8 +367,8 @@ impl TrainArgs {
         })
     }
 
-    /// The configuration for data that was read from `source`, whose columns have these likelihoods of their own.
-    pub(super) fn run(&self, data: &Dataset, source: Source, likelihoods: &[Option<Likelihood>]) -> Result<Run> {
+    /// The configuration for data that was read from `source`.
+    pub(super) fn run(&self, data: &Dataset, source: Source) -> Result<Run> {
         let (m, t) = (&self.model, &self.training);
         let condition = source.condition.as_ref().map_or(0, Condition::width);
         let model = Model {
@@ -422,7 +378,7 @@ impl TrainArgs {
             beta: t.beta,
             free_bits: t.free_bits,
             missing: self.data.missing,
-            others: others(likelihoods, data.cols - condition),
+            others: likelihoods::others(&data.columns.likelihoods, data.cols - condition),
             ..m.model(data.cols - condition)?
         };
         let defaults = Optimizer::new(t.optimizer);

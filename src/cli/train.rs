@@ -6,7 +6,7 @@ use super::{
     report, thousands,
 };
 use crate::checkpoint::{Best, Folder, Held, Saved};
-use crate::config::{Algorithm, Binarize, Condition, Likelihood, Run, Source, name_of};
+use crate::config::{Algorithm, Binarize, Condition, Run, Source, name_of};
 use crate::data::scale::Rule;
 use crate::data::{Bytes, Columns, Dataset, Missing, Scale};
 use crate::device::Device;
@@ -84,8 +84,7 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     if let Some(scale) = source.scale.as_mut().filter(|scale| !scale.is_found()) {
         let classes = source.condition.as_ref().map_or(0, Condition::classes);
         let own = data.columns.likelihoods.iter().enumerate();
-        // Zeros and ones, and counts, are what they are.
-        let kept = own.filter_map(|(j, own)| own.is_some_and(|own| own != Likelihood::Gaussian).then_some(j));
+        let kept = own.filter_map(|(j, own)| own.is_some_and(|own| !own.is_scaled()).then_some(j));
         *scale = Scale::find(scale.rule, &data, data.cols - classes)?.leaving(kept);
         (data, valid) = (scale.apply(data)?, valid.map(|valid| scale.apply(valid)).transpose()?);
     }
@@ -152,7 +151,7 @@ impl Job {
     /// A new run.
     pub(super) fn new(args: &TrainArgs, loaded: &Loaded) -> Result<Job> {
         let source = Source { binarize: args.data.binarize, ..loaded.source.clone() };
-        let run = args.run(&loaded.data, source, &loaded.data.columns.likelihoods)?;
+        let run = args.run(&loaded.data, source)?;
         check(&run, &loaded.data, loaded.valid.as_deref())?;
         Ok(Job { run, data: loaded.data.clone(), valid: loaded.valid.clone() })
     }
@@ -314,9 +313,7 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
         0 => String::new(),
         n => format!(", {} of {} values missing", thousands(n as f64), thousands(all as f64)),
     };
-    let is_kept = |(likelihood, ..): &&(Likelihood, usize, usize)| *likelihood != Likelihood::Gaussian;
-    let kept: usize = run.model.others.iter().filter(is_kept).map(|(_, from, to)| to - from).sum();
-    let scaled = match (&run.data.scale, kept) {
+    let scaled = match (&run.data.scale, run.model.unscaled().count()) {
         (None, _) => String::new(),
         (Some(scale), 0) => format!(", columns {}", scale.told()),
         (Some(scale), kept) => format!(", {} of {} columns {}", run.model.input - kept, run.model.input, scale.told()),

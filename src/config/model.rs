@@ -46,6 +46,11 @@ impl Likelihood {
     pub fn is_of_counts(self) -> bool {
         matches!(self, Likelihood::Poisson | Likelihood::NegativeBinomial)
     }
+
+    /// Whether columns that are named as of this likelihood are scaled with the others.
+    pub fn is_scaled(self) -> bool {
+        self == Likelihood::Gaussian
+    }
 }
 
 /// Where the variance of a Gaussian p(x|z) comes from.
@@ -244,6 +249,12 @@ impl Model {
         self.objective == Objective::Elbo && self.beta == 1.0 && self.free_bits == 0.0
     }
 
+    /// The columns with a likelihood of their own that no scale is for: zeros and ones, and counts, are what they are.
+    pub fn unscaled(&self) -> impl Iterator<Item = usize> {
+        let own = self.others.iter().filter(|(likelihood, ..)| !likelihood.is_scaled());
+        own.flat_map(|&(_, from, to)| from..to)
+    }
+
     /// Whether columns have different likelihoods.
     pub fn is_mixed(&self) -> bool {
         !self.others.is_empty()
@@ -314,18 +325,12 @@ impl Model {
 
     /// The second parameters that are learned without a network, by their name in files: how many, where there are some.
     pub(crate) fn learned_spreads(&self) -> Option<(&'static str, usize)> {
-        let scalar = match self.likelihood {
-            Likelihood::Gaussian => self.variance == Variance::Scalar,
-            _ => self.dispersion == Dispersion::Scalar,
+        let (name, scalar) = match self.likelihood {
+            _ if self.is_mixed() => ("decoder.logdispersion", false),
+            Likelihood::Gaussian => ("decoder.logvar", self.variance == Variance::Scalar),
+            _ => ("decoder.logdispersion", self.dispersion == Dispersion::Scalar),
         };
-        match self.spreads(Spread::Learned) {
-            true if self.is_mixed() => Some(("decoder.logdispersion", self.input)),
-            true if self.likelihood == Likelihood::Gaussian => {
-                Some(("decoder.logvar", if scalar { 1 } else { self.input }))
-            }
-            true => Some(("decoder.logdispersion", if scalar { 1 } else { self.input })),
-            false => None,
-        }
+        self.spreads(Spread::Learned).then_some((name, if scalar { 1 } else { self.input }))
     }
 
     /// # Errors

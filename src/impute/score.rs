@@ -5,6 +5,7 @@ use super::{Given, Imputer, Settings};
 use crate::config::Likelihood;
 use crate::decoding::Column;
 use crate::estimate::{Estimate, Running, Weights};
+use crate::tape::Kind;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::f64::consts::TAU;
@@ -181,14 +182,13 @@ impl Imputer {
                 (mean, known().map(|v| (v - mean).powi(2)).sum::<f64>() / n)
             })
             .collect();
-        let likelihoods = self.engine.network.model.likelihoods().into_iter();
-        let each: Vec<Likelihood> = likelihoods.flat_map(|(l, columns)| columns.map(move |_| l)).collect();
+        let each = Kind::each(&self.engine.network.model);
         // A column that never changes would have an infinite density.
         let gaussian: Vec<f64> = (moments.iter().zip(&each))
-            .filter_map(|(m, likelihood)| (*likelihood == Likelihood::Gaussian).then_some(m.1))
+            .filter_map(|(m, kind)| (kind.likelihood == Likelihood::Gaussian).then_some(m.1))
             .collect();
         let floor = 1e-6 * gaussian.iter().sum::<f64>() / gaussian.len().max(1) as f64;
-        let column = |(&(mean, variance), likelihood): (&(f64, f64), &Likelihood)| match likelihood {
+        let column = |(&(mean, variance), kind): (&(f64, f64), &Kind)| match kind.likelihood {
             // Beyond ±700 the logit of a column of zeros or ones: its log p is 0 to rounding.
             Likelihood::Bernoulli => Column::Bernoulli { logit: (mean / (1.0 - mean)).ln().clamp(-700.0, 700.0) },
             Likelihood::Gaussian => Column::Gaussian { mean, variance: variance.max(floor).max(f64::MIN_POSITIVE) },

@@ -223,10 +223,7 @@ impl Builder {
         data.check_observed()?;
         let scale = match self.scale {
             scale::Rule::None => None,
-            rule => {
-                let kept = self.model.others.iter().filter(|(likelihood, ..)| *likelihood != Likelihood::Gaussian);
-                Some(Scale::find(rule, &data, data.cols)?.leaving(kept.flat_map(|&(_, from, to)| from..to)))
-            }
+            rule => Some(Scale::find(rule, &data, data.cols)?.leaving(self.model.unscaled())),
         };
         let (data, valid) = match &scale {
             None => (data, valid),

@@ -1,9 +1,9 @@
 //! `--likelihood poisson` and `negative-binomial`: what is learned of counts is as likely as what they were drawn from, every
 //! estimate is that of an integral over z, and every command takes them.
+use crate::exact::{estimates_are, mean, with_gaps, write_csv};
 use crate::numbers::Numbers;
 use crate::program::{folder, run, write_idx};
 use crate::runs;
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use vae_gpu::Vae;
@@ -11,7 +11,8 @@ use vae_gpu::config::{Dispersion, Likelihood};
 use vae_gpu::data::Dataset;
 use vae_gpu::tensors::Tensors;
 
-const COLS: usize = 5;
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+const COLS: usize = NAMES.len();
 
 /// log m_j = b_j + w_j z with one z ~ N(0, 1), and the dispersions α_j; of a Poisson, 0.
 struct Truth {
@@ -94,24 +95,6 @@ impl Truth {
     }
 }
 
-/// With a header; gaps are empty cells.
-fn write_csv(path: &Path, x: &[f64]) {
-    let mut table = String::from("a,b,c,d,e\n");
-    for row in x.chunks(COLS) {
-        let cells = row.iter().map(|x| if x.is_nan() { String::new() } else { x.to_string() });
-        writeln!(table, "{}", cells.collect::<Vec<_>>().join(",")).unwrap();
-    }
-    std::fs::write(path, table).unwrap();
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-fn json(home: &Path, line: &str) -> serde_json::Value {
-    serde_json::from_str(&run(home, &format!("{line} --json --device cpu --quiet")).succeeded().stdout).unwrap()
-}
-
 const LINEAR: &str = "--hidden none --latent 1 --objective iwae --samples 10 --batch 50 --epochs 150 --lr 0.01 \
                       --lr-schedule cosine --device cpu --quiet";
 
@@ -121,7 +104,7 @@ fn learns(name: &str, likelihood: &str, overdispersed: bool) {
     let home = folder(name);
     let truth = Truth::new(overdispersed);
     let x = truth.draw(1000, &mut Numbers::new(5));
-    write_csv(&home.join("x.csv"), &x);
+    write_csv(&home.join("x.csv"), &NAMES, &x);
     run(&home, &format!("train --data x.csv --likelihood {likelihood} --out run {LINEAR}")).succeeded();
     let learned = Truth::learned(&home.join("run"));
     let (drawn_from, exact) = (mean(&truth.exactly(&x).0), mean(&learned.exactly(&x).0));
@@ -130,19 +113,11 @@ fn learns(name: &str, likelihood: &str, overdispersed: bool) {
 
     // Of the first rows, all estimates beside the integral.
     let exact = mean(&learned.exactly(&x[..40 * COLS]).0);
-    let e = json(&home, "eval run --data x.csv --count 40 --samples 2000 --estimator iwae,naive,ais");
-    println!("{e}");
-    for estimate in ["iwae", "naive", "ais"] {
-        let (got, error) = (&e[estimate], &e[format!("{estimate}_monte_carlo_error")]);
-        let (got, error) = (got.as_f64().unwrap(), error.as_f64().unwrap());
-        // Its own error four times over, and f32.
-        assert!((got - exact).abs() < 4.0 * error + 1e-4, "{estimate} {got} ± {error}, the integral is {exact}");
-    }
+    estimates_are(&home, exact);
 
     // A quarter of the values hidden.
-    let there = Numbers::new(8).uniforms(30 * COLS, 1.0);
-    let gaps: Vec<f64> = x.iter().zip(&there).map(|(&x, u)| if *u < -0.5 { f64::NAN } else { x }).collect();
-    write_csv(&home.join("gaps.csv"), &gaps);
+    let gaps = with_gaps(&x, COLS);
+    write_csv(&home.join("gaps.csv"), &NAMES, &gaps);
     run(&home, "impute run --data gaps.csv --to filled.npy --sweeps 400 --device cpu --quiet").succeeded();
     let filled = Dataset::read(&home.join("filled.npy")).unwrap().to_rows();
     let (_, want) = learned.exactly(&gaps);
@@ -173,9 +148,9 @@ const TRAIN: &str = "train --data x.csv --likelihood negative-binomial --hidden 
 fn every_command_takes_counts() {
     let home = folder("counts-commands");
     let x = Truth::new(true).draw(150, &mut Numbers::new(5));
-    write_csv(&home.join("x.csv"), &x);
+    write_csv(&home.join("x.csv"), &NAMES, &x);
     let gaps: Vec<f64> = x.iter().enumerate().map(|(i, &x)| if i % 7 == 3 { f64::NAN } else { x }).collect();
-    write_csv(&home.join("gaps.csv"), &gaps);
+    write_csv(&home.join("gaps.csv"), &NAMES, &gaps);
     std::fs::write(home.join("told.csv"), "d,e\n3,1\n0,7\n").unwrap();
     run(&home, &format!("{TRAIN} --valid-fraction 0.2 --out run")).succeeded();
     for command in [
@@ -218,7 +193,7 @@ fn every_command_takes_counts() {
 fn training_begins_at_the_means_of_the_columns() {
     let home = folder("counts-begin");
     let x = Truth::new(true).draw(200, &mut Numbers::new(5));
-    write_csv(&home.join("x.csv"), &x);
+    write_csv(&home.join("x.csv"), &NAMES, &x);
     run(&home, &format!("{TRAIN} --lr 1e-12 --out run --dispersion scalar")).succeeded();
     let file = Tensors::read(&home.join("run/model.safetensors")).unwrap();
     let bias = &file.tensors["decoder.out.bias"].values;

@@ -1,6 +1,7 @@
 //! That the numbers are right: beside closed forms, laws of large numbers, finite differences and other programs' results.
 mod counts;
 mod estimators;
+mod exact;
 mod golden;
 mod gradients;
 mod identities;

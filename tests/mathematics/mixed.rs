@@ -1,10 +1,10 @@
 //! Columns with likelihoods of their own: what is learned of a table is as likely as what it was drawn from, every estimate is
 //! that of an integral over z, and every command takes it.
+use crate::exact::{estimates_are, mean, with_gaps, write_csv};
 use crate::numbers::Numbers;
 use crate::program::{folder, run};
 use crate::runs;
 use std::f64::consts::TAU;
-use std::fmt::Write;
 use std::path::Path;
 use vae_gpu::data::Dataset;
 use vae_gpu::tensors::Tensors;
@@ -107,27 +107,13 @@ impl Truth {
     }
 }
 
-/// With a header; gaps are empty cells.
-fn write_csv(path: &Path, x: &[f64]) {
-    let mut table = NAMES.join(",") + "\n";
-    for row in x.chunks(COLS) {
-        let cells = row.iter().map(|x| if x.is_nan() { String::new() } else { x.to_string() });
-        writeln!(table, "{}", cells.collect::<Vec<_>>().join(",")).unwrap();
-    }
-    std::fs::write(path, table).unwrap();
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
 /// As `counts::learns` of one likelihood.
 #[test]
 fn a_model_of_a_table_is_as_likely_as_the_one_it_was_drawn_from() {
     let home = folder("mixed-learns");
     let truth = Truth::new();
     let x = truth.draw(1000, &mut Numbers::new(5));
-    write_csv(&home.join("x.csv"), &x);
+    write_csv(&home.join("x.csv"), &NAMES, &x);
     let linear =
         "--hidden none --latent 1 --objective iwae --samples 10 --batch 50 --epochs 150 --lr 0.01 --lr-schedule cosine";
     run(&home, &format!("train --data x.csv {OWN} {linear} --device cpu --quiet --out run")).succeeded();
@@ -139,19 +125,11 @@ fn a_model_of_a_table_is_as_likely_as_the_one_it_was_drawn_from() {
 
     // Of the first rows, all estimates beside the integral.
     let exact = mean(&learned.exactly(&x[..40 * COLS]).0);
-    let line = "eval run --data x.csv --count 40 --samples 2000 --estimator iwae,naive,ais --json --device cpu --quiet";
-    let e: serde_json::Value = serde_json::from_str(&run(&home, line).succeeded().stdout).unwrap();
-    for estimate in ["iwae", "naive", "ais"] {
-        let (got, error) = (&e[estimate], &e[format!("{estimate}_monte_carlo_error")]);
-        let (got, error) = (got.as_f64().unwrap(), error.as_f64().unwrap());
-        // Its own error four times over, and f32.
-        assert!((got - exact).abs() < 4.0 * error + 1e-4, "{estimate} {got} ± {error}, the integral is {exact}");
-    }
+    estimates_are(&home, exact);
 
     // A quarter of the values hidden.
-    let there = Numbers::new(8).uniforms(30 * COLS, 1.0);
-    let gaps: Vec<f64> = x.iter().zip(&there).map(|(&x, u)| if *u < -0.5 { f64::NAN } else { x }).collect();
-    write_csv(&home.join("gaps.csv"), &gaps);
+    let gaps = with_gaps(&x, COLS);
+    write_csv(&home.join("gaps.csv"), &NAMES, &gaps);
     run(&home, "impute run --data gaps.csv --to filled.npy --sweeps 400 --device cpu --quiet").succeeded();
     let filled = Dataset::read(&home.join("filled.npy")).unwrap().to_rows();
     let (_, want) = learned.exactly(&gaps);
@@ -168,7 +146,7 @@ fn a_model_of_a_table_is_as_likely_as_the_one_it_was_drawn_from() {
 fn a_table_is_as_likely_as_its_columns_one_by_one() {
     let home = folder("mixed-product");
     let x = Truth::new().draw(60, &mut Numbers::new(6));
-    write_csv(&home.join("x.csv"), &x);
+    write_csv(&home.join("x.csv"), &NAMES, &x);
     // Nothing is learned: z says nothing, and every model begins at the same parameters, zeros and the means of the columns.
     let begin =
         "--init normal:1e-9 --init-output-bias data --lr 1e-12 --steps 1 --hidden none --latent 1 --device cpu --quiet";
@@ -194,9 +172,9 @@ fn every_command_takes_a_table() {
     let mut x = Truth::new().draw(150, &mut Numbers::new(5));
     // In units of their own: what is scaled is scaled back.
     x.iter_mut().step_by(COLS).for_each(|age| *age = 45.0 + 10.0 * *age);
-    write_csv(&home.join("x.csv"), &x);
+    write_csv(&home.join("x.csv"), &NAMES, &x);
     let gaps: Vec<f64> = x.iter().enumerate().map(|(i, &x)| if i % 7 == 3 { f64::NAN } else { x }).collect();
-    write_csv(&home.join("gaps.csv"), &gaps);
+    write_csv(&home.join("gaps.csv"), &NAMES, &gaps);
     let small = "--scale standard --hidden 9 --latent 2 --batch 20 --epochs 60 --lr 0.005";
     run(&home, &format!("train --data x.csv {OWN} {small} --valid-fraction 0.2 --out run --device cpu --quiet"))
         .succeeded();
@@ -250,7 +228,7 @@ fn every_command_takes_a_table() {
 fn every_way_to_name_columns_gives_the_same_model() {
     let home = folder("mixed-ways");
     let x = Truth::new().draw(60, &mut Numbers::new(5));
-    write_csv(&home.join("x.csv"), &x);
+    write_csv(&home.join("x.csv"), &NAMES, &x);
     let text = std::fs::read_to_string(home.join("x.csv")).unwrap();
     std::fs::write(home.join("bare.csv"), text.split_once('\n').unwrap().1).unwrap();
     let with_id = |(i, line): (usize, &str)| format!("{},{line}\n", if i == 0 { "id".into() } else { format!("n{i}") });
@@ -343,7 +321,7 @@ fn zeros_and_ones_are_told_of() {
     let home = folder("mixed-told");
     let mut x = Truth::new().draw(60, &mut Numbers::new(5));
     x[1] = f64::NAN;
-    write_csv(&home.join("x.csv"), &x);
+    write_csv(&home.join("x.csv"), &NAMES, &x);
     let told = |options: &str| {
         let small = "--missing allow --likelihood gaussian --hidden 5 --latent 2 --batch 8 --steps 1 --device cpu --force --out run";
         let said = run(&home, &format!("train --data x.csv {options} {small}")).succeeded().stderr;

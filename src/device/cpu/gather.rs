@@ -62,7 +62,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
 /// y = log(1 + x): exact to a rounding, for x is whole. In the columns whose codes are not of counts y = x.
 pub fn log1p<T: Real>(cpu: &mut Cpu<T>, y: View, x: View, kinds: Option<View>) {
     let (y, x) = (cpu.live(y), cpu.live(x));
-    let [out, x_in, codes] = cpu.split([y, x, kinds.unwrap_or(View { offset: 0, rows: 0, cols: 0, stride: 0 })]);
+    let [out, x_in, codes] = cpu.split([y, x, kinds.unwrap_or(View::NONE)]);
     let (x_in, codes) = (&*x_in, &*codes);
     each_rows(
         y.rows,

@@ -1,7 +1,7 @@
 //! −log p(x|z) for each row of the decoder's output, in nats. A value of x that is missing adds nothing, to no sum and no
 //! gradient: p(x|z) is a product over columns, and that of what was observed has one factor less.
 use super::likelihood::{Sum, logvar_slope, observed, slopes, terms};
-use super::segments::{BLOCK, Block, NONE, Rows, SHORT, Segment, each_segment};
+use super::segments::{BLOCK, Block, Rows, SHORT, Segment, each_segment};
 use super::{Cpu, GRAIN, each_rows, each_rows_of, squares_are_finite, sum};
 use crate::arena::View;
 use crate::config::{Likelihood, Mean, Spread};
@@ -18,7 +18,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View) 
 fn forward_of<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View, segment: Segment) {
     let samples = nll.rows / x.rows;
     let (nll, out, x) = (cpu.live(nll), cpu.live(decoded.out), cpu.live(x));
-    let spreads = decoded.learned.unwrap_or(NONE);
+    let spreads = decoded.learned.unwrap_or(View::NONE);
     let [nll_out, out_in, x_in, learned] = cpu.split([nll, out, x, spreads]);
     let (learned, fixed) = (&learned[..spreads.cols], [T::of(decoded.fixed)]);
     let rows = Rows { segment: &segment, x: (&*x_in, x), out: (&*out_in, out), samples, learned, fixed };
@@ -74,15 +74,15 @@ fn backward_of<T: Real>(
 ) {
     let samples = weight.rows / x.rows;
     let (dout, out, x, weight) = (cpu.live(dout), cpu.live(decoded.out), cpu.live(x), cpu.live(weight));
-    let spreads = decoded.learned.unwrap_or(NONE);
+    let spreads = decoded.learned.unwrap_or(View::NONE);
     let [dout_out, ddispersion_out, out_in, x_in, weight_in, learned] =
-        cpu.split([dout, ddispersion.unwrap_or(NONE), out, x, weight, spreads]);
+        cpu.split([dout, ddispersion.unwrap_or(View::NONE), out, x, weight, spreads]);
     let (out_in, x_in, weight_in, learned) = (&*out_in, &*x_in, &*weight_in, &learned[..spreads.cols]);
     let (fixed, kind, columns) = ([T::of(decoded.fixed)], segment.kind, &segment.columns);
     let all = Rows { segment: &segment, x: (x_in, x), out: (out_in, out), samples, learned, fixed };
     let row_of = |row: usize| {
-        let out = &out_in[row * out.stride..][columns.clone()];
-        (out, &x_in[row / samples * x.stride..][columns.clone()], weight_in[row * weight.stride])
+        let ([x, out], _) = all.row(row);
+        (out, x, weight_in[row * weight.stride])
     };
     each_rows(
         dout.rows,

@@ -7,9 +7,6 @@ use crate::device::Real;
 use crate::tape::{Decoded, Family, Kind};
 use std::ops::Range;
 
-/// An operand that there is not.
-pub(super) const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
-
 /// Columns that stand side by side and have one likelihood. An operation goes over all rows for each: a choice of the likelihood
 /// within a row would cost short rows, of one likelihood too, a tenth of a step.
 pub(super) struct Segment {

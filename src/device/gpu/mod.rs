@@ -47,7 +47,7 @@ pub struct Gpu<D> {
 }
 
 /// An operand that a kernel is not given.
-pub(super) const NONE: View = View { offset: 0, rows: 0, cols: 0, stride: 0 };
+pub(super) const NONE: View = View::NONE;
 /// Blocks that fill any GPU of today several times over; kernels walk over the rest.
 const MANY: usize = 2048;
 

@@ -70,7 +70,7 @@ impl<D: Driver> Gpu<D> {
         let blocks = if scalar.is_some() { mean.rows.min(SCRATCH) } else { mean.rows };
         let partial = scalar.map_or(NONE, |_| self.scratch.columns(0..blocks));
         let (grid, by_four) = (Grid::rows(blocks, x.cols), Grid::rows(mean.rows, x.cols.div_ceil(4)));
-        let (d, cols) = (&mut self.driver, x.cols);
+        let (d, by_columns) = (&mut self.driver, Grid::line(x.cols.div_ceil(8), 256));
         let (out, a, x, w) = (In(mean), In(dispersion), In(x), In(weight));
         let (value, pull, pull_spread, part) = (Out(nll), Out(dmean), Out(dnetwork), Out(partial));
         let likelihood = match decoded.family {
@@ -83,8 +83,18 @@ impl<D: Driver> Gpu<D> {
                     out, kinds, learned, network, x, w, samples, squash, fixed,
                 )?;
                 let Some(v) = ddispersion else { return Ok(()) };
-                let grid = Grid::line(cols.div_ceil(8), 256);
-                return kernels::mixed_shared_backward(d, grid, Out(v), out, kinds, learned, x, w, samples, squash);
+                return kernels::mixed_shared_backward(
+                    d,
+                    by_columns,
+                    Out(v),
+                    out,
+                    kinds,
+                    learned,
+                    x,
+                    w,
+                    samples,
+                    squash,
+                );
             }
         };
         #[rustfmt::skip] // a line for each group
@@ -106,7 +116,6 @@ impl<D: Driver> Gpu<D> {
                 out, a, x, w, samples,
             )?,
         };
-        let by_columns = Grid::line(cols.div_ceil(8), 256);
         match (ddispersion, likelihood) {
             (None, _) => Ok(()),
             (Some(v), _) if v.cols == 1 => {

@@ -1,0 +1,37 @@
+//! What tables that are drawn from a known model are written to and held against: integrals over z.
+use crate::program::run;
+use std::fmt::Write;
+use std::path::Path;
+
+/// With a header; gaps are empty cells.
+pub fn write_csv(path: &Path, names: &[&str], x: &[f64]) {
+    let mut table = names.join(",") + "\n";
+    for row in x.chunks(names.len()) {
+        let cells = row.iter().map(|x| if x.is_nan() { String::new() } else { x.to_string() });
+        writeln!(table, "{}", cells.collect::<Vec<_>>().join(",")).unwrap();
+    }
+    std::fs::write(path, table).unwrap();
+}
+
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Every estimate of log p of the first 40 rows of x.csv under `run` is near `exact`.
+pub fn estimates_are(home: &Path, exact: f64) {
+    let line = "eval run --data x.csv --count 40 --samples 2000 --estimator iwae,naive,ais --json --device cpu --quiet";
+    let e: serde_json::Value = serde_json::from_str(&run(home, line).succeeded().stdout).unwrap();
+    println!("{e}");
+    for estimate in ["iwae", "naive", "ais"] {
+        let (got, error) = (&e[estimate], &e[format!("{estimate}_monte_carlo_error")]);
+        let (got, error) = (got.as_f64().unwrap(), error.as_f64().unwrap());
+        // Its own error four times over, and f32.
+        assert!((got - exact).abs() < 4.0 * error + 1e-4, "{estimate} {got} ± {error}, the integral is {exact}");
+    }
+}
+
+/// The first 30 rows of `x` with a quarter of their values missing.
+pub fn with_gaps(x: &[f64], cols: usize) -> Vec<f64> {
+    let there = crate::numbers::Numbers::new(8).uniforms(30 * cols, 1.0);
+    x.iter().zip(&there).map(|(&x, u)| if *u < -0.5 { f64::NAN } else { x }).collect()
+}
