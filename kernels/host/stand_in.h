@@ -13,6 +13,7 @@ int enqueue(void* stream, std::function<int()> work);  // work returns 0 or an e
 bool allocated(uintptr_t begin, size_t bytes);
 void disturb();                                        // waits for the whole device: whatever is being captured is lost
 int setting(const char* name, int otherwise);          // a number from the environment
+void takes(int microseconds);                          // work does, by the clock of events where STAND_IN_FASTEST is set
 
 }  // namespace stand_in
 
