@@ -2,16 +2,16 @@
 #pragma once
 #include "view.cuh"
 
-// As src/tape.rs numbers it: the likelihood, and 4 times the place that its second parameter comes from.
-enum Likelihood { kBernoulli, kGaussian, kPoisson, kNegativeBinomial };
+// As src/tape.rs numbers it: the likelihood, and 8 times the place that its second parameter comes from.
+enum Likelihood { kBernoulli, kGaussian, kPoisson, kNegativeBinomial, kCategorical };
 enum Spread { kFixed, kLearned, kNetwork };
 
 struct Kind {
     int code;
     __device__ __forceinline__ Kind(const In& kinds, int col) : code((int)kinds(0, col)) {}
-    __device__ __forceinline__ int likelihood() const { return code % 4; }
-    __device__ __forceinline__ int spread() const { return code / 4; }
-    __device__ __forceinline__ bool is_count() const { return likelihood() >= kPoisson; }
+    __device__ __forceinline__ int likelihood() const { return code % 8; }
+    __device__ __forceinline__ int spread() const { return code / 8; }
+    __device__ __forceinline__ bool is_count() const { return likelihood() == kPoisson || likelihood() == kNegativeBinomial; }
 };
 
 // log(1 + x) of four counts: exact to a rounding, for x is whole. 0 where x is missing. x itself where the kinds, if there are

@@ -8,7 +8,8 @@ __device__ __forceinline__ T warp_sum(T v) {
     return v;
 }
 
-__device__ __forceinline__ double warp_max(double v) {
+template <class T>
+__device__ __forceinline__ T warp_max(T v) {
     for (int lanes = 16; lanes > 0; lanes /= 2) v = fmax(v, __shfl_xor_sync(0xffffffffu, v, lanes));
     return v;
 }

@@ -72,7 +72,7 @@ pub fn subjects() -> Vec<Subject> {
     let iwae =
         Model { activation: Activation::Tanh, objective: Objective::Iwae, samples: 5, ..plain(784, &[200, 200], 50) };
     let clipped = Optimizer { clip_norm: 0.1, weight_decay: 0.01, ..Optimizer::new(Rule::Adamw) };
-    // Runs of one column and of several, the first and the last of each kind.
+    // Runs of one column and of several, the first and the last of each kind; of words 2 to 40.
     let mixed = |variance, dispersion| Model {
         likelihood: Likelihood::Gaussian,
         others: vec![
@@ -80,12 +80,15 @@ pub fn subjects() -> Vec<Subject> {
             (Likelihood::NegativeBinomial, 4, 5),
             (Likelihood::Bernoulli, 9, 10),
             (Likelihood::Poisson, 10, 21),
+            (Likelihood::Categorical, 22, 24),
+            (Likelihood::Categorical, 24, 27),
             (Likelihood::NegativeBinomial, 28, 33),
+            (Likelihood::Categorical, 33, 73),
         ],
         variance,
         dispersion,
         sigma: 0.7,
-        ..plain(33, &[17], 5)
+        ..plain(73, &[17], 5)
     };
     let subjects = vec![
         (plain(784, &[500], 20), 100, adam, Binarize::None),
@@ -130,7 +133,7 @@ pub fn run(device: &Device, subject: &Subject) -> Result<Vec<Line>> {
     let mut reference = Cpu::<f64>::new(layout, batch);
     let mut backend = device.open(layout, batch)?;
     let whole = data_for(model, 2 * batch + 3);
-    let data = Arc::new(if model.missing == Missing::Allow { with_gaps(whole) } else { whole });
+    let data = Arc::new(if model.missing == Missing::Allow { with_gaps(whole, model) } else { whole });
     init::parameters(&network, Init::Torch, 7, &mut reference)?;
     // One example fewer than fits, where there are several: the padding of a last batch is checked too.
     let rows = (batch - batch.min(2) / 2) as u32;
@@ -240,6 +243,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                 add(format!("gather {}{how}{gaps}", size(x)), false, vec![], vec![x], forward)
             }
             Op::Log1p { y, x, .. } => add(format!("log1p {}", size(x)), false, vec![x], vec![y], forward),
+            Op::LogSoftmax { y, .. } => add(format!("log_softmax {}", size(y)), false, vec![y], vec![y], forward),
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let f = activation.map_or("identity".into(), name_of);
                 let name = format!("linear_forward {}→{} {f}", size(x), y.cols);
@@ -293,7 +297,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                     add(name, false, vec![dhead, head, tape.kl_dim], vec![dhead], Box::new(run));
                 }
             }
-            Op::Gather { .. } | Op::Log1p { .. } | Op::Bound { .. } | Op::Kl { .. } => {}
+            Op::Gather { .. } | Op::Log1p { .. } | Op::LogSoftmax { .. } | Op::Bound { .. } | Op::Kl { .. } => {}
         }
     }
     let all = layout.params();
@@ -306,16 +310,37 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
     items
 }
 
-/// Every fifth value is missing.
-fn with_gaps(data: Dataset) -> Dataset {
-    let values = data.to_rows().into_iter().enumerate().map(|(i, x)| if i % 5 == 2 { f32::NAN } else { x });
-    Dataset::new(data.name, data.cols, Values::Reals(values.collect()))
+/// Every fifth value is missing, and a variable of words as a whole.
+fn with_gaps(data: Dataset, model: &Model) -> Dataset {
+    let mut values = data.to_rows();
+    values.iter_mut().skip(2).step_by(5).for_each(|x| *x = f32::NAN);
+    for (row, words) in words_of(&mut values, model) {
+        words.fill(if row % 5 == 2 { f32::NAN } else { 0.0 });
+        words[row % words.len()] += 1.0;
+    }
+    Dataset::new(data.name, data.cols, Values::Reals(values))
 }
 
-/// What the model can learn from: bytes, and in columns of counts those up to 1000, of which half are below 20.
+/// The columns of each variable of words, in rows that are numbered.
+fn words_of<'a>(rows: &'a mut [f32], model: &Model) -> impl Iterator<Item = (usize, &'a mut [f32])> {
+    let variables = model.categoricals();
+    let of_row = move |(i, mut row): (usize, &'a mut [f32])| {
+        let mut at = 0;
+        let mut words = vec![];
+        for variable in &variables {
+            let (own, rest) = row[variable.start - at..].split_at_mut(variable.len());
+            words.push((i, own));
+            (row, at) = (rest, variable.end);
+        }
+        words
+    };
+    rows.chunks_mut(model.columns()).enumerate().flat_map(of_row)
+}
+
+/// What the model can learn from: bytes, in columns of counts those up to 1000, of which half are below 20, and words.
 pub(crate) fn data_for(model: &Model, rows: usize) -> Dataset {
     let bytes = data(rows, model.columns());
-    if !model.has_counts() && !model.is_mixed() {
+    if !model.has_counts() && !model.is_mixed() && !model.has(Likelihood::Categorical) {
         return bytes;
     }
     let count = |u: f32| if u < 0.5 { (40.0 * u).floor() } else { (1000.0 * (2.0 * u - 1.0).powi(4)).floor() };
@@ -324,6 +349,11 @@ pub(crate) fn data_for(model: &Model, rows: usize) -> Dataset {
     for columns in counts.map(|(_, columns)| columns) {
         let rows = values.chunks_mut(bytes.cols);
         rows.for_each(|row| row[columns.clone()].iter_mut().for_each(|x| *x = count(*x)));
+    }
+    for (_, words) in words_of(&mut values, model) {
+        let word = (words[0] * (words.len() - 1) as f32).round() as usize;
+        words.fill(0.0);
+        words[word] = 1.0;
     }
     Dataset::new("counts", bytes.cols, Values::Reals(values))
 }

@@ -20,6 +20,9 @@ pub enum Column {
     Poisson { log_mean: f64 },
     /// Of whole numbers, with the mean m = exp(log_mean) and the variance m + m² exp(log_dispersion).
     NegativeBinomial { log_mean: f64, log_dispersion: f64 },
+    /// One of the words of a variable: it is 1 with this probability, and then the others are 0. `behind`: how many of them stand
+    /// behind it.
+    Categorical { log_p: f64, behind: usize },
 }
 
 impl Column {
@@ -28,10 +31,12 @@ impl Column {
             Column::Bernoulli { logit } => logit.sigmoid(),
             Column::Gaussian { mean, .. } => mean,
             Column::Poisson { log_mean } | Column::NegativeBinomial { log_mean, .. } => log_mean.exp(),
+            Column::Categorical { log_p, .. } => log_p.exp(),
         }
     }
 
-    /// log p(x), in nats. Of a Bernoulli, for x in [0, 1]: x log σ(l) + (1 − x) log(1 − σ(l)) = x l − log(1 + exp(l)).
+    /// log p(x), in nats. Of a Bernoulli, for x in [0, 1]: x log σ(l) + (1 − x) log(1 − σ(l)) = x l − log(1 + exp(l)). Of a word
+    /// its part of that of the variable.
     pub fn log_p(self, x: f64) -> f64 {
         match self {
             Column::Bernoulli { logit } => x * logit - logit.softplus(),
@@ -40,13 +45,15 @@ impl Column {
             Column::NegativeBinomial { log_mean, log_dispersion } => {
                 -counts::negative_binomial(log_mean, log_dispersion, x)
             }
+            Column::Categorical { .. } if x == 0.0 => 0.0, // also where log p is −∞
+            Column::Categorical { log_p, .. } => x * log_p,
         }
     }
 
     /// log p(y) of y = x + N(0, variance of the noise). Of a Bernoulli it is a mixture of two normals, around 0 and 1.
     ///
     /// # Panics
-    /// A count: [`NOISY`].
+    /// A count or a word: [`NOISY`].
     pub fn log_p_noisy(self, y: f64, noise: f64) -> f64 {
         match self {
             Column::Bernoulli { logit } => {
@@ -56,14 +63,14 @@ impl Column {
                 top + (-(zero - one).abs()).exp().ln_1p()
             }
             Column::Gaussian { mean, variance } => log_normal(y - mean, variance + noise),
-            Column::Poisson { .. } | Column::NegativeBinomial { .. } => panic!("{NOISY}"),
+            Column::Poisson { .. } | Column::NegativeBinomial { .. } | Column::Categorical { .. } => panic!("{NOISY}"),
         }
     }
 
     /// The column once y = x + N(0, variance of the noise) is known: Bayes' rule, which stays in the family.
     ///
     /// # Panics
-    /// A count: [`NOISY`].
+    /// A count or a word: [`NOISY`].
     pub fn given(self, y: f64, noise: f64) -> Column {
         match self {
             // log N(y; 1, s²) − log N(y; 0, s²) = (y − ½) / s²
@@ -72,13 +79,13 @@ impl Column {
                 let weight = variance / (variance + noise);
                 Column::Gaussian { mean: mean + weight * (y - mean), variance: weight * noise }
             }
-            Column::Poisson { .. } | Column::NegativeBinomial { .. } => panic!("{NOISY}"),
+            Column::Poisson { .. } | Column::NegativeBinomial { .. } | Column::Categorical { .. } => panic!("{NOISY}"),
         }
     }
 }
 
-/// Why noise on what is observed is refused beside counts.
-pub const NOISY: &str = "counts are whole, and normal noise on them leaves their family";
+/// Why noise on what is observed is refused beside counts and words.
+pub const NOISY: &str = "with normal noise on them counts are no counts, and words no words";
 
 /// log N(d; 0, variance)
 fn log_normal(d: f64, variance: f64) -> f64 {
@@ -89,6 +96,8 @@ fn log_normal(d: f64, variance: f64) -> f64 {
 pub struct Decoding {
     /// Of each column.
     kinds: Vec<Kind>,
+    /// Where the categorical variable ends that a column is of; 0 where it is of none.
+    ends: Vec<usize>,
     mean: Mean,
     /// Log-dispersions that do not depend on z: one for all, or one for each. Without any, what `fixed` says.
     learned: Vec<f64>,
@@ -103,7 +112,10 @@ impl Decoding {
     pub fn of(network: &Network, b: &mut dyn Backend) -> Result<Decoding> {
         let decoded = network.decoded;
         let learned = decoded.learned.map(|view| b.read(view)).transpose()?.unwrap_or_default();
-        Ok(Decoding { kinds: Kind::each(&network.model), mean: decoded.mean, learned, fixed: decoded.fixed })
+        let kinds = Kind::each(&network.model);
+        let mut ends = vec![0; kinds.len()];
+        network.model.categoricals().into_iter().for_each(|variable| ends[variable.clone()].fill(variable.end));
+        Ok(Decoding { kinds, ends, mean: decoded.mean, learned, fixed: decoded.fixed })
     }
 
     /// The log-dispersion of column `j`.
@@ -127,6 +139,7 @@ impl Decoding {
             Likelihood::NegativeBinomial => {
                 Column::NegativeBinomial { log_mean: out[j], log_dispersion: self.spread(out, j) }
             }
+            Likelihood::Categorical => Column::Categorical { log_p: out[j], behind: self.ends[j] - j - 1 },
         }
     }
 
@@ -144,7 +157,7 @@ impl Decoding {
         } else if all(Likelihood::Gaussian) {
             rng::normals(&mut numbers, seed, stream, step, row);
         } else {
-            return Draws::Words(Words::new(seed, stream, step, row));
+            return Draws::from(Words::new(seed, stream, step, row));
         }
         Draws::Numbers(numbers)
     }
@@ -154,8 +167,15 @@ impl Decoding {
 pub enum Draws {
     /// One for each column, uniform or normal, where all are Bernoulli or Gaussian.
     Numbers(Vec<f32>),
-    /// As many as it takes, in the order in which columns are drawn.
-    Words(Words),
+    /// As many as it takes, in the order in which columns are drawn. `left`: within a categorical variable, what is left of its
+    /// uniform number beyond the columns before; infinite once one of them was drawn.
+    Words { words: Words, left: Option<f64> },
+}
+
+impl From<Words> for Draws {
+    fn from(words: Words) -> Draws {
+        Draws::Words { words, left: None }
+    }
 }
 
 impl Draws {
@@ -163,21 +183,29 @@ impl Draws {
     pub fn draw(&mut self, j: usize, column: Column) -> f64 {
         match (column, self) {
             (Column::Bernoulli { .. }, Draws::Numbers(u)) => ((u[j] as f64) < column.mean()) as u8 as f64,
-            (Column::Bernoulli { .. }, Draws::Words(words)) => {
+            (Column::Bernoulli { .. }, Draws::Words { words, .. }) => {
                 let u: f64 = StandardUniform.sample(words);
                 (u < column.mean()) as u8 as f64
             }
             (Column::Gaussian { mean, variance }, Draws::Numbers(eps)) => mean + variance.sqrt() * eps[j] as f64,
-            (Column::Gaussian { mean, variance }, Draws::Words(words)) => {
+            (Column::Gaussian { mean, variance }, Draws::Words { words, .. }) => {
                 let eps: f64 = StandardNormal.sample(words);
                 mean + variance.sqrt() * eps
             }
-            (Column::Poisson { log_mean }, Draws::Words(words)) => poisson(log_mean.exp(), words),
-            (Column::NegativeBinomial { log_mean, log_dispersion }, Draws::Words(words)) => {
+            (Column::Poisson { log_mean }, Draws::Words { words, .. }) => poisson(log_mean.exp(), words),
+            (Column::NegativeBinomial { log_mean, log_dispersion }, Draws::Words { words, .. }) => {
                 // A Poisson whose mean is drawn from Gamma(1/α, α m).
                 let (shape, scale) = ((-log_dispersion).exp(), (log_mean + log_dispersion).exp());
                 let mean = Gamma::new(shape, scale).map_or(log_mean.exp(), |gamma| gamma.sample(words));
                 poisson(mean, words)
+            }
+            (Column::Categorical { log_p, behind }, Draws::Words { words, left }) => {
+                let u = left.take().unwrap_or_else(|| StandardUniform.sample(words));
+                let p = log_p.exp();
+                // The last takes what rounding left over.
+                let is_drawn = u < p || behind == 0 && u.is_finite();
+                *left = (behind > 0).then_some(if is_drawn { f64::INFINITY } else { u - p });
+                is_drawn as u8 as f64
             }
             (_, Draws::Numbers(_)) => panic!("the draws are of another likelihood"),
         }

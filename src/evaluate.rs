@@ -256,6 +256,7 @@ pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, remedy: &str) -> R
         Likelihood::Bernoulli => data.check_unit_interval(columns, remedy),
         Likelihood::Gaussian => Ok(()),
         Likelihood::Poisson | Likelihood::NegativeBinomial => data.check_counts(columns, remedy),
+        Likelihood::Categorical => data.check_one_of(columns, remedy),
     })
 }
 

@@ -74,8 +74,10 @@ pub fn output_bias(network: &Network, data: &Dataset, binarize: Binarize, b: &mu
                 let p = mean.clamp(CLIP, 1.0 - CLIP);
                 *mean = (p / (1.0 - p)).ln();
             }),
-            // A column of nothing but zeros has no best rate either.
-            Likelihood::Poisson | Likelihood::NegativeBinomial => means.for_each(|mean| *mean = mean.max(CLIP).ln()),
+            // A column of nothing but zeros has no best rate either, and a word that was not seen no best probability.
+            Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Categorical => {
+                means.for_each(|mean| *mean = mean.max(CLIP).ln())
+            }
         }
     }
     let bias = network.parameter("decoder.out.bias").expect("every model has it");

@@ -55,6 +55,9 @@
 //!   likely as what they were drawn from (`tests/mathematics/counts.rs`).
 //! - Of a table whose columns have different likelihoods log p is the sum of theirs, and what is learned as likely as what it was
 //!   drawn from (`tests/mathematics/mixed.rs`).
+//! - Words are a column each, however they were given, and come back as words (`tests/commands/words.rs`); what is learned of
+//!   them is as likely as what they were drawn from, and what is filled in as probable as it should be
+//!   (`tests/mathematics/words.rs`).
 //! - A step whose loss or gradient is not finite is found, named and not applied (`tests/safety/not_finite.rs`,
 //!   `tests/kernels`).
 //! - Memory does not grow with the steps, no data file is held twice, and where there is too little that is a sentence
@@ -104,6 +107,9 @@
 //! - Columns may have likelihoods of their own. They stay in the order of the file, so that tensors and tables read as it does;
 //!   which column is what is a row of numbers in the arena, that nothing writes after it was opened. The CPU goes by runs of
 //!   columns, each with the code of its likelihood; a kernel by columns, for a table has few.
+//! - A column of words becomes a column for each word when a file is read, so that nothing below `data` knows of words. Log p of
+//!   them is made in place of the decoder's output, by an operation that has no backward: with it −log p is a sum over columns,
+//!   −x log p, as every other, and its slope softmax − x in what the layer put out needs no column but its own.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to clear
 //!   before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of `[mu |
 //!   logvar]`, says so.

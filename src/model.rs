@@ -1,6 +1,6 @@
 //! Config in, layout and tape out. The only file that knows what an encoder is.
 use crate::arena::{Layout, View};
-use crate::config::{Activation, Binarize, Model};
+use crate::config::{Activation, Binarize, Likelihood, Model};
 use crate::data::Missing;
 use crate::tape::{Decoded, Family, Fetch, Goal, Kind, Op, Order, Tape};
 
@@ -156,7 +156,7 @@ impl<'a> Builder<'a> {
 
         // Activations and operations.
         let beside = |name: &str| if m.condition > 0 { format!("[{name} | condition]") } else { name.to_string() };
-        let family = match m.is_mixed() {
+        let family = match m.is_mixed() || m.likelihood == Likelihood::Categorical {
             false => Family::One(Kind::new(m, m.likelihood)),
             true => Family::ByColumn(self.layout.constant(Kind::each(m).into_iter().map(Kind::code).collect())),
         };
@@ -218,6 +218,10 @@ impl<'a> Builder<'a> {
         }
         let op = self.linear("decoder.out", last, out_layer, None);
         chain(&mut ops, &mut last, op);
+        let variables: Vec<f64> = m.categoricals().iter().flat_map(|v| [v.start as f64, v.end as f64]).collect();
+        if !variables.is_empty() {
+            ops.push(Op::LogSoftmax { y: last, variables: self.layout.constant(variables) });
+        }
         let decoder_ops = decoder_start..ops.len();
 
         let decoded = Decoded { out: last, family, mean: m.mean, fixed: 2.0 * m.sigma.ln(), learned };

@@ -41,7 +41,7 @@ impl Fetch {
 /// p(x|z) as the tape needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decoded {
-    /// The decoder's output.          (rows, input), or (rows, 2 input): [mean | log-dispersion]
+    /// The decoder's output.          (rows, input), or (rows, 2 input): [mean | log-dispersion]; of what is categorical log p
     pub out: View,
     pub family: Family,
     /// Of the columns that are Gaussian.
@@ -98,21 +98,26 @@ impl Kind {
         model.likelihoods().into_iter().flat_map(of).collect()
     }
 
-    const LIKELIHOODS: [Likelihood; 4] =
-        [Likelihood::Bernoulli, Likelihood::Gaussian, Likelihood::Poisson, Likelihood::NegativeBinomial];
+    const LIKELIHOODS: [Likelihood; 5] = [
+        Likelihood::Bernoulli,
+        Likelihood::Gaussian,
+        Likelihood::Poisson,
+        Likelihood::NegativeBinomial,
+        Likelihood::Categorical,
+    ];
     const SPREADS: [Spread; 3] = [Spread::Fixed, Spread::Learned, Spread::Network];
 
-    /// As a number, for devices: kernels/mixed.cu reads it too.
+    /// As a number, for devices: kernels/kinds.cuh reads it too.
     pub fn code(self) -> f64 {
         let place = Self::LIKELIHOODS.iter().position(|&l| l == self.likelihood);
         let source = Self::SPREADS.iter().position(|&s| s == self.spread);
-        (place.expect("all are there") + 4 * source.expect("all are there")) as f64
+        (place.expect("all are there") + 8 * source.expect("all are there")) as f64
     }
 
     /// The one with this number.
     pub fn of(code: f64) -> Kind {
         let code = code as usize;
-        Kind { likelihood: Self::LIKELIHOODS[code % 4], spread: Self::SPREADS[code / 4] }
+        Kind { likelihood: Self::LIKELIHOODS[code % 8], spread: Self::SPREADS[code / 8] }
     }
 }
 
@@ -126,6 +131,9 @@ pub enum Op {
     /// y = log(1 + x): what an encoder sees of counts, 0 where a value is missing; y = x in the columns that are none, by
     /// their codes.                                                       x, y: (rows, some), kinds: (1, some)
     Log1p { y: View, x: View, kinds: Option<View> },
+    /// y_j −= log Σ_i exp(y_i) over the columns of each variable: log p of each of its words, from the decoder's output up to a
+    /// constant. What it is done to twice stays as it is.        y: (rows, some), variables: (1, 2 V): from and to of each
+    LogSoftmax { y: View, variables: View },
     /// a = x weightᵀ + bias, y = f(a); y and a are one view where f' is a function of f.
     /// x: (rows, in), weight: (out, in), bias: (1, out), y, a: (rows, out)
     Linear { y: View, a: View, x: View, weight: View, bias: View, activation: Option<Activation> },
@@ -184,6 +192,7 @@ impl Tape {
             match op {
                 Op::Gather { x, fetch } => b.gather(x, fetch)?,
                 Op::Log1p { y, x, kinds } => b.log1p(y, x, kinds)?,
+                Op::LogSoftmax { y, variables } => b.log_softmax(y, variables)?,
                 Op::Linear { y, a, x, weight, bias, activation } => {
                     b.linear_forward(y, a, x, weight, bias, activation)?
                 }
@@ -215,6 +224,8 @@ impl Tape {
     fn back(&self, b: &mut dyn Backend, op: usize, parameters: bool) -> Result<()> {
         let d = |v| self.layout.d(v);
         match self.ops[op] {
+            // That of −log p takes it into account: it is of what the layer put out.
+            Op::LogSoftmax { .. } => {}
             Op::Gather { .. } | Op::Log1p { .. } | Op::Bound { .. } => {}
             Op::Nll { decoded, x, .. } => {
                 let ddispersion = decoded.learned.filter(|_| parameters).map(d);

@@ -37,7 +37,7 @@ fn data(rows: usize, cols: usize) -> Arc<Dataset> {
     Arc::new(Dataset::new("bytes", cols, values))
 }
 
-/// Whole numbers to 8 where the model counts.
+/// What the likelihoods take: whole numbers to 8 where the model counts, words where it has some.
 fn of(model: &Model, data: &Dataset) -> Arc<Dataset> {
     let mut rows = data.to_rows();
     models::as_the_likelihoods_have_them(model, &mut rows);
@@ -75,7 +75,7 @@ fn training_on_the_gpu_is_training_by_the_reference() {
                 let samples = if objective == Objective::Elbo { 1 } else { 3 };
                 let plain = Model { objective, activation, samples, ..Model::new(65, &[33, 17], 6) };
                 for model in of_every_likelihood(&plain) {
-                    let own = model.has_counts() || model.is_mixed();
+                    let own = model.has_counts() || model.is_mixed() || model.has(Likelihood::Categorical);
                     let data = if own { of(&model, &data(100, 65)) } else { data(100, 65) };
                     let binarize = if own { Binarize::None } else { Binarize::Dynamic };
                     // Plain gradient steps: an adaptive rule would divide what is nearly zero by itself.

@@ -9,7 +9,8 @@ x, a condition and the mean are in the units of the file: what --scale did to th
 without --scale whose config says "bytes": "grey", they are byte / 255. Of a model of --missing allow, NaN is a value that is
 missing. Of a model of counts x is the counts; their probability is scipy.stats.nbinom.pmf(x, r, r / (r + mean)) with
 r = exp(-vae.params["decoder.logdispersion"]). Where columns have different likelihoods, which are vae.likelihoods, that tensor
-has a number for each column, of a Gaussian one the log-variance.
+has a number for each column, of a Gaussian one the log-variance. A column of words is as many columns as it has words, of which
+one is 1, of the mean their probabilities; vae.config["data"]["columns"]["words"] has the words.
 
 Needs numpy and safetensors. The same names load into torch.nn.Linear: `torch_layers` below does it.
 """
@@ -36,6 +37,8 @@ class Vae:
         self.likelihoods = np.array([self.config["likelihood"]] * self.config["input"], dtype=object)
         for likelihood, first, end in self.config.get("others", []):
             self.likelihoods[first:end] = likelihood
+        # Columns that are the words of one variable.
+        self.words = [(first, end) for likelihood, first, end in self.config.get("others", []) if likelihood == "categorical"]
         self.of_counts = np.isin(self.likelihoods.astype(str), ["poisson", "negative-binomial"])
         self.f = ACTIVATIONS[self.config["activation"]]
         scale = self.config["data"].get("scale") or {"shift": [], "factor": []}
@@ -72,6 +75,9 @@ class Vae:
         mean = out.copy()
         mean[:, squashed] = sigmoid(out[:, squashed])
         mean[:, self.of_counts] = np.exp(out[:, self.of_counts])
+        for first, end in self.words:
+            p = np.exp(out[:, first:end] - out[:, first:end].max(axis=1, keepdims=True))
+            mean[:, first:end] = p / p.sum(axis=1, keepdims=True)
         return mean * self.factor[:input] + self.shift[:input] if len(self.shift) else mean
 
 

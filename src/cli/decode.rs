@@ -33,7 +33,7 @@ pub(crate) struct DecodeArgs {
 pub(crate) fn write(path: &Path, target: Target, examples: Vec<f32>, run: &Run) -> Result<()> {
     let cols = run.model.input;
     match target {
-        Target::Table(table) => table.write(path, &examples, &run.names()),
+        Target::Table(table) => table.write_examples(path, &examples, run),
         Target::Png => {
             let shape = grid::shape_for(cols, run.data.shape);
             let columns = grid::columns_for(examples.len() / cols, shape);

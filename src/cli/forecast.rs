@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         false => inference.decode(&z, &repeated)?,
     };
     match target {
-        Target::Table(table) => table.write(path, &drawn, &saved.run.names()),
+        Target::Table(table) => table.write_examples(path, &drawn, &saved.run),
         Target::Png => {
             let (truth, told) = (inference.examples(&data), inference.told(&data));
             // A past of another size is no tile of this picture.

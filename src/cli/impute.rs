@@ -147,7 +147,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
             put_back(&given, &mut filled);
         }
         match target {
-            Target::Table(table) => table.write(path, &filled.values, &saved.run.names())?,
+            Target::Table(table) => table.write_examples(path, &filled.values, &saved.run)?,
             Target::Png => draw(path, &given, &filled.values, &saved.run)?,
         }
     }

@@ -1,4 +1,5 @@
-//! Columns with a likelihood of their own: `--bernoulli`, `--gaussian`, `--poisson` and `--negative-binomial`.
+//! Columns with a likelihood of their own: `--bernoulli`, `--gaussian`, `--poisson`, `--negative-binomial` and
+//! `--categorical`.
 use crate::config::Likelihood;
 use crate::data::List;
 use clap::Args;
@@ -20,6 +21,10 @@ pub(super) struct OthersArgs {
     /// Columns of counts that are negative-binomial, the same
     #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
     negative_binomial: Option<List>,
+    /// Columns of words, or of numbers that are none but names, that are categorical: x has a column for each word, of which one
+    /// is 1. Kept in the model, which knows no other words
+    #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
+    categorical: Option<List>,
 }
 
 impl OthersArgs {
@@ -29,21 +34,8 @@ impl OthersArgs {
             (Likelihood::Gaussian, &self.gaussian),
             (Likelihood::Poisson, &self.poisson),
             (Likelihood::NegativeBinomial, &self.negative_binomial),
+            (Likelihood::Categorical, &self.categorical),
         ];
         all.into_iter().filter_map(|(likelihood, list)| Some((likelihood, list.clone()?))).collect()
     }
-}
-
-/// Those of the `input` columns of x that have a likelihood of their own, as a model has them: also the one that all others
-/// have, for they are not scaled as those are.
-pub(super) fn others(of_each: &[Option<Likelihood>], input: usize) -> Vec<(Likelihood, usize, usize)> {
-    let mut others: Vec<(Likelihood, usize, usize)> = vec![];
-    for (j, own) in of_each.iter().enumerate().take(input) {
-        match (own, others.last_mut()) {
-            (Some(own), Some((last, _, to))) if last == own && *to == j => *to += 1,
-            (Some(own), _) => others.push((*own, j, j + 1)),
-            (None, _) => {}
-        }
-    }
-    others
 }

@@ -1,7 +1,7 @@
 //! The options of `vae-gpu train`, and the configuration that they make.
 use super::Common;
 use super::condition::range;
-use super::likelihoods::{self, OthersArgs};
+use super::likelihoods::OthersArgs;
 use crate::checkpoint::Folder;
 use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
@@ -48,7 +48,7 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
     vae-gpu train --data table.csv --likelihood gaussian --variance shared --valid-fraction 0.1 --patience 10\n  \
     vae-gpu train --data gaps.csv --missing allow --scale standard --likelihood gaussian --variance shared\n  \
     vae-gpu train --data genes.csv --likelihood negative-binomial --hidden 128 --latent 10\n  \
-    vae-gpu train --data patients.csv --likelihood gaussian --scale standard --bernoulli smoker,married --poisson visits\n  \
+    vae-gpu train --data patients.csv --likelihood gaussian --scale standard --categorical ward --poisson visits\n  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
     vae-gpu train --data iris.csv --classes species --condition labels --likelihood gaussian --scale standard\n  \
     vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
@@ -170,8 +170,8 @@ pub(crate) struct ModelArgs {
     /// tanh, relu, softplus, gelu or sigmoid
     #[arg(long, value_enum, default_value = "relu", hide_possible_values = true)]
     activation: Activation,
-    /// p(x|z): bernoulli, gaussian, or of counts poisson or negative-binomial, whose encoder sees log(1 + x). Columns may have one
-    /// of their own: --bernoulli and so on
+    /// p(x|z): bernoulli, gaussian, of counts poisson or negative-binomial, whose encoder sees log(1 + x), or of words categorical.
+    /// Columns may have one of their own: --bernoulli and so on
     #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true)]
     likelihood: Likelihood,
     /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head)
@@ -352,7 +352,9 @@ impl ModelArgs {
 impl TrainArgs {
     /// What bytes stand for, where the model says so: a count is the byte itself, and what stands beside it in a table.
     pub(super) fn bytes(&self) -> Option<Bytes> {
-        (self.model.likelihood.is_of_counts() || !self.others.lists().is_empty()).then_some(Bytes::Plain)
+        let likelihood = self.model.likelihood;
+        let are_plain = likelihood.is_of_counts() || likelihood == Likelihood::Categorical;
+        (are_plain || !self.others.lists().is_empty()).then_some(Bytes::Plain)
     }
 
     /// The columns that are asked for, and what of them.
@@ -364,6 +366,7 @@ impl TrainArgs {
             last: data.condition.as_deref().and_then(names),
             classes: data.classes.clone(),
             likelihoods: self.others.lists(),
+            words: self.model.likelihood == Likelihood::Categorical,
         })
     }
 
@@ -378,7 +381,7 @@ impl TrainArgs {
             beta: t.beta,
             free_bits: t.free_bits,
             missing: self.data.missing,
-            others: likelihoods::others(&data.columns.likelihoods, data.cols - condition),
+            others: data.columns.others(data.cols - condition),
             ..m.model(data.cols - condition)?
         };
         let defaults = Optimizer::new(t.optimizer);

@@ -1,6 +1,8 @@
 //! The file that a command writes: `--to`, and `--force` for one that is there. What can be known about it is checked
 //! before any work is done.
-use crate::data::{npy, to_csv};
+use crate::config::Run;
+use crate::data::npy;
+use crate::data::to_csv::{self, Of};
 use crate::files::write_atomically;
 use crate::{Error, Result};
 use clap::Args;
@@ -37,9 +39,18 @@ pub(crate) enum Table {
 impl Table {
     /// Rows of as many numbers as there are names.
     pub(crate) fn write(self, path: &Path, values: &[f32], names: &[String]) -> Result<()> {
+        self.write_with_words(path, values, names, &[])
+    }
+
+    /// Examples of a run. A csv has words where they are of words: of each the most probable.
+    pub(crate) fn write_examples(self, path: &Path, values: &[f32], run: &Run) -> Result<()> {
+        self.write_with_words(path, values, &run.names(), &run.words())
+    }
+
+    fn write_with_words(self, path: &Path, values: &[f32], names: &[String], words: &[Of]) -> Result<()> {
         write_atomically(path, |mut file| match self {
             Table::Npy => npy::write(&mut file, values.len() / names.len(), names.len(), values),
-            Table::Csv => to_csv::write(&mut file, names, values),
+            Table::Csv => to_csv::write(&mut file, names, values, words),
         })
     }
 }

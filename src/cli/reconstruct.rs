@@ -40,7 +40,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let mut out = inference.reconstruct(&data, args.common.seed)?;
     match target {
-        Target::Table(table) => table.write(path, &out, &saved.run.names()),
+        Target::Table(table) => table.write_examples(path, &out, &saved.run),
         Target::Png => {
             let cols = saved.run.model.input;
             let mut originals = inference.examples(&data);

@@ -96,7 +96,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let variations = args.decode(&mut inference, &z, &given)?;
     let cols = saved.run.model.input;
     match target {
-        Target::Table(table) => table.write(path, &variations, &saved.run.names()),
+        Target::Table(table) => table.write_examples(path, &variations, &saved.run),
         Target::Png => {
             let rows = inference.examples(&data);
             let of_example = rows.chunks(cols).zip(variations.chunks(cols * args.per_example));

@@ -34,6 +34,7 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         true => source.columns.clone(),
         false => Some(Columns { again: true, ..source.known_columns() }),
     };
+    let by_place = matches!(source.condition, Some(Condition::Columns { columns, .. }) if columns != (0, 0));
     let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes, missing)?;
     if is_new {
         data.check_rounding()?;
@@ -68,6 +69,13 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         (data, valid) = (train, Some(held_out));
     }
     if let Some(condition @ Condition::Columns { .. }) = &source.condition {
+        if let Some(j) = data.columns.variables().first().map(|v| v.start).filter(|_| is_new && by_place) {
+            let column = data.columns.told(j);
+            return Err(Error::request(format!(
+                "categorical: {column} is as many columns as it has words, and those of a condition are given by their places; \
+                 name them, as --condition age"
+            )));
+        }
         let mut own = data.columns.likelihoods.iter().enumerate();
         if let Some((j, Some(likelihood))) = own.find(|(j, own)| own.is_some() && !condition.leaves(*j)) {
             let (likelihood, column) = (name_of(*likelihood), data.columns.told(j));

@@ -9,11 +9,12 @@ pub use model::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Spre
 pub use source::{Binarize, Condition, Source};
 pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
 
-use crate::data::Columns;
+use crate::data::{Columns, Words};
 use crate::error::at_least_one;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A choice by its name on the command line.
 pub(crate) fn name_of<T: ValueEnum>(choice: T) -> String {
@@ -49,12 +50,22 @@ impl Run {
     /// What the columns of x are called: as in the data that the model learned from; x0, x1 and so on where they have no
     /// names.
     pub fn names(&self) -> Vec<String> {
-        let all = self.data.known_columns().names;
-        let names: Vec<String> = self.x().into_iter().filter_map(|j| all.get(j).cloned()).collect();
-        match names.len() == self.model.input && !names.contains(&String::new()) {
+        let all = self.data.known_columns();
+        let names: Vec<String> = self.x().into_iter().filter_map(|j| all.full_name(j)).collect();
+        match names.len() == self.model.input && !names.iter().any(|name| name.is_empty() || name.starts_with('=')) {
             true => names,
             false => (0..self.model.input).map(|j| format!("x{j}")).collect(),
         }
+    }
+
+    /// The columns of x that are the words of one column of the file: its name, and the words.
+    pub(crate) fn words(&self) -> Vec<(Range<usize>, String, Vec<String>)> {
+        let all = self.data.known_columns();
+        let named = |variable: Range<usize>, words: &Words| {
+            let name = all.names.get(words.column).filter(|name| !name.is_empty());
+            (variable, name.cloned().unwrap_or(format!("x{}", words.column)), words.words.clone())
+        };
+        all.variables().into_iter().zip(&all.words).map(|(variable, words)| named(variable, words)).collect()
     }
 
     /// Columns of x, as an option names them.
@@ -74,6 +85,7 @@ impl Run {
                 Likelihood::Gaussian => "gaussian",
                 Likelihood::Poisson => "poisson",
                 Likelihood::NegativeBinomial => "negative-binomial",
+                Likelihood::Categorical => "categorical",
             };
             (!some.is_empty()).then(|| (option, self.listed(&some)))
         };
@@ -90,6 +102,10 @@ impl Run {
         at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
         self.model.check_batch(t.batch)?;
         self.data.columns.as_ref().map_or(Ok(()), Columns::check)?;
+        let variables = self.data.columns.as_ref().map_or(vec![], Columns::variables);
+        if !variables.is_empty() && variables != self.model.categoricals() {
+            return Err(Error::failed("words: those of its data are not those of the model; it is damaged"));
+        }
         let (input, columns) = (self.model.input, self.model.columns());
         self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
         let (counts, mixed) = (self.model.likelihood.is_of_counts(), self.model.is_mixed());

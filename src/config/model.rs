@@ -39,6 +39,9 @@ pub enum Likelihood {
     /// Of counts that vary more: the decoder gives the logarithm of the mean m, and `dispersion` says where the α of the variance
     /// m + α m² comes from.
     NegativeBinomial,
+    /// Of a word among several: a column for each, of which one is 1, and the decoder gives the logarithm of its probability up to
+    /// a constant.
+    Categorical,
 }
 
 impl Likelihood {
@@ -134,7 +137,7 @@ pub struct Model {
     /// Of each column of x, but those of `others`.
     #[serde(default = "defaults::likelihood")]
     pub likelihood: Likelihood,
-    /// Columns of x, from..to, that have a likelihood of their own; in order.
+    /// Columns of x, from..to, that have a likelihood of their own; in order. Those of a categorical are one variable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Likelihood, usize, usize)>,
     #[serde(default = "defaults::variance")]
@@ -277,6 +280,12 @@ impl Model {
         all
     }
 
+    /// The columns of each categorical variable, of which one is 1.
+    pub fn categoricals(&self) -> Vec<Range<usize>> {
+        let categorical = |(likelihood, columns)| (likelihood == Likelihood::Categorical).then_some(columns);
+        self.likelihoods().into_iter().filter_map(categorical).collect()
+    }
+
     /// Whether a column has this likelihood.
     pub fn has(&self, likelihood: Likelihood) -> bool {
         self.likelihoods().iter().any(|(l, _)| *l == likelihood)
@@ -300,7 +309,7 @@ impl Model {
     /// Where the second parameter of a column of this likelihood comes from.
     pub(crate) fn spread(&self, likelihood: Likelihood) -> Spread {
         match (likelihood, self.variance, self.dispersion) {
-            (Likelihood::Bernoulli | Likelihood::Poisson, ..) => Spread::Fixed,
+            (Likelihood::Bernoulli | Likelihood::Poisson | Likelihood::Categorical, ..) => Spread::Fixed,
             (Likelihood::Gaussian, Variance::Fixed, _) => Spread::Fixed,
             (Likelihood::Gaussian, Variance::Scalar | Variance::Shared, _) => Spread::Learned,
             (Likelihood::Gaussian, Variance::Network, _) => Spread::Network,

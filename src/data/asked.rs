@@ -16,6 +16,8 @@ pub struct Asked {
     pub last: Option<List>,
     pub classes: Option<Column>,
     pub likelihoods: Vec<(Likelihood, List)>,
+    /// Whether all others are categorical.
+    pub words: bool,
 }
 
 /// One column, by its position or its name.
@@ -253,7 +255,22 @@ impl Asked {
                 }
             }
         }
-        Ok(if self.likelihoods.is_empty() { vec![] } else { positions.iter().map(|&at| all[at]).collect() })
+        if self.words {
+            (0..there.width)
+                .filter(|&at| learned(at))
+                .for_each(|at| _ = all[at].get_or_insert(Likelihood::Categorical));
+        }
+        let any = all.iter().any(Option::is_some);
+        Ok(if any { positions.iter().map(|&at| all[at]).collect() } else { vec![] })
+    }
+
+    /// Whether column `at` of a file is of words. Nothing is said of columns that are not there.
+    pub(super) fn is_of_words(&self, there: &There, at: usize) -> bool {
+        let lists = self.likelihoods.iter().map(|(likelihood, list)| (*likelihood, there.listed(list, "")));
+        let mut own = lists.filter(|(_, listed)| listed.as_ref().is_ok_and(|listed| listed[at])).map(|(l, _)| l);
+        // A title that is left out is that of names of rows, if it is the first.
+        let has_title = there.names.is_none_or(|names| at > 0 || !names[at].is_empty());
+        own.next().map_or(self.words && has_title, |likelihood| likelihood == Likelihood::Categorical)
     }
 
     /// Whether the first column is left out for the names of the rows, and not because it was asked for.

@@ -2,15 +2,13 @@
 //! labels of the data.
 use super::asked::There;
 use super::csv::shown;
+use super::dictionary::{self, Dictionary, plain};
 use super::{Columns, Dataset, Values, named};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
 /// As many as a label, which is a byte, tells apart.
 const MOST: usize = 256;
-/// How many of them a message names.
-const NAMED: usize = 8;
 
 /// Where the classes of a file stand, and which there are. A model knows them of its data; those of a later file which it does
 /// not know come behind them.
@@ -44,8 +42,7 @@ impl Classes {
 
     /// The first `count` of them, for a message.
     pub fn list(&self, count: usize) -> String {
-        let some: Vec<String> = self.words.iter().take(count.min(NAMED)).map(|word| shown(word.as_bytes())).collect();
-        some.join(", ") + if count > NAMED { ", ..." } else { "" }
+        dictionary::list(&self.words, count)
     }
 
     /// The column as `--classes` takes it.
@@ -76,20 +73,11 @@ impl Classes {
     }
 }
 
-/// A number as it is written shortest, so that 1 and 1.0 are one class; anything else as it is.
-fn plain(word: &str) -> String {
-    match word.parse::<f64>() {
-        Ok(number) if number.is_finite() => (number + 0.0).to_string(), // 0, not -0
-        _ => word.into(),
-    }
-}
-
 /// The classes of examples as they come.
 pub(super) struct Labels<'a> {
     file: &'a str,
-    known: usize,
     classes: Classes,
-    places: HashMap<String, u8>,
+    dictionary: Dictionary,
     labels: Vec<u8>,
     /// An example has none.
     incomplete: bool,
@@ -100,62 +88,48 @@ impl<'a> Labels<'a> {
     pub fn new(there: &There<'a>, at: usize, known: Option<&Classes>) -> Self {
         let words = known.map_or(vec![], |known| known.words.clone());
         let name = there.title(at).unwrap_or_default().to_string();
-        let places = words.iter().enumerate().map(|(i, word)| (word.clone(), i as u8)).collect();
-        let (known, classes) = (words.len(), Classes { at, name, words });
-        Labels { file: there.file, known, classes, places, labels: vec![], incomplete: false }
+        let dictionary = Dictionary::beginning_with(words, MOST);
+        Labels {
+            file: there.file,
+            classes: Classes { at, name, words: vec![] },
+            dictionary,
+            labels: vec![],
+            incomplete: false,
+        }
     }
 
     /// # Errors
     /// More classes than can be; none, where a model does not know them yet: of a later file it may not need them.
     pub fn add(&mut self, line: impl FnOnce() -> String, word: &str) -> Result<()> {
-        if word.is_empty() && self.known > 0 {
+        if word.is_empty() && self.dictionary.is_known() {
             self.incomplete = true;
             return Ok(());
         }
+        let (file, column) = (self.file, || self.classes.told());
         if word.is_empty() {
-            let (line, file, column) = (line(), self.file, self.classes.told());
+            let (line, column) = (line(), column());
             return Err(Error::failed(format!(
                 "{line} of {file} has no class in column {column}: fill the cell, or leave the example out"
             )));
         }
-        // Most are a word that was seen before, as it stands.
-        let label = match self.places.get(word) {
-            Some(&label) => label,
+        match self.dictionary.place(word) {
+            Some(label) => self.labels.push(label as u8),
             None => {
-                let word = plain(word);
-                let next = self.classes.words.len();
-                if next == MOST && !self.places.contains_key(&word) {
-                    let (file, column) = (self.file, self.classes.told());
-                    return Err(Error::failed(format!(
-                        "classes {column}: {file} has more than {MOST} different values there; must be a column of \
-                         classes, of which each has many examples"
-                    )));
-                }
-                *self.places.entry(word).or_insert_with_key(|word| {
-                    self.classes.words.push(word.clone());
-                    next as u8
-                })
+                return Err(Error::failed(format!(
+                    "classes {}: {file} has more than {MOST} different values there; must be a column of classes, of which each \
+                     has many examples",
+                    column()
+                )));
             }
-        };
-        self.labels.push(label);
+        }
         Ok(())
     }
 
     /// The label of each example, if each has one, and what they stand for, which is sorted where a model does not know it yet.
     pub fn found(mut self) -> (Option<Vec<u8>>, Classes) {
-        let number = |word: &String| word.parse::<f64>().ok();
-        let words = &self.classes.words;
-        let mut order: Vec<usize> = (0..words.len()).collect();
-        match words.iter().map(number).collect::<Option<Vec<f64>>>() {
-            _ if self.known > 0 => {}
-            Some(numbers) => order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b])),
-            None => order.sort_by(|&a, &b| words[a].cmp(&words[b])),
-        }
-        let mut places = vec![0u8; order.len()];
-        order.iter().enumerate().for_each(|(place, &was)| places[was] = place as u8);
-        self.labels.iter_mut().for_each(|label| *label = places[*label as usize]);
-        self.classes.words = order.iter().map(|&was| std::mem::take(&mut self.classes.words[was])).collect();
-        ((!self.incomplete).then_some(self.labels), self.classes)
+        let (places, words) = self.dictionary.sorted();
+        self.labels.iter_mut().for_each(|label| *label = places[*label as usize] as u8);
+        ((!self.incomplete).then_some(self.labels), Classes { words, ..self.classes })
     }
 }
 

@@ -2,7 +2,7 @@
 use super::asked::{Asked, List, Part, There};
 use super::classes::Classes;
 use super::named::shown;
-use super::{Dataset, Values};
+use super::{Bytes, Dataset, Values, Words, words};
 use crate::config::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,10 @@ pub struct Columns {
     /// The column that is none of them, but says of what class each example is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Classes>,
-    /// Of each that was taken, the likelihood of its own that was asked for; empty where none was. It is the model's, which keeps
+    /// Those of words, in order: of each the data have a column for each word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<Words>,
+    /// Of each column of the data, the likelihood of its own that was asked for; empty where none was. It is the model's, which keeps
     /// it elsewhere.
     #[serde(skip)]
     pub likelihoods: Vec<Option<Likelihood>>,
@@ -47,7 +50,7 @@ impl Columns {
 
     /// Whether those of a model, which are all of its data; or of a file of which all are asked for.
     pub fn are_all(&self) -> bool {
-        let apart = self.asked.as_ref().map(|asked| Asked { likelihoods: vec![], ..asked.clone() });
+        let apart = self.asked.as_ref().map(|asked| Asked { likelihoods: vec![], words: false, ..asked.clone() });
         self.taken.is_empty() && apart.is_none_or(|apart| apart == Asked::default())
     }
 
@@ -82,7 +85,7 @@ impl Columns {
         let asked = self.asked.as_ref().map(|asked| asked.likelihoods(there, positions)).transpose()?;
         let found = Columns { likelihoods: asked.unwrap_or_default(), ..found };
         Ok(match self.are_all() {
-            true => Columns { names: found.names, likelihoods: found.likelihoods, ..Columns::default() },
+            true => Columns { taken: vec![], of: 0, ..found },
             false => found,
         })
     }
@@ -153,6 +156,22 @@ impl Columns {
         self.asked.as_ref().map_or(0, Asked::count_last)
     }
 
+    /// Those of the first `input` columns of the data that have a likelihood of their own, as a model has them: also the one that
+    /// all others have, for they are not scaled as those are.
+    pub(crate) fn others(&self, input: usize) -> Vec<(Likelihood, usize, usize)> {
+        let variables = self.variables();
+        let mut others: Vec<(Likelihood, usize, usize)> = vec![];
+        for (j, own) in self.likelihoods.iter().enumerate().take(input) {
+            let begins = || variables.iter().any(|variable| variable.start == j);
+            match (own, others.last_mut()) {
+                (Some(own), Some((last, _, to))) if last == own && *to == j && !begins() => *to += 1,
+                (Some(own), _) => others.push((*own, j, j + 1)),
+                (None, _) => {}
+            }
+        }
+        others
+    }
+
     /// Whether they come as they stand in the file.
     pub(crate) fn are_in_order(&self) -> bool {
         self.taken.is_sorted()
@@ -163,8 +182,10 @@ impl Columns {
         self.taken.iter().map(|&(from, to)| Part::Range(from, to).to_string()).collect::<Vec<_>>().join(",")
     }
 
-    /// Some of those that were taken, as an option takes them: by their names, where all have one of their own.
+    /// Some columns of the data, as an option takes those that they are of: by their names, where all have one of their own.
     pub(crate) fn listed(&self, some: &[usize]) -> String {
+        let mut some: Vec<usize> = some.iter().map(|&j| self.column_of(j)).collect();
+        some.dedup();
         let mut seen = HashSet::new();
         let twice: HashSet<&String> = self.names.iter().filter(|name| !seen.insert(*name)).collect();
         let simple = |name: &&String| {
@@ -181,8 +202,9 @@ impl Columns {
         }
     }
 
-    /// Column `j` of a data set for a message: its number, and its name where it has one.
+    /// Column `j` of a data set for a message: its number among those that were taken, and its name where it has one.
     pub fn told(&self, j: usize) -> String {
+        let j = self.column_of(j);
         match self.names.get(j) {
             Some(name) if !name.is_empty() => format!("column {j} ({:?}, counted from 0)", shown(name)),
             _ => format!("column {j} (counted from 0)"),
@@ -195,6 +217,7 @@ impl Columns {
         let possible = self.taken.iter().all(|&(from, to)| from < to && to <= self.of);
         let named = self.names.is_empty() || self.taken.is_empty() || self.names.len() == self.count();
         self.classes.as_ref().map_or(Ok(()), |classes| classes.check(self.of))?;
+        self.check_words()?;
         match possible && named {
             true => Ok(()),
             false => Err(Error::failed("columns: those of its data cannot be; it is damaged")),
@@ -208,10 +231,15 @@ impl Dataset {
     /// # Errors
     /// Columns that are not there.
     pub fn with_columns(mut self, columns: &Columns) -> Result<Dataset> {
-        let names = Some(&self.columns.names[..]).filter(|names| names.len() == self.cols);
-        let there = There { file: &self.name, width: self.cols, rows_named: false, names };
+        let names = Some(self.columns.names.clone()).filter(|names| names.len() == self.cols);
+        let file = self.name.clone();
+        let there = There { file: &file, width: self.cols, rows_named: false, names: names.as_deref() };
         let positions = columns.positions(&there)?;
         let mut taken = columns.taken_from(&there, &positions)?;
+        let mut dictionaries = columns.dictionaries(&there, &taken, positions.len());
+        if !dictionaries.is_empty() {
+            self = self.with_bytes(Some(Bytes::Plain))?; // the byte itself
+        }
         if let Some(at) = columns.class_column(&there)? {
             let (labels, classes) = self.classes_in(at, &there, columns.classes.as_ref())?;
             (self.labels, taken.classes) = (labels, Some(classes));
@@ -224,7 +252,16 @@ impl Dataset {
             self.shape = None;
             self.keep_coarse(&positions);
         }
-        Ok(Dataset { cols: positions.len(), columns: taken, ..self })
+        let cols = positions.len();
+        for (j, &at) in positions.iter().enumerate() {
+            let dictionary = dictionaries.get_mut(j).and_then(Option::as_mut);
+            if let (Some(dictionary), Values::Reals(values)) = (dictionary, &mut self.values) {
+                for (i, x) in values.iter_mut().skip(j).step_by(cols).enumerate().filter(|(_, x)| !x.is_nan()) {
+                    *x = words::place(dictionary, &x.to_string(), &there, at, || format!("row {i}"))?;
+                }
+            }
+        }
+        Dataset { cols, columns: taken, ..self }.with_words(dictionaries)
     }
 
     /// Which columns f32 does not tell apart, now that these are left, in this order.

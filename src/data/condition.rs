@@ -63,6 +63,9 @@ impl Dataset {
             None => vec![0..condition.start, condition.end..cols, condition],
         };
         let positions: Vec<usize> = parts.into_iter().flatten().collect();
+        if positions.iter().copied().eq(0..cols) {
+            return Ok(self);
+        }
         match &mut self.values {
             Values::Bytes(v) => keep(v, cols, &positions),
             Values::Reals(v) => keep(v, cols, &positions),

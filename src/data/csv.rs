@@ -12,7 +12,7 @@ use super::read::{FORMATS, Missing};
 use super::rounding::Rounding;
 use super::row_names::{self, RowNames, Why, has_decimal_comma};
 use super::source::{Source, room};
-use super::{Columns, Dataset, Values};
+use super::{Columns, Dataset, Values, words};
 use crate::{Error, Result};
 
 /// How much of a cell a message shows, in characters.
@@ -89,6 +89,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     // The name of the first row may be missing.
     let below = || second.as_ref().is_some_and(|second| word(&second.cells[0]));
     let named = width > 1 && (word(&first.cells[0]) || matches!(cell(&first.cells[0]), Cell::Missing) && below());
+    let mut named = named;
     let mut rows_named = named;
     let mut names: Option<Vec<String>> = None;
     if let Some(header) = header {
@@ -110,13 +111,17 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         titles.splice(0..0, short.then(String::new));
         names = Some(titles);
     }
-    let there = There { file: &name, width, rows_named, names: names.as_deref() };
+    let mut there = There { file: &name, width, rows_named, names: names.as_deref() };
+    if columns.is_some_and(|columns| columns.begin_with_words(&there)) {
+        (named, there.rows_named) = (false, false);
+    }
+    let there = there;
     let positions = match columns {
         Some(columns) => columns.positions(&there)?,
-        None => (rows_named as usize..width).collect(),
+        None => there.all().collect(),
     };
     let title = there.title(0);
-    let without_names = columns.map_or(Ok(rows_named), |columns| columns.leave_out_row_names(&there))?;
+    let without_names = columns.map_or(Ok(there.rows_named), |columns| columns.leave_out_row_names(&there))?;
     notes.extend(without_names.then(|| row_names::note(&name, title)));
     // The files of a model are read as it learned to.
     let is_asked = named && without_names && !columns.is_some_and(Columns::are_known);
@@ -125,7 +130,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let class = columns.map_or(Ok(None), |columns| columns.class_column(&there))?;
     let known = columns.and_then(|columns| columns.classes.as_ref());
     let mut labels = class.map(|at| (at, Labels::new(&there, at, known)));
-    let mut chosen = columns.unwrap_or(&Columns::default()).taken_from(&there, &positions)?;
+    let all_columns = Columns::default();
+    let columns = columns.unwrap_or(&all_columns);
+    let mut chosen = columns.taken_from(&there, &positions)?;
+    let mut dictionaries = columns.dictionaries(&there, &chosen, positions.len());
 
     let mut rounding = Rounding::new(positions.len());
     let mut values = Vec::new();
@@ -164,12 +172,16 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         let at = values.len() / positions.len();
         for (j, &i) in positions.iter().enumerate() {
             let bytes = &row.cells[i];
-            match cell(bytes) {
-                Cell::Number(v) if v.is_finite() => {
+            match (cell(bytes), dictionaries.get_mut(j).and_then(Option::as_mut)) {
+                (Cell::Missing, _) if missing == Missing::Allow => values.push(f32::NAN),
+                (Cell::Number(_) | Cell::Word, Some(dictionary)) => {
+                    let word = String::from_utf8_lossy(bytes);
+                    values.push(words::place(dictionary, &word, &there, i, || format!("line {}", row.line))?);
+                }
+                (Cell::Number(v), None) if v.is_finite() => {
                     rounding.see(at, j, unrounded(bytes, v));
                     values.push(v);
                 }
-                Cell::Missing if missing == Missing::Allow => values.push(f32::NAN),
                 _ => return Err(bad_cell(&there, row.line, i, bytes)),
             }
         }
@@ -192,7 +204,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         labels
     });
     let data = Dataset::new(name.clone(), positions.len(), Values::Reals(values));
-    Ok(Dataset { columns: chosen, labels, coarse: rounding.coarse(), notes, ..data })
+    Dataset { columns: chosen, labels, coarse: rounding.coarse(), notes, ..data }.with_words(dictionaries)
 }
 
 struct Row {
@@ -298,8 +310,9 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
         }
         Cell::Word => {
             format!(
-                "{at} is {shown}, not a number: code words as numbers, separated by comma, semicolon or tab, or train with \
-                 --skip-columns {skipped}, or with --classes {skipped} if it is the class of an example"
+                "{at} is {shown}, not a number: separate numbers by comma, semicolon or tab; of a column of words train with \
+                 --categorical {skipped}, with --classes {skipped} if it is the class of an example, or with --skip-columns \
+                 {skipped}"
             )
         }
     })

@@ -80,12 +80,24 @@ impl Wanted {
         if columns.by_name() && first.iter().any(word) || known && (first.iter().any(word) || same()) {
             return Wanted::Named;
         }
-        if columns.are_all() {
-            return if columns.again { Wanted::Again } else { Wanted::All };
-        }
         // What cannot be is told once names are known.
         let there = There { file: "", width: first.len(), rows_named: false, names: None };
-        columns.positions(&there).map_or(Wanted::All, |positions| Wanted::At(positions, columns.are_known()))
+        let positions = columns.positions(&there).unwrap_or_default();
+        // Words of a column of words are no names, where other columns can tell.
+        let of_words =
+            columns.taken_from(&there, &positions).map(|t| columns.dictionaries(&there, &t, positions.len()));
+        let of_words = of_words.unwrap_or_default();
+        let is_of_words = |(j, _): &(usize, &usize)| of_words.get(*j).is_some_and(Option::is_some);
+        let others: Vec<usize> =
+            positions.iter().enumerate().filter(|at| !is_of_words(at)).map(|(_, &at)| at).collect();
+        let (some, any) = (!others.is_empty(), others.len() < positions.len());
+        match columns.are_all() {
+            true if any && some => Wanted::At(others, columns.are_known()),
+            true if columns.again => Wanted::Again,
+            true => Wanted::All,
+            false if some => Wanted::At(others, columns.are_known()),
+            false => Wanted::All,
+        }
     }
 
     pub fn is_header(&self, first: &ByteRecord, second: Option<&ByteRecord>) -> bool {

@@ -6,6 +6,7 @@ mod classes;
 mod columns;
 mod condition;
 mod csv;
+mod dictionary;
 pub mod digits;
 mod gzip;
 mod header;
@@ -24,6 +25,7 @@ pub mod scale;
 mod shape;
 mod source;
 pub mod to_csv;
+mod words;
 mod zip;
 
 pub use asked::{Asked, Column, List};
@@ -34,6 +36,7 @@ pub(crate) use read::MISSING;
 pub use read::Missing;
 pub use scale::Scale;
 pub use shape::Shape;
+pub use words::Words;
 
 use crate::{Error, Result};
 use std::ops::Range;
@@ -44,6 +47,15 @@ pub(crate) const COUNT: &str = "must be a whole number, 0 or more, for a likelih
 /// Whether it is one.
 pub(crate) fn is_count(x: f32) -> bool {
     x >= 0.0 && x.fract() == 0.0
+}
+
+/// What the columns of a categorical variable must be.
+pub(crate) const ONE_OF: &str = "one must be 1 and the others 0, or all missing, for the categorical likelihood";
+
+/// Whether they are.
+pub(crate) fn is_one_of(columns: &[f32]) -> bool {
+    let count = |of: f32| columns.iter().filter(|&&x| x == of).count();
+    count(1.0) == 1 && count(0.0) == columns.len() - 1 || columns.iter().all(|x| x.is_nan())
 }
 
 /// A data set in memory: one row per example.
@@ -207,6 +219,24 @@ impl Dataset {
             Values::Reals(_) => self.check(columns, |v| is_count(v) || v.is_nan(), &must),
             Values::Bytes(_) => Err(Error::failed(format!("{}: a byte stands for byte / 255: {must}", self.name))),
         }
+    }
+
+    /// Checks that of these columns, which are one categorical variable, one is 1 and the others are 0, or all are missing.
+    ///
+    /// # Errors
+    /// The first example where it is not so, counted from 0.
+    pub fn check_one_of(&self, columns: Range<usize>, remedy: &str) -> Result<()> {
+        let mut row = vec![0.0; self.cols];
+        for i in 0..self.rows() {
+            self.row(i, &mut row);
+            if !is_one_of(&row[columns.clone()]) {
+                return Err(Error::failed(format!(
+                    "row {i}, columns {columns:?} (counted from 0) of {}: {ONE_OF}; {remedy}",
+                    self.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// How many values of each column are there: not missing.

@@ -61,6 +61,16 @@ impl Dataset {
         Self::parse(name.into(), Cursor::new(bytes), length, None, None, Missing::Refuse)?.finite()
     }
 
+    /// [`Dataset::read_columns`] for the bytes of a file, called `name` in messages.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::read_columns`].
+    pub fn columns_from_bytes(name: &str, bytes: &[u8], columns: &Columns, missing: Missing) -> Result<Self> {
+        let length = Some(bytes.len() as u64);
+        Self::parse(name.into(), Cursor::new(bytes), length, None, Some(columns), missing)?
+            .taking(Some(columns), missing)
+    }
+
     fn finite(self) -> Result<Self> {
         let must = "must be a finite number below 3.4e38; repair it or leave the example out";
         // What is missing is told first; but all are looked at once only, where all is well.
@@ -75,7 +85,24 @@ impl Dataset {
     /// # Errors
     /// Those of [`Dataset::read`], columns that are not there.
     pub fn read_columns(path: &Path, columns: Option<&Columns>, missing: Missing) -> Result<Self> {
-        let data = Self::open(path, columns, missing)?;
+        let (path, array) = named::split(path);
+        let data = match path.is_dir() {
+            true => pictures::read_folder(&path)?,
+            false => {
+                let (name, file, length) = open_file(&path)?;
+                Self::parse(name, file, length, array.as_deref(), columns, missing)?
+            }
+        };
+        data.taking(columns, missing)
+    }
+
+    /// These columns of a file that was parsed, checked.
+    fn taking(self, columns: Option<&Columns>, missing: Missing) -> Result<Self> {
+        let data = match columns {
+            // Text is the one format that has taken them already.
+            Some(columns) if self.columns == Columns::default() => self.with_columns(columns)?,
+            _ => self,
+        };
         if missing.is_refused() {
             return data.finite();
         }
@@ -85,22 +112,6 @@ impl Dataset {
             "must be a finite number below 3.4e38, or NaN where it is missing",
         )?;
         Ok(data)
-    }
-
-    fn open(path: &Path, columns: Option<&Columns>, missing: Missing) -> Result<Self> {
-        let (path, array) = named::split(path);
-        let data = match path.is_dir() {
-            true => pictures::read_folder(&path)?,
-            false => {
-                let (name, file, length) = open_file(&path)?;
-                Self::parse(name, file, length, array.as_deref(), columns, missing)?
-            }
-        };
-        match columns {
-            // Text is the one format that has taken them already.
-            Some(columns) if data.columns == Columns::default() => data.with_columns(columns),
-            _ => Ok(data),
-        }
     }
 
     /// The data of a file of `length` bytes, or of a pipe, which has none.

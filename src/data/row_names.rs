@@ -52,8 +52,8 @@ impl RowNames {
         let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
         Err(Error::failed(format!(
             "column 1{title} of {file} has words that come again, {different} different ones in {rows} rows: names of rows \
-             differ; code words as numbers, or train with --skip-columns {skipped}, or with --classes {skipped} if it is the class \
-             of an example"
+             differ; train with --categorical {skipped}, with --classes {skipped} if it is the class of an example, or with \
+             --skip-columns {skipped}"
         )))
     }
 }

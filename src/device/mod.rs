@@ -47,6 +47,9 @@ pub trait Backend {
     /// y = log(1 + x), of x that is not negative; in the columns whose codes are not of counts y = x.
     fn log1p(&mut self, y: View, x: View, kinds: Option<View>) -> Result<()>;
 
+    /// y −= log Σ exp(y) over the columns of each variable, which `variables` gives as from and to, one behind the other.
+    fn log_softmax(&mut self, y: View, variables: View) -> Result<()>;
+
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
     /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data. `learned`: dw and dbias, where they
     /// are wanted.

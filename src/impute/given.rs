@@ -1,9 +1,10 @@
 //! What is known of the examples, and what of it is observed.
 use super::Settings;
 use crate::config::{Binarize, Likelihood, Model};
-use crate::data::{COUNT, Dataset, is_count};
+use crate::data::{COUNT, Dataset, ONE_OF, is_count, is_one_of};
 use crate::rng::{self, Stream};
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// Examples of which some values are not observed.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct Given {
 
 impl Given {
     /// NaN in `data` is missing; so is what the mask has a 0 for. The mask has the shape of the data, or is one row for
-    /// all examples.
+    /// all examples; of a column of words it has one number.
     ///
     /// # Errors
     /// A mask of another shape, or with other numbers than 0 and 1.
@@ -37,17 +38,20 @@ impl Given {
                 )));
             }
             // np.save writes one row of D marks with one dimension, which is read as D rows of one column.
-            let one_row = marks.len() == cols && (mask.rows() == 1 || mask.cols == 1);
-            if !one_row && (mask.rows(), mask.cols) != (rows, cols) {
+            let column_of: Vec<usize> = (0..cols).map(|j| data.columns.column_of(j)).collect();
+            let width = column_of.last().map_or(0, |last| last + 1);
+            let one_row = marks.len() == width && (mask.rows() == 1 || mask.cols == 1);
+            if !one_row && (mask.rows(), mask.cols) != (rows, width) {
                 return Err(Error::failed(format!(
-                    "{}: the mask is {} x {} numbers; must be {rows} x {cols} as {}, or one row of {cols}",
+                    "{}: the mask is {} x {} numbers; must be {rows} x {width} as {}, or one row of {width}",
                     mask.name,
                     mask.rows(),
                     mask.cols,
                     data.name
                 )));
             }
-            observed.iter_mut().enumerate().for_each(|(i, o)| *o &= marks[i % marks.len()] == 1.0);
+            let mark = |i: usize| marks[(i / cols * width + column_of[i % cols]) % marks.len()];
+            observed.iter_mut().enumerate().for_each(|(i, o)| *o &= mark(i) == 1.0);
         }
         Ok(Given { name: data.name.clone(), cols, values, observed })
     }
@@ -109,6 +113,7 @@ impl Given {
                 }
                 Likelihood::Gaussian => return Ok(()),
                 Likelihood::Poisson | Likelihood::NegativeBinomial => (is_count, COUNT),
+                Likelihood::Categorical => return self.check_one_of(columns),
             };
             let wrong = |(row, values): (usize, &[f32])| {
                 let mut columns = columns.clone();
@@ -122,5 +127,23 @@ impl Given {
                 ))),
             }
         })
+    }
+
+    /// The same of the columns of a categorical variable, which are observed or missing together.
+    fn check_one_of(&self, columns: Range<usize>) -> Result<()> {
+        for (row, (values, observed)) in self.values.chunks(self.cols).zip(self.observed.chunks(self.cols)).enumerate()
+        {
+            let (values, observed) = (&values[columns.clone()], &observed[columns.clone()]);
+            let must = match () {
+                () if !is_one_of(values) => ONE_OF,
+                () if observed.iter().any(|&o| o != observed[0]) => "one variable is observed or missing as a whole",
+                () => continue,
+            };
+            return Err(Error::failed(format!(
+                "row {row}, columns {columns:?} (counted from 0) of {}: {must}, as in training",
+                self.name
+            )));
+        }
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ pub use score::Score;
 
 use crate::arena::View;
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Model};
+use crate::config::{Binarize, Likelihood, Model};
 use crate::decoding::{Decoding, NOISY};
 use crate::device::{Backend, Device};
 use crate::model::Network;
@@ -158,7 +158,8 @@ impl Imputer {
         s: &Settings,
         mut take: impl FnMut(&mut Imputer, &[chain::Unit], &chain::Chains) -> Result<()>,
     ) -> Result<Option<(f64, f64)>> {
-        if let (Some(noise), true) = (s.noise, self.engine.network.model.has_counts()) {
+        let model = &self.engine.network.model;
+        if let (Some(noise), true) = (s.noise, model.has_counts() || model.has(Likelihood::Categorical)) {
             return Err(Error::request(format!("noise {noise}: {NOISY}; leave it out")));
         }
         let open = |i: &usize| (i * given.cols..(i + 1) * given.cols).any(|at| !given.is_exact(at, s));

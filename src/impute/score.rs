@@ -193,6 +193,7 @@ impl Imputer {
             Likelihood::Bernoulli => Column::Bernoulli { logit: (mean / (1.0 - mean)).ln().clamp(-700.0, 700.0) },
             Likelihood::Gaussian => Column::Gaussian { mean, variance: variance.max(floor).max(f64::MIN_POSITIVE) },
             Likelihood::Poisson => Column::Poisson { log_mean: mean.ln() },
+            Likelihood::Categorical => Column::Categorical { log_p: mean.ln(), behind: 0 },
             // By moments: variance = m + α m².
             Likelihood::NegativeBinomial => Column::NegativeBinomial {
                 log_mean: mean.ln(),

@@ -3,7 +3,7 @@ use crate::config::{
     Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training, name_of,
     used,
 };
-use crate::data::scale;
+use crate::data::{Columns, scale};
 use clap::ValueEnum;
 
 /// An option with the value that a run has.
@@ -62,7 +62,9 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
         Some(Condition::Columns { columns, x: None }) => {
             // By their names, where they were named and do not stand behind the others in the file.
             let moved = data.columns.as_ref().filter(|all| !all.are_in_order());
-            let names = moved.and_then(|all| all.names.get(columns.0..columns.1));
+            let all =
+                |all: &Columns| (columns.0..columns.1).map(|j| all.name_of(j).cloned()).collect::<Option<Vec<_>>>();
+            let names = moved.and_then(all);
             line.unless(false, "condition", names.map_or(format!("{}..{}", columns.0, columns.1), |n| n.join(",")));
         }
         Some(Condition::Columns { columns, x: Some(x) }) => {

@@ -129,7 +129,8 @@ impl Builder {
     }
 
     /// These columns, counted from 0, have this likelihood, whatever [`Builder::likelihood`] says of the others. Zeros and ones,
-    /// and counts, are not scaled.
+    /// counts and words are not scaled. Those of a categorical are one variable: of each example one is 1, and the others 0. Data
+    /// that were read by an [`Asked`](crate::data::Asked) with likelihoods say so themselves, where this says nothing.
     ///
     /// ```
     /// # use vae_gpu::{Vae, config::{Likelihood, Variance}, data::{Dataset, scale::Rule}};
@@ -201,8 +202,11 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::fit`].
-    pub fn fit_watched(self, data: &Arc<Dataset>, watch: &mut dyn Watch) -> Result<Vae> {
+    pub fn fit_watched(mut self, data: &Arc<Dataset>, watch: &mut dyn Watch) -> Result<Vae> {
         data.check_rounding()?;
+        if !self.model.is_mixed() {
+            self.model.others = data.columns.others(data.cols.saturating_sub(self.model.condition));
+        }
         let (device, notes) = Device::find(&self.device, self.training.precision)?;
         notes.iter().for_each(|note| watch.note(note));
         let (data, valid) = match &self.valid {

@@ -183,8 +183,8 @@ fn what_was_taken_as_names_is_said_once() {
     std::fs::write(home.join("sex.csv"), format!("sex,a,b\n{rows}")).unwrap();
     run(&home, &format!("train --data sex.csv {SMALL} --out sex")).refused(
         1,
-        "column 1 (\"sex\") of sex.csv has words that come again, 2 different ones in 40 rows: names of rows differ; code words \
-         as numbers, or train with --skip-columns sex, or with --classes sex if it is the class of an example",
+        "column 1 (\"sex\") of sex.csv has words that come again, 2 different ones in 40 rows: names of rows differ; train with \
+         --categorical sex, with --classes sex if it is the class of an example, or with --skip-columns sex",
     );
     run(&home, &format!("train --data sex.csv --skip-columns sex {SMALL} --out sex")).succeeded();
     run(&home, "eval sex --data sex.csv --device cpu --quiet").succeeded();

@@ -29,3 +29,4 @@ mod runs;
 mod scale;
 mod sweep;
 mod training;
+mod words;

@@ -2,7 +2,8 @@
 use crate::program::{folder, run, write_idx};
 use std::path::Path;
 use std::process::Command;
-use vae_gpu::data::{Dataset, npy};
+use vae_gpu::config::Likelihood;
+use vae_gpu::data::{Asked, Columns, Dataset, Missing, npy};
 
 /// What a script prints; None, with a word, where Python lacks these packages.
 fn python(packages: &str, script: &str) -> Option<String> {
@@ -46,18 +47,27 @@ fn numpy_rebuilds_encoder_and_decoder() {
         "--hidden 12 --likelihood negative-binomial --dispersion network --missing allow --data gaps.npy",
         "--hidden 12 --likelihood gaussian --mean sigmoid --scale standard --poisson 3..7,30 --negative-binomial 8",
         "--hidden 12 --likelihood poisson --gaussian 0..5 --variance shared --init normal:0.001 --lr 1e-4",
+        "--hidden 12 --likelihood gaussian --scale standard --categorical 3,7,35 --poisson 4",
     ];
+    // As it is after it was read: a column for each word.
+    let words = Asked { likelihoods: vec![(Likelihood::Categorical, "3,7,35".parse().unwrap())], ..Asked::default() };
+    let words =
+        Dataset::read_columns(&home.join("bytes.npy"), Columns::asked(words).as_ref(), Missing::Refuse).unwrap();
+    let wide = &mut std::fs::File::create(home.join("words.npy")).unwrap();
+    npy::write(wide, 60, words.cols, &words.to_rows()).unwrap();
     for (i, model) in models.iter().enumerate() {
         let train =
             format!("train --data x.idx --epochs 5 --latent 3 --batch 16 --device cpu --quiet --out run{i} {model}");
         run(&home, &train).succeeded();
         let x = match model {
             _ if model.contains("--missing") => "gaps.npy",
+            _ if model.contains("--categorical") => "words.npy",
             _ if model.contains("--scale") || model.contains("poisson") => "bytes.npy",
             _ => "grey.npy",
         };
-        run(&home, &format!("encode run{i} --data {x} --to both{i}.npy --logvar --device cpu --quiet")).succeeded();
-        run(&home, &format!("encode run{i} --data {x} --to mu{i}.npy --device cpu --quiet")).succeeded();
+        let given = x.replace("words", "bytes");
+        run(&home, &format!("encode run{i} --data {given} --to both{i}.npy --logvar --device cpu --quiet")).succeeded();
+        run(&home, &format!("encode run{i} --data {given} --to mu{i}.npy --device cpu --quiet")).succeeded();
         run(&home, &format!("decode run{i} --data mu{i}.npy --to mean{i}.npy --device cpu --quiet")).succeeded();
         let at = |name: &str| home.join(name).display().to_string();
         let files = [at(&format!("run{i}")), at(x), at(&format!("both{i}.npy")), at(&format!("mean{i}.npy"))];

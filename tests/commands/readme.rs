@@ -107,13 +107,14 @@ fn write_flowers(path: &Path) {
     fs::write(path, table).unwrap();
 }
 
-/// Numbers, zeros and ones, and counts.
+/// Numbers, words, zeros and ones, and counts.
 fn write_patients(path: &Path) {
-    let mut table = "age,smoker,married,visits\n".to_string();
+    let mut table = "age,ward,smoker,married,visits\n".to_string();
     for i in 0..200 {
         let z = (i as f64 * 0.37).sin();
         let ill = (1.0 + z).exp().floor() as usize * (i % 3);
-        table += &format!("{:.1},{},{},{ill}\n", 45.0 + 12.0 * z, (z > 0.2) as u8, i % 2);
+        let ward = if z > 0.5 && i % 5 > 0 { "medicine" } else { "surgery" };
+        table += &format!("{:.1},{ward},{},{},{ill}\n", 45.0 + 12.0 * z, (z > 0.2) as u8, i % 2);
     }
     fs::write(path, table).unwrap();
 }

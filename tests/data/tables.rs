@@ -28,15 +28,15 @@ fn a_column_of_row_names_is_told() {
 #[test]
 fn words_that_are_no_names_of_rows_are_refused() {
     let sexes: String = (0..9).map(|i| format!("{},{i}\n", if i % 2 == 0 { "M" } else { "F" })).collect();
-    let again = "has words that come again, 2 different ones in 9 rows: names of rows differ; code words as numbers, or train with";
-    refused(&format!("sex,age\n{sexes}"), &format!("{again} --skip-columns sex"));
-    refused(&sexes, &format!("{again} --skip-columns 0"));
+    let again = "has words that come again, 2 different ones in 9 rows: names of rows differ; train with";
+    refused(&format!("sex,age\n{sexes}"), &format!("{again} --categorical sex"));
+    refused(&sexes, &format!("{again} --categorical 0"));
     refused("t;v\n167,1;5\n168,2;6\n", "line 2, column 1 (\"t\") of");
     refused("t;v\n167,1;5\n168,2;6\n", "is \"167,1\", not a number: write the decimal comma as a point");
     refused("t;v\n1.234,5;5\n1.235,5;6\n", "is \"1.234,5\", not a number: write the decimal comma as a point");
     refused("t;v\n5;1.234,5\n", "is \"1.234,5\", not a number: write the decimal comma as a point");
-    refused("flag,v\nTrue,5\nFalse,6\n", "is \"True\", not a number: code words as numbers");
-    refused("flag,v\nfalse,5\ntrue,6\n", "or train with --skip-columns flag");
+    refused("flag,v\nTrue,5\nFalse,6\n", "is \"True\", not a number: separate numbers by");
+    refused("flag,v\nfalse,5\ntrue,6\n", "or with --skip-columns flag");
     refused("id,v\nx,5\n# half of them,\ny,6\n", "line 3 of");
     refused(
         "id,v\nx,5\n# half of them,\ny,6\n",

@@ -59,9 +59,15 @@ fn models_drawn_at_random_match_the_reference_on_the_cpu_with_any_number_of_thre
     let mut numbers = Numbers::new(2);
     let draw = |_| setting(&mut numbers, &[1, 9, 33, 100, 256, 500], &[1, 20, 100, 257]);
     let settings: Vec<Setting> = (0..).map(draw).filter(|s| work(s) < 100_000_000).take(40).collect();
+    let mut diverged = 0;
     for setting in settings {
         let network = setting.network();
         let want = setting.train(&network, &mut setting.reference(&network));
+        // Hundreds of counts at a rate that is too large for them: in f64 too.
+        if want.iter().any(|(_, want)| want.iter().any(|x| !x.is_finite())) {
+            diverged += 1;
+            continue;
+        }
         let train = || setting.train(&network, &mut Cpu::<f32>::new(network.layout(), setting.batch));
         let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let [one, two, three] = [1, 2, 3].map(|threads| pool(threads).install(train));
@@ -71,4 +77,5 @@ fn models_drawn_at_random_match_the_reference_on_the_cpu_with_any_number_of_thre
             compare(&format!("{name} of {setting:?}"), got, want, TOLERANCE);
         }
     }
+    assert!(diverged <= 1, "{diverged} of 40 say nothing");
 }

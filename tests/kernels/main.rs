@@ -38,8 +38,8 @@ fn every_kernel_is_launched_by_a_test() {
     }
     launch(Setting::new(Model {
         likelihood: Likelihood::NegativeBinomial,
-        others: vec![(Likelihood::Gaussian, 1, 2)],
-        ..Model::new(3, &[2], 1)
+        others: vec![(Likelihood::Gaussian, 1, 2), (Likelihood::Categorical, 3, 5)],
+        ..Model::new(5, &[2], 1)
     }));
     for optimizer in optimizers() {
         // An eps that gradients of rounding errors do not outweigh.

@@ -4,7 +4,7 @@ use crate::models::as_the_likelihoods_have_them;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vae_gpu::arena::View;
-use vae_gpu::config::{Binarize, Model, Optimizer, Rule};
+use vae_gpu::config::{Binarize, Likelihood, Model, Optimizer, Rule};
 use vae_gpu::data::{Dataset, Missing, Values};
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::model::Network;
@@ -71,21 +71,21 @@ impl Setting {
         let (b, rows) = (self.batch, self.rows);
         vec![step(7, 0, b as u32, b), step(8, 1, 0, b), step(9, 1, b as u32, rows)]
     }
-    /// Of a model of counts, whole numbers to 8. Of a model that allows it, a fifth of the values of x are missing, and all of one example.
+    /// What the likelihoods take: of counts, whole numbers to 8. Of a model that allows it, a fifth of the values of x are missing, and all of one example.
     fn data(&self) -> Arc<Dataset> {
         let (rows, input, cols) = (3 * self.batch + 2, self.model.input, self.model.columns());
-        let mut whole = dataset(rows, cols, self.reals);
-        if self.model.has_counts() {
-            let mut rows = whole.to_rows();
-            as_the_likelihoods_have_them(&self.model, &mut rows);
-            whole = Arc::new(Dataset::new("counts", cols, Values::Reals(rows)));
-        }
-        if self.model.missing == Missing::Refuse {
+        let whole = dataset(rows, cols, self.reals);
+        let of_its_own = self.model.has_counts() || self.model.has(Likelihood::Categorical);
+        if self.model.missing == Missing::Refuse && !of_its_own {
             return whole;
         }
+        let mut values = whole.to_rows();
         let gap = |i: usize| i % cols < input && ((i * 7 + i / cols).is_multiple_of(5) || i / cols == self.batch + 1);
-        let values = whole.to_rows().into_iter().enumerate().map(|(i, x)| if gap(i) { f32::NAN } else { x });
-        Arc::new(Dataset::from_rows_with_missing("made up", cols, values.collect()).unwrap())
+        if self.model.missing == Missing::Allow {
+            values.iter_mut().enumerate().filter(|(i, _)| gap(*i)).for_each(|(_, x)| *x = f32::NAN);
+        }
+        as_the_likelihoods_have_them(&self.model, &mut values);
+        Arc::new(Dataset::from_rows_with_missing("made up", cols, values).unwrap())
     }
     pub fn fill(&self, network: &Network, b: &mut dyn Backend) {
         b.load(&self.data()).unwrap();

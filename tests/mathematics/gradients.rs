@@ -195,28 +195,38 @@ fn nll_backward_is_the_derivative_of_nll_forward() {
             let x = layout.activation(BATCH, input);
             let out = layout.activation(BATCH * SAMPLES, network.decoded.out.cols);
             let (nll, weight) = (layout.activation(BATCH * SAMPLES, 1), layout.activation(BATCH * SAMPLES, 1));
-            let family = match network.layout().constants() {
-                [] => network.decoded.family,
-                constants => Family::ByColumn(layout.constant(constants[0].1.clone())),
-            };
+            let mut constants = network.layout().constants().iter().map(|(_, values)| layout.constant(values.clone()));
+            let family = constants.next().map_or(network.decoded.family, Family::ByColumn);
+            let variables = constants.next();
             let mut cpu = cpu(&layout, 1.0);
             let mut numbers = Numbers::new(5);
             learned.map(|v| fill(&mut cpu, v, &mut numbers, 1.0));
             fill(&mut cpu, out, &mut numbers, 2.0);
-            let mut values = vec![];
-            for (likelihood, columns) in (0..BATCH).flat_map(|_| model.likelihoods()) {
-                let (counts, n) = (likelihood.is_of_counts(), columns.len());
-                values.extend(if counts { numbers.counts(n) } else { numbers.units(n) });
-            }
+            let mut values: Vec<f64> = (0..BATCH).flat_map(|_| numbers.example(&model)).collect();
             values.iter_mut().step_by(3).filter(|_| missing).for_each(|x| *x = MISSING);
+            for (row, words) in
+                model.categoricals().into_iter().flat_map(|v| (0..BATCH).map(move |row| (row, v.clone())))
+            {
+                // As a whole, or not at all.
+                let words = &mut values[row * input..][words];
+                let is_missing = missing && row % 2 == 1;
+                words.fill(if is_missing { MISSING } else { 0.0 });
+                words[row % words.len()] = if is_missing { MISSING } else { 1.0 };
+            }
             cpu.write(x, &values).unwrap();
             let weights = fill(&mut cpu, live(weight), &mut numbers, 1.0);
             let decoded = Decoded { out, family, learned, ..network.decoded };
+            // Normalised in place; the gradient is of what it was before.
+            let normalise = |cpu: &mut Cpu<f64>| variables.map_or(Ok(()), |v| cpu.log_softmax(out, v)).unwrap();
             let mut loss = |cpu: &mut Cpu<f64>| {
+                let before = cpu.read(out).unwrap();
+                normalise(cpu);
                 cpu.nll_forward(nll, decoded, x).unwrap();
+                cpu.write(out, &before).unwrap();
                 dot(&weights, &cpu.read(live(nll)).unwrap())
             };
             let floor = floor(loss(&mut cpu));
+            normalise(&mut cpu);
             let gradient = learned.map(|v| layout.d(v));
             cpu.nll_backward(layout.d(out), gradient, decoded, x, weight).unwrap();
             let mut views = vec![("out", live(out))];

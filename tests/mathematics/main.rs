@@ -23,3 +23,4 @@ mod principal_components;
 mod program;
 #[path = "../support/runs.rs"]
 mod runs;
+mod words;

@@ -418,6 +418,8 @@ fn models() -> Vec<Model> {
                 (Likelihood::Bernoulli, 0, 9),
                 (Likelihood::NegativeBinomial, 11, 20),
                 (Likelihood::Poisson, 20, 21),
+                (Likelihood::Categorical, 21, 24),
+                (Likelihood::Categorical, 24, 33),
             ],
             variance: Variance::Shared,
             dispersion: Dispersion::Network,

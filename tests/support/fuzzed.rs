@@ -4,7 +4,7 @@ use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 use vae_gpu::checkpoint::Saved;
-use vae_gpu::data::{Dataset, Values};
+use vae_gpu::data::{Asked, Columns, Dataset, Missing, Values};
 use vae_gpu::mixture::Mixture;
 
 /// Bytes in; a panic if they are neither refused nor read right.
@@ -17,15 +17,37 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("gz", gz),
     ("npy", data),
     ("npz", data),
-    ("csv", data),
+    ("csv", csv),
     ("png", data),
     ("safetensors", safetensors),
     ("config", config),
 ];
 
+/// As a table of numbers, and as one of words, gaps and all.
+pub fn csv(bytes: &[u8]) {
+    data(bytes);
+    // A column for each word takes memory of its own, which the bytes of a large file do not bound.
+    if bytes.len() > 2000 {
+        return;
+    }
+    let words = Columns::asked(Asked { words: true, ..Asked::default() }).expect("something is asked for");
+    let read = Dataset::columns_from_bytes("words", bytes, &words, Missing::Allow);
+    if let Ok(data) = &read {
+        // Of every column that was read, one of its words is there, or it is missing.
+        let variables = data.columns.variables();
+        assert_eq!(variables.iter().map(|v| v.len()).sum::<usize>(), data.cols, "all are words");
+        assert!(variables.into_iter().all(|v| data.check_one_of(v, "").is_ok()));
+    }
+    good(read.map(|data| Dataset { values: Values::Reals(vec![0.0; data.rows() * data.cols]), ..data }));
+}
+
 /// As a file of data; its content says which.
 pub fn data(bytes: &[u8]) {
-    match Dataset::from_bytes("data", bytes) {
+    good(Dataset::from_bytes("data", bytes));
+}
+
+fn good(read: vae_gpu::Result<Dataset>) {
+    match read {
         Ok(data) => {
             let numbers = match &data.values {
                 Values::Bytes(v) => v.len(),

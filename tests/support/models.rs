@@ -12,7 +12,7 @@ pub fn of_every_likelihood(plain: &Model) -> Vec<Model> {
     for &likelihood in Likelihood::value_variants() {
         let plain = Model { likelihood, ..plain.clone() };
         match likelihood {
-            Likelihood::Bernoulli | Likelihood::Poisson => all.push(plain),
+            Likelihood::Bernoulli | Likelihood::Poisson | Likelihood::Categorical => all.push(plain),
             Likelihood::Gaussian => {
                 let of = |&variance| means.iter().map(move |&mean| (variance, mean));
                 let kinds = variances.iter().flat_map(of);
@@ -31,9 +31,21 @@ pub fn of_every_likelihood(plain: &Model) -> Vec<Model> {
 /// from, and some with it beside some without.
 fn mixed(plain: &Model) -> Vec<Model> {
     use {Dispersion as D, Likelihood as L, Variance as V};
-    let turns = [L::Bernoulli, L::Gaussian, L::NegativeBinomial, L::NegativeBinomial, L::Poisson, L::Gaussian];
-    let others =
-        (0..plain.input).map(|j| (turns[j % turns.len()], j, j + 1)).filter(|(l, ..)| *l != L::Gaussian).collect();
+    let turns = [
+        (L::Bernoulli, 1),
+        (L::Gaussian, 1),
+        (L::NegativeBinomial, 2),
+        (L::Categorical, 3),
+        (L::Categorical, 2),
+        (L::Poisson, 1),
+        (L::Gaussian, 1),
+    ];
+    let (mut others, mut at, mut turns) = (vec![], 0, turns.into_iter().cycle());
+    while let Some((likelihood, columns)) = turns.next().filter(|_| at < plain.input) {
+        let to = (at + columns).min(plain.input);
+        others.extend((likelihood != L::Gaussian).then_some((likelihood, at, to)));
+        at = to;
+    }
     let plain = Model { likelihood: L::Gaussian, others, ..plain.clone() };
     let ways = [
         (V::Fixed, D::Shared, Mean::Sigmoid),
@@ -45,11 +57,21 @@ fn mixed(plain: &Model) -> Vec<Model> {
     ways.map(|(variance, dispersion, mean)| Model { variance, dispersion, mean, ..plain.clone() }).into()
 }
 
-/// Numbers in [0, 1] for whole rows of such a model, made what each column is of: counts to 8 where it counts.
+/// Numbers in [0, 1] for whole rows of such a model, made what each column is of: counts to 8 where it counts; one of the words of
+/// a variable, or none where the first is missing.
 pub fn as_the_likelihoods_have_them(model: &Model, rows: &mut [f32]) {
     for (_, columns) in model.likelihoods().into_iter().filter(|(likelihood, _)| likelihood.is_of_counts()) {
         for row in rows.chunks_mut(model.columns()) {
             row[columns.clone()].iter_mut().for_each(|u| *u = (8.0 * *u * *u).floor());
+        }
+    }
+    for columns in model.categoricals() {
+        for row in rows.chunks_mut(model.columns()) {
+            let words = &mut row[columns.clone()];
+            let word = ((words[0] * words.len() as f32) as usize).min(words.len() - 1);
+            let missing = words[0].is_nan();
+            words.fill(if missing { f32::NAN } else { 0.0 });
+            words[word] += 1.0;
         }
     }
 }

@@ -54,6 +54,10 @@ impl Numbers {
             Likelihood::Bernoulli => self.units(columns.len()),
             Likelihood::Gaussian => self.normals(columns.len()),
             Likelihood::Poisson | Likelihood::NegativeBinomial => self.counts(columns.len()),
+            Likelihood::Categorical => {
+                let word = self.below(columns.len());
+                (0..columns.len()).map(|j| (j == word) as u8 as f64).collect()
+            }
         };
         model.likelihoods().into_iter().flat_map(of).collect()
     }

@@ -92,6 +92,12 @@ pub(super) fn terms<T: Real, C: Collect<T>>(
             #[inline(always)]
             |[x, o]| observed(x, counts::poisson(o, x)),
         ),
+        // Of a variable that is missing all columns are, and x is 0: there is nothing to leave out.
+        (Likelihood::Categorical, _) => into.collect(
+            [x, out],
+            #[inline(always)]
+            |[x, o]| -x * o,
+        ),
         (Likelihood::NegativeBinomial, &[a]) => into.collect(
             [x, out],
             #[inline(always)]
@@ -143,6 +149,13 @@ pub(super) fn slopes<T: Real>(
                 },
             ),
         },
+        // In what the layer put out, before log Σ exp was taken away: softmax − x.
+        Likelihood::Categorical => each(
+            dmean,
+            [x, out],
+            #[inline(always)]
+            |[x, o]| observed(x, w * (o.exp() - x)),
+        ),
         Likelihood::Poisson => each(
             dmean,
             [x, out],

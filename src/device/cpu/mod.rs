@@ -23,6 +23,7 @@ mod optimizer;
 pub(crate) mod product;
 mod reparam;
 mod segments;
+mod softmax;
 
 /// What was not finite in a step, as bits.
 const LOSS: u8 = 1;
@@ -242,6 +243,10 @@ macro_rules! backends {
         }
         fn log1p(&mut self, y: View, x: View, kinds: Option<View>) -> Result<()> {
             gather::log1p(self, y, x, kinds);
+            Ok(())
+        }
+        fn log_softmax(&mut self, y: View, variables: View) -> Result<()> {
+            softmax::forward(self, y, variables);
             Ok(())
         }
         fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {

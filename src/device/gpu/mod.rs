@@ -272,6 +272,12 @@ impl<D: Driver> Backend for Gpu<D> {
         kernels::log1p_forward(&mut self.driver, Grid::quads(y), Out(y), y16, In(x), kinds)
     }
 
+    fn log_softmax(&mut self, y: View, variables: View) -> Result<()> {
+        let warps = y.rows * variables.cols / 2;
+        let grid = Grid::line(warps.div_ceil(8).min(MANY), 256);
+        kernels::log_softmax(&mut self.driver, grid, Out(y), In(variables))
+    }
+
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
         let (n, t) = (Factor::N(x), Factor::T(w));
         let done = match f {
