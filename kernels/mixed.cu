@@ -1,4 +1,5 @@
-// -log p(x|z), in nats, and its gradient, where columns have different likelihoods, of what is observed of x. Row b K + k of
+// Log p of words, from the decoder's output; and -log p(x|z), in nats, and its gradient, where columns have different
+// likelihoods, of what is observed of x. Row b K + k of
 // `out` belongs to row b of x. Threads of a warp part where kinds do: tables have few columns.
 // x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input), kinds: (1, input)
 #include "bernoulli.cuh"

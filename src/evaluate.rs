@@ -266,7 +266,9 @@ pub(crate) fn check_columns(model: &Model, data: &Dataset) -> Result<()> {
 
 /// The same sentence wherever data meet a width that is fixed: by a model, by `--data`, by a mixture.
 pub(crate) fn same_columns(data: &Dataset, want: usize, like: &str) -> Result<()> {
-    let (name, got) = (&data.name, data.cols);
+    // As the file has them.
+    let beyond: usize = data.columns.variables().iter().map(|variable| variable.len() - 1).sum();
+    let (name, got, want) = (&data.name, data.cols - beyond, want.saturating_sub(beyond));
     match got == want {
         true => Ok(()),
         false => Err(Error::failed(format!(

@@ -38,7 +38,11 @@ class Vae:
         for likelihood, first, end in self.config.get("others", []):
             self.likelihoods[first:end] = likelihood
         # Columns that are the words of one variable.
-        self.words = [(first, end) for likelihood, first, end in self.config.get("others", []) if likelihood == "categorical"]
+        own, input = self.config.get("others", []), self.config["input"]
+        self.words = [(first, end) for likelihood, first, end in own if likelihood == "categorical"]
+        if self.config["likelihood"] == "categorical":
+            ends = [0, *(at for _, first, end in own for at in (first, end)), input]
+            self.words += [(first, end) for first, end in zip(ends[::2], ends[1::2]) if first < end]
         self.of_counts = np.isin(self.likelihoods.astype(str), ["poisson", "negative-binomial"])
         self.f = ACTIVATIONS[self.config["activation"]]
         scale = self.config["data"].get("scale") or {"shift": [], "factor": []}

@@ -22,7 +22,16 @@ pub(crate) struct DataFor {
 impl DataFor {
     /// The data, with the model's condition behind its columns. Says what of them may have been meant otherwise.
     pub(super) fn load(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
-        let data = data_for(run, &self.data)?;
+        self.read(run, &run.data, run.model.missing, common)
+    }
+
+    /// The same with gaps, whatever the model was trained on, and in the units of the file.
+    pub(super) fn load_with_gaps(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
+        self.read(run, &Source { scale: None, ..run.data.clone() }, Missing::Allow, common)
+    }
+
+    fn read(&self, run: &Run, source: &Source, missing: Missing, common: &Common) -> Result<Arc<Dataset>> {
+        let data = data_for(run, &self.data, missing)?;
         common.tell(&data);
         if let (Some(labels), false) = (&self.labels, matches!(run.data.condition, Some(Condition::Classes { .. }))) {
             return Err(Error::request(format!(
@@ -33,7 +42,7 @@ impl DataFor {
         if let Some(want) = run.data.condition.as_ref().map(columns_of).filter(|&want| data.cols < want) {
             return same_columns(&data, want, "the data of the model").map(|()| Arc::new(data));
         }
-        Ok(Arc::new(arrange(data, &run.data, self.labels.as_deref())?))
+        Ok(Arc::new(arrange(data, source, self.labels.as_deref())?))
     }
 }
 

@@ -1,15 +1,16 @@
 //! `vae-gpu impute`
+use super::condition::DataFor;
 use super::decode::draw_rows;
 use super::output::{Output, Target};
 use super::progress::Working;
-use super::{BUILT_IN, Common, counted, data_for, print, thousands, with_error};
+use super::{Common, counted, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Run};
-use crate::data::{Dataset, Missing, Shape};
+use crate::data::{Dataset, Shape};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
-use crate::impute::{self, Filled, Given, Imputer, Score, Settings};
+use crate::impute::{Filled, Given, Imputer, Score, Settings};
 use crate::plot::grid;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -25,9 +26,10 @@ use std::path::{Path, PathBuf};
     vae-gpu impute runs/mnist --data digits --mask upper.npy --draws 5 --to several.png\n  \
     vae-gpu impute runs/mnist --data digits --mask upper.npy --score   how probable the hidden part was\n  \
     vae-gpu impute runs/moving --mask past.npy --draws 5 --to futures.png   the second frame from the first\n  \
-    vae-gpu impute runs/frey --data noisy.npy --noise 0.1 --to clean.png\n\n\
+    vae-gpu impute runs/frey --data noisy.npy --noise 0.1 --to clean.png\n  \
+    vae-gpu impute runs/told --mask upper.npy --to told.png            of a conditional model, which is told what it was in training\n\n\
     A mask has 1 where a value is observed and 0 where it is missing, in the shape of the data (of a model with --columns: of \
-    those) or as one row for all examples. In Python, for 28 x 28: m = np.zeros((28, 28)), then m[:14] = 1 for the upper half, or m[::2, ::2] = 1 for \
+    those, without a condition; of words one number a column) or as one row for all examples. In Python, for 28 x 28: m = np.zeros((28, 28)), then m[:14] = 1 for the upper half, or m[::2, ::2] = 1 for \
     super-resolution from every second pixel, then np.save('mask.npy', m.ravel()).\n\n\
     Chains over z and the missing part: importance resampling, then Gibbs sweeps with Metropolis steps (Rezende et al. 2014; \
     Mattei & Frellsen 2018), exact in the limit whatever the encoder is. The default is the mean of the missing part, over 10 \
@@ -42,9 +44,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct ImputeArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// What to fill in; for a model of built-in data, their test part if not given
-    #[arg(long, value_name = "FILE")]
-    data: Option<String>,
+    #[command(flatten)]
+    data: DataFor,
     /// 1: observed, 0: missing; in the shape of the data, or one row for all examples
     #[arg(long, value_name = "FILE")]
     mask: Option<PathBuf>,
@@ -91,17 +92,10 @@ impl ImputeArgs {
 
     /// The data, gaps and all, under the mask.
     fn read(&self, run: &Run, target: Option<Target>) -> Result<Given> {
-        let data = match &self.data {
-            Some(path) if !BUILT_IN.contains(&path.as_str()) => {
-                Dataset::read_columns(Path::new(path), Some(&run.data.known_columns()), Missing::Allow)?
-                    .with_bytes(run.data.bytes)?
-            }
-            other => data_for(run, other)?,
-        };
-        self.common.tell(&data);
+        let data = self.data.load_with_gaps(run, &self.common)?;
         check_columns(&run.model, &data)?;
         let mask = self.mask.as_deref().map(Dataset::read).transpose()?;
-        let given = Given::new(&data, mask.as_ref())?;
+        let given = Given::beside(&data, run.model.input, mask.as_ref())?;
         at_least_one("count", self.count.unwrap_or(1), "--count 16")?;
         match (self.count, target) {
             (Some(count), _) => Ok(given.first(count)),
@@ -116,11 +110,11 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     settings.check()?;
     let output = args.output.as_ref().map(Output::picture_or_table).transpose()?;
     let saved = Saved::read(&args.model)?;
-    impute::check_model(&saved)?; // before its data, whose columns would be told to be too few
     let given = args.read(&saved.run, output.map(|(_, target)| target))?;
     let mut seen = given.clone();
     if let Some(scale) = &saved.run.data.scale {
         scale.apply_to(&mut seen.values, 0..given.cols);
+        scale.apply_to(&mut seen.told, given.cols..saved.run.model.columns());
     }
     if args.noise.is_none() {
         seen.check(&saved.run.model)?;
@@ -130,8 +124,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     let mut working = Working::new(&args.common, "impute", given.rows());
     let mut imputer = Imputer::open(&saved, &device)?.watched(move |part| working.part(part));
 
-    let mut said =
-        serde_json::json!({ "examples": given.rows(), "values": given.values.len(), "missing": given.missing() });
+    let mut said = serde_json::json!({ "examples": given.rows(), "values": given.count(), "missing": given.missing() });
     if let Some((path, target)) = output {
         let mut filled = match args.draws {
             None => imputer.mean(&seen, &settings)?,
@@ -165,7 +158,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
 }
 
 fn describe(given: &Given, accepted: Option<(f64, f64)>) -> String {
-    let (missing, all) = (thousands(given.missing() as f64), thousands(given.values.len() as f64));
+    let (missing, all) = (thousands(given.missing() as f64), thousands(given.count() as f64));
     let accepted = accepted.map(|(q, walk)| {
         format!("; accepted: {:.0} % of the proposals of q, {:.0} % of the steps of the walk", 100.0 * q, 100.0 * walk)
     });

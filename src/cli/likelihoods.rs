@@ -21,8 +21,10 @@ pub(super) struct OthersArgs {
     /// Columns of counts that are negative-binomial, the same
     #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
     negative_binomial: Option<List>,
-    /// Columns of words, or of numbers that are none but names, that are categorical: x has a column for each word, of which one
-    /// is 1. Kept in the model, which knows no other words
+    /// Columns of words, or of numbers that are none but names, that are categorical: x has a column for each word, at most 1000, of
+    /// which one is 1. Kept in the model, which knows no other words. 1 and 1.0 are one word, 01 and 1e5 are as they are written;
+    /// case counts. What an npy is given has a column for each word, a csv has words. Of the marks of --missing, none, null, - and .
+    /// are words
     #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
     categorical: Option<List>,
 }

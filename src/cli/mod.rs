@@ -226,8 +226,8 @@ pub(crate) enum Part {
 }
 
 /// The data that `--data` names; without it, the test part of what the model was trained on, if that is built in.
-pub(crate) fn data_for(run: &crate::config::Run, data: &Option<String>) -> Result<Dataset> {
-    let (columns, bytes, missing) = (run.data.known_columns(), run.data.bytes, run.model.missing);
+pub(crate) fn data_for(run: &crate::config::Run, data: &Option<String>, missing: Missing) -> Result<Dataset> {
+    let (columns, bytes) = (run.data.known_columns(), run.data.bytes);
     let columns = Some(&columns);
     match (data, run.data.train.as_str()) {
         (Some(path), _) => dataset(path, Part::Test, columns, bytes, missing),

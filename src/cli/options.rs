@@ -107,7 +107,7 @@ pub(super) struct DataArgs {
         conflicts_with = "resume"
     )]
     pub(super) scale: scale::Rule,
-    /// Missing values, NaN or in text an empty cell, NA, <NA>, #N/A, ?, . or -: refuse, or allow. The encoder then sees 0 in their
+    /// Missing values, NaN or in text an empty cell, NA, N/A, <NA>, #N/A, none, null, ?, . or -: refuse, or allow. The encoder then sees 0 in their
     /// place, the mean after --scale standard, and the likelihood is of what is observed. Kept in the model, which takes other files
     /// with gaps too; vae-gpu impute fills them in
     #[arg(

@@ -72,8 +72,8 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         if let Some(j) = data.columns.variables().first().map(|v| v.start).filter(|_| is_new && by_place) {
             let column = data.columns.told(j);
             return Err(Error::request(format!(
-                "categorical: {column} is as many columns as it has words, and those of a condition are given by their places; \
-                 name them, as --condition age"
+                "categorical: {column} is as many columns as it has words, and --past, --future and a --condition of positions \
+                 count columns; name what the model is told, as --condition age"
             )));
         }
         let mut own = data.columns.likelihoods.iter().enumerate();
@@ -104,7 +104,7 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
         None if run.model.is_mixed() => "give the column another likelihood, as by --gaussian",
         Some(_) if run.model.is_mixed() => {
-            "--bernoulli and the options of counts leave their columns unscaled; what is neither is for --gaussian"
+            "--bernoulli and the options of counts and words leave their columns unscaled; what is neither is for --gaussian"
         }
         None if run.model.likelihood.is_of_counts() => "pass --likelihood gaussian",
         None => "pass --likelihood gaussian, or --scale minmax; of counts --likelihood negative-binomial",
@@ -312,10 +312,11 @@ fn place(device: &Device) -> String {
 fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {
     let (widths, batch) = (run.model.widths(), run.training.batch.min(data.rows()));
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
-    let all = data.rows() * data.cols;
+    let first = data.columns.begin(data.cols);
+    let all = data.rows() * first.iter().filter(|first| **first).count();
     let missing = match run.model.missing {
         Missing::Refuse => 0,
-        Missing::Allow => all - data.observed().iter().sum::<usize>(),
+        Missing::Allow => all - data.observed().iter().zip(first).map(|(&n, first)| n * first as usize).sum::<usize>(),
     };
     let missing = match missing {
         0 => String::new(),

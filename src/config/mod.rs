@@ -52,9 +52,10 @@ impl Run {
     pub fn names(&self) -> Vec<String> {
         let all = self.data.known_columns();
         let names: Vec<String> = self.x().into_iter().filter_map(|j| all.full_name(j)).collect();
-        match names.len() == self.model.input && !names.iter().any(|name| name.is_empty() || name.starts_with('=')) {
+        let nameless = all.names.iter().any(String::is_empty);
+        match names.len() == self.model.input && !nameless {
             true => names,
-            false => (0..self.model.input).map(|j| format!("x{j}")).collect(),
+            false => (0..self.model.input).map(|j| format!("x{}", all.column_of(j))).collect(),
         }
     }
 
@@ -103,7 +104,12 @@ impl Run {
         self.model.check_batch(t.batch)?;
         self.data.columns.as_ref().map_or(Ok(()), Columns::check)?;
         let variables = self.data.columns.as_ref().map_or(vec![], Columns::variables);
-        if !variables.is_empty() && variables != self.model.categoricals() {
+        let last = (self.model.input, self.model.columns());
+        let in_order = match self.data.condition {
+            Some(Condition::Columns { columns, x }) => columns == last && x.is_none(),
+            Some(Condition::Classes { .. }) | None => true,
+        };
+        if !variables.is_empty() && (variables != self.model.categoricals() || !in_order) {
             return Err(Error::failed("words: those of its data are not those of the model; it is damaged"));
         }
         let (input, columns) = (self.model.input, self.model.columns());

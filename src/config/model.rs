@@ -356,6 +356,12 @@ impl Model {
             }
             at = to;
         }
+        // Where they begin and end is kept in f32.
+        if let Some(variable) = self.categoricals().iter().find(|variable| variable.end > 1 << 24) {
+            return Err(Error::request(format!(
+                "categorical: columns {variable:?}: must be among the first 16777216; give data with fewer"
+            )));
+        }
         let scalar = [
             ("variance", Likelihood::Gaussian, self.variance == Variance::Scalar),
             ("dispersion", Likelihood::NegativeBinomial, self.dispersion == Dispersion::Scalar),

@@ -234,7 +234,9 @@ impl Asked {
     /// Columns that are not there, or not learned; one with two likelihoods.
     pub(super) fn likelihoods(&self, there: &There, positions: &[usize]) -> Result<Vec<Option<Likelihood>>> {
         let is_last = self.last.as_ref().map(|list| there.listed(list, "condition")).transpose()?;
-        let learned = |at: usize| positions.contains(&at) && !is_last.as_ref().is_some_and(|last| last[at]);
+        let mut is_taken = vec![false; there.width];
+        positions.iter().for_each(|&at| is_taken[at] = true);
+        let learned = |at: usize| is_taken[at] && !is_last.as_ref().is_some_and(|last| last[at]);
         let mut all = vec![None; there.width];
         for (likelihood, list) in &self.likelihoods {
             let what = name_of(*likelihood);

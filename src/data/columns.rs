@@ -84,7 +84,9 @@ impl Columns {
         let found = Columns::of(there, positions);
         let asked = self.asked.as_ref().map(|asked| asked.likelihoods(there, positions)).transpose()?;
         let found = Columns { likelihoods: asked.unwrap_or_default(), ..found };
-        Ok(match self.are_all() {
+        // Of a file without names, where columns of words stand is known by their positions alone.
+        let by_place = there.names.is_none() && found.likelihoods.contains(&Some(Likelihood::Categorical));
+        Ok(match self.are_all() && !by_place {
             true => Columns { taken: vec![], of: 0, ..found },
             false => found,
         })
@@ -106,6 +108,7 @@ impl Columns {
         let (own, whole) = (there.all(), there.width == self.of);
         match there.names {
             _ if own.len() == self.or => Ok(own.collect()),
+            None if self.is_wide(own.len()) => Ok(own.collect()),
             // The same header, even one that has a name twice.
             Some(names) if names[own.clone()] == self.names => Ok(own.collect()),
             Some(_) if !self.names.is_empty() => {
@@ -231,12 +234,18 @@ impl Dataset {
     /// # Errors
     /// Columns that are not there.
     pub fn with_columns(mut self, columns: &Columns) -> Result<Dataset> {
+        if !self.columns.words.is_empty() {
+            return Err(Error::request(format!(
+                "{}: its columns of words were read as those of other data; read the file by the columns of the model",
+                self.name
+            )));
+        }
         let names = Some(self.columns.names.clone()).filter(|names| names.len() == self.cols);
         let file = self.name.clone();
         let there = There { file: &file, width: self.cols, rows_named: false, names: names.as_deref() };
         let positions = columns.positions(&there)?;
         let mut taken = columns.taken_from(&there, &positions)?;
-        let mut dictionaries = columns.dictionaries(&there, &taken, positions.len());
+        let mut dictionaries = columns.dictionaries(&there, &mut taken, positions.len())?;
         if !dictionaries.is_empty() {
             self = self.with_bytes(Some(Bytes::Plain))?; // the byte itself
         }
@@ -257,6 +266,7 @@ impl Dataset {
             let dictionary = dictionaries.get_mut(j).and_then(Option::as_mut);
             if let (Some(dictionary), Values::Reals(values)) = (dictionary, &mut self.values) {
                 for (i, x) in values.iter_mut().skip(j).step_by(cols).enumerate().filter(|(_, x)| !x.is_nan()) {
+                    words::check_code(*x, &there, at, i)?;
                     *x = words::place(dictionary, &x.to_string(), &there, at, || format!("row {i}"))?;
                 }
             }

@@ -66,6 +66,12 @@ impl Dataset {
         if positions.iter().copied().eq(0..cols) {
             return Ok(self);
         }
+        if !self.columns.words.is_empty() {
+            return Err(Error::request(format!(
+                "{name}: a column of words is as many columns as it has words, and cannot be arranged by places; ask for a \
+                 condition when the file is read"
+            )));
+        }
         match &mut self.values {
             Values::Bytes(v) => keep(v, cols, &positions),
             Values::Reals(v) => keep(v, cols, &positions),

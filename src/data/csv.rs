@@ -1,5 +1,5 @@
-//! Numeric tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped.
-//! Every other cell must be a finite number; missing values are refused, or NaN for who allows them.
+//! Tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped. Every other cell
+//! must be a finite number, but of columns that are asked for as words; missing values are refused, or NaN for who allows them.
 use std::io;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
@@ -89,7 +89,6 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     // The name of the first row may be missing.
     let below = || second.as_ref().is_some_and(|second| word(&second.cells[0]));
     let named = width > 1 && (word(&first.cells[0]) || matches!(cell(&first.cells[0]), Cell::Missing) && below());
-    let mut named = named;
     let mut rows_named = named;
     let mut names: Option<Vec<String>> = None;
     if let Some(header) = header {
@@ -111,11 +110,9 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         titles.splice(0..0, short.then(String::new));
         names = Some(titles);
     }
-    let mut there = There { file: &name, width, rows_named, names: names.as_deref() };
-    if columns.is_some_and(|columns| columns.begin_with_words(&there)) {
-        (named, there.rows_named) = (false, false);
-    }
-    let there = there;
+    let there = There { file: &name, width, rows_named, names: names.as_deref() };
+    let of_words = columns.is_some_and(|columns| columns.begin_with_words(&there));
+    let (named, there) = (named && !of_words, There { rows_named: rows_named && !of_words, ..there });
     let positions = match columns {
         Some(columns) => columns.positions(&there)?,
         None => there.all().collect(),
@@ -133,7 +130,12 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let all_columns = Columns::default();
     let columns = columns.unwrap_or(&all_columns);
     let mut chosen = columns.taken_from(&there, &positions)?;
-    let mut dictionaries = columns.dictionaries(&there, &chosen, positions.len());
+    let mut dictionaries = columns.dictionaries(&there, &mut chosen, positions.len())?;
+    let are_words = !dictionaries.is_empty() && dictionaries.iter().all(Option::is_some);
+    if let (true, false, false, Some(names)) = (are_words, columns.are_known(), counted, &names) {
+        let some: Vec<String> = names.iter().take(4).map(|name| shown(name.as_bytes())).collect();
+        notes.push(format!("{name}: first line ({}) taken as names of the columns", some.join(", ")));
+    }
 
     let mut rounding = Rounding::new(positions.len());
     let mut values = Vec::new();
@@ -172,13 +174,16 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         let at = values.len() / positions.len();
         for (j, &i) in positions.iter().enumerate() {
             let bytes = &row.cells[i];
-            match (cell(bytes), dictionaries.get_mut(j).and_then(Option::as_mut)) {
-                (Cell::Missing, _) if missing == Missing::Allow => values.push(f32::NAN),
-                (Cell::Number(_) | Cell::Word, Some(dictionary)) => {
-                    let word = String::from_utf8_lossy(bytes);
-                    values.push(words::place(dictionary, &word, &there, i, || format!("line {}", row.line))?);
-                }
-                (Cell::Number(v), None) if v.is_finite() => {
+            if let Some(dictionary) =
+                dictionaries.get_mut(j).and_then(Option::as_mut).filter(|_| !words::is_missing(bytes))
+            {
+                let word = words::text(bytes, &there, i, row.line)?;
+                values.push(words::place(dictionary, word, &there, i, || format!("line {}", row.line))?);
+                continue;
+            }
+            match cell(bytes) {
+                Cell::Missing if missing == Missing::Allow => values.push(f32::NAN),
+                Cell::Number(v) if v.is_finite() => {
                     rounding.see(at, j, unrounded(bytes, v));
                     values.push(v);
                 }

@@ -81,10 +81,16 @@ pub(super) fn list(words: &[String], count: usize) -> String {
     some.join(", ") + if count > NAMED { ", ..." } else { "" }
 }
 
-/// A number as it is written shortest, so that 1 and 1.0 are one word; anything else as it is.
+/// A number as it is written shortest, so that 1 and 1.0 are one word; anything else as it is: what begins with a zero, has an
+/// exponent or more digits than f64 tells apart is a name.
 pub(super) fn plain(word: &str) -> String {
+    const DIGITS: usize = 15;
+    let digits = word.strip_prefix('-').unwrap_or(word);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_number = all_digits(whole) && all_digits(fraction) && (whole == "0" || !whole.starts_with('0'));
     match word.parse::<f64>() {
-        Ok(number) if number.is_finite() => (number + 0.0).to_string(), // 0, not -0
+        Ok(number) if is_number && whole.len() + fraction.len() <= DIGITS => (number + 0.0).to_string(), // 0, not -0
         _ => word.into(),
     }
 }
@@ -103,6 +109,11 @@ mod tests {
         let mut numbers = Dictionary::new(9);
         assert_eq!(["10", "9.0", "9", "-0", "0"].map(|word| numbers.place(word).unwrap()), [0, 1, 1, 2, 2]);
         assert_eq!(numbers.sorted(), (vec![2, 1, 0], ["0", "9", "10"].map(String::from).to_vec()));
+        // What only looks like one is a name.
+        for name in ["007", "1e5", "12345678901234567891", "+1", "1.", ".5", "-", "00", "inf", "0x1"] {
+            assert_eq!(plain(name), name);
+        }
+        assert_eq!(["0.50", "-0.0", "100000"].map(plain), ["0.5", "0", "100000"]);
     }
 
     #[test]

@@ -62,8 +62,9 @@ pub(super) enum Wanted {
     Again,
     /// By names, which then stand in the first row.
     Named,
-    /// At these positions; in the other columns words mean nothing. Whether they are those of a model.
-    At(Vec<usize>, bool),
+    /// At these positions; in the other columns words mean nothing. Whether they are those of a model, and whether the first column
+    /// of the file is of words, which then says nothing of names of rows.
+    At(Vec<usize>, bool, bool),
 }
 
 impl Wanted {
@@ -84,18 +85,14 @@ impl Wanted {
         let there = There { file: "", width: first.len(), rows_named: false, names: None };
         let positions = columns.positions(&there).unwrap_or_default();
         // Words of a column of words are no names, where other columns can tell.
-        let of_words =
-            columns.taken_from(&there, &positions).map(|t| columns.dictionaries(&there, &t, positions.len()));
-        let of_words = of_words.unwrap_or_default();
-        let is_of_words = |(j, _): &(usize, &usize)| of_words.get(*j).is_some_and(Option::is_some);
-        let others: Vec<usize> =
-            positions.iter().enumerate().filter(|at| !is_of_words(at)).map(|(_, &at)| at).collect();
-        let (some, any) = (!others.is_empty(), others.len() < positions.len());
+        let of_words = columns.of_words(&there, &positions).unwrap_or_default();
+        let others: Vec<usize> = positions.iter().copied().filter(|at| !of_words.contains(at)).collect();
+        let at = |others| Wanted::At(others, columns.are_known(), of_words.contains(&0));
         match columns.are_all() {
-            true if any && some => Wanted::At(others, columns.are_known()),
+            true if !of_words.is_empty() && !others.is_empty() => at(others),
             true if columns.again => Wanted::Again,
             true => Wanted::All,
-            false if some => Wanted::At(others, columns.are_known()),
+            false if !others.is_empty() => at(others),
             false => Wanted::All,
         }
     }
@@ -104,7 +101,8 @@ impl Wanted {
         match self {
             Wanted::All | Wanted::Again => is_header(first, second),
             Wanted::Named => true,
-            Wanted::At(positions, _) => {
+            Wanted::At(positions, _, words_first) => {
+                let second = second.filter(|_| !words_first);
                 // Row names are words too, in every row.
                 let title =
                     |&j: &usize| word(&first[j]) && (j > 0 || second.is_none_or(|s| s.get(0).is_none_or(|c| !word(c))));
@@ -118,7 +116,7 @@ impl Wanted {
     pub fn counts(&self, first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
         match self {
             Wanted::All => is_counted(first, second),
-            Wanted::At(_, known) => !known && is_counted(first, second),
+            Wanted::At(_, known, _) => !known && is_counted(first, second),
             Wanted::Again | Wanted::Named => false,
         }
     }
@@ -128,7 +126,7 @@ impl Wanted {
         match self {
             Wanted::All | Wanted::Again => header.iter().collect(),
             Wanted::Named => vec![],
-            Wanted::At(positions, _) => positions.iter().map(|&j| &header[j]).collect(),
+            Wanted::At(positions, ..) => positions.iter().map(|&j| &header[j]).collect(),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{Columns, Dataset, Values};
 use crate::config::Likelihood;
 use crate::{Error, Result, host};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// As many as one column may have: more are names of something.
@@ -51,6 +52,11 @@ impl Columns {
         self.place(j).column
     }
 
+    /// Of each of the first `cols` columns of a data set, whether it is a column of the file by itself, or the first word of one.
+    pub(crate) fn begin(&self, cols: usize) -> Vec<bool> {
+        (0..cols).map(|j| j == 0 || self.column_of(j) != self.column_of(j - 1)).collect()
+    }
+
     /// What the file calls the column that column `j` of a data set belongs to.
     pub(crate) fn name_of(&self, j: usize) -> Option<&String> {
         self.names.get(self.column_of(j))
@@ -89,34 +95,74 @@ impl Columns {
         }
     }
 
-    /// Of each of the `count` columns that are taken from a file, the words that are known of it, if it is of words. Empty where
-    /// none is: a file may have a million columns.
-    pub(super) fn dictionaries(&self, there: &There, taken: &Columns, count: usize) -> Vec<Option<Dictionary>> {
-        let own = |own: &Option<Likelihood>| (*own == Some(Likelihood::Categorical)).then(|| Dictionary::new(MOST));
-        // A file of a condition alone has none of them.
-        let known: Vec<&Words> =
-            self.words.iter().filter(|w| w.column < count && there.all().len() != self.or).collect();
+    /// How many columns data have that have one for each word, of a model without names of columns or with.
+    pub(super) fn is_wide(&self, width: usize) -> bool {
+        let narrow = if self.taken.is_empty() { self.names.len() } else { self.count() };
+        let more: usize = self.words.iter().map(|words| words.words.len().saturating_sub(1)).sum();
+        more > 0 && width == narrow + more
+    }
+
+    /// Which of the columns of a file, at these positions, are of words.
+    ///
+    /// # Errors
+    /// Columns that are not there.
+    pub(super) fn of_words(&self, there: &There, positions: &[usize]) -> Result<HashSet<usize>> {
+        // A file of a condition alone has none of them, and one that has a column for each word already none that reads as words.
+        let known = self.words.iter().filter(|_| positions.len() != self.or && !self.is_wide(positions.len()));
+        let known = known.filter_map(|words| positions.get(words.column).copied());
+        let asked =
+            self.asked.as_ref().map(|asked| asked.likelihoods(there, positions)).transpose()?.unwrap_or_default();
+        let asked = positions.iter().zip(asked).filter(|(_, own)| *own == Some(Likelihood::Categorical));
+        Ok(known.chain(asked.map(|(&at, _)| at)).collect())
+    }
+
+    /// Of each of the `count` columns that are `taken` from a file, the words that are known of it, if it is of words. Empty where
+    /// none is: a file may have a million columns; or where data have a column for each word already.
+    ///
+    /// # Errors
+    /// Too few columns.
+    pub(super) fn dictionaries(
+        &self,
+        there: &There,
+        taken: &mut Columns,
+        count: usize,
+    ) -> Result<Vec<Option<Dictionary>>> {
+        let of_words = |own: &Option<Likelihood>| *own == Some(Likelihood::Categorical);
+        let known = &self.words[..if there.all().len() == self.or { 0 } else { self.words.len() }];
+        if there.names.is_none() && self.is_wide(count) && !known.is_empty() {
+            taken.words = known.to_vec();
+            return Ok(vec![]);
+        }
+        if known.iter().any(|words| words.column >= count) {
+            return Err(Error::failed(format!(
+                "{}: an example has {count} columns; the data of the model have more: give data of the same columns",
+                there.file
+            )));
+        }
         let mut all = vec![];
-        if !known.is_empty() || taken.likelihoods.contains(&Some(Likelihood::Categorical)) {
-            all.extend(taken.likelihoods.iter().map(own));
+        if !known.is_empty() || taken.likelihoods.iter().any(of_words) {
+            all.extend(taken.likelihoods.iter().map(|own| of_words(own).then(|| Dictionary::new(MOST))));
             all.resize_with(count, || None);
         }
-        known.into_iter().for_each(|Words { column, words }| all[*column] = Some(Dictionary::of(words)));
-        all
+        known.iter().for_each(|Words { column, words }| all[*column] = Some(Dictionary::of(words)));
+        Ok(all)
     }
 
     /// Whether the first column of a file is of words, and then does not hold the names of its rows.
     pub(super) fn begin_with_words(&self, there: &There) -> bool {
         match &self.asked {
             Some(asked) => asked.is_of_words(there, 0),
-            None => {
-                let of_words = self.words.first().is_some_and(|words| words.column == 0);
-                let is_first = match there.names.filter(|_| !self.names.is_empty()) {
-                    Some(names) => names[0] == self.names[0],
-                    None => self.taken.first().is_none_or(|first| first.0 == 0),
-                };
-                of_words && is_first
-            }
+            None => match there.names.filter(|_| !self.names.is_empty()) {
+                Some(names) => {
+                    let is_it = |words: &Words| self.names.get(words.column) == Some(&names[0]);
+                    !names[0].is_empty() && self.words.iter().any(is_it)
+                }
+                // By its position, or of a file of the model's columns alone.
+                None => {
+                    let is_first = there.width != self.of || self.taken.first().is_none_or(|first| first.0 == 0);
+                    is_first && self.words.first().is_some_and(|words| words.column == 0)
+                }
+            },
         }
     }
 }
@@ -133,7 +179,7 @@ pub(super) fn place(
     line: impl FnOnce() -> String,
 ) -> Result<f32> {
     dictionary.place(word).map(|place| place as f32).ok_or_else(|| {
-        let (file, title) = (there.file, there.title(at).map_or(at.to_string(), super::named::shown));
+        let (file, title) = (there.file, title(there, at));
         Error::failed(match dictionary.is_known() {
             true => format!(
                 "{} of {file} has {} in column {title}: the model knows {}; leave the example out, or train on data that \
@@ -148,6 +194,47 @@ pub(super) fn place(
             ),
         })
     })
+}
+
+fn title(there: &There, at: usize) -> String {
+    there.title(at).map_or(format!("{at} (counted from 0)"), super::named::shown)
+}
+
+/// Checks that a number of an array is a code that f32 tells from its neighbours.
+///
+/// # Errors
+/// A larger one.
+pub(super) fn check_code(code: f32, there: &There, at: usize, row: usize) -> Result<()> {
+    const MOST: f32 = (1 << 24) as f32;
+    match code.abs() < MOST {
+        true => Ok(()),
+        false => Err(Error::failed(format!(
+            "categorical {}: row {row} of {} is {code}, and f32 tells no codes beyond {MOST} apart; give words, or smaller codes",
+            title(there, at),
+            there.file
+        ))),
+    }
+}
+
+/// The text of a cell of words.
+///
+/// # Errors
+/// It is none: what is written in another encoding would make one word of several.
+pub(super) fn text<'a>(cell: &'a [u8], there: &There, at: usize, line: u64) -> Result<&'a str> {
+    std::str::from_utf8(cell).map_err(|_| {
+        Error::failed(format!(
+            "line {line} of {} has {} in column {}, which is not UTF-8: convert the file, as by iconv -f latin1 -t utf8",
+            there.file,
+            shown(cell),
+            title(there, at)
+        ))
+    })
+}
+
+/// Whether a cell of a column of words says that the word is missing. Fewer do than of numbers: none, - and . may be words.
+pub(super) fn is_missing(cell: &[u8]) -> bool {
+    const MISSING: [&[u8]; 7] = [b"", b"na", b"n/a", b"#n/a", b"<na>", b"nan", b"?"];
+    MISSING.iter().any(|missing| cell.eq_ignore_ascii_case(missing))
 }
 
 impl Dataset {
@@ -172,8 +259,10 @@ impl Dataset {
                 return Err(Error::failed(format!("{told} of {name}: every value is missing; leave the column out")));
             }
             if rows > FEW && 2 * words.len() > rows {
-                self.notes
-                    .push(format!("{told} of {name}: {} words in {rows} rows, hardly one comes again", words.len()));
+                self.notes.push(format!(
+                    "{told} of {name}: {} words in {rows} rows, hardly one comes again; --skip-columns leaves names out",
+                    words.len()
+                ));
             }
             all.push(Words { column, words });
             moved.push(Some(places));
@@ -183,7 +272,8 @@ impl Dataset {
         let columns: Vec<usize> = (0..self.cols).map(|j| self.columns.column_of(j)).collect();
         let likelihoods = std::mem::take(&mut self.columns.likelihoods);
         self.columns.likelihoods = columns.iter().filter_map(|&column| likelihoods.get(column).copied()).collect();
-        self.coarse = (0..self.cols).filter(|&j| self.coarse.contains(&columns[j])).collect();
+        let is_coarse = |&j: &usize| self.coarse.contains(&columns[j]) && moved[columns[j]].is_none();
+        self.coarse = (0..self.cols).filter(is_coarse).collect();
         Ok(Dataset { shape: None, ..self })
     }
 }

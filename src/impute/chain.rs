@@ -76,6 +76,7 @@ impl Unit {
 /// The chains of a block, a row each.
 pub(super) struct Chains {
     chains: usize,
+    told: Vec<f64>,     // (chains, condition)
     pub x: Vec<f64>,    // (chains, input), filled
     z: Vec<f64>,        // (chains, latent)
     out: Vec<f64>,      // (chains, width): the decoder's output at z
@@ -148,6 +149,7 @@ impl Imputer {
         let (input, latent, width) = (model.input, model.latent, self.engine.network.decoded.out.cols);
         let mut chains = Chains {
             chains: n,
+            told: given.told_of(units.iter().map(|u| u.example)),
             x: units.iter().flat_map(|u| &given.values[u.example * input..][..input]).map(|&x| x as f64).collect(),
             z: vec![0.0; n * latent],
             out: vec![0.0; n * width],
@@ -203,7 +205,7 @@ impl Imputer {
         let mut best = vec![f64::NEG_INFINITY; units.len()];
         for index in first..first + s.samples as u32 {
             let (z, ratios) = candidates(units, latent, s.seed, step(index, Purpose::Eps), &candidate);
-            let out = engine.decode(&z)?;
+            let out = engine.decode(&z, &chains.told)?;
             let held = chains.z.par_chunks_mut(latent).zip(chains.out.par_chunks_mut(width)).zip(&mut best);
             held.enumerate().for_each(|(i, ((held_z, held_out), best))| {
                 let out = &out[i * width..][..width];
@@ -227,13 +229,13 @@ impl Imputer {
     /// q(z|x) of each chain: given what is observed, by an encoder that sees gaps, and else given x as it is filled.
     fn encode(&mut self, chains: &Chains, given: &Given, units: &[Unit]) -> Result<Vec<f64>> {
         if !self.sees_gaps() {
-            return self.engine.encode(&chains.x);
+            return self.engine.encode(&chains.x, &chains.told);
         }
         // What was given, and not the clean x of it: a proposal knows nothing of where the chain is.
         let row = |u: &Unit| u.example * given.cols..(u.example + 1) * given.cols;
         let seen = |i: usize| if given.observed[i] { given.values[i] as f64 } else { MISSING };
         let seen: Vec<f64> = units.iter().flat_map(row).map(seen).collect();
-        self.engine.encode(&seen)
+        self.engine.encode(&seen, &chains.told)
     }
 
     /// A Metropolis step in z given what the encoder saw, one in z given what is observed, then x_missing given z.
@@ -244,7 +246,7 @@ impl Imputer {
         let head = |i: usize| &head[i * 2 * latent..][..2 * latent];
         let eps = step(index, Purpose::Eps);
         let (z, ratios) = candidates(units, latent, s.seed, eps, &|i, eps, z: &mut [f64]| propose(head(i), eps, z));
-        let out = engine.decode(&z)?;
+        let out = engine.decode(&z, &chains.told)?;
         chains.accepted += chains.step(&z, &out, |i, held_z, held_out, out, x| {
             let log_p = |out: &[f64]| match sees_gaps {
                 true => log_p_observed(decoding, given, s, units[i].example, out),
@@ -264,7 +266,7 @@ impl Imputer {
             0.0
         };
         let (z, _) = candidates(units, latent, s.seed, step(index, Purpose::Walk), &walk);
-        let out = engine.decode(&z)?;
+        let out = engine.decode(&z, &chains.told)?;
         chains.walked += chains.step(&z, &out, |i, _, held_out, out, _| {
             let log_p = |out: &[f64]| log_p_observed(decoding, given, s, units[i].example, out);
             let u = units[i].uniform(s.seed, index, Purpose::WalkChoice);

@@ -1,7 +1,7 @@
 //! What is known of the examples, and what of it is observed.
 use super::Settings;
 use crate::config::{Binarize, Likelihood, Model};
-use crate::data::{COUNT, Dataset, ONE_OF, is_count, is_one_of};
+use crate::data::{COUNT, Columns, Dataset, ONE_OF, is_count, is_one_of};
 use crate::rng::{self, Stream};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -16,6 +16,10 @@ pub struct Given {
     pub values: Vec<f32>,
     /// (rows, cols)
     pub observed: Vec<bool>,
+    /// What the columns are called.
+    pub columns: Columns,
+    /// What a conditional model is told of each beside it, as it sees it.                          (rows, condition)
+    pub told: Vec<f32>,
 }
 
 impl Given {
@@ -25,7 +29,16 @@ impl Given {
     /// # Errors
     /// A mask of another shape, or with other numbers than 0 and 1.
     pub fn new(data: &Dataset, mask: Option<&Dataset>) -> Result<Given> {
-        let (rows, cols, values) = (data.rows(), data.cols, data.to_rows());
+        Given::beside(data, data.cols, mask)
+    }
+
+    /// The same of the first `cols` columns, beside which a model is told the others.
+    ///
+    /// # Errors
+    /// Those of [`Given::new`]; something that is told is missing.
+    pub fn beside(data: &Dataset, cols: usize, mask: Option<&Dataset>) -> Result<Given> {
+        let (rows, values, told) = (data.rows(), data.columns(0..cols), data.columns(cols..data.cols));
+        data.check(cols..data.cols, |v| !v.is_nan(), "a condition must be known; leave the example out")?;
         let mut observed: Vec<bool> = values.iter().map(|v| !v.is_nan()).collect();
         if let Some(mask) = mask {
             let marks = mask.to_rows();
@@ -53,7 +66,7 @@ impl Given {
             let mark = |i: usize| marks[(i / cols * width + column_of[i % cols]) % marks.len()];
             observed.iter_mut().enumerate().for_each(|(i, o)| *o &= mark(i) == 1.0);
         }
-        Ok(Given { name: data.name.clone(), cols, values, observed })
+        Ok(Given { name: data.name.clone(), cols, values, observed, columns: data.columns.clone(), told })
     }
 
     pub fn rows(&self) -> usize {
@@ -62,15 +75,29 @@ impl Given {
 
     /// The first `n` examples, or all if there are fewer.
     pub fn first(mut self, n: usize) -> Given {
-        let length = n.min(self.rows()) * self.cols;
+        let (rows, n) = (self.rows(), n.min(self.rows()));
+        let length = n * self.cols;
+        self.told.truncate(self.told.len() / rows.max(1) * n);
         self.values.truncate(length);
         self.observed.truncate(length);
         self
     }
 
-    /// How many values are missing.
+    /// What a model is told of these examples, one after the other.                   (examples, condition)
+    pub(super) fn told_of(&self, examples: impl Iterator<Item = usize>) -> Vec<f64> {
+        let width = self.told.len() / self.rows().max(1);
+        examples.flat_map(|i| &self.told[i * width..(i + 1) * width]).map(|&x| x as f64).collect()
+    }
+
+    /// How many values are missing, a word being one.
     pub fn missing(&self) -> usize {
-        self.observed.iter().filter(|&&o| !o).count()
+        let first = self.columns.begin(self.cols);
+        self.observed.iter().zip(first.iter().cycle()).filter(|(observed, first)| !**observed && **first).count()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.rows() * self.columns.begin(self.cols).iter().filter(|first| **first).count()
     }
 
     /// Whether the value at `i` is known and not observed.
@@ -122,7 +149,8 @@ impl Given {
             match self.values.chunks(self.cols).enumerate().find_map(wrong) {
                 None => Ok(()),
                 Some((row, j, value)) => Err(Error::failed(format!(
-                    "row {row}, column {j} (counted from 0) of {} is {value}: {must}, as in training",
+                    "row {row}, {} of {} is {value}: {must}, as in training",
+                    self.columns.told(j),
                     self.name
                 ))),
             }
@@ -140,7 +168,8 @@ impl Given {
                 () => continue,
             };
             return Err(Error::failed(format!(
-                "row {row}, columns {columns:?} (counted from 0) of {}: {must}, as in training",
+                "row {row}, {} of {}: {must}, as in training",
+                self.columns.told(columns.start),
                 self.name
             )));
         }

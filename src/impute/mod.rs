@@ -82,23 +82,10 @@ struct Engine {
     b: Box<dyn Backend>,
 }
 
-/// # Errors
-/// A model with a condition.
-pub fn check_model(saved: &Saved) -> Result<()> {
-    match saved.run.model.condition {
-        0 => Ok(()),
-        _ => Err(Error::request(format!(
-            "{}: the model is told a condition, which impute does not know; take one that was trained without",
-            saved.path.display()
-        ))),
-    }
-}
-
 impl Imputer {
     /// # Errors
-    /// A model with a condition, and those of the device.
+    /// Those of the device.
     pub fn open(saved: &Saved, device: &Device) -> Result<Imputer> {
-        check_model(saved)?;
         let model = Model { samples: 1, ..saved.run.model.clone() };
         let batch = model.examples_at_once(); // chains
         let network = Network::inference(&model, batch, Binarize::None);
@@ -162,6 +149,17 @@ impl Imputer {
         if let (Some(noise), true) = (s.noise, model.has_counts() || model.has(Likelihood::Categorical)) {
             return Err(Error::request(format!("noise {noise}: {NOISY}; leave it out")));
         }
+        if s.noise.is_none() {
+            given.check(model)?;
+        }
+        if given.told.len() != given.rows() * model.condition {
+            return Err(Error::request(format!(
+                "condition: {} numbers; must be {} rows of {}, as the model is told",
+                given.told.len(),
+                given.rows(),
+                model.condition
+            )));
+        }
         let open = |i: &usize| (i * given.cols..(i + 1) * given.cols).any(|at| !given.is_exact(at, s));
         let examples: Vec<usize> = (0..given.rows()).filter(open).collect();
         let per_block = (self.engine.network.tape.batch / s.draws).max(1);
@@ -181,25 +179,28 @@ impl Imputer {
 }
 
 impl Engine {
-    /// `[mu | logvar]` of rows of x.                                           (rows, 2 latent)
-    fn encode(&mut self, x: &[f64]) -> Result<Vec<f64>> {
-        let ops = self.network.tape.encoder.clone();
-        self.through(x, self.network.x, ops, self.network.head, "the encoder's output")
+    /// `[mu | logvar]` of rows of x, each beside what the model is told of it.                (rows, 2 latent)
+    fn encode(&mut self, x: &[f64], told: &[f64]) -> Result<Vec<f64>> {
+        let Network { tape, x: from, conditions, head, .. } = &self.network;
+        self.through([(x, *from), (told, conditions[0])], tape.encoder.clone(), *head, "the encoder's output")
     }
 
-    /// The decoder's output for rows of z.
-    fn decode(&mut self, z: &[f64]) -> Result<Vec<f64>> {
-        let ops = self.network.tape.decoder.clone();
-        self.through(z, self.network.z, ops, self.network.decoded.out, "the decoder's output")
+    /// The decoder's output for rows of z, each beside what the model is told.
+    fn decode(&mut self, z: &[f64], told: &[f64]) -> Result<Vec<f64>> {
+        let Network { tape, z: from, conditions, decoded, .. } = &self.network;
+        self.through([(z, *from), (told, conditions[1])], tape.decoder.clone(), decoded.out, "the decoder's output")
     }
 
-    /// Writes rows to `from`, runs some of the tape, reads them at `to`.
-    fn through(&mut self, rows: &[f64], from: View, ops: Range<usize>, to: View, what: &str) -> Result<Vec<f64>> {
-        let mut out = Vec::with_capacity(rows.len() / from.cols * to.cols);
-        for rows in rows.chunks(self.network.tape.batch * from.cols) {
-            let live = rows.len() / from.cols;
+    /// Writes rows to views, as many to each, runs some of the tape, reads them at `to`.
+    fn through(&mut self, from: [(&[f64], View); 2], ops: Range<usize>, to: View, what: &str) -> Result<Vec<f64>> {
+        let (rows, batch) = (from[0].0.len() / from[0].1.cols, self.network.tape.batch);
+        let mut out = Vec::with_capacity(rows * to.cols);
+        for first in (0..rows).step_by(batch) {
+            let live = batch.min(rows - first);
             self.b.set_step(&Step::batch(0, live))?;
-            self.b.write(from.slice(0..live), rows)?;
+            for (rows, view) in from {
+                self.b.write(view.slice(0..live), &rows[first * view.cols..(first + live) * view.cols])?;
+            }
             self.network.tape.forward(&mut *self.b, ops.clone())?;
             out.extend(self.b.read(to.slice(0..live))?);
         }

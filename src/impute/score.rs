@@ -113,7 +113,8 @@ impl Imputer {
         let Imputer { engine, decoding, .. } = self;
         let (latent, width) = (engine.network.model.latent, engine.network.decoded.out.cols);
         let (m, n) = (s.draws, examples.len());
-        let heads = engine.encode(x)?; // (examples · m, 2 latent)
+        let each = |times: usize| examples.iter().flat_map(move |&example| std::iter::repeat_n(example, times));
+        let heads = engine.encode(x, &given.told_of(each(m)))?; // (examples · m, 2 latent)
         // Component 0 is the prior. How many of the K draws each one gives:
         let share = |c: usize| (s.samples + m - c) / (m + 1);
         let head = |i: usize, c: usize| &heads[(i * m + c - 1) * 2 * latent..][..2 * latent];
@@ -153,7 +154,8 @@ impl Imputer {
                     log_density(i, 0, z) - log_sum_exp(&parts.collect::<Vec<_>>())
                 })
                 .collect();
-            let out = engine.decode(&z)?;
+            let told = given.told_of((0..count * n).map(|row| examples[row % n]));
+            let out = engine.decode(&z, &told)?;
             let log_p: Vec<f64> = out
                 .par_chunks(width)
                 .enumerate()

@@ -29,7 +29,7 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
     let of_data = |option: &str| match option {
         "data" | "columns" | "future" | "binarize" | "missing" => true,
         // The probabilities of the same counts may be held against one another.
-        "likelihood" | "bernoulli" | "gaussian" | "poisson" | "negative-binomial" => {
+        "likelihood" | "bernoulli" | "gaussian" | "poisson" | "negative-binomial" | "categorical" => {
             !entries.iter().all(|entry| entry.run.model.is_of_counts())
         }
         "scale" => scaled,

@@ -204,8 +204,23 @@ impl Builder {
     /// As [`Builder::fit`].
     pub fn fit_watched(mut self, data: &Arc<Dataset>, watch: &mut dyn Watch) -> Result<Vae> {
         data.check_rounding()?;
+        let others = data.columns.others(data.cols.saturating_sub(self.model.condition));
+        if self.model.is_mixed() && !others.is_empty() && self.model.others != others {
+            return Err(Error::request(format!(
+                "columns: {} was read by an Asked that says what its columns are; name all likelihoods there",
+                data.name
+            )));
+        }
         if !self.model.is_mixed() {
-            self.model.others = data.columns.others(data.cols.saturating_sub(self.model.condition));
+            self.model.others = others;
+        }
+        if let Valid::Data(valid) = &self.valid
+            && valid.columns.words != data.columns.words
+        {
+            return Err(Error::request(format!(
+                "{}: has other words than {}; read it by columns.kept() of that",
+                valid.name, data.name
+            )));
         }
         let (device, notes) = Device::find(&self.device, self.training.precision)?;
         notes.iter().for_each(|note| watch.note(note));

@@ -214,6 +214,13 @@ impl Vae {
         let others = |columns: &&Columns| {
             source.condition.is_none() && !data.columns.names.is_empty() && columns.names != data.columns.names
         };
+        let known = source.known_columns();
+        if !known.words.is_empty() && !data.columns.words.is_empty() && known.words != data.columns.words {
+            return Err(Error::request(format!(
+                "{}: has other words than the model knows; read it by run().data.known_columns()",
+                data.name
+            )));
+        }
         if let Some(columns) = source.columns.as_ref().filter(others) {
             data = Arc::new(Arc::unwrap_or_clone(data).with_columns(columns)?);
         }

@@ -89,7 +89,7 @@ fn a_column_of_classes_gives_the_model_of_a_file_of_labels() {
         run(&home, &format!("train --config run{i}/run.toml --device cpu --quiet --out again{i}")).succeeded();
         assert!(tensors(&home.join(format!("again{i}"))) == want, "{way}: run.toml");
     }
-    let written_otherwise = ["-5e-1", "9", "10.0"];
+    let written_otherwise = ["-0.5", "9", "10.0"];
     table(&home.join("otherwise.csv"), &["a", "class", "b"], true, |class| written_otherwise[class].into());
     let encode = |data: &str| {
         run(&home, &format!("encode run8 --data {data} --to z.npy --force --device cpu")).succeeded();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use vae_gpu::Vae;
-use vae_gpu::config::{Likelihood, Variance};
+use vae_gpu::config::{Condition, Likelihood, Variance};
 use vae_gpu::data::{Asked, Columns, Dataset, Missing, npy};
 
 const ROWS: usize = 60;
@@ -124,6 +124,17 @@ fn every_command_takes_words_and_gives_words() {
     npy::write(&mut fs::File::create(home.join("mask.npy")).unwrap(), 1, 4, &[1.0, 0.0, 1.0, 1.0]).unwrap();
     let narrow = "run --data x.csv --mask wide.npy --to wide.csv";
     npy::write(&mut fs::File::create(home.join("wide.npy")).unwrap(), 1, 7, &[1.0; 7]).unwrap();
+    // A first column that is words of the model is no names of rows, though it was not the first.
+    let letters =
+        |column: &str, place: usize| if column == "ill" { ["a", "7"][place].into() } else { words(column, place) };
+    table(&home.join("letters.csv"), &ALL, true, letters);
+    table(&home.join("moved.csv"), &["ill", "bmi", "ward", "age"], true, letters);
+    run(&home, &format!("train --data letters.csv {OWN} --valid moved.csv {SMALL} --out letters")).succeeded();
+    let said = run(&home, "eval letters --data moved.csv --device cpu").succeeded().stderr;
+    assert!(!said.contains("taken as"), "{said}");
+    let said =
+        run(&home, "impute letters --data moved.csv --mask mask.npy --to moved.npy --device cpu").succeeded().stderr;
+    assert!(said.contains("60 of 240 values are missing"), "{said}");
     for command in [
         "eval run --data other.csv --count 10 --samples 10 --estimator iwae,naive,ais --to bounds.npy",
         "encode run --data other.csv --to latents.csv",
@@ -283,8 +294,8 @@ fn what_is_no_column_of_words_is_refused_or_told() {
         (
             "--data x.csv --condition 0..1 --categorical ward,ill",
             2,
-            "categorical: column 1 (\"ward\", counted from 0) is as many columns as it has words, and those of a condition are \
-             given by their places; name them, as --condition age",
+            "categorical: column 1 (\"ward\", counted from 0) is as many columns as it has words, and --past, --future and a \
+             --condition of positions count columns; name what the model is told, as --condition age",
         ),
         (
             "--data x.csv --likelihood gaussian --bernoulli ward --categorical ward",
@@ -309,7 +320,7 @@ fn what_is_no_column_of_words_is_refused_or_told() {
     );
     let said = said.succeeded().stderr;
     assert!(
-        said.contains("column 1 (\"id\", counted from 0) of id.csv: 60 words in 60 rows, hardly one comes again"),
+        said.contains("column 1 (\"id\", counted from 0) of id.csv: 60 words in 60 rows, hardly one comes again; --skip-columns leaves names out"),
         "{said}"
     );
     train(&format!("--data x.csv {OWN}")).succeeded();
@@ -343,6 +354,9 @@ fn words_that_cannot_be_are_no_model() {
         run.check()
     };
     assert!(with(&|_| ()).is_ok());
+    let mut told = run_of();
+    told.data.condition = Some(Condition::Columns { columns: (0, 1), x: None });
+    assert!(told.check().unwrap_err().to_string().starts_with("words: those of its data"));
     for change in [
         &(|c: &mut Columns| c.words[0].column = 0) as &dyn Fn(&mut Columns),
         &|c| c.words[0].column = usize::MAX,
@@ -355,4 +369,139 @@ fn words_that_cannot_be_are_no_model() {
         let sentence = with(change).unwrap_err().to_string();
         assert!(sentence.starts_with("words: those of its data"), "{sentence}");
     }
+}
+
+/// A table, trained on and evaluated: what is said of it, and how many columns x has.
+fn read(home: &Path, text: &str, options: &str) -> (String, usize) {
+    fs::write(home.join("t.csv"), text).unwrap();
+    let quiet = SMALL.replace(" --quiet", "");
+    let trained = run(home, &format!("train --data t.csv {options} {quiet} --force --out t")).succeeded().stderr;
+    let rows = text.lines().count();
+    let again = run(home, "eval t --data t.csv --device cpu").succeeded();
+    run(home, "train --resume t --device cpu --quiet").succeeded();
+    let counted = again.stdout.contains(&format!("t.csv: {rows} examples"));
+    let said = trained + &again.stderr + if counted { "all examples" } else { "" };
+    (said, Vae::open(home.join("t")).unwrap().run().model.input)
+}
+
+/// Without a header every line is an example, whatever stands in front; where only words are it may be one, and that is said.
+#[test]
+fn lines_without_a_header_are_examples() {
+    let home = folder("words-bare");
+    let gaussian = "--likelihood gaussian --variance shared";
+    let lines = |line: &dyn Fn(usize) -> String| (0..30).map(line).collect::<String>();
+    let word = |i: usize| ["A", "B", "C"][i * i % 7 % 3];
+    // Behind names of rows, of which the report knows too.
+    let named = lines(&|i| format!("p{i},{},{}\n", word(i), i % 5));
+    let (said, input) = read(&home, &named, &format!("{gaussian} --categorical 1"));
+    assert!(input == 4 && said.contains("all examples") && said.contains("taken as names of the rows"), "{said}");
+    let page = fs::read_to_string(home.join("t/report.html")).unwrap();
+    assert!(page.contains("--categorical 1 "), "of the file");
+    let (said, _) =
+        read(&home, &lines(&|i| format!("p{i},{},{}\n", i % 5, word(i))), &format!("{gaussian} --categorical 2"));
+    assert!(said.contains("all examples"), "{said}");
+    // Words, numbers and gaps in the first column.
+    let mixed = lines(&|i| format!("{},{}\n", if i % 3 == 1 { "7" } else { word(i) }, i % 5));
+    let (said, _) = read(&home, &mixed, &format!("{gaussian} --categorical 0"));
+    assert!(said.contains("all examples") && !said.contains("taken as"), "{said}");
+    let gaps = lines(&|i| format!("{},{}\n", if i == 1 { "" } else { word(i) }, i % 5));
+    let (said, _) = read(&home, &gaps, &format!("{gaussian} --categorical 0 --missing allow"));
+    assert!(said.contains("all examples") && said.contains("1 of 60 values missing"), "{said}");
+    let words = lines(&|i| format!("{},{}\n", word(i), word(i + 1)));
+    let quiet = SMALL.replace(" --quiet", "");
+    fs::write(home.join("words.csv"), words).unwrap();
+    let said =
+        run(&home, &format!("train --data words.csv --likelihood categorical {quiet} --out words")).succeeded().stderr;
+    assert!(said.contains("words.csv: first line (\"A\", \"B\") taken as names of the columns"), "{said}");
+
+    // Columns without names are numbered as in the file; some of them, alone in a file, are those of the model.
+    run(&home, "sample t --draw --count 5 --to d.csv --device cpu --quiet").succeeded();
+    assert!(fs::read_to_string(home.join("d.csv")).unwrap().starts_with("x0,x1\n"));
+    let five = lines(&|i| format!("{},{},{},{},{}\n", i % 4, word(i), i % 3, word(i + 1), i % 5));
+    let (_, input) = read(&home, &five, &format!("{gaussian} --columns 1,2,3 --categorical 1,3"));
+    assert_eq!(input, 7);
+    run(&home, "sample t --draw --count 20 --to some.csv --device cpu --quiet").succeeded();
+    let some = fs::read_to_string(home.join("some.csv")).unwrap();
+    assert!(some.starts_with("x0,x1,x2\n"), "{some}");
+    fs::write(home.join("some.csv"), some.split_once('\n').unwrap().1).unwrap();
+    run(&home, "eval t --data some.csv --device cpu --quiet").succeeded();
+    // An array that has a column for each word is read back.
+    run(&home, "sample t --draw --count 20 --to wide.npy --device cpu --quiet").succeeded();
+    run(&home, "eval t --data wide.npy --device cpu --quiet").succeeded();
+    run(&home, "sample t --count 20 --to means.npy --device cpu --quiet").succeeded();
+    let said = run(&home, "eval t --data means.npy --device cpu --quiet").stderr;
+    assert!(
+        said.contains("row 0, columns 0..3 (counted from 0) of means.npy: one must be 1 and the others 0"),
+        "{said}"
+    );
+    fs::write(home.join("two.csv"), "A,1\nB,2\n").unwrap();
+    let said = run(&home, "eval t --data two.csv --device cpu --quiet").stderr;
+    assert!(said.contains("an example has 2 numbers; must have 5, as the data of the model"), "{said}");
+}
+
+/// What are words, and which are the same.
+#[test]
+fn words_are_as_they_are_written() {
+    let home = folder("words-written");
+    let gaussian = "--likelihood gaussian --variance shared --categorical w";
+    let table = |words: &[&str]| {
+        "w,a\n".to_string() + &(0..30).map(|i| format!("{},{i}\n", words[i % words.len()])).collect::<String>()
+    };
+    for (words, options, want) in [
+        (&["none", "mild", "null", "-", "."][..], "", 6),
+        (&["+", "-", "?", "NA", "N/A", "nan", ""], "--missing allow", 3),
+        (&["007", "7", "7.0", "01", "1e5", "100000"], "", 6),
+        (&["12345678901234567890", "12345678901234567891"], "", 3),
+    ] {
+        fs::write(home.join("t.csv"), table(words)).unwrap();
+        run(&home, &format!("train --data t.csv {gaussian} {options} {SMALL} --force --out t")).succeeded();
+        assert_eq!(Vae::open(home.join("t")).unwrap().run().model.input, want, "{words:?}");
+        // And they come back so, but 7.0 as 7.
+        run(&home, "impute t --data t.csv --to f.csv --force --device cpu --quiet").succeeded();
+        let (got, want) = (fs::read_to_string(home.join("f.csv")).unwrap(), table(words).replace("7.0", "7"));
+        let kept = got.lines().zip(want.lines()).filter(|(got, want)| got == want).count();
+        let missing = words.iter().filter(|word| ["?", "NA", "N/A", "nan", ""].contains(word)).count();
+        assert!(kept == 31 - (0..30).filter(|i| i % words.len() >= words.len() - missing).count(), "{got}");
+    }
+    fs::write(home.join("latin.csv"), [b"w,a\nM\xfcller,1\nM\xf6ller,2\n".as_slice()].concat()).unwrap();
+    run(&home, &format!("train --data latin.csv {gaussian} {SMALL} --out l")).refused(
+        1,
+        "line 2 of latin.csv has \"M\u{fffd}ller\" in column w, which is not UTF-8: convert the file, as by iconv -f latin1 -t utf8",
+    );
+    let codes: Vec<f32> = (0..20).flat_map(|i| [(1u32 << 24) as f32 + 4.0 * (i % 2) as f32, i as f32]).collect();
+    npy::write(&mut fs::File::create(home.join("big.npy")).unwrap(), 20, 2, &codes).unwrap();
+    run(&home, &format!("train --data big.npy --likelihood gaussian --categorical 0 {SMALL} --out l")).refused(
+        1,
+        "categorical 0 (counted from 0): row 0 of big.npy is 16777216, and f32 tells no codes beyond 16777216 apart; give words, or \
+         smaller codes",
+    );
+}
+
+/// A word of one file is no other word of another.
+#[test]
+fn the_library_does_not_mix_words_up() {
+    let home = folder("words-library");
+    let write = |name: &str, words: [&str; 3]| {
+        let text: String = (0..30).map(|i| format!("{},{}\n", words[i % 3], i % 5)).collect();
+        fs::write(home.join(name), format!("w,a\n{text}")).unwrap();
+    };
+    write("abc.csv", ["a", "b", "c"]);
+    write("acd.csv", ["a", "c", "d"]);
+    let asked = || Asked { likelihoods: vec![(Likelihood::Categorical, "w".parse().unwrap())], ..Asked::default() };
+    let read = |name: &str, columns: Columns| {
+        Dataset::read_columns(&home.join(name), Some(&columns), Missing::Refuse).map(Arc::new)
+    };
+    let [abc, acd] = ["abc.csv", "acd.csv"].map(|name| read(name, Columns::asked(asked()).unwrap()).unwrap());
+    let builder = || Vae::builder().hidden(&[2]).latent(1).likelihood(Likelihood::Gaussian).steps(2).device("cpu");
+    let vae = builder().fit(&abc).unwrap();
+    assert!(vae.elbo(&abc).is_ok());
+    let said = |e: vae_gpu::Error| e.to_string();
+    assert!(said(vae.elbo(&acd).unwrap_err()).contains("has other words than the model knows"));
+    assert!(said(builder().valid(&acd).fit(&abc).err().unwrap()).contains("has other words than"));
+    assert!(said(builder().columns(Likelihood::Poisson, 3..4).fit(&abc).err().unwrap()).starts_with("columns: "));
+    assert!(said((*abc).clone().arranged(None, 0..1).unwrap_err()).contains("cannot be arranged by places"));
+    assert!(said(read("acd.csv", vae.run().data.known_columns()).unwrap_err()).contains("has \"d\" in column w"));
+    assert!(
+        said((*abc).clone().with_columns(&vae.run().data.known_columns()).unwrap_err()).contains("read the file by")
+    );
 }

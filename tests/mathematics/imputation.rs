@@ -17,7 +17,7 @@ const NAN: f32 = f32::NAN;
 const LINEAR: usize = 6;
 const BINARY: usize = 5;
 
-/// A folder with `linear`, a Gaussian model of six columns and two latents, `binary`, a Bernoulli model of five columns and
+/// A folder with `linear`, a Gaussian model of six columns and two latents, `told`, the same that is told a seventh, `binary`, a Bernoulli model of five columns and
 /// one latent, and `pictures`, a model of `x.idx` (103 pictures of 6 × 6).
 fn home() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
@@ -35,6 +35,13 @@ fn home() -> &'static Path {
             (0..LINEAR).map(mean).zip(numbers.normals(LINEAR)).map(|(mean, e)| mean + 0.5 * e).collect()
         };
         std::fs::write(home.join("linear.csv"), table(500, &mut gaussian)).unwrap();
+        let mut numbers = Numbers::new(7);
+        let mut told = || {
+            let (c, mut row) = (3.0 + 2.0 * numbers.normal(), gaussian());
+            row.iter_mut().enumerate().for_each(|(j, x)| *x += 0.75 * (j as f64 - 2.0) * c);
+            [row, vec![c]].concat()
+        };
+        std::fs::write(home.join("told.csv"), table(500, &mut told)).unwrap();
         let mut numbers = Numbers::new(6);
         let mut bits = || {
             let z = numbers.normal();
@@ -45,13 +52,14 @@ fn home() -> &'static Path {
         let gaussian = "--likelihood gaussian --variance shared --hidden none --latent 2";
         for (data, out, options) in [
             ("linear.csv", "linear", gaussian),
+            ("told.csv", "told", &format!("{gaussian} --condition 6..7")),
             ("binary.csv", "binary", "--hidden 8 --latent 1"),
             ("x.idx", "pictures", "--hidden 20 --latent 3"),
         ] {
             let line = format!("train --data {data} --out {out} {options} --lr 0.01 --batch 50 --epochs 200");
             run(&home, &format!("{line} --device cpu --quiet")).succeeded();
         }
-        for model in ["linear", "binary"] {
+        for model in ["linear", "told", "binary"] {
             let path = home.join(model).join("model.safetensors");
             let mut tensors = Tensors::read(&path).unwrap();
             let mut add = |name: &str, by: f64| {
@@ -103,11 +111,19 @@ type Posterior = ([f64; 2], [[f64; 2]; 2]);
 
 impl Linear {
     fn read() -> Linear {
-        let tensors = Tensors::read(&home().join("linear/model.safetensors")).unwrap();
+        Linear::of("linear", &[])
+    }
+
+    /// One that is told something.
+    fn of(model: &str, told: &[f32]) -> Linear {
+        let tensors = Tensors::read(&home().join(model).join("model.safetensors")).unwrap();
         let values = |name: &str| tensors.tensors[name].values.clone();
+        let weights = values("decoder.out.weight");
+        let weights = weights.chunks(2 + told.len());
+        let by_told = weights.clone().map(|w| w[2..].iter().zip(told).map(|(w, &c)| w * c as f64).sum::<f64>());
         Linear {
-            w: values("decoder.out.weight").chunks(2).map(|w| [w[0], w[1]]).collect(),
-            b: values("decoder.out.bias"),
+            b: values("decoder.out.bias").iter().zip(by_told).map(|(b, by)| b + by).collect(),
+            w: weights.map(|w| [w[0], w[1]]).collect(),
             variance: values("decoder.logvar").iter().map(|l| l.exp()).collect(),
         }
     }
@@ -183,6 +199,81 @@ fn draws_have_the_exact_conditional_of_a_linear_gaussian_model() {
         assert!((got - want).abs() < 4.0 * (spread / 2000.0).sqrt(), "column {j}: {got}, want {want}");
     }
     assert_eq!([mean.values[0], mean.values[2], mean.values[3]], [x[0], x[2], x[3]]);
+}
+
+/// As before, of each example by what the model is told of it; and from a file, with and without a scale.
+#[test]
+fn a_conditional_model_fills_in_by_what_it_is_told() {
+    let x = [-1.2, NAN, 0.6, 2.2, NAN, NAN];
+    let told = [4.6f32, 0.0];
+    let data = Dataset::new("told", 7, Values::Reals(told.iter().flat_map(|&c| [&x[..], &[c]].concat()).collect()));
+    let ways: [Way; 3] = [(imputer, 1, 60), (imputer, 50, 60), (that_sees_gaps, 50, 60)];
+    for (open, samples, sweeps) in ways {
+        let given = Given::beside(&data, LINEAR, None).unwrap();
+        let filled = open("told").draws(&given, &settings(samples, sweeps, 4000)).unwrap();
+        for (&c, draws) in told.iter().zip(filled.values.chunks(4000 * LINEAR)) {
+            let linear = Linear::of("told", &[c]);
+            let posterior = linear.posterior(&x, 0.0);
+            let mean = |j| linear.means(&posterior, j, j).0;
+            let cov = |j: usize, k| linear.means(&posterior, j, k).1 + if j == k { linear.variance[j] } else { 0.0 };
+            compare(&format!("told {c}, {samples} samples, {sweeps} sweeps"), draws, &[1, 4, 5], mean, cov);
+        }
+    }
+    // The score of a hidden column, of examples that are told different things.
+    let whole = Dataset::read(&home().join("told.csv")).unwrap().first(20);
+    let mask = Dataset::new("mask", LINEAR, Values::Reals(vec![1.0, 1.0, 1.0, 1.0, 0.0, 1.0]));
+    let given = Given::beside(&whole, LINEAR, Some(&mask)).unwrap();
+    let examples = whole.to_rows();
+    let exact = examples.chunks(7).map(|row| {
+        let linear = Linear::of("told", &row[LINEAR..]);
+        let observed: Vec<f32> = (0..LINEAR).map(|k| if k == 4 { NAN } else { row[k] }).collect();
+        let (mean, spread) = linear.means(&linear.posterior(&observed, 0.0), 4, 4);
+        let v = spread + linear.variance[4];
+        -0.5 * ((std::f64::consts::TAU * v).ln() + (row[4] as f64 - mean).powi(2) / v)
+    });
+    let exact = exact.sum::<f64>() / 20.0;
+    let mut imputer = imputer("told");
+    let score = |seed| imputer.score(&given, &Settings { seed, ..settings(500, 20, 5) }).unwrap().model.mean;
+    let (got, error) = mean_and_error(&(0..20).map(score).collect::<Vec<_>>());
+    assert!((got - exact).abs() < 4.0 * error && error < 0.01, "{got} ± {error}, want {exact}");
+
+    // By the program: what is observed stays, what is told is no part of what is written.
+    let cell = |x: &f32| if x.is_nan() { String::new() } else { x.to_string() };
+    let line = |c: &f32| [&x[..], &[*c]].concat().iter().map(cell).collect::<Vec<_>>().join(",") + "\n";
+    std::fs::write(home().join("told-gaps.csv"), told.iter().map(line).collect::<String>()).unwrap();
+    let scaled = "train --data told.csv --condition 6..7 --scale standard --likelihood gaussian --variance shared --hidden none \
+                  --latent 2 --lr 0.01 --batch 50 --epochs 200 --device cpu --quiet --out scaled";
+    run(home(), scaled).succeeded();
+    for model in ["told", "scaled"] {
+        let line = format!("impute {model} --data told-gaps.csv --draws 500 --sweeps 100");
+        let filled = rows(&line, "told.npy");
+        assert_eq!(filled.len(), 2 * 500 * LINEAR);
+        // As the model sees a column.
+        let scale = Saved::read(&home().join(model)).unwrap().run.data.scale;
+        let (shift, factor) = scale.map_or((vec![0.0; 7], vec![1.0; 7]), |scale| (scale.shift, scale.factor));
+        let seen = |j: usize, x: f32| (x - shift[j]) / factor[j];
+        for (&c, draws) in told.iter().zip(filled.chunks(500 * LINEAR)) {
+            let linear = Linear::of(model, &[seen(LINEAR, c)]);
+            let posterior = linear.posterior(&std::array::from_fn::<f32, LINEAR, _>(|j| seen(j, x[j])), 0.0);
+            for j in 0..LINEAR {
+                let column: Vec<f64> = draws.iter().skip(j).step_by(LINEAR).map(|&x| x as f64).collect();
+                let want = linear.means(&posterior, j, j).0 * factor[j] as f64 + shift[j] as f64;
+                let (got, error) = mean_and_error(&column);
+                match x[j].is_nan() {
+                    true => {
+                        assert!((got - want).abs() < 4.0 * error, "{model} told {c}, {j}: {got} ± {error}, want {want}")
+                    }
+                    false => assert!(column.iter().all(|&v| v as f32 == x[j]), "{model} told {c}, column {j}"),
+                }
+            }
+        }
+    }
+    // What is told must be there.
+    std::fs::write(home().join("untold.csv"), line(&NAN)).unwrap();
+    run(home(), "impute told --data untold.csv --to u.npy --device cpu").refused(
+        1,
+        "row 0, column 6 (counted from 0) of untold.csv is NaN: a condition must be known; leave the example out",
+    );
 }
 
 /// E[x|y] of an observed column: with g = v / (v + s²), x | z, y has the mean (1 − g) m(z) + g y and the variance g s².

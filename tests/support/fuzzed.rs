@@ -37,6 +37,11 @@ pub fn csv(bytes: &[u8]) {
         let variables = data.columns.variables();
         assert_eq!(variables.iter().map(|v| v.len()).sum::<usize>(), data.cols, "all are words");
         assert!(variables.into_iter().all(|v| data.check_one_of(v, "").is_ok()));
+        // By the columns of the model the same bytes are the same data.
+        let known = Columns { again: true, ..data.columns.kept().expect("words are kept") };
+        let again = Dataset::columns_from_bytes("words", bytes, &known, Missing::Allow).expect("what was read once");
+        assert_eq!((again.cols, again.to_rows().len()), (data.cols, data.to_rows().len()));
+        assert!(again.to_rows().iter().zip(data.to_rows()).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
     good(read.map(|data| Dataset { values: Values::Reals(vec![0.0; data.rows() * data.cols]), ..data }));
 }
