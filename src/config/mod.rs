@@ -9,12 +9,12 @@ pub use model::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Spre
 pub use source::{Binarize, Condition, Source};
 pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
 
+use crate::data::to_csv::Of;
 use crate::data::{Columns, Words};
 use crate::error::at_least_one;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// A choice by its name on the command line.
 pub(crate) fn name_of<T: ValueEnum>(choice: T) -> String {
@@ -59,14 +59,14 @@ impl Run {
         }
     }
 
-    /// The columns of x that are the words of one column of the file: its name, and the words.
-    pub(crate) fn words(&self) -> Vec<(Range<usize>, String, Vec<String>)> {
+    /// The columns of x that are the words of one column of the file.
+    pub(crate) fn words(&self) -> Vec<Of> {
         let all = self.data.known_columns();
-        let named = |variable: Range<usize>, words: &Words| {
+        let of = |columns, words: &Words| {
             let name = all.names.get(words.column).filter(|name| !name.is_empty());
-            (variable, name.cloned().unwrap_or(format!("x{}", words.column)), words.words.clone())
+            Of { columns, name: name.cloned().unwrap_or(format!("x{}", words.column)), words: words.words.clone() }
         };
-        all.variables().into_iter().zip(&all.words).map(|(variable, words)| named(variable, words)).collect()
+        all.variables().into_iter().zip(&all.words).map(|(columns, words)| of(columns, words)).collect()
     }
 
     /// Columns of x, as an option names them.

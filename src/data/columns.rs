@@ -2,7 +2,7 @@
 use super::asked::{Asked, List, Part, There};
 use super::classes::Classes;
 use super::named::shown;
-use super::{Bytes, Dataset, Values, Words, words};
+use super::{Bytes, Dataset, Values, Words, read_words};
 use crate::config::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -266,8 +266,8 @@ impl Dataset {
             let dictionary = dictionaries.get_mut(j).and_then(Option::as_mut);
             if let (Some(dictionary), Values::Reals(values)) = (dictionary, &mut self.values) {
                 for (i, x) in values.iter_mut().skip(j).step_by(cols).enumerate().filter(|(_, x)| !x.is_nan()) {
-                    words::check_code(*x, &there, at, i)?;
-                    *x = words::place(dictionary, &x.to_string(), &there, at, || format!("row {i}"))?;
+                    read_words::check_code(*x, &there, at, i)?;
+                    *x = read_words::place_of(dictionary, &x.to_string(), &there, at, || format!("row {i}"))?;
                 }
             }
         }

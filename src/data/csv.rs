@@ -12,7 +12,7 @@ use super::read::{FORMATS, Missing};
 use super::rounding::Rounding;
 use super::row_names::{self, RowNames, Why, has_decimal_comma};
 use super::source::{Source, room};
-use super::{Columns, Dataset, Values, words};
+use super::{Columns, Dataset, Values, read_words};
 use crate::{Error, Result};
 
 /// How much of a cell a message shows, in characters.
@@ -175,10 +175,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         for (j, &i) in positions.iter().enumerate() {
             let bytes = &row.cells[i];
             if let Some(dictionary) =
-                dictionaries.get_mut(j).and_then(Option::as_mut).filter(|_| !words::is_missing(bytes))
+                dictionaries.get_mut(j).and_then(Option::as_mut).filter(|_| !read_words::is_missing(bytes))
             {
-                let word = words::text(bytes, &there, i, row.line)?;
-                values.push(words::place(dictionary, word, &there, i, || format!("line {}", row.line))?);
+                let word = read_words::text(bytes, &there, i, row.line)?;
+                values.push(read_words::place_of(dictionary, word, &there, i, || format!("line {}", row.line))?);
                 continue;
             }
             match cell(bytes) {

@@ -2,8 +2,14 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
-/// Columns that are the words of one: which, the name of that, and the words.
-pub type Of = (Range<usize>, String, Vec<String>);
+/// Columns that are the words of one.
+pub struct Of {
+    /// Which they are.
+    pub columns: Range<usize>,
+    /// What that one is called.
+    pub name: String,
+    pub words: Vec<String>,
+}
 
 /// `values` is (rows, as many columns as there are names), row-major; each number in as few digits as tell it from others. In
 /// place of the columns of `words`, in order, stands the word whose number is the largest; nothing where they are missing.
@@ -20,13 +26,14 @@ pub type Of = (Range<usize>, String, Vec<String>);
 pub fn write(out: &mut impl Write, names: &[String], values: &[f32], words: &[Of]) -> io::Result<()> {
     assert!(values.len().is_multiple_of(names.len()), "rows have a number for each name");
     let mut rows = csv::Writer::from_writer(out);
-    rows.write_record(cells(names.len(), words, |j| names[j].clone(), |(_, name, _)| name.clone()))?;
+    rows.write_record(cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone()))?;
     for row in values.chunks(names.len()) {
-        let word = |columns: &[f32], (_, _, words): &Of| {
+        let word = |of: &Of| {
+            let columns = &row[of.columns.clone()];
             let largest = (0..columns.len()).reduce(|best, j| if columns[j] > columns[best] { j } else { best });
-            largest.filter(|_| !columns[0].is_nan()).map_or(String::new(), |j| words[j].clone())
+            largest.filter(|_| !columns[0].is_nan()).map_or(String::new(), |j| of.words[j].clone())
         };
-        rows.write_record(cells(names.len(), words, |j| row[j].to_string(), |of| word(&row[of.0.clone()], of)))?;
+        rows.write_record(cells(names.len(), words, |j| row[j].to_string(), word))?;
     }
     rows.flush()
 }
@@ -35,9 +42,9 @@ pub fn write(out: &mut impl Write, names: &[String], values: &[f32], words: &[Of
 fn cells(columns: usize, words: &[Of], one: impl Fn(usize) -> String, word: impl Fn(&Of) -> String) -> Vec<String> {
     let (mut cells, mut at) = (vec![], 0);
     for of in words {
-        cells.extend((at..of.0.start).map(&one));
+        cells.extend((at..of.columns.start).map(&one));
         cells.push(word(of));
-        at = of.0.end;
+        at = of.columns.end;
     }
     cells.extend((at..columns).map(one));
     cells

@@ -1,0 +1,244 @@
+//! Columns of words while a file is read: which they are, what their cells say, and how rows come to have a column for each word.
+use super::asked::There;
+use super::csv::shown;
+use super::dictionary::Dictionary;
+use super::source::room;
+use super::words::MOST;
+use super::{Columns, Dataset, Values, Words};
+use crate::config::Likelihood;
+use crate::{Error, Result, host};
+use std::collections::HashSet;
+
+/// Of fewer rows nothing is said of words that do not come again.
+const FEW: usize = 20;
+
+impl Columns {
+    /// Which of the columns of a file, at these positions, are of words.
+    ///
+    /// # Errors
+    /// Columns that are not there.
+    pub(super) fn of_words(&self, there: &There, positions: &[usize]) -> Result<HashSet<usize>> {
+        // A file of a condition alone has none of them, and one that has a column for each word already none that reads as words.
+        let known = self.words.iter().filter(|_| positions.len() != self.or && !self.is_wide(positions.len()));
+        let known = known.filter_map(|words| positions.get(words.column).copied());
+        let asked =
+            self.asked.as_ref().map(|asked| asked.likelihoods(there, positions)).transpose()?.unwrap_or_default();
+        let asked = positions.iter().zip(asked).filter(|(_, own)| *own == Some(Likelihood::Categorical));
+        Ok(known.chain(asked.map(|(&at, _)| at)).collect())
+    }
+
+    /// Of each of the `count` columns that are `taken` from a file, the words that are known of it, if it is of words. Empty where
+    /// none is: a file may have a million columns; or where data have a column for each word already.
+    ///
+    /// # Errors
+    /// Too few columns.
+    pub(super) fn dictionaries(
+        &self,
+        there: &There,
+        taken: &mut Columns,
+        count: usize,
+    ) -> Result<Vec<Option<Dictionary>>> {
+        let of_words = |own: &Option<Likelihood>| *own == Some(Likelihood::Categorical);
+        let known = &self.words[..if there.all().len() == self.or { 0 } else { self.words.len() }];
+        if there.names.is_none() && self.is_wide(count) && !known.is_empty() {
+            taken.words = known.to_vec();
+            return Ok(vec![]);
+        }
+        if known.iter().any(|words| words.column >= count) {
+            return Err(Error::failed(format!(
+                "{}: an example has {count} columns; the data of the model have more: give data of the same columns",
+                there.file
+            )));
+        }
+        let mut all = vec![];
+        if !known.is_empty() || taken.likelihoods.iter().any(of_words) {
+            all.extend(taken.likelihoods.iter().map(|own| of_words(own).then(|| Dictionary::new(MOST))));
+            all.resize_with(count, || None);
+        }
+        known.iter().for_each(|Words { column, words }| all[*column] = Some(Dictionary::of(words)));
+        Ok(all)
+    }
+
+    /// Whether the first column of a file is of words, and then does not hold the names of its rows.
+    pub(super) fn begin_with_words(&self, there: &There) -> bool {
+        match &self.asked {
+            Some(asked) => asked.is_of_words(there, 0),
+            None => match there.names.filter(|_| !self.names.is_empty()) {
+                Some(names) => {
+                    let is_it = |words: &Words| self.names.get(words.column) == Some(&names[0]);
+                    !names[0].is_empty() && self.words.iter().any(is_it)
+                }
+                // By its position, or of a file of the model's columns alone.
+                None => {
+                    let is_first = there.width != self.of || self.taken.first().is_none_or(|first| first.0 == 0);
+                    is_first && self.words.first().is_some_and(|words| words.column == 0)
+                }
+            },
+        }
+    }
+}
+
+/// The place of a word in the column `at` of a file, which `line` tells.
+///
+/// # Errors
+/// One that a model does not know; more of them than a column may have.
+pub(super) fn place_of(
+    dictionary: &mut Dictionary,
+    word: &str,
+    there: &There,
+    at: usize,
+    line: impl FnOnce() -> String,
+) -> Result<f32> {
+    dictionary.place(word).map(|place| place as f32).ok_or_else(|| {
+        let (file, title) = (there.file, title(there, at));
+        Error::failed(match dictionary.is_known() {
+            true => format!(
+                "{} of {file} has {} in column {title}: the model knows {}; leave the example out, or train on data that \
+                 have it",
+                line(),
+                shown(word.as_bytes()),
+                dictionary.list()
+            ),
+            false => format!(
+                "categorical {title}: {file} has more than {MOST} different values there; must be a column of words, of which \
+                 each has many examples"
+            ),
+        })
+    })
+}
+
+fn title(there: &There, at: usize) -> String {
+    there.title(at).map_or(format!("{at} (counted from 0)"), super::named::shown)
+}
+
+/// Checks that a number of an array is a code that f32 tells from its neighbours.
+///
+/// # Errors
+/// A larger one.
+pub(super) fn check_code(code: f32, there: &There, at: usize, row: usize) -> Result<()> {
+    const MOST: f32 = (1 << 24) as f32;
+    match code.abs() < MOST {
+        true => Ok(()),
+        false => Err(Error::failed(format!(
+            "categorical {}: row {row} of {} is {code}, and f32 tells no codes beyond {MOST} apart; give words, or smaller codes",
+            title(there, at),
+            there.file
+        ))),
+    }
+}
+
+/// The text of a cell of words.
+///
+/// # Errors
+/// It is none: what is written in another encoding would make one word of several.
+pub(super) fn text<'a>(cell: &'a [u8], there: &There, at: usize, line: u64) -> Result<&'a str> {
+    std::str::from_utf8(cell).map_err(|_| {
+        Error::failed(format!(
+            "line {line} of {} has {} in column {}, which is not UTF-8: convert the file, as by iconv -f latin1 -t utf8",
+            there.file,
+            shown(cell),
+            title(there, at)
+        ))
+    })
+}
+
+/// Whether a cell of a column of words says that the word is missing. Fewer do than of numbers: none, - and . may be words.
+pub(super) fn is_missing(cell: &[u8]) -> bool {
+    const MISSING: [&[u8]; 7] = [b"", b"na", b"n/a", b"#n/a", b"<na>", b"nan", b"?"];
+    MISSING.iter().any(|missing| cell.eq_ignore_ascii_case(missing))
+}
+
+impl Dataset {
+    /// With a column for each word, in place of columns that hold places in dictionaries.
+    ///
+    /// # Errors
+    /// A column without any; too little memory.
+    pub(super) fn with_words(mut self, dictionaries: Vec<Option<Dictionary>>) -> Result<Dataset> {
+        let (cols, rows) = (self.cols, self.rows());
+        let Values::Reals(values) = &mut self.values else { return Ok(self) };
+        if dictionaries.is_empty() {
+            return Ok(self);
+        }
+        let (mut all, mut moved) = (vec![], vec![]);
+        for (column, dictionary) in dictionaries.into_iter().enumerate() {
+            let Some((places, words)) = dictionary.map(Dictionary::sorted) else {
+                moved.push(None);
+                continue;
+            };
+            let (told, name) = (self.columns.told(column), &self.name);
+            if words.is_empty() {
+                return Err(Error::failed(format!("{told} of {name}: every value is missing; leave the column out")));
+            }
+            if rows > FEW && 2 * words.len() > rows {
+                self.notes.push(format!(
+                    "{told} of {name}: {} words in {rows} rows, hardly one comes again; --skip-columns leaves names out",
+                    words.len()
+                ));
+            }
+            all.push(Words { column, words });
+            moved.push(Some(places));
+        }
+        self.cols = widen(&self.name, values, cols, &moved)?;
+        self.columns.words = all;
+        let columns: Vec<usize> = (0..self.cols).map(|j| self.columns.column_of(j)).collect();
+        let likelihoods = std::mem::take(&mut self.columns.likelihoods);
+        self.columns.likelihoods = columns.iter().filter_map(|&column| likelihoods.get(column).copied()).collect();
+        let is_coarse = |&j: &usize| self.coarse.contains(&columns[j]) && moved[columns[j]].is_none();
+        self.coarse = (0..self.cols).filter(is_coarse).collect();
+        Ok(Dataset { shape: None, ..self })
+    }
+}
+
+/// Makes room in every row, from the last on: it is the same memory, and more of it. Of a column of words `moved` says where the
+/// places went that it holds. How wide a row is then.
+fn widen(name: &str, values: &mut Vec<f32>, cols: usize, moved: &[Option<Vec<usize>>]) -> Result<usize> {
+    let width = |column: &Option<Vec<usize>>| column.as_ref().map_or(1, Vec::len);
+    let (rows, wide): (usize, usize) = (values.len() / cols, moved.iter().map(width).sum());
+    // What words take is not bounded by the bytes of the file, and memory that was promised may still not be there.
+    let (more, free) = ((rows * (wide - cols) * size_of::<f32>()) as u64, host::free_memory());
+    if let Some(free) = free.filter(|&free| more > free) {
+        return Err(Error::failed(format!(
+            "{name}: with a column for each word its rows take {more} bytes of memory more, and {free} are free; leave out \
+             columns of many words, or give fewer examples"
+        )));
+    }
+    room(name, values, rows * (wide - cols))?;
+    values.resize(rows * wide, 0.0);
+    let mut row = vec![0.0; cols];
+    for i in (0..rows).rev() {
+        row.copy_from_slice(&values[i * cols..(i + 1) * cols]);
+        let mut rest = &mut values[i * wide..(i + 1) * wide];
+        for (&x, places) in row.iter().zip(moved) {
+            let (own, behind) = rest.split_at_mut(width(places));
+            match places {
+                None => own[0] = x,
+                Some(_) if x.is_nan() => own.fill(x),
+                Some(places) => {
+                    own.fill(0.0);
+                    own[places[x as usize]] = 1.0;
+                }
+            }
+            rest = behind;
+        }
+    }
+    Ok(wide)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_widened_where_they_stand() {
+        let nan = f32::NAN;
+        let mut values = vec![0.5, 1.0, 0.0, 1.5, 0.0, nan, 2.5, nan, 1.0];
+        let wide = widen("x", &mut values, 3, &[None, Some(vec![2, 0, 1]), Some(vec![1, 0])]).unwrap();
+        assert_eq!(wide, 6);
+        let want =
+            [[0.5, 1.0, 0.0, 0.0, 0.0, 1.0], [1.5, 0.0, 0.0, 1.0, nan, nan], [2.5, nan, nan, nan, 1.0, 0.0]].concat();
+        assert_eq!(
+            values.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            want.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        );
+    }
+}
