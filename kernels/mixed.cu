@@ -1,5 +1,4 @@
-// Log p of words, from the decoder's output; and -log p(x|z), in nats, and its gradient, where columns have different
-// likelihoods, of what is observed of x. Row b K + k of
+// -log p(x|z), in nats, and its gradient, where columns have different likelihoods, of what is observed of x. Row b K + k of
 // `out` belongs to row b of x. Threads of a warp part where kinds do: tables have few columns.
 // x: (rows, input), nll, weight: (rows K, 1), out: (rows K, input), kinds: (1, input)
 #include "bernoulli.cuh"
@@ -7,7 +6,6 @@
 #include "gaussian.cuh"
 #include "kinds.cuh"
 #include "likelihood.cuh"
-#include "reduce.cuh"
 
 // A column at t, of any kind, from its output o and its log-dispersion a.
 struct AnyColumn {
@@ -49,23 +47,6 @@ struct ColumnOfRow {
     __device__ __forceinline__ float slope() const { return column.slope(); }
     __device__ __forceinline__ float spread() const { return of_network ? column.spread() : 0.0f; }
 };
-
-// y_j -= log sum_i exp(y_i) over the columns from..to of each variable: log p of each of its words.
-// y: (rows, some), variables: (1, 2 V): from and to of each. A warp for a variable of a row.
-extern "C" __global__ void __launch_bounds__(256) log_softmax(Out y, In variables) {
-    begin();
-    const int each = variables.cols / 2, warps = blockDim.x / 32, lane = threadIdx.x % 32;
-    for (int i = blockIdx.x * warps + threadIdx.x / 32; i < y.rows * each; i += gridDim.x * warps) {
-        const int row = i / each, from = (int)variables(0, 2 * (i % each)), to = (int)variables(0, 2 * (i % each) + 1);
-        // With the largest taken away first, nothing overflows.
-        float top = -INFINITY, sum = 0.0f;
-        for (int j = from + lane; j < to; j += 32) top = fmaxf(top, y(row, j));
-        top = warp_max(top);
-        for (int j = from + lane; j < to; j += 32) sum += expf(y(row, j) - top);
-        const float log_sum = logf(warp_sum(sum));
-        for (int j = from + lane; j < to; j += 32) y(row, j) = (y(row, j) - top) - log_sum;
-    }
-}
 
 // What `log_likelihood` says. learned: (1, input) or none, network: (rows K, input) or none. A block for some rows.
 extern "C" __global__ void __launch_bounds__(256) mixed_nll(Out nll, Out dout, Out16 dout16, Out dnetwork,

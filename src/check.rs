@@ -314,27 +314,18 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
 fn with_gaps(data: Dataset, model: &Model) -> Dataset {
     let mut values = data.to_rows();
     values.iter_mut().skip(2).step_by(5).for_each(|x| *x = f32::NAN);
-    for (row, words) in words_of(&mut values, model) {
+    each_variable(&mut values, model, |row, words| {
         words.fill(if row % 5 == 2 { f32::NAN } else { 0.0 });
         words[row % words.len()] += 1.0;
-    }
+    });
     Dataset::new(data.name, data.cols, Values::Reals(values))
 }
 
-/// The columns of each variable of words, in rows that are numbered.
-fn words_of<'a>(rows: &'a mut [f32], model: &Model) -> impl Iterator<Item = (usize, &'a mut [f32])> {
-    let variables = model.categoricals();
-    let of_row = move |(i, mut row): (usize, &'a mut [f32])| {
-        let mut at = 0;
-        let mut words = vec![];
-        for variable in &variables {
-            let (own, rest) = row[variable.start - at..].split_at_mut(variable.len());
-            words.push((i, own));
-            (row, at) = (rest, variable.end);
-        }
-        words
-    };
-    rows.chunks_mut(model.columns()).enumerate().flat_map(of_row)
+/// Calls `f` with the number of each row, and with the words of each variable there.
+fn each_variable(rows: &mut [f32], model: &Model, mut f: impl FnMut(usize, &mut [f32])) {
+    for columns in model.categoricals() {
+        rows.chunks_mut(model.columns()).enumerate().for_each(|(i, row)| f(i, &mut row[columns.clone()]));
+    }
 }
 
 /// What the model can learn from: bytes, in columns of counts those up to 1000, of which half are below 20, and words.
@@ -350,11 +341,11 @@ pub(crate) fn data_for(model: &Model, rows: usize) -> Dataset {
         let rows = values.chunks_mut(bytes.cols);
         rows.for_each(|row| row[columns.clone()].iter_mut().for_each(|x| *x = count(*x)));
     }
-    for (_, words) in words_of(&mut values, model) {
+    each_variable(&mut values, model, |_, words| {
         let word = (words[0] * (words.len() - 1) as f32).round() as usize;
         words.fill(0.0);
         words[word] = 1.0;
-    }
+    });
     Dataset::new("counts", bytes.cols, Values::Reals(values))
 }
 

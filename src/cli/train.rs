@@ -312,11 +312,13 @@ fn place(device: &Device) -> String {
 fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epoch: u32) -> String {
     let (widths, batch) = (run.model.widths(), run.training.batch.min(data.rows()));
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
-    let first = data.columns.begin(data.cols);
-    let all = data.rows() * first.iter().filter(|first| **first).count();
+    let all = data.rows() * data.columns.in_file(data.cols);
     let missing = match run.model.missing {
         Missing::Refuse => 0,
-        Missing::Allow => all - data.observed().iter().zip(first).map(|(&n, first)| n * first as usize).sum::<usize>(),
+        Missing::Allow => {
+            let observed = data.observed().into_iter().zip(data.columns.begin(data.cols));
+            all - observed.filter(|(_, first)| *first).map(|(n, _)| n).sum::<usize>()
+        }
     };
     let missing = match missing {
         0 => String::new(),

@@ -2,6 +2,7 @@
 use super::asked::{Asked, List, Part, There};
 use super::classes::Classes;
 use super::named::shown;
+use super::source::room;
 use super::{Bytes, Dataset, Values, Words, read_words};
 use crate::config::Likelihood;
 use crate::{Error, Result};
@@ -294,6 +295,29 @@ pub(super) fn keep<T: Copy>(values: &mut Vec<T>, cols: usize, positions: &[usize
     }
     values.truncate(end);
     values.shrink_to_fit();
+}
+
+/// Makes every row `wide`, from the last on: it is the same memory, and more of it. `fill(number, row, wide row)` writes all of what
+/// a row becomes.
+///
+/// # Errors
+/// Too little memory.
+pub(super) fn widen<T: Copy + Default>(
+    name: &str,
+    values: &mut Vec<T>,
+    cols: usize,
+    wide: usize,
+    fill: impl Fn(usize, &[T], &mut [T]),
+) -> Result<()> {
+    let rows = values.len() / cols;
+    room(name, values, rows * (wide - cols))?;
+    values.resize(rows * wide, T::default());
+    let mut row = vec![T::default(); cols];
+    for i in (0..rows).rev() {
+        row.copy_from_slice(&values[i * cols..(i + 1) * cols]);
+        fill(i, &row, &mut values[i * wide..(i + 1) * wide]);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

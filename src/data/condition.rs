@@ -1,7 +1,6 @@
 //! What a conditional model is given beside x, as columns behind those of x: classes, each a column of which one is 1, or
 //! columns that the data had already.
-use super::columns::keep;
-use super::source::room;
+use super::columns::{keep, widen};
 use super::{Columns, Dataset, Values};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -101,7 +100,7 @@ impl Dataset {
     }
 }
 
-/// Makes room behind every row and writes the class there, from the last row on: it is the same memory, and more of it.
+/// Writes the class of every row behind it.
 fn beside<T: Copy + Default>(
     name: &str,
     values: &mut Vec<T>,
@@ -110,14 +109,10 @@ fn beside<T: Copy + Default>(
     classes: usize,
     one: T,
 ) -> Result<()> {
-    let wide = cols + classes;
-    room(name, values, labels.len() * classes)?;
-    values.resize(labels.len() * wide, T::default());
-    for (i, &label) in labels.iter().enumerate().rev() {
-        values.copy_within(i * cols..(i + 1) * cols, i * wide);
-        let classes = &mut values[i * wide + cols..(i + 1) * wide];
+    widen(name, values, cols, cols + classes, |i, row, wide| {
+        let (own, classes) = wide.split_at_mut(cols);
+        own.copy_from_slice(row);
         classes.fill(T::default());
-        classes[label as usize] = one;
-    }
-    Ok(())
+        classes[labels[i] as usize] = one;
+    })
 }

@@ -1,8 +1,8 @@
 //! Columns of words while a file is read: which they are, what their cells say, and how rows come to have a column for each word.
 use super::asked::There;
+use super::columns::widen;
 use super::csv::shown;
 use super::dictionary::Dictionary;
-use super::source::room;
 use super::words::MOST;
 use super::{Columns, Dataset, Values, Words};
 use crate::config::Likelihood;
@@ -13,14 +13,19 @@ use std::collections::HashSet;
 const FEW: usize = 20;
 
 impl Columns {
+    /// The words that a file of `count` columns has as such: none where it is of a condition alone, or has a column for each word
+    /// already, which names would tell.
+    fn words_in(&self, there: &There, count: usize) -> &[Words] {
+        let has_others = count == self.or || there.names.is_none() && self.is_wide(count);
+        if has_others { &[] } else { &self.words }
+    }
+
     /// Which of the columns of a file, at these positions, are of words.
     ///
     /// # Errors
     /// Columns that are not there.
     pub(super) fn of_words(&self, there: &There, positions: &[usize]) -> Result<HashSet<usize>> {
-        // A file of a condition alone has none of them, and one that has a column for each word already none that reads as words.
-        let known = self.words.iter().filter(|_| positions.len() != self.or && !self.is_wide(positions.len()));
-        let known = known.filter_map(|words| positions.get(words.column).copied());
+        let known = self.words_in(there, positions.len()).iter().filter_map(|w| positions.get(w.column).copied());
         let asked =
             self.asked.as_ref().map(|asked| asked.likelihoods(there, positions)).transpose()?.unwrap_or_default();
         let asked = positions.iter().zip(asked).filter(|(_, own)| *own == Some(Likelihood::Categorical));
@@ -39,10 +44,9 @@ impl Columns {
         count: usize,
     ) -> Result<Vec<Option<Dictionary>>> {
         let of_words = |own: &Option<Likelihood>| *own == Some(Likelihood::Categorical);
-        let known = &self.words[..if there.all().len() == self.or { 0 } else { self.words.len() }];
-        if there.names.is_none() && self.is_wide(count) && !known.is_empty() {
-            taken.words = known.to_vec();
-            return Ok(vec![]);
+        let known = self.words_in(there, count);
+        if known.is_empty() && count != self.or {
+            taken.words = self.words.clone(); // if there are any, the data have a column for each already
         }
         if known.iter().any(|words| words.column >= count) {
             return Err(Error::failed(format!(
@@ -178,7 +182,7 @@ impl Dataset {
             all.push(Words { column, words });
             moved.push(Some(places));
         }
-        self.cols = widen(&self.name, values, cols, &moved)?;
+        self.cols = with_a_column_each(&self.name, values, cols, &moved)?;
         self.columns.words = all;
         let columns: Vec<usize> = (0..self.cols).map(|j| self.columns.column_of(j)).collect();
         let likelihoods = std::mem::take(&mut self.columns.likelihoods);
@@ -189,9 +193,8 @@ impl Dataset {
     }
 }
 
-/// Makes room in every row, from the last on: it is the same memory, and more of it. Of a column of words `moved` says where the
-/// places went that it holds. How wide a row is then.
-fn widen(name: &str, values: &mut Vec<f32>, cols: usize, moved: &[Option<Vec<usize>>]) -> Result<usize> {
+/// Of a column of words `moved` says where the places went that it holds. How wide a row is then.
+fn with_a_column_each(name: &str, values: &mut Vec<f32>, cols: usize, moved: &[Option<Vec<usize>>]) -> Result<usize> {
     let width = |column: &Option<Vec<usize>>| column.as_ref().map_or(1, Vec::len);
     let (rows, wide): (usize, usize) = (values.len() / cols, moved.iter().map(width).sum());
     // What words take is not bounded by the bytes of the file, and memory that was promised may still not be there.
@@ -202,12 +205,7 @@ fn widen(name: &str, values: &mut Vec<f32>, cols: usize, moved: &[Option<Vec<usi
              columns of many words, or give fewer examples"
         )));
     }
-    room(name, values, rows * (wide - cols))?;
-    values.resize(rows * wide, 0.0);
-    let mut row = vec![0.0; cols];
-    for i in (0..rows).rev() {
-        row.copy_from_slice(&values[i * cols..(i + 1) * cols]);
-        let mut rest = &mut values[i * wide..(i + 1) * wide];
+    widen(name, values, cols, wide, |_, row, mut rest| {
         for (&x, places) in row.iter().zip(moved) {
             let (own, behind) = rest.split_at_mut(width(places));
             match places {
@@ -220,7 +218,7 @@ fn widen(name: &str, values: &mut Vec<f32>, cols: usize, moved: &[Option<Vec<usi
             }
             rest = behind;
         }
-    }
+    })?;
     Ok(wide)
 }
 
@@ -232,7 +230,7 @@ mod tests {
     fn rows_are_widened_where_they_stand() {
         let nan = f32::NAN;
         let mut values = vec![0.5, 1.0, 0.0, 1.5, 0.0, nan, 2.5, nan, 1.0];
-        let wide = widen("x", &mut values, 3, &[None, Some(vec![2, 0, 1]), Some(vec![1, 0])]).unwrap();
+        let wide = with_a_column_each("x", &mut values, 3, &[None, Some(vec![2, 0, 1]), Some(vec![1, 0])]).unwrap();
         assert_eq!(wide, 6);
         let want =
             [[0.5, 1.0, 0.0, 0.0, 0.0, 1.0], [1.5, 0.0, 0.0, 1.0, nan, nan], [2.5, nan, nan, nan, 1.0, 0.0]].concat();

@@ -28,19 +28,33 @@ impl Columns {
     /// What column `j` of a data set is, by the columns that were taken from its file.
     fn place(&self, j: usize) -> Place {
         let mut before = 0; // columns of x beyond those of the file
-        for Words { column, words } in &self.words {
-            match j.checked_sub(column.saturating_add(before)) {
-                None => break,
-                Some(word) if word < words.len() => return Place { column: *column, word: Some(word) },
-                Some(_) => before += words.len().saturating_sub(1),
+        for (variable, words) in self.each_variable().take_while(|(variable, _)| variable.start <= j) {
+            if variable.contains(&j) {
+                return Place { column: words.column, word: Some(j - variable.start) };
             }
+            before += variable.len().saturating_sub(1);
         }
         Place { column: j - before, word: None }
+    }
+
+    /// The columns of a data set that are the words of one column, and those.
+    fn each_variable(&self) -> impl Iterator<Item = (Range<usize>, &Words)> {
+        let mut before = 0;
+        self.words.iter().map(move |words| {
+            let from = words.column.saturating_add(before);
+            before += words.words.len().saturating_sub(1);
+            (from..from.saturating_add(words.words.len()), words)
+        })
     }
 
     /// Which of the columns that were taken column `j` of a data set belongs to: itself, unless some are of words.
     pub fn column_of(&self, j: usize) -> usize {
         self.place(j).column
+    }
+
+    /// How many columns of the file the first `cols` of a data set are.
+    pub(crate) fn in_file(&self, cols: usize) -> usize {
+        cols.checked_sub(1).map_or(0, |last| self.column_of(last) + 1)
     }
 
     /// Of each of the first `cols` columns of a data set, whether it is a column of the file by itself, or the first word of one.
@@ -66,13 +80,7 @@ impl Columns {
 
     /// The columns of a data set that are the words of one column each.
     pub fn variables(&self) -> Vec<Range<usize>> {
-        let mut before = 0;
-        let range = |Words { column, words }: &Words| {
-            let from = column + before;
-            before += words.len().saturating_sub(1);
-            from..from + words.len()
-        };
-        self.words.iter().map(range).collect()
+        self.each_variable().map(|(variable, _)| variable).collect()
     }
 
     /// # Errors

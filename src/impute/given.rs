@@ -52,7 +52,7 @@ impl Given {
             }
             // np.save writes one row of D marks with one dimension, which is read as D rows of one column.
             let column_of: Vec<usize> = (0..cols).map(|j| data.columns.column_of(j)).collect();
-            let width = column_of.last().map_or(0, |last| last + 1);
+            let width = data.columns.in_file(cols);
             let one_row = marks.len() == width && (mask.rows() == 1 || mask.cols == 1);
             if !one_row && (mask.rows(), mask.cols) != (rows, width) {
                 return Err(Error::failed(format!(
@@ -97,7 +97,7 @@ impl Given {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.rows() * self.columns.begin(self.cols).iter().filter(|first| **first).count()
+        self.rows() * self.columns.in_file(self.cols)
     }
 
     /// Whether the value at `i` is known and not observed.

@@ -1,6 +1,6 @@
 //! `--likelihood poisson` and `negative-binomial`: what is learned of counts is as likely as what they were drawn from, every
 //! estimate is that of an integral over z, and every command takes them.
-use crate::exact::{estimates_are, mean, with_gaps, write_csv};
+use crate::exact::{estimates_are, mean, over_z, points, with_gaps, write_csv};
 use crate::numbers::Numbers;
 use crate::program::{folder, run, write_idx};
 use crate::runs;
@@ -57,22 +57,18 @@ impl Truth {
     /// log p of every row, and where a value is NaN its mean given the others: integrals over z by the trapezoidal rule.
     fn exactly(&self, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let most = x.iter().filter(|x| !x.is_nan()).fold(0.0, |a: f64, &b| a.max(b)) as usize;
-        let points: Vec<f64> = (-800..=800).map(|i| i as f64 / 100.0).collect();
+        let points = points(100);
         let tables: Vec<Vec<Vec<f64>>> =
             points.iter().map(|&z| (0..COLS).map(|j| self.probabilities(j, z, most)).collect()).collect();
         let (mut log_p, mut means) = (vec![], vec![]);
         for row in x.chunks(COLS) {
             let known = || (0..COLS).filter(|&j| !row[j].is_nan());
-            let density = |(z, p): (&f64, &Vec<Vec<f64>>)| {
-                (-0.5 * z * z).exp() * 0.01 / std::f64::consts::TAU.sqrt()
-                    * known().map(|j| p[j][row[j] as usize]).product::<f64>()
-            };
-            let weights: Vec<f64> = points.iter().zip(&tables).map(density).collect();
-            let total: f64 = weights.iter().sum();
-            log_p.push(total.ln());
-            let mean = |j: usize| points.iter().map(|z| (self.b[j] + self.w[j] * z).exp()).collect::<Vec<_>>();
-            let dot = |a: Vec<f64>| a.iter().zip(&weights).map(|(a, w)| a * w).sum::<f64>();
-            means.extend((0..COLS).map(|j| if row[j].is_nan() { dot(mean(j)) / total } else { row[j] }));
+            let p = |i: usize| known().map(|j| tables[i][j][row[j] as usize]).product();
+            let (log, shares) = over_z(&points, p);
+            log_p.push(log);
+            let mean = |j: usize, z: f64| (self.b[j] + self.w[j] * z).exp();
+            let mean = |j: usize| points.iter().zip(&shares).map(|(&z, share)| mean(j, z) * share).sum::<f64>();
+            means.extend((0..COLS).map(|j| if row[j].is_nan() { mean(j) } else { row[j] }));
         }
         (log_p, means)
     }

@@ -35,3 +35,18 @@ pub fn with_gaps(x: &[f64], cols: usize) -> Vec<f64> {
     let there = crate::numbers::Numbers::new(8).uniforms(30 * cols, 1.0);
     x.iter().zip(&there).map(|(&x, u)| if *u < -0.5 { f64::NAN } else { x }).collect()
 }
+
+/// Points from −8 to 8, so many in a unit.
+pub fn points(in_a_unit: i32) -> Vec<f64> {
+    (-8 * in_a_unit..=8 * in_a_unit).map(|i| i as f64 / in_a_unit as f64).collect()
+}
+
+/// log p(x) = log ∫ p(x|z) N(z; 0, 1) dz by the trapezoidal rule, and the share that each point has in it: p(z|x) dz. `p` is
+/// p(x|z) at a point, by its number.
+pub fn over_z(points: &[f64], p: impl Fn(usize) -> f64) -> (f64, Vec<f64>) {
+    let apart = points[1] - points[0];
+    let density = |(i, z): (usize, &f64)| (-0.5 * z * z).exp() * apart / std::f64::consts::TAU.sqrt() * p(i);
+    let weights: Vec<f64> = points.iter().enumerate().map(density).collect();
+    let total: f64 = weights.iter().sum();
+    (total.ln(), weights.iter().map(|weight| weight / total).collect())
+}

@@ -1,6 +1,6 @@
 //! Columns with likelihoods of their own: what is learned of a table is as likely as what it was drawn from, every estimate is
 //! that of an integral over z, and every command takes it.
-use crate::exact::{estimates_are, mean, with_gaps, write_csv};
+use crate::exact::{estimates_are, mean, over_z, points, with_gaps, write_csv};
 use crate::numbers::Numbers;
 use crate::program::{folder, run};
 use crate::runs;
@@ -69,17 +69,13 @@ impl Truth {
 
     /// log p of every row, and where a value is NaN its mean given the others: integrals over z by the trapezoidal rule.
     fn exactly(&self, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let points: Vec<f64> = (-400..=400).map(|i| i as f64 / 50.0).collect();
+        let points = points(50);
         let (mut log_p, mut means) = (vec![], vec![]);
         for row in x.chunks(COLS) {
             let known = || (0..COLS).filter(|&j| !row[j].is_nan());
-            let density = |&z: &f64| {
-                (-0.5 * z * z).exp() * 0.02 / TAU.sqrt() * known().map(|j| self.p(j, z, row[j])).product::<f64>()
-            };
-            let weights: Vec<f64> = points.iter().map(density).collect();
-            let total: f64 = weights.iter().sum();
-            log_p.push(total.ln());
-            let mean = |j| points.iter().zip(&weights).map(|(&z, w)| self.mean(j, z) * w).sum::<f64>() / total;
+            let (log, shares) = over_z(&points, |i| known().map(|j| self.p(j, points[i], row[j])).product());
+            log_p.push(log);
+            let mean = |j| points.iter().zip(&shares).map(|(&z, share)| self.mean(j, z) * share).sum();
             means.extend((0..COLS).map(|j| if row[j].is_nan() { mean(j) } else { row[j] }));
         }
         (log_p, means)

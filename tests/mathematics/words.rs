@@ -1,6 +1,6 @@
 //! Columns of words: what is learned of a table is as likely as what it was drawn from, every estimate is that of an integral
 //! over z, and what is filled in is as probable as it should be.
-use crate::exact::{estimates_are, mean, with_gaps};
+use crate::exact::{estimates_are, mean, over_z, points, with_gaps};
 use crate::numbers::Numbers;
 use crate::program::{folder, run};
 use std::f64::consts::TAU;
@@ -69,19 +69,15 @@ impl Truth {
 
     /// log p of every row, and for each the means given what is observed of it: integrals over z by the trapezoidal rule.
     fn exactly(&self, x: &[f64]) -> (Vec<f64>, Vec<Vec<f64>>) {
-        let points: Vec<f64> = (-400..=400).map(|i| i as f64 / 50.0).collect();
+        let points = points(50);
         let (mut log_p, mut means) = (vec![], vec![]);
         for row in x.chunks(COLS) {
             let known = || (0..COLS).filter(|&j| !row[j].is_nan());
-            let density = |&z: &f64| {
-                (-0.5 * z * z).exp() * 0.02 / TAU.sqrt() * known().map(|j| self.p(j, z, row[j])).product::<f64>()
-            };
-            let weights: Vec<f64> = points.iter().map(density).collect();
-            let total: f64 = weights.iter().sum();
-            log_p.push(total.ln());
+            let (log, shares) = over_z(&points, |i| known().map(|j| self.p(j, points[i], row[j])).product());
+            log_p.push(log);
             let mut all = vec![0.0; of(COLS - 1).end];
-            for (&z, weight) in points.iter().zip(&weights) {
-                (0..COLS).flat_map(|j| of(j).zip(self.means(j, z))).for_each(|(i, m)| all[i] += m * weight / total);
+            for (&z, share) in points.iter().zip(&shares) {
+                (0..COLS).flat_map(|j| of(j).zip(self.means(j, z))).for_each(|(i, m)| all[i] += m * share);
             }
             means.push(all);
         }
