@@ -1,16 +1,49 @@
-// The resident data set: rows × cols bytes, which stand for byte / 255, or f32.
+// The resident data set.
 #pragma once
 
+// How its numbers lie in memory.
+enum Stored { Bytes = 0, Reals = 1, Sparse = 2 };
+
+// rows × cols bytes, which stand for byte / 255, or f32; or what of each row is not zero: where its entries begin, for each row
+// and behind the last one, then their columns, ascending within a row, then their numbers.
 struct Data {
     const void* values;
-    int rows, cols, reals;
+    int rows, cols, stored;
+
+    // Four columns of an example, from any on, of rows that have few entries. The first is found by halving: the columns of a
+    // row are few, and neighbours look at the same.
+    __device__ __forceinline__ float4 entries(unsigned row, int col) const {
+        const unsigned long long* starts = static_cast<const unsigned long long*>(values);
+        const unsigned* columns = reinterpret_cast<const unsigned*>(starts + rows + 1);
+        const float* numbers = reinterpret_cast<const float*>(columns + starts[rows]);
+        columns += starts[row], numbers += starts[row];
+        const unsigned count = (unsigned)(starts[row + 1] - starts[row]);
+        unsigned low = 0, high = count;
+        while (low < high) {
+            const unsigned middle = (low + high) / 2;
+            if (columns[middle] < (unsigned)col) low = middle + 1;
+            else high = middle;
+        }
+        float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
+        for (; low < count; low++) {
+            const unsigned at = columns[low] - (unsigned)col;
+            if (at >= 4) break;
+            const float number = numbers[low];
+            if (at == 0) x.x = number;
+            if (at == 1) x.y = number;
+            if (at == 2) x.z = number;
+            if (at == 3) x.w = number;
+        }
+        return x;
+    }
 
     // Four columns of an example, from any on; zero beyond the last.
     __device__ __forceinline__ float4 quad(unsigned row, int col) const {
+        if (stored == Sparse) return entries(row, col);
         float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
         const size_t at = (size_t)row * cols + col;
         const bool aligned = col + 4 <= cols && cols % 4 == 0 && col % 4 == 0;
-        if (reals) {
+        if (stored == Reals) {
             const float* p = static_cast<const float*>(values) + at;
             if (aligned) return *reinterpret_cast<const float4*>(p);
             x.x = p[0];

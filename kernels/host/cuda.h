@@ -56,11 +56,17 @@ struct View {
     template <class M>  // Data of kernels/data.cuh
         requires requires(const M& m) { m.values; }
     View(const M& m)
-        : begin(uintptr_t(m.values)), rows(1), cols(size_t(m.rows) * m.cols * (m.reals ? 4 : 1)), stride(cols + 1),
-          writable(false) {}
+        : begin(uintptr_t(m.values)), rows(1), cols(bytes_of(m)), stride(cols + 1), writable(false) {}
     template <class M>  // a number
         requires std::is_arithmetic_v<M>
     View(M) : begin(0), rows(0), cols(0), stride(1), writable(false) {}
+
+    // Of Data: sparse rows have 8 bytes where each begins and where the last ends, and 8 for each entry.
+    template <class M>
+    static size_t bytes_of(const M& m) {
+        if (m.stored == 2) return 8 * (size_t(m.rows) + 1) + 8 * static_cast<const uint64_t*>(m.values)[m.rows];
+        return size_t(m.rows) * m.cols * (m.stored == 1 ? 4 : 1);
+    }
 
     bool holds(uintptr_t a, size_t size) const {
         if (a < begin || rows == 0) return false;

@@ -2,10 +2,10 @@
 //! a copy of as many bytes.
 use super::probe::{Probes, means};
 use super::{Case, Protocol, Running, quantile};
+use crate::Result;
 use crate::check;
 use crate::config::Numbers;
 use crate::step::Step;
-use crate::{Result, device::Backend};
 
 /// One operation, or one launch, measured.
 #[derive(Clone, Debug)]
@@ -37,21 +37,21 @@ pub struct Parts {
 /// Those of the device.
 pub fn run(case: &Case, protocol: Protocol, probes: &mut Probes) -> Result<Parts> {
     case.model.check()?;
-    let mut running = Running::open(case, protocol)?;
-    running.train(1)?; // fills the memory with what a step leaves there
     let step = Step { lr: case.optimizer.lr, ..Step::batch(protocol.seed, case.batch) };
-    running.backend.set_step(&step)?;
-    let Running { network, mut backend, .. } = running;
-    let b: &mut dyn Backend = &mut *backend;
+    let (network, mut running) = (case.network(), Running::open(case, protocol)?);
     let width = if case.device.numbers == Numbers::F64 { 8.0 } else { 4.0 };
     let launch = probes.launch(&case.device)?.unwrap_or(0.0);
     let mut lines = vec![];
     for item in check::items(&network, &case.optimizer) {
-        let us = quantile(&means(b, 2e3, &*item.run)?, 0.5);
+        // Fills the memory with what a step leaves there: what an operation before added up many times may not be finite, and
+        // then there would be no update to time.
+        running.train(1)?;
+        running.backend.set_step(&step)?;
+        let us = quantile(&means(&mut *running.backend, 2e3, &*item.run)?, 0.5);
         let elements: usize = item.inputs.iter().chain(&item.outputs).map(|v| v.elements()).sum();
         lines.push((item.name, us, width * elements as f64));
     }
-    drop(backend);
+    drop(running);
     // Anew: an operation that adds, or updates, was run many times.
     let mut running = Running::open(case, protocol)?;
     running.train(1)?;

@@ -36,7 +36,7 @@ const SAMPLES: usize = 64;
     the scale of the data. Bytes count as byte / 255."
 )]
 pub(crate) struct MixtureArgs {
-    /// idx, npy, npz, safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays; digits, built in, if
+    /// idx, npy, npz (sparse too), safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays; digits, built in, if
     /// not given
     #[arg(long, value_name = "FILE")]
     data: Option<String>,

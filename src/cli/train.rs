@@ -8,7 +8,7 @@ use super::{
 use crate::checkpoint::{Best, Folder, Held, Saved};
 use crate::config::{Algorithm, Binarize, Condition, Run, Source, name_of};
 use crate::data::scale::Rule;
-use crate::data::{Bytes, Columns, Dataset, Missing, Scale};
+use crate::data::{Bytes, Columns, Dataset, Missing, Scale, Values};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::files::{Lock, write_atomically};
@@ -329,9 +329,18 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
         (Some(scale), 0) => format!(", columns {}", scale.told()),
         (Some(scale), kept) => format!(", {} of {} columns {}", run.model.input - kept, run.model.input, scale.told()),
     };
+    let sparse = match &data.values {
+        // Of a table of words most columns are zero, and that is how it is kept, not what it is.
+        Values::Sparse(entries) if data.columns.words.is_empty() => {
+            let others = entries.iter().filter(|(.., x)| *x != 0.0).count();
+            let part = others as f64 / data.rows() as f64 / data.cols as f64;
+            format!(", of whose numbers {:.2} % are not 0", 100.0 * part)
+        }
+        _ => String::new(),
+    };
     let bytes = run.data.bytes.filter(|_| !BUILT_IN.contains(&run.data.train.as_str())).map_or("", Bytes::told);
     format!(
-        "{}: {}{bytes}{missing}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
+        "{}: {}{bytes}{sparse}{missing}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
         data.name,
         counted(data.rows(), "example"),
         counted(run.training.steps as usize, "step"),

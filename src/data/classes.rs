@@ -145,14 +145,16 @@ impl Dataset {
         known: Option<&Classes>,
     ) -> Result<(Option<Vec<u8>>, Classes)> {
         let name = &self.name;
-        let Values::Reals(values) = &self.values else {
+        if let Values::Bytes(_) = &self.values {
             return Err(Error::request(format!(
                 "classes {at}: {name} is of bytes; classes are a column of a csv, or of an array of other numbers"
             )));
-        };
+        }
         let mut labels = Labels::new(there, at, known);
-        for (i, row) in values.chunks(self.cols).enumerate() {
-            let word = if row[at].is_nan() { String::new() } else { row[at].to_string() };
+        for i in 0..self.rows() {
+            let mut class = [0.0];
+            self.part(i, at..at + 1, &mut class);
+            let word = if class[0].is_nan() { String::new() } else { class[0].to_string() };
             labels.add(|| format!("row {i}"), &word)?;
         }
         Ok(labels.found())

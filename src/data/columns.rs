@@ -249,16 +249,14 @@ impl Dataset {
         let mut dictionaries = columns.dictionaries(&there, &mut taken, positions.len())?;
         if !dictionaries.is_empty() {
             self = self.with_bytes(Some(Bytes::Plain))?; // the byte itself
+            self = self.dense("give fewer examples, or the categorical columns as zeros and ones of another kind")?;
         }
         if let Some(at) = columns.class_column(&there)? {
             let (labels, classes) = self.classes_in(at, &there, columns.classes.as_ref())?;
             (self.labels, taken.classes) = (labels, Some(classes));
         }
         if positions.iter().copied().ne(0..self.cols) {
-            match &mut self.values {
-                Values::Bytes(v) => keep(v, self.cols, &positions),
-                Values::Reals(v) => keep(v, self.cols, &positions),
-            }
+            self.values.keep(self.cols, &positions);
             self.shape = None;
             self.keep_coarse(&positions);
         }

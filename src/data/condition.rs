@@ -1,7 +1,6 @@
 //! What a conditional model is given beside x, as columns behind those of x: classes, each a column of which one is 1, or
 //! columns that the data had already.
-use super::columns::{keep, widen};
-use super::{Columns, Dataset, Values};
+use super::{Columns, Dataset};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -27,10 +26,7 @@ impl Dataset {
             let (class, known) = self.class_told(labels[i], classes);
             return Err(Error::failed(format!("{name}: example {i} is of class {class}; the model knows {known}")));
         }
-        match &mut self.values {
-            Values::Bytes(v) => beside(name, v, self.cols, labels, classes, 255)?,
-            Values::Reals(v) => beside(name, v, self.cols, labels, classes, 1.0)?,
-        }
+        self.values.put_classes(name, self.cols, labels, classes)?;
         Ok(Dataset { cols: self.cols + classes, classes, ..self })
     }
 
@@ -71,10 +67,7 @@ impl Dataset {
                  condition when the file is read"
             )));
         }
-        match &mut self.values {
-            Values::Bytes(v) => keep(v, cols, &positions),
-            Values::Reals(v) => keep(v, cols, &positions),
-        }
+        self.values.keep(cols, &positions);
         self.keep_coarse(&positions);
         fn moved<T: Clone>(of_each: &[T], positions: &[usize]) -> Vec<T> {
             if of_each.is_empty() { vec![] } else { positions.iter().map(|&j| of_each[j].clone()).collect() }
@@ -90,29 +83,8 @@ impl Dataset {
     pub fn columns(&self, range: Range<usize>) -> Vec<f32> {
         // Row by row: all rows as reals are four times the memory of bytes, and most models have no condition.
         let rows = if range.is_empty() { 0 } else { self.rows() };
-        let mut row = vec![0f32; self.cols];
-        let mut out = Vec::with_capacity(rows * range.len());
-        for i in 0..rows {
-            self.row(i, &mut row);
-            out.extend_from_slice(&row[range.clone()]);
-        }
+        let mut out = vec![0f32; rows * range.len()];
+        out.chunks_mut(range.len().max(1)).enumerate().for_each(|(i, row)| self.part(i, range.clone(), row));
         out
     }
-}
-
-/// Writes the class of every row behind it.
-fn beside<T: Copy + Default>(
-    name: &str,
-    values: &mut Vec<T>,
-    cols: usize,
-    labels: &[u8],
-    classes: usize,
-    one: T,
-) -> Result<()> {
-    widen(name, values, cols, cols + classes, |i, row, wide| {
-        let (own, classes) = wide.split_at_mut(cols);
-        own.copy_from_slice(row);
-        classes.fill(T::default());
-        classes[labels[i] as usize] = one;
-    })
 }

@@ -23,9 +23,12 @@ mod rounding;
 mod row_names;
 mod safetensors;
 pub mod scale;
+mod scipy;
 mod shape;
 mod source;
+mod sparse;
 pub mod to_csv;
+mod values;
 mod words;
 mod zip;
 
@@ -37,6 +40,8 @@ pub(crate) use read::MISSING;
 pub use read::Missing;
 pub use scale::Scale;
 pub use shape::Shape;
+pub use sparse::Sparse;
+pub use values::Values;
 pub use words::Words;
 
 use crate::{Error, Result};
@@ -83,14 +88,6 @@ pub struct Dataset {
     pub notes: Vec<String>,
 }
 
-/// The numbers, row-major, as compact as the source had them.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Values {
-    /// Stand for byte / 255, in [0, 1].
-    Bytes(Vec<u8>),
-    Reals(Vec<f32>),
-}
-
 impl Dataset {
     /// Rows of `cols` numbers, taken as they are: without labels, names, or the shape of a picture.
     pub fn new(name: impl Into<String>, cols: usize, values: Values) -> Self {
@@ -118,7 +115,7 @@ impl Dataset {
                 let (values, bytes) = bytes::found(values);
                 (Values::Bytes(values), Some(bytes))
             }
-            reals => (reals, None),
+            others => (others, None),
         };
         Dataset { shape: Shape::of(dims), bytes, ..Self::new(name, cols, values) }
     }
@@ -151,38 +148,62 @@ impl Dataset {
         Ok(Self::new(name, cols, Values::Reals(values)))
     }
 
-    /// CRC-32 of the numbers of data sets, as they are stored, one set after the other.
+    /// The same from the entries of rows of which most numbers are zero, as SciPy's `csr_matrix` has them: where those of each
+    /// row begin and those of the last end, their columns, their values. Those of one place are added.
+    ///
+    /// # Errors
+    /// No examples; entries that are not within the rows and columns; a number that is not finite.
+    pub fn from_sparse_rows(
+        name: impl Into<String>,
+        cols: usize,
+        starts: Vec<u64>,
+        columns: Vec<u32>,
+        values: Vec<f32>,
+    ) -> Result<Self> {
+        let name = name.into();
+        if cols == 0 || starts.len() < 2 {
+            let rows = starts.len().saturating_sub(1);
+            return Err(Error::request(format!("{name}: {rows} rows of {cols}; must be at least one, of one number")));
+        }
+        let sparse = Sparse::new(&name, cols, starts, columns, values)?;
+        let data = Self::new(name, cols, Values::Sparse(sparse));
+        data.check(0..cols, f32::is_finite, "must be finite")?;
+        Ok(data)
+    }
+
+    /// CRC-32 of the numbers of data sets, one set after the other: of bytes as they are stored, of all others as f32, zeros
+    /// too. So sparse rows have the sum of the array that they are.
     pub fn checksum<'a>(sets: impl IntoIterator<Item = Option<&'a Dataset>>) -> u32 {
         let mut sum = crc32fast::Hasher::new();
         for set in sets.into_iter().flatten() {
-            sum.update(match &set.values {
-                Values::Bytes(bytes) => bytes,
-                Values::Reals(reals) => bytemuck::cast_slice(reals),
-            });
+            match &set.values {
+                Values::Bytes(bytes) => sum.update(bytes),
+                Values::Reals(reals) => sum.update(bytemuck::cast_slice(reals)),
+                Values::Sparse(_) => {
+                    let mut row = vec![0.0; set.cols];
+                    for i in 0..set.rows() {
+                        set.row(i, &mut row);
+                        sum.update(bytemuck::cast_slice(&row));
+                    }
+                }
+            }
         }
         sum.finalize()
     }
 
     /// How many examples there are.
     pub fn rows(&self) -> usize {
-        match &self.values {
-            Values::Bytes(v) => v.len() / self.cols,
-            Values::Reals(v) => v.len() / self.cols,
-        }
+        self.values.rows(self.cols)
     }
 
     /// Writes example `i` to `out`, which has `cols` elements; bytes are scaled to [0, 1].
     pub fn row(&self, i: usize, out: &mut [f32]) {
-        let range = i * self.cols..(i + 1) * self.cols;
-        match &self.values {
-            Values::Bytes(v) => {
-                assert_eq!(out.len(), self.cols, "a row has cols numbers");
-                for (out, &b) in out.iter_mut().zip(&v[range]) {
-                    *out = b as f32 / 255.0;
-                }
-            }
-            Values::Reals(v) => out.copy_from_slice(&v[range]),
-        }
+        self.part(i, 0..self.cols, out);
+    }
+
+    /// The same of some columns alone.
+    pub fn part(&self, i: usize, columns: Range<usize>, out: &mut [f32]) {
+        self.values.write(i, self.cols, columns, out);
     }
 
     /// Checks that its columns are there as f32, as a training needs.
@@ -217,7 +238,7 @@ impl Dataset {
     pub fn check_counts(&self, columns: Range<usize>, remedy: &str) -> Result<()> {
         let must = format!("{COUNT}; {remedy}");
         match self.values {
-            Values::Reals(_) => self.check(columns, |v| is_count(v) || v.is_nan(), &must),
+            Values::Reals(_) | Values::Sparse(_) => self.check(columns, |v| is_count(v) || v.is_nan(), &must),
             Values::Bytes(_) => Err(Error::failed(format!("{}: a byte stands for byte / 255: {must}", self.name))),
         }
     }
@@ -227,10 +248,10 @@ impl Dataset {
     /// # Errors
     /// The first example where it is not so, counted from 0.
     pub fn check_one_of(&self, columns: Range<usize>, remedy: &str) -> Result<()> {
-        let mut row = vec![0.0; self.cols];
+        let mut variable = vec![0.0; columns.len()];
         for i in 0..self.rows() {
-            self.row(i, &mut row);
-            if !is_one_of(&row[columns.clone()]) {
+            self.part(i, columns.clone(), &mut variable);
+            if !is_one_of(&variable) {
                 return Err(Error::failed(format!(
                     "row {i}, columns {columns:?} (counted from 0) of {}: {ONE_OF}; {remedy}",
                     self.name
@@ -248,6 +269,10 @@ impl Dataset {
             Values::Reals(values) => values
                 .chunks(self.cols)
                 .for_each(|row| observed.iter_mut().zip(row).for_each(|(n, x)| *n += !x.is_nan() as usize)),
+            Values::Sparse(values) => {
+                observed.fill(self.rows());
+                values.iter().filter(|(.., x)| x.is_nan()).for_each(|(_, j, _)| observed[j] -= 1);
+            }
         }
         observed
     }
@@ -269,18 +294,23 @@ impl Dataset {
 
     /// The first number of these columns for which `holds` is false becomes a sentence that ends in `must`.
     pub(crate) fn check(&self, columns: Range<usize>, holds: impl Fn(f32) -> bool, must: &str) -> Result<()> {
-        let Values::Reals(values) = &self.values else { return Ok(()) };
-        let bad = |(i, row): (usize, &[f32])| {
-            row[columns.clone()].iter().position(|&v| !holds(v)).map(|j| (i, columns.start + j))
+        let bad = match &self.values {
+            Values::Bytes(_) => None,
+            Values::Reals(values) => values.chunks(self.cols).enumerate().find_map(|(i, row)| {
+                let j = row[columns.clone()].iter().position(|&v| !holds(v))?;
+                Some((i, columns.start + j, row[columns.start + j]))
+            }),
+            Values::Sparse(values) => {
+                assert!(holds(0.0), "what has no entry is 0, and {must}");
+                values.iter().find(|&(_, j, v)| columns.contains(&j) && !holds(v))
+            }
         };
-        match values.chunks(self.cols).enumerate().find_map(bad) {
+        match bad {
             None => Ok(()),
-            Some((i, j)) => Err(Error::failed(format!(
-                "row {i}, {} of {} is {}: {must}",
-                self.columns.told(j),
-                self.name,
-                values[i * self.cols + j]
-            ))),
+            Some((i, j, v)) => {
+                let (column, name) = (self.columns.told(j), &self.name);
+                Err(Error::failed(format!("row {i}, {column} of {name} is {v}: {must}")))
+            }
         }
     }
 
@@ -288,10 +318,7 @@ impl Dataset {
     pub fn first(&self, n: usize) -> Self {
         let n = n.min(self.rows());
         Dataset {
-            values: match &self.values {
-                Values::Bytes(v) => Values::Bytes(v[..n * self.cols].to_vec()),
-                Values::Reals(v) => Values::Reals(v[..n * self.cols].to_vec()),
-            },
+            values: self.values.first(n, self.cols),
             labels: self.labels.as_ref().map(|labels| labels[..n].to_vec()),
             name: self.name.clone(),
             cols: self.cols,
@@ -306,15 +333,9 @@ impl Dataset {
 
     /// The examples with these numbers, counted from 0, in this order; one may come twice.
     pub fn pick(&self, rows: &[usize]) -> Self {
-        fn gather<T: Copy>(values: &[T], cols: usize, rows: &[usize]) -> Vec<T> {
-            rows.iter().flat_map(|&i| &values[i * cols..(i + 1) * cols]).copied().collect()
-        }
         Dataset {
-            values: match &self.values {
-                Values::Bytes(v) => Values::Bytes(gather(v, self.cols, rows)),
-                Values::Reals(v) => Values::Reals(gather(v, self.cols, rows)),
-            },
-            labels: self.labels.as_ref().map(|labels| gather(labels, 1, rows)),
+            values: self.values.pick(rows, self.cols),
+            labels: self.labels.as_ref().map(|labels| values::gather(labels, 1, rows)),
             name: self.name.clone(),
             cols: self.cols,
             shape: self.shape,
@@ -361,11 +382,8 @@ impl Dataset {
         let from = last_hashes(rows, held);
         // The smaller side moves out, the other closes up where it is: a large file is not held twice.
         let moves = |i: usize| (hash(i as u64) >= from) == (2 * held <= rows);
-        let values = match &mut self.values {
-            Values::Bytes(v) => Values::Bytes(move_out(v, self.cols, moves)),
-            Values::Reals(v) => Values::Reals(move_out(v, self.cols, moves)),
-        };
-        let labels = self.labels.as_mut().map(|labels| move_out(labels, 1, moves));
+        let values = self.values.move_out(self.cols, moves);
+        let labels = self.labels.as_mut().map(|labels| values::move_out(labels, 1, moves));
         let (name, cols, columns) = (self.name.clone(), self.cols, self.columns.clone());
         let (shape, classes, bytes) = (self.shape, self.classes, self.bytes);
         let moved = Dataset { labels, shape, classes, columns, bytes, ..Dataset::new(name, cols, values) };
@@ -373,25 +391,6 @@ impl Dataset {
         held.name += ", held out";
         Ok((train, held))
     }
-}
-
-/// Moves the rows that `moves` into memory of their own. The others stay, in theirs.
-fn move_out<T: Copy>(values: &mut Vec<T>, cols: usize, moves: impl Fn(usize) -> bool) -> Vec<T> {
-    let rows = values.len() / cols;
-    let mut out = Vec::with_capacity(cols * (0..rows).filter(|&i| moves(i)).count());
-    let mut end = 0;
-    for i in 0..rows {
-        let row = i * cols..(i + 1) * cols;
-        if moves(i) {
-            out.extend_from_slice(&values[row]);
-        } else {
-            values.copy_within(row, end);
-            end += cols;
-        }
-    }
-    values.truncate(end);
-    values.shrink_to_fit();
-    out
 }
 
 /// From where on the hashes of `0..rows` are the `held` largest; no two are the same. By their upper bits, for a list of all

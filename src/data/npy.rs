@@ -63,10 +63,70 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
     Ok(Dataset { coarse: rounding.into_inner().coarse(), ..Dataset::of(source.name, &dims, values) })
 }
 
+/// One dimension of real numbers, each for itself.
+pub(super) fn reals(mut source: Source) -> Result<Vec<f32>> {
+    let Header { kind, dims, .. } = header(&mut source)?;
+    let (Some((size, real)), 1) = (element(&kind), dims.len()) else {
+        return Err(not_a_list(&source, &kind, &dims, "real numbers"));
+    };
+    let values =
+        if dims == [0] { vec![] } else { source.claim(&dims, size).and_then(|n| source.reals(n, size, real))? };
+    source.end()?;
+    Ok(values)
+}
+
+/// One dimension of whole numbers; a negative one is `u64::MAX`.
+pub(super) fn whole_numbers(mut source: Source) -> Result<Vec<u64>> {
+    let Header { kind, dims, .. } = header(&mut source)?;
+    let little = !kind.starts_with('>');
+    let (true, 1, Ok(size @ (4 | 8))) = (is_whole(&kind), dims.len(), kind[kind.len() - 1..].parse::<usize>()) else {
+        return Err(not_a_list(&source, &kind, &dims, "whole numbers of 4 or 8 bytes"));
+    };
+    let number = |bytes: &[u8]| {
+        let mut all = [0; 8];
+        let sign = if little { bytes[size - 1] } else { bytes[0] };
+        for (at, byte) in all[..size].iter_mut().enumerate() {
+            *byte = bytes[if little { at } else { size - 1 - at }];
+        }
+        if sign >= 0x80 { u64::MAX } else { u64::from_le_bytes(all) }
+    };
+    let numbers =
+        if dims == [0] { vec![] } else { source.claim(&dims, size).and_then(|n| source.numbers(n, size, number))? };
+    source.end()?;
+    Ok(numbers)
+}
+
+/// A word: what `np.array("csr")` holds, or `np.array(b"csr")`.
+pub(super) fn text(mut source: Source) -> Result<String> {
+    let Header { kind, dims, .. } = header(&mut source)?;
+    let length = kind.get(2..).and_then(|length| length.parse::<usize>().ok()).filter(|&n| n <= 16);
+    let (Some(length), Some(each), []) = (length, ["S", "U"].iter().position(|t| kind[1..].starts_with(t)), &dims[..])
+    else {
+        return Err(not_a_list(&source, &kind, &dims, "a word"));
+    };
+    let bytes = source.bytes(length * [1, 4][each], "the word")?;
+    source.end()?;
+    Ok(bytes.into_iter().filter(|&b| b != 0).map(char::from).collect())
+}
+
+fn not_a_list(source: &Source, kind: &str, dims: &[u64], must: &str) -> Error {
+    Error::failed(format!(
+        "{} is of the type \"{}\" and the shape ({}): must be {must}; write it again with scipy.sparse.save_npz",
+        source.name,
+        shown(kind),
+        shape(dims)
+    ))
+}
+
+/// Whether a type is one of whole numbers.
+fn is_whole(kind: &str) -> bool {
+    kind.trim_start_matches(['<', '>', '|', '=']).starts_with(['u', 'i'])
+}
+
 /// Whether it is one dimension of whole numbers.
 pub(super) fn holds_labels(mut source: Source) -> Result<bool> {
     let Header { kind, dims, .. } = header(&mut source)?;
-    Ok(dims.len() == 1 && kind.trim_start_matches(['<', '>', '|', '=']).starts_with(['u', 'i']))
+    Ok(dims.len() == 1 && is_whole(&kind))
 }
 
 fn header(source: &mut Source) -> Result<Header> {

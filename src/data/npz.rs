@@ -2,10 +2,10 @@
 use std::io::{Read, Seek};
 
 use super::zip::Archive;
-use super::{Dataset, named, npy};
+use super::{Dataset, named, npy, scipy};
 use crate::{Error, Result};
 
-/// The array that was asked for, or else the only one. Labels beside the data are passed over.
+/// The array that was asked for, or else the only one, or the sparse matrix that all are. Labels beside the data are passed over.
 pub(super) fn read(name: String, file: impl Read + Seek, length: u64, asked: Option<&str>) -> Result<Dataset> {
     let mut archive = Archive::open(name, file, length)?;
     let inside = archive.entries.iter().enumerate();
@@ -16,6 +16,9 @@ pub(super) fn read(name: String, file: impl Read + Seek, length: u64, asked: Opt
         return Err(Error::failed(format!(
             "{name} is a zip archive without an .npy in it: write one with np.savez, or unpack it with unzip"
         )));
+    }
+    if asked.is_none() && scipy::is_sparse(&arrays) {
+        return scipy::read(&mut archive, &arrays.into_iter().zip(places).collect::<Vec<_>>());
     }
     let full = |i: usize| format!("{name}:{}", named::shown(&arrays[i]));
     let mut data: Vec<usize> = (0..arrays.len()).collect();

@@ -65,6 +65,7 @@ pub(super) fn read_folder(folder: &Path) -> Result<Dataset> {
                 match &mut values {
                     Values::Bytes(v) => room(&name, v, numbers)?,
                     Values::Reals(v) => room(&name, v, numbers)?,
+                    Values::Sparse(_) => unreachable!("pictures are stored whole"),
                 }
                 first.insert((kind, values, path.clone()))
             }
@@ -176,6 +177,7 @@ impl<R: BufRead + Seek> Picture<R> {
                 values.extend(pixels.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]]) as f32 / 65535.0));
                 Ok(())
             }
+            Values::Sparse(_) => unreachable!("pictures are stored whole"),
         }
     }
 }

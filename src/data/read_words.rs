@@ -4,7 +4,7 @@ use super::columns::widen;
 use super::csv::shown;
 use super::dictionary::Dictionary;
 use super::words::MOST;
-use super::{Columns, Dataset, Values, Words};
+use super::{Columns, Dataset, Sparse, Values, Words};
 use crate::config::Likelihood;
 use crate::{Error, Result, host};
 use std::collections::HashSet;
@@ -182,7 +182,8 @@ impl Dataset {
             all.push(Words { column, words });
             moved.push(Some(places));
         }
-        self.cols = with_a_column_each(&self.name, values, cols, &moved)?;
+        let own = std::mem::take(values);
+        (self.cols, self.values) = with_a_column_each(&self.name, own, cols, &moved)?;
         self.columns.words = all;
         let columns: Vec<usize> = (0..self.cols).map(|j| self.columns.column_of(j)).collect();
         let likelihoods = std::mem::take(&mut self.columns.likelihoods);
@@ -193,19 +194,34 @@ impl Dataset {
     }
 }
 
-/// Of a column of words `moved` says where the places went that it holds. How wide a row is then.
-fn with_a_column_each(name: &str, values: &mut Vec<f32>, cols: usize, moved: &[Option<Vec<usize>>]) -> Result<usize> {
+/// Of a column of words `moved` says where the places went that it holds. How wide a row is then, and all rows: sparse where
+/// that takes less than half of the memory.
+fn with_a_column_each(
+    name: &str,
+    mut values: Vec<f32>,
+    cols: usize,
+    moved: &[Option<Vec<usize>>],
+) -> Result<(usize, Values)> {
     let width = |column: &Option<Vec<usize>>| column.as_ref().map_or(1, Vec::len);
     let (rows, wide): (usize, usize) = (values.len() / cols, moved.iter().map(width).sum());
+    let missing = |j: usize| values.iter().skip(j).step_by(cols).filter(|x| x.is_nan()).count();
+    let words = (0..cols).filter_map(|j| Some((j, moved[j].as_ref()?.len())));
+    let entries_of_missing: usize = words.map(|(j, words)| missing(j) * (words - 1)).sum();
+    let bytes = 8 * (rows * (cols + 1) + entries_of_missing);
+    let sparse = 2 * bytes < 4 * rows * wide;
     // What words take is not bounded by the bytes of the file, and memory that was promised may still not be there.
-    let (more, free) = ((rows * (wide - cols) * size_of::<f32>()) as u64, host::free_memory());
+    let more = if sparse { bytes } else { 4 * rows * (wide - cols) };
+    let (more, free) = (more as u64, host::free_memory());
     if let Some(free) = free.filter(|&free| more > free) {
         return Err(Error::failed(format!(
             "{name}: with a column for each word its rows take {more} bytes of memory more, and {free} are free; leave out \
              columns of many words, or give fewer examples"
         )));
     }
-    widen(name, values, cols, wide, |_, row, mut rest| {
+    if sparse {
+        return Ok((wide, Values::Sparse(entries(name, &values, cols, moved)?)));
+    }
+    widen(name, &mut values, cols, wide, |_, row, mut rest| {
         for (&x, places) in row.iter().zip(moved) {
             let (own, behind) = rest.split_at_mut(width(places));
             match places {
@@ -219,7 +235,30 @@ fn with_a_column_each(name: &str, values: &mut Vec<f32>, cols: usize, moved: &[O
             rest = behind;
         }
     })?;
-    Ok(wide)
+    Ok((wide, Values::Reals(values)))
+}
+
+/// The same as sparse rows. Numbers are entries even where they are 0: what scales them moves their zeros.
+fn entries(name: &str, values: &[f32], cols: usize, moved: &[Option<Vec<usize>>]) -> Result<Sparse> {
+    let (mut sparse, mut row) = (Sparse::none(), vec![]);
+    for values in values.chunks(cols) {
+        row.clear();
+        let mut first = 0;
+        for (&x, places) in values.iter().zip(moved) {
+            let Some(places) = places else {
+                row.push((first, x));
+                first += 1;
+                continue;
+            };
+            match x.is_nan() {
+                true => row.extend((first..first + places.len() as u32).map(|j| (j, x))),
+                false => row.push((first + places[x as usize] as u32, 1.0)),
+            }
+            first += places.len() as u32;
+        }
+        sparse.push(name, &row)?;
+    }
+    Ok(sparse)
 }
 
 #[cfg(test)]
@@ -229,14 +268,28 @@ mod tests {
     #[test]
     fn rows_are_widened_where_they_stand() {
         let nan = f32::NAN;
-        let mut values = vec![0.5, 1.0, 0.0, 1.5, 0.0, nan, 2.5, nan, 1.0];
-        let wide = with_a_column_each("x", &mut values, 3, &[None, Some(vec![2, 0, 1]), Some(vec![1, 0])]).unwrap();
-        assert_eq!(wide, 6);
+        let values = vec![0.5, 1.0, 0.0, 1.5, 0.0, nan, 2.5, nan, 1.0];
+        let moved = [None, Some(vec![2, 0, 1]), Some(vec![1, 0])];
+        let (wide, sparse) = (6, entries("x", &values, 3, &moved).unwrap());
+        let (width, dense) = with_a_column_each("x", values, 3, &moved).unwrap();
+        let Values::Reals(values) = dense else { panic!("few columns, all stored: {dense:?}") };
+        assert_eq!(width, wide);
         let want =
             [[0.5, 1.0, 0.0, 0.0, 0.0, 1.0], [1.5, 0.0, 0.0, 1.0, nan, nan], [2.5, nan, nan, nan, 1.0, 0.0]].concat();
         assert_eq!(
             values.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
             want.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         );
+        assert_eq!((sparse.rows(), sparse.entries()), (3, 3 + 4 + 5), "of each missing word all columns");
+        let dense = sparse.dense("x", wide).unwrap();
+        assert!(dense.iter().zip(&want).all(|(a, b)| a == b || a.is_nan() && b.is_nan()), "{dense:?}");
+    }
+
+    #[test]
+    fn many_words_are_kept_by_what_is_not_zero() {
+        let values: Vec<f32> = (0..100).flat_map(|i| [i as f32 / 2.0, i as f32]).collect();
+        let (wide, sparse) = with_a_column_each("x", values, 2, &[None, Some((0..100).rev().collect())]).unwrap();
+        let Values::Sparse(sparse) = sparse else { panic!("{wide} columns, all stored") };
+        assert_eq!((wide, sparse.entries(), sparse.row(3)), (101, 200, (&[0, 97][..], &[1.5, 1.0][..])));
     }
 }

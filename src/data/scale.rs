@@ -105,21 +105,45 @@ impl Scale {
                 data.name
             )));
         }
+        if self.moves_zeros(&data.values) {
+            data = data.dense("leave --scale out, which moves the zeros, or give fewer examples")?;
+        }
         let mut values = match data.values {
-            Values::Reals(values) => values,
-            Values::Bytes(bytes) => reals(bytes, |b| b as f32 / 255.0),
+            Values::Bytes(bytes) => Values::Reals(reals(bytes, |b| b as f32 / 255.0)),
+            others => others,
         };
-        for (i, row) in values.chunks_mut(cols).enumerate() {
-            if let Some(j) = self.apply_to(&mut row[..scaled], 0..scaled) {
-                let (column, name) = (data.columns.told(j), &data.name);
-                return Err(Error::failed(format!(
-                    "row {i}, {column} of {name}: lies too far from the data that the scale was found on; repair it or leave the \
-                     example out"
-                )));
+        let infinite = match &mut values {
+            Values::Bytes(_) => unreachable!("they are reals now"),
+            Values::Reals(values) => values
+                .chunks_mut(cols)
+                .enumerate()
+                .find_map(|(i, row)| Some((i, self.apply_to(&mut row[..scaled], 0..scaled)?))),
+            Values::Sparse(sparse) => sparse.rows_mut().enumerate().find_map(|(i, (columns, values))| {
+                let mut entries = columns.iter().map(|&j| j as usize).zip(values).filter(|(j, _)| *j < scaled);
+                entries.find_map(|(j, x)| Some((i, self.apply_to(std::slice::from_mut(x), j..j + 1)?)))
+            }),
+        };
+        if let Some((i, j)) = infinite {
+            let (column, name) = (data.columns.told(j), &data.name);
+            return Err(Error::failed(format!(
+                "row {i}, {column} of {name}: lies too far from the data that the scale was found on; repair it or leave the \
+                 example out"
+            )));
+        }
+        (data.values, data.bytes) = (values, None);
+        Ok(data)
+    }
+
+    /// Whether a zero that is not stored would become another number.
+    fn moves_zeros(&self, values: &Values) -> bool {
+        let Values::Sparse(sparse) = values else { return false };
+        let mut stored = vec![0; self.shift.len()];
+        for (_, j, _) in sparse.iter() {
+            if let Some(n) = stored.get_mut(j) {
+                *n += 1;
             }
         }
-        (data.values, data.bytes) = (Values::Reals(values), None);
-        Ok(data)
+        self.shift.iter().zip(stored).any(|(&shift, stored)| shift != 0.0 && stored < sparse.rows())
     }
 
     /// Scales one row, or several, of these columns: x' = (x − shift) / factor. Classes, behind all that are scaled, stay.

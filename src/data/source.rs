@@ -162,6 +162,14 @@ impl<'a> Source<'a> {
         real: Real,
         mut see: impl FnMut(&[u8]),
     ) -> Result<Vec<f32>> {
+        self.numbers(count, size, |bytes| {
+            see(bytes);
+            real(bytes)
+        })
+    }
+
+    /// The next `count` numbers of `size` bytes each, as what `number` makes of their bytes.
+    pub fn numbers<T>(&mut self, count: usize, size: usize, mut number: impl FnMut(&[u8]) -> T) -> Result<Vec<T>> {
         let covered = self.left.is_some_and(|left| left >= (count * size) as u64);
         let mut out = Vec::new();
         while out.len() < count {
@@ -171,8 +179,7 @@ impl<'a> Source<'a> {
             }
             let n = (out.capacity() - out.len()).min(count - out.len()).min(STEP / 8);
             let bytes = self.bytes(n * size, "what the header claims")?;
-            bytes.chunks_exact(size).for_each(&mut see);
-            out.extend(bytes.chunks_exact(size).map(real));
+            out.extend(bytes.chunks_exact(size).map(&mut number));
         }
         Ok(out)
     }

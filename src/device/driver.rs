@@ -3,6 +3,7 @@
 use super::Chosen;
 use crate::Result;
 use crate::arena::{RING, View};
+use crate::data::{Dataset, Values};
 use crate::step::Step;
 use std::fmt;
 use std::ops::Range;
@@ -119,6 +120,39 @@ pub fn parameters(args: &[Arg]) -> impl Iterator<Item = usize> {
     })
 }
 
+/// A data set as a device shall hold it, `Data` of kernels/data.cuh.
+pub struct Resident<'a> {
+    pub rows: usize,
+    pub cols: usize,
+    pub stored: Stored,
+    /// What lies there, one behind the other.
+    pub pieces: Vec<&'a [u8]>,
+}
+
+impl<'a> Resident<'a> {
+    pub fn new(data: &'a Dataset) -> Self {
+        let (stored, pieces) = match &data.values {
+            Values::Bytes(bytes) => (Stored::Bytes, vec![&bytes[..]]),
+            Values::Reals(reals) => (Stored::Reals, vec![bytemuck::cast_slice(reals)]),
+            Values::Sparse(sparse) => (Stored::Sparse, sparse.pieces().to_vec()),
+        };
+        Resident { rows: data.rows(), cols: data.cols, stored, pieces }
+    }
+
+    /// How many bytes they are.
+    pub fn bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.len()).sum()
+    }
+}
+
+/// How the numbers of a data set lie in memory; the kernels know these codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    Bytes = 0,
+    Reals = 1,
+    Sparse = 2,
+}
+
 /// How many 32-bit words `Plan` of kernels/step.cuh has: a step, the cursor and the flags, and the steps planned.
 pub const PLAN_WORDS: usize = (1 + RING) * Step::WORDS + 8;
 
@@ -128,8 +162,8 @@ pub trait Driver {
     /// Waits for all work before it.
     fn download(&mut self, src: Range<usize>) -> Result<Vec<f32>>;
     fn zero(&mut self, range: Range<usize>) -> Result<()>;
-    /// Makes a data set resident, in place of the one before: `rows × cols` bytes, or f32 as bytes.
-    fn load(&mut self, bytes: &[u8], rows: usize, cols: usize, reals: bool) -> Result<()>;
+    /// Makes a data set resident, in place of the one before.
+    fn load(&mut self, data: &Resident) -> Result<()>;
     /// Writes the plan's words from `at` on.
     fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()>;
     fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()>;

@@ -6,7 +6,7 @@ use super::{Backend, Cpu, Shortcut, cpu};
 use super::{Gpu, cuda};
 use crate::arena::Layout;
 use crate::config::Numbers;
-use crate::data::{Dataset, Values};
+use crate::data::Dataset;
 use crate::files::{self, Lock};
 use crate::{Error, Result, host};
 
@@ -162,8 +162,7 @@ impl Device {
 
     /// Bytes of memory that a data set takes on the device, beside what the host has of it.
     pub fn bytes_of(&self, data: &Dataset) -> u64 {
-        let each = if matches!(data.values, Values::Bytes(_)) { 1 } else { 4 };
-        if self.gpu.is_some() { each * (data.rows() * data.cols) as u64 } else { 0 }
+        if self.gpu.is_some() { data.values.bytes() } else { 0 }
     }
 
     /// Bytes of memory that are free, where that is known.

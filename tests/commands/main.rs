@@ -1,4 +1,6 @@
 //! Every command and option, by the shipped program as a user starts it, and what the library gives beside it.
+#[path = "../support/archive.rs"]
+mod archive;
 mod bench;
 #[path = "../support/browser.rs"]
 mod browser;
@@ -27,6 +29,7 @@ mod requests;
 #[path = "../support/runs.rs"]
 mod runs;
 mod scale;
+mod sparse;
 mod sweep;
 mod training;
 mod words;

@@ -288,3 +288,83 @@ fn numbers_outside_the_unit_interval_are_named() {
     assert_eq!(error.exit_code(), 1);
     assert!(read("unit.csv", b"0,1\n0.5,-0\n").unwrap().check_unit_interval(0..2, "").is_ok());
 }
+
+#[test]
+fn sparse_matrices_that_are_not_are_named_errors() {
+    let list = |kind: &str, numbers: &[i64]| {
+        let data: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        np1(kind, "False", &format!("({},)", numbers.len()), &data)
+    };
+    let whole = |numbers: &[i64]| list("<i8", numbers);
+    let reals = |numbers: &[f64]| list("<f8", &numbers.iter().map(|x| x.to_bits() as i64).collect::<Vec<_>>());
+    let word = |word: &str| np1(&format!("|S{}", word.len()), "False", "()", word.as_bytes());
+    // 3 x 4, with the entries (0, 1), (0, 3) and (2, 0)
+    let of = |format: &str| {
+        vec![
+            ("format", word(format)),
+            ("shape", whole(&[3, 4])),
+            ("data", reals(&[1.0, 2.0, 3.0])),
+            ("indptr", whole(if format == "csr" { &[0, 2, 2, 3] } else { &[0, 1, 2, 2, 3] })),
+            ("indices", whole(if format == "csr" { &[1, 3, 0] } else { &[2, 0, 0] })),
+            ("row", whole(&[2, 0, 0])),
+            ("col", whole(&[0, 3, 1])),
+        ]
+    };
+    let packed = |arrays: Vec<(&str, Vec<u8>)>| {
+        zip(&arrays.iter().map(|(name, bytes)| stored(&format!("{name}.npy"), bytes)).collect::<Vec<_>>())
+    };
+    let with = |format: &str, name: &str, bytes: Vec<u8>| {
+        packed(of(format).into_iter().map(|(n, b)| (n, if n == name { bytes.clone() } else { b })).collect())
+    };
+    for format in ["csr", "csc", "coo"] {
+        let data = Dataset::from_bytes("x", &packed(of(format))).unwrap();
+        let sum: f32 = data.to_rows().iter().sum();
+        assert_eq!((data.rows(), data.cols, sum), (3, 4, 6.0), "{format}");
+    }
+    let short = |format: &str, name: &str| packed(of(format).into_iter().filter(|(n, _)| *n != name).collect());
+    for (bytes, want) in [
+        (
+            packed(of("bsr")),
+            "is a sparse matrix of the format bsr: must be csr, csc or coo; write it again with save_npz",
+        ),
+        (short("csr", "indptr"), "x has no array indptr: write it again with scipy.sparse.save_npz"),
+        (with("csr", "format", whole(&[7])), "x:format is of the type \"<i8\" and the shape (1): must be a word"),
+        (with("csr", "shape", whole(&[3])), "x has the shape (3): must be (examples, columns)"),
+        (
+            with("csr", "shape", reals(&[3.0, 4.0])),
+            "x:shape is of the type \"<f8\" and the shape (2): must be whole numbers",
+        ),
+        (
+            with("csr", "shape", whole(&[0, 4])),
+            "x claims 0 examples of 4 columns, and has 3 entries: must have one of each",
+        ),
+        (with("csr", "shape", whole(&[3, 0])), "x claims 3 examples of 0 columns"),
+        (with("csr", "shape", whole(&[3, -4])), "and no more than 16384 + 16 for each entry"),
+        (with("coo", "shape", whole(&[1 << 40, 4])), "x claims 1099511627776 examples of 4 columns"),
+        (with("csr", "shape", whole(&[4, 4])), "x has 4 beginnings of 4 rows: must have one more"),
+        (with("csc", "indptr", whole(&[0, 3])), "x has 2 beginnings of 4 columns: must have one more"),
+        (with("csr", "indptr", whole(&[0, 3, 2, 3])), "x: the beginnings of rows must rise from 0 to 3, the number of"),
+        (with("csr", "indptr", whole(&[1, 2, 2, 3])), "must rise from 0 to 3"),
+        (with("csr", "indptr", whole(&[0, 2, 2, 4])), "must rise from 0 to 3"),
+        (with("csr", "indptr", whole(&[0, -1, 2, 3])), "must rise from 0 to 3"),
+        (with("csr", "indices", whole(&[1, 4, 0])), "x: an entry is in column 4, of 4; they count from 0"),
+        (with("csr", "indices", whole(&[1, -1, 0])), "x: an entry is in column 4294967295, of 4"),
+        (with("csr", "indices", whole(&[1, 3])), "x: 2 columns of 3 entries: must be as many"),
+        (with("coo", "row", whole(&[0, 3, 1])), "x: an entry is in row 3, of 3; they count from 0"),
+        (with("coo", "row", whole(&[0])), "x: 1 rows of 3 entries: must be as many"),
+        (with("coo", "col", whole(&[0, 1])), "x: 2 columns of 3 entries: must be as many"),
+        (with("csc", "indices", whole(&[0, 1, 3])), "of 3; they count from 0"),
+        (with("csr", "data", word("csr")), "x:data is of the type \"|S3\" and the shape (): must be real numbers"),
+        (
+            with("csr", "data", reals(&[1.0, f64::NAN, 2.0])),
+            "row 0, column 3 (counted from 0) of x is NaN: must be a number",
+        ),
+        (
+            with("csr", "data", reals(&[1.0, 1e300, 2.0])),
+            "row 0, column 3 (counted from 0) of x is inf: must be a finite",
+        ),
+    ] {
+        let e = Dataset::from_bytes("x", &bytes).err().unwrap_or_else(|| panic!("was read; want {want}")).to_string();
+        assert!(e.contains(want), "\n got: {e}\nwant: {want}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Files that NumPy, Pillow and safetensors wrote, and what they read from them: see `written/write.py`. And which of
+//! Files that NumPy, SciPy, Pillow and safetensors wrote, and what they read from them: see `written/write.py`. And which of
 //! several arrays is read.
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,9 @@ fn what_others_wrote_is_read_as_they_read_it() {
         ("deep-colour", "deep-colour", colour(2, 2)),
         ("interlaced.png", "interlaced", grey(2, 2)),
     ];
+    let sparse = ["csr", "csc", "coo", "csr-i64", "csc-u8", "coo-bool"];
+    let files = sparse.map(|name| format!("{name}.npz"));
+    cases.extend(sparse.iter().zip(&files).map(|(&name, file)| (&file[..], name, None)));
     let kinds = ["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "i64", "bool"];
     let names = kinds.map(|kind| format!("{kind}.safetensors"));
     cases.extend(kinds.iter().zip(&names).map(|(&kind, name)| (&name[..], kind, None)));
@@ -55,6 +58,9 @@ fn what_others_wrote_is_read_as_they_read_it() {
         let want = Dataset::read(&written(&format!("{want}.npy"))).unwrap();
         assert_eq!((got.rows(), got.cols, got.shape), (want.rows(), want.cols, shape), "{file}");
         assert_eq!(all_rows(&got), all_rows(&want), "{file}");
+    }
+    for file in files {
+        assert!(matches!(Dataset::read(&written(&file)).unwrap().values, Values::Sparse(_)), "{file}");
     }
     // Pictures and bytes stay bytes.
     for file in ["streamed.npz", "grey", "colour", "u8.safetensors"] {

@@ -5,6 +5,7 @@ use crate::numbers::Numbers;
 use crate::setting::{Setting, compare, optimizers};
 use clap::ValueEnum;
 use vae_gpu::config::{Binarize, Likelihood, Optimizer, Rule, Variance};
+use vae_gpu::device::driver::Stored;
 use vae_gpu::device::{Cpu, Shortcut};
 
 /// Of the largest of a tensor. Where it has one number, whose terms cancel, nothing larger is beside it.
@@ -31,7 +32,7 @@ fn setting(numbers: &mut Numbers, extents: &[usize], batches: &[usize]) -> Setti
         batch,
         rows: 1 + numbers.below(batch),
         binarize: if bernoulli { numbers.one_of(Binarize::value_variants()) } else { Binarize::None },
-        reals: numbers.below(2) == 0,
+        stored: numbers.one_of(&[Stored::Reals, Stored::Bytes, Stored::Sparse]),
         optimizer: Optimizer { lr, eps, ..optimizer },
         library: numbers.one_of(&[Library::Fused, Library::Plain, Library::Missing]),
         without: [None, Some(numbers.one_of(Shortcut::value_variants()))][numbers.below(2)],

@@ -1,7 +1,7 @@
 //! Values that are missing: a gather makes −0 of NaN, and of nothing else; the likelihood and every gradient leave them out.
 use crate::emulator::Library;
 use crate::models::of_every_likelihood;
-use crate::setting::{Setting, adam};
+use crate::setting::{Setting, adam, sparse};
 use std::sync::Arc;
 use vae_gpu::config::{Binarize, Likelihood, Model, Objective, Rule};
 use vae_gpu::data::{Dataset, Missing, Values};
@@ -22,25 +22,27 @@ fn nan_is_gathered_as_missing_and_minus_zero_is_not() {
         let network = setting.network();
         let numbers = |i: usize| [f32::NAN, -0.0, 0.25, 0.0, 1.0, 0.5, 0.75][i % 7];
         let values: Vec<f32> = (0..17 * cols).map(numbers).collect();
-        let data = Arc::new(Dataset::new("x", cols, Values::Reals(values.clone())));
+        let whole = Dataset::new("x", cols, Values::Reals(values.clone()));
         let fetch = Fetch { missing, ..Fetch::new(Order::Sequential, binarize) };
         let step = setting.steps()[1];
-        let gathered = |b: &mut dyn Backend| {
-            b.load(&data).unwrap();
-            b.set_step(&step).unwrap();
-            b.gather(network.x, fetch).unwrap();
-            b.read(network.x).unwrap()
-        };
-        let want = gathered(&mut setting.reference(&network));
-        let got = gathered(&mut setting.gpu(&network, false));
-        let bits = |x: &f64| if x.is_nan() { f64::NAN.to_bits() } else { x.to_bits() };
-        assert!(
-            got.iter().map(bits).eq(want.iter().map(bits)),
-            "{cols} {binarize:?} {missing}: {got:?}, want {want:?}"
-        );
-        for (x, of) in want.iter().zip(&values[step.position as usize * cols..]) {
-            let is_missing = x.to_bits() == MISSING.to_bits();
-            assert_eq!(is_missing, missing && of.is_nan(), "{x} of {of}, {binarize:?}");
+        for data in [whole, sparse(cols, &values)].map(Arc::new) {
+            let gathered = |b: &mut dyn Backend| {
+                b.load(&data).unwrap();
+                b.set_step(&step).unwrap();
+                b.gather(network.x, fetch).unwrap();
+                b.read(network.x).unwrap()
+            };
+            let want = gathered(&mut setting.reference(&network));
+            let got = gathered(&mut setting.gpu(&network, false));
+            let bits = |x: &f64| if x.is_nan() { f64::NAN.to_bits() } else { x.to_bits() };
+            assert!(
+                got.iter().map(bits).eq(want.iter().map(bits)),
+                "{cols} {binarize:?} {missing}: {got:?}, want {want:?}"
+            );
+            for (x, of) in want.iter().zip(&values[step.position as usize * cols..]) {
+                let is_missing = x.to_bits() == MISSING.to_bits();
+                assert_eq!(is_missing, missing && of.is_nan(), "{x} of {of}, {binarize:?}");
+            }
         }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use vae_gpu::arena::View;
 use vae_gpu::config::{Binarize, Likelihood, Model, Optimizer, Rule};
-use vae_gpu::data::{Dataset, Missing, Values};
+use vae_gpu::data::{Dataset, Missing, Sparse, Values};
+use vae_gpu::device::driver::Stored;
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
@@ -15,14 +16,35 @@ pub fn numbers(n: usize, salt: usize) -> Vec<f64> {
     (0..n).map(|i| ((i * 7919 + salt * 104_729 + i * i * 31) % 2003) as f64 / 1001.5 - 1.0).collect()
 }
 
-pub fn dataset(rows: usize, cols: usize, reals: bool) -> Arc<Dataset> {
+pub fn dataset(rows: usize, cols: usize, stored: Stored) -> Arc<Dataset> {
     let unit = numbers(rows * cols, 99).into_iter().map(|x| (x + 1.0) / 2.0);
-    let values = match reals {
-        // some of them where the threshold is
-        true => Values::Reals(unit.enumerate().map(|(i, x)| if i % 7 == 0 { 0.5 } else { x as f32 }).collect()),
-        false => Values::Bytes(unit.map(|x| (x * 256.0) as u8).collect()),
-    };
-    Arc::new(Dataset::new("made up", cols, values))
+    // some of them where the threshold is
+    let real = |(i, x): (usize, f64)| if i % 7 == 0 { 0.5 } else { x as f32 };
+    Arc::new(match stored {
+        Stored::Bytes => Dataset::new("made up", cols, Values::Bytes(unit.map(|x| (x * 256.0) as u8).collect())),
+        Stored::Reals => Dataset::new("made up", cols, Values::Reals(unit.enumerate().map(real).collect())),
+        // two of three are zero, and all of some rows
+        Stored::Sparse => {
+            let zero = |i: usize| i / cols % 5 == 3 || i * i % 11 > 3;
+            sparse(
+                cols,
+                &unit.enumerate().map(real).enumerate().map(|(i, x)| if zero(i) { 0.0 } else { x }).collect::<Vec<_>>(),
+            )
+        }
+    })
+}
+
+/// Rows by what of them is not zero, or is −0.
+pub fn sparse(cols: usize, values: &[f32]) -> Dataset {
+    let (mut starts, mut columns, mut entries) = (vec![0], vec![], vec![]);
+    for row in values.chunks(cols) {
+        for (j, &x) in row.iter().enumerate().filter(|(_, x)| x.to_bits() != 0) {
+            columns.push(j as u32);
+            entries.push(x);
+        }
+        starts.push(entries.len() as u64);
+    }
+    Dataset::new("made up", cols, Values::Sparse(Sparse::new("made up", cols, starts, columns, entries).unwrap()))
 }
 
 /// What a training test varies.
@@ -33,7 +55,7 @@ pub struct Setting {
     /// Of the last step.
     pub rows: usize,
     pub binarize: Binarize,
-    pub reals: bool,
+    pub stored: Stored,
     pub optimizer: Optimizer,
     pub library: Library,
     pub without: Option<Shortcut>,
@@ -47,7 +69,7 @@ impl Setting {
         let lr = if model.has_counts() { 0.05 * lr } else { lr };
         let optimizer = Optimizer { lr, ..Optimizer::new(Rule::Sgd) };
         let (binarize, library) = (Binarize::None, Library::Plain);
-        Setting { model, batch: 5, rows: 3, binarize, reals: false, optimizer, library, without: None }
+        Setting { model, batch: 5, rows: 3, binarize, stored: Stored::Bytes, optimizer, library, without: None }
     }
     pub fn network(&self) -> Network {
         self.model.check().unwrap();
@@ -74,7 +96,7 @@ impl Setting {
     /// What the likelihoods take: of counts, whole numbers to 8. Of a model that allows it, a fifth of the values of x are missing, and all of one example.
     fn data(&self) -> Arc<Dataset> {
         let (rows, input, cols) = (3 * self.batch + 2, self.model.input, self.model.columns());
-        let whole = dataset(rows, cols, self.reals);
+        let whole = dataset(rows, cols, self.stored);
         let of_its_own = self.model.has_counts() || self.model.has(Likelihood::Categorical);
         if self.model.missing == Missing::Refuse && !of_its_own {
             return whole;
@@ -85,7 +107,10 @@ impl Setting {
             values.iter_mut().enumerate().filter(|(i, _)| gap(*i)).for_each(|(_, x)| *x = f32::NAN);
         }
         as_the_likelihoods_have_them(&self.model, &mut values);
-        Arc::new(Dataset::from_rows_with_missing("made up", cols, values).unwrap())
+        Arc::new(match self.stored {
+            Stored::Sparse => sparse(cols, &values),
+            _ => Dataset::from_rows_with_missing("made up", cols, values).unwrap(),
+        })
     }
     pub fn fill(&self, network: &Network, b: &mut dyn Backend) {
         b.load(&self.data()).unwrap();

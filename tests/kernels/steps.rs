@@ -10,7 +10,7 @@ use vae_gpu::arena::Layout;
 use vae_gpu::case::Case;
 use vae_gpu::config::{Activation, Binarize, Dispersion, Likelihood, Model, Objective, Optimizer, Rule, Variance};
 use vae_gpu::data::{Dataset, Values};
-use vae_gpu::device::driver::Precision;
+use vae_gpu::device::driver::{Precision, Stored};
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::step::Step;
 use vae_gpu::tape::{Fetch, Order};
@@ -79,7 +79,7 @@ fn dispersions_of_odd_shapes_match_the_reference() {
         let count = |dispersion| Model { likelihood: Likelihood::NegativeBinomial, dispersion, ..plain.clone() };
         let gaussians = [Variance::Scalar, Variance::Shared, Variance::Network].map(gaussian);
         for model in gaussians.into_iter().chain(Dispersion::value_variants().iter().map(|&d| count(d))) {
-            let mut setting = Setting { batch, rows, reals: true, ..Setting::new(model) };
+            let mut setting = Setting { batch, rows, stored: Stored::Reals, ..Setting::new(model) };
             setting.optimizer.lr *= 0.1; // one that is learned takes smaller steps
             setting.check();
         }
@@ -101,10 +101,10 @@ fn free_bits_hold_some_dimensions_back() {
 #[test]
 fn every_batch_is_gathered_as_by_the_reference() {
     for cols in [3, 8, 33] {
-        for reals in [false, true] {
+        for stored in [Stored::Bytes, Stored::Reals, Stored::Sparse] {
             for binarize in [Binarize::None, Binarize::Threshold, Binarize::Dynamic] {
                 for order in [Order::Shuffled, Order::Sequential] {
-                    let setting = Setting { reals, binarize, ..Setting::new(Model::new(cols, &[], 1)) };
+                    let setting = Setting { stored, binarize, ..Setting::new(Model::new(cols, &[], 1)) };
                     let network = setting.network();
                     let mut gpu = setting.gpu(&network, false);
                     let mut cpu = setting.reference(&network);
@@ -118,7 +118,7 @@ fn every_batch_is_gathered_as_by_the_reference() {
                         *gathered = b.read(network.x).unwrap();
                     }
                     let (live, beyond) = gathered[0].split_at(setting.rows * cols);
-                    assert_eq!(live, &gathered[1][..live.len()], "{cols} {reals} {binarize:?} {order:?}");
+                    assert_eq!(live, &gathered[1][..live.len()], "{cols} {stored:?} {binarize:?} {order:?}");
                     assert!(beyond.iter().all(|&x| x == 0.0));
                     assert_padding_is_zero(&network, &mut gpu);
                 }
@@ -130,9 +130,9 @@ fn every_batch_is_gathered_as_by_the_reference() {
 #[test]
 fn any_columns_are_gathered_once_for_each_sample() {
     for (from, cols, samples) in [(0, 9, 2), (5, 4, 1), (4, 8, 3), (7, 2, 3), (12, 1, 1)] {
-        for reals in [false, true] {
+        for stored in [Stored::Bytes, Stored::Reals, Stored::Sparse] {
             for binarize in [Binarize::None, Binarize::Dynamic] {
-                let setting = Setting { reals, binarize, ..Setting::new(Model::new(13, &[], 1)) };
+                let setting = Setting { stored, binarize, ..Setting::new(Model::new(13, &[], 1)) };
                 let mut layout = Layout::training();
                 let v = layout.activation(setting.batch * samples, cols + 3).columns(1..1 + cols);
                 let mut gpu = Gpu::new(Emulator::new(&layout, false), &layout).unwrap();
@@ -140,13 +140,13 @@ fn any_columns_are_gathered_once_for_each_sample() {
                 let fetch = Fetch { from, samples, ..Fetch::new(Order::Shuffled, binarize) };
                 let mut gathered = [vec![], vec![]];
                 for (b, gathered) in [&mut gpu as &mut dyn Backend, &mut cpu].into_iter().zip(&mut gathered) {
-                    b.load(&dataset(17, 13, reals)).unwrap();
+                    b.load(&dataset(17, 13, stored)).unwrap();
                     b.set_step(&setting.steps()[2]).unwrap();
                     b.gather(v, fetch).unwrap();
                     *gathered = b.read(v.slice(0..setting.rows * samples)).unwrap();
                 }
-                assert_eq!(gathered[0], gathered[1], "{fetch:?} {reals}");
-                let data = dataset(17, 13, reals);
+                assert_eq!(gathered[0], gathered[1], "{fetch:?} {stored:?}");
+                let data = dataset(17, 13, stored);
                 // Sample k of an example is sample 0, and what it is comes from these columns.
                 for example in gathered[1].chunks(samples * cols) {
                     assert!(example.chunks(cols).all(|row| row == &example[..cols]));

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use vae_gpu::Result;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{Activation, Binarize, Model, Numbers, Optimizer, Rule};
-use vae_gpu::data::{Dataset, Values};
+use vae_gpu::data::{Dataset, Sparse, Values};
 use vae_gpu::device::Device;
 use vae_gpu::device::cuda::{Algorithms, Cuda, detect, libraries};
-use vae_gpu::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
+use vae_gpu::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product, Resident, Stored};
 use vae_gpu::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
 use vae_gpu::model::Network;
 use vae_gpu::rng;
@@ -63,10 +63,11 @@ fn helper() {
             detect::Report::look().to_string().lines().for_each(|line| say(line.into()));
             Ok(())
         }
-        "train fp32" => train("cuda", Numbers::Fp32, &mut say),
-        "train tf32" => train("cuda", Numbers::Tf32, &mut say),
-        "train bf16" => train("cuda", Numbers::Bf16, &mut say),
-        "train auto" => train("auto", Numbers::Bf16, &mut say),
+        "train fp32" => train("cuda", Numbers::Fp32, Stored::Bytes, &mut say),
+        "train sparse" => train("cuda", Numbers::Fp32, Stored::Sparse, &mut say),
+        "train tf32" => train("cuda", Numbers::Tf32, Stored::Bytes, &mut say),
+        "train bf16" => train("cuda", Numbers::Bf16, Stored::Bytes, &mut say),
+        "train auto" => train("auto", Numbers::Bf16, Stored::Bytes, &mut say),
         "small" => Cuda::new(0, &small(), Precision::Fp32).map(drop),
         "ordinal" => Cuda::new(1, &small(), Precision::Fp32).map(drop),
         "turns" => turns(&mut say),
@@ -217,7 +218,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
         Ok(())
     };
 
-    cuda.load(&[7; 12], 3, 4, false)?;
+    cuda.load(&Resident::new(&Dataset::new("made up", 4, Values::Bytes(vec![7; 12]))))?;
     cuda.write_plan(0, &[1; 8])?;
     let ms = cuda.time(run)?;
     assert!(ms >= 0.0);
@@ -243,7 +244,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
 }
 
 /// Trains on a device, and says every number that is left: metrics of each step, parameters, their gradients.
-fn train(choice: &str, numbers: Numbers, say: &mut impl FnMut(String)) -> Result<()> {
+fn train(choice: &str, numbers: Numbers, stored: Stored, say: &mut impl FnMut(String)) -> Result<()> {
     // Relu takes the epilogue; no size is a multiple of 8.
     let model = Model { activation: Activation::Relu, ..Model::new(17, &[33], 3) };
     let (batch, rows) = (5, 13);
@@ -251,8 +252,18 @@ fn train(choice: &str, numbers: Numbers, say: &mut impl FnMut(String)) -> Result
     let (device, notes) = Device::find(choice, numbers)?;
     notes.into_iter().for_each(&mut *say);
     let mut backend = device.open(network.layout(), batch)?;
-    let bytes = (0..rows * model.input).map(|i| (i * 7919 % 251) as u8).collect();
-    let values = Values::Bytes(bytes);
+    let numbers_of = |n: usize| (0..n).map(|i| (i * 7919 % 251) as u8);
+    let values = match stored {
+        Stored::Sparse => {
+            // Five of each row, and of every third none.
+            let row = |i: usize| (0..if i.is_multiple_of(3) { 0 } else { 5 }).map(move |n| (3 * n + i % 5) as u32);
+            let starts = (0..=rows).map(|end| (0..end).map(|i| row(i).len() as u64).sum()).collect();
+            let columns: Vec<u32> = (0..rows).flat_map(row).collect();
+            let entries = numbers_of(columns.len()).map(|b| b as f32 / 255.0).collect();
+            Values::Sparse(Sparse::new("made up", model.input, starts, columns, entries)?)
+        }
+        _ => Values::Bytes(numbers_of(rows * model.input).collect()),
+    };
     let data = Dataset::new("made up", model.input, values);
     backend.load(&Arc::new(data))?;
     for p in &network.parameters {
@@ -303,22 +314,28 @@ fn products_agree_with_plain_loops_launched_and_replayed() {
 
 #[test]
 fn training_gives_the_numbers_of_the_cpu() {
-    let mut want = vec![];
-    train("cpu", Numbers::F64, &mut |line| want.push(line)).unwrap();
-    let want: Vec<f64> = want.iter().map(|line| line.parse().unwrap()).collect();
-    let scale = want.iter().fold(0.0, |a: f64, w| a.max(w.abs()));
+    let on_the_cpu = |stored| {
+        let mut said: Vec<f64> = vec![];
+        train("cpu", Numbers::F64, stored, &mut |line| said.push(line.parse().unwrap())).unwrap();
+        said
+    };
+    let (whole, sparse) = (on_the_cpu(Stored::Bytes), on_the_cpu(Stored::Sparse));
+    assert_ne!(whole, sparse);
     // sums in f32; operands with 10 or 8 bits, through six steps
     for (scenario, env, tolerance) in [
         ("train fp32", ("STAND_IN_EPILOGUES", "1"), 1e-6),
         ("train fp32", ("STAND_IN_EPILOGUES", "0"), 1e-6),
+        ("train sparse", ("STAND_IN_EPILOGUES", "1"), 1e-6),
         ("train tf32", ("STAND_IN_EPILOGUES", "1"), 2e-3),
         ("train bf16", ("STAND_IN_EPILOGUES", "1"), 1e-2),
     ] {
+        let want = if scenario == "train sparse" { &sparse } else { &whole };
+        let scale = want.iter().fold(0.0, |a: f64, w| a.max(w.abs()));
         let o = stand_in(scenario, &[env]);
         assert!(o.success, "{scenario}: {}", o.stderr);
         let got: Vec<f64> = o.lines.iter().map(|line| line.parse().unwrap_or_else(|_| panic!("{line}"))).collect();
         assert_eq!(got.len(), want.len());
-        for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+        for (i, (g, w)) in got.iter().zip(want).enumerate() {
             assert!((g - w).abs() <= tolerance * scale, "{scenario} {env:?}: number {i}: got {g}, want {w}");
         }
         // One step is launched, one captured, and then a step is one call.

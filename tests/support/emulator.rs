@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::io::Read;
 use std::{ops::Range, sync::Mutex};
 use vae_gpu::arena::{Layout, View};
-use vae_gpu::device::driver::{self, Arg, Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product};
+use vae_gpu::device::driver::{self, Arg, Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product, Resident};
 use vae_gpu::{Error, Result};
 
 /// A kernel of kernels/host/cuda.h, and those of a text in PTX.
@@ -229,8 +229,8 @@ impl Emulator {
             }
             Arg::Struct(_) => unreachable!("its fields are operands"),
             Arg::Data => {
-                let [rows, cols, reals] = self.data.1;
-                Operand { address: self.data.0.0.as_ptr() as u64, words: [rows, cols, reals, 0] }
+                let [rows, cols, stored] = self.data.1;
+                Operand { address: self.data.0.0.as_ptr() as u64, words: [rows, cols, stored, 0] }
             }
             Arg::Plan => Operand { address: self.plan.0.as_ptr() as u64, words: [0; 4] },
             Arg::U32(x) => Operand { address: x as u64, words: [0; 4] }, // little-endian, as CUDA
@@ -335,14 +335,14 @@ impl Driver for Emulator {
         self.memory.floats()[range].fill(0.0);
         Ok(())
     }
-    fn load(&mut self, bytes: &[u8], rows: usize, cols: usize, reals: bool) -> Result<()> {
+    fn load(&mut self, data: &Resident) -> Result<()> {
         self.not_capturing();
-        let mut memory = Memory::new(bytes.len().div_ceil(4));
+        let mut memory = Memory::new(data.bytes().div_ceil(4));
         let words = memory.words();
-        for (i, &byte) in bytes.iter().enumerate() {
+        for (i, &byte) in data.pieces.iter().copied().flatten().enumerate() {
             words[i / 4] |= (byte as u32) << (8 * (i % 4));
         }
-        self.data = (memory, [rows as i32, cols as i32, reals as i32]);
+        self.data = (memory, [data.rows as i32, data.cols as i32, data.stored as i32]);
         Ok(())
     }
     fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()> {

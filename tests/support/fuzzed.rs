@@ -57,6 +57,13 @@ fn good(read: vae_gpu::Result<Dataset>) {
             let numbers = match &data.values {
                 Values::Bytes(v) => v.len(),
                 Values::Reals(v) => v.len(),
+                Values::Sparse(v) => {
+                    // Each row's columns ascend, and are there.
+                    let columns = |i: usize| v.row(i).0.iter().map(|&j| j as usize).chain([data.cols]);
+                    assert!((0..v.rows()).all(|i| columns(i).is_sorted_by(|a, b| a < b)), "entries in order");
+                    assert!(v.iter().all(|(.., x)| x.is_finite()));
+                    v.rows() * data.cols
+                }
             };
             assert!(data.rows() > 0 && data.cols > 0, "a data set of {} x {}", data.rows(), data.cols);
             assert_eq!(numbers, data.rows() * data.cols, "as many numbers as rows and columns say");

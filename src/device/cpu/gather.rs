@@ -36,6 +36,10 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
                     Values::Reals(v) => {
                         out.iter_mut().zip(&v[source.clone()]).for_each(|(x, &r)| *x = T::of(r as f64 + 0.0))
                     }
+                    Values::Sparse(v) => {
+                        out[..cols].fill(T::of(0.0));
+                        v.entries_in(example, from..from + cols).for_each(|(j, r)| out[j] = T::of(r as f64 + 0.0));
+                    }
                 }
                 let (zero, one) = (T::of(0.0), T::of(1.0));
                 match binarize {
@@ -50,9 +54,16 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
                         }
                     }
                 }
-                if let (true, Values::Reals(v)) = (missing, &data.values) {
-                    let gaps = out.iter_mut().zip(&v[source]).filter(|(_, r)| r.is_nan());
-                    gaps.for_each(|(x, _)| *x = T::of(MISSING));
+                match &data.values {
+                    Values::Reals(v) if missing => {
+                        let gaps = out.iter_mut().zip(&v[source]).filter(|(_, r)| r.is_nan());
+                        gaps.for_each(|(x, _)| *x = T::of(MISSING));
+                    }
+                    Values::Sparse(v) if missing => {
+                        let gaps = v.entries_in(example, from..from + cols).filter(|(_, r)| r.is_nan());
+                        gaps.for_each(|(j, _)| out[j] = T::of(MISSING));
+                    }
+                    _ => {}
                 }
             }
         },

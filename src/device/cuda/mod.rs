@@ -3,7 +3,7 @@
 //! detection has asked for every library and symbol used here.
 #![allow(unsafe_code)]
 use super::Chosen;
-use super::driver::{self, Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product};
+use super::driver::{self, Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product, Resident, Stored};
 use crate::arena::{Layout, View};
 use crate::{Error, Result};
 use blas::{Addresses, Blas, Lane};
@@ -45,7 +45,7 @@ struct Data {
     bytes: Memory,
     rows: usize,
     cols: usize,
-    reals: bool,
+    stored: Stored,
 }
 
 /// Stays on the thread that made it, where its GPU is the current one until another is opened: one GPU a thread. Dropped
@@ -198,8 +198,8 @@ impl Cuda {
             Arg::AnyView { view: v, half: true } => [self.address16(v), pair(v.rows, v.cols), pair(v.stride, 1)],
             Arg::Struct(_) => unreachable!("its fields are arguments"),
             Arg::Data => match &self.data {
-                Some(Data { bytes, rows, cols, reals }) => {
-                    [bytes.at(0..0), pair(*rows, *cols), word(usize::from(*reals))]
+                Some(Data { bytes, rows, cols, stored }) => {
+                    [bytes.at(0..0), pair(*rows, *cols), word(*stored as usize)]
                 }
                 None => [0; 3],
             },
@@ -238,15 +238,19 @@ impl Driver for Cuda {
         self.arena.zero(&self.stream, 4 * range.start..4 * range.end)
     }
 
-    fn load(&mut self, bytes: &[u8], rows: usize, cols: usize, reals: bool) -> Result<()> {
+    fn load(&mut self, data: &Resident) -> Result<()> {
         self.not_capturing()?;
-        assert_eq!(bytes.len(), rows * cols * if reals { 4 } else { 1 }, "{rows} rows of {cols}");
         self.forget(); // it has the address of the data before
         memory::wait(&self.stream)?;
         self.data = None; // first, so that there is room
-        let memory = Memory::new(&self.context, "the data set", bytes.len())?;
-        memory.upload(&self.stream, 0, bytes)?;
-        self.data = Some(Data { bytes: memory, rows, cols, reals });
+        let memory = Memory::new(&self.context, "the data set", data.bytes())?;
+        let mut at = 0;
+        for piece in data.pieces.iter().filter(|piece| !piece.is_empty()) {
+            memory.upload(&self.stream, at, piece)?;
+            at += piece.len();
+        }
+        let &Resident { rows, cols, stored, .. } = data;
+        self.data = Some(Data { bytes: memory, rows, cols, stored });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What a step asks of its driver, noted, to be asked again.
 use crate::Result;
 use crate::arena::View;
-use crate::device::driver::{Arg, Driver, Grid, Precision, Product};
+use crate::device::driver::{Arg, Driver, Grid, Precision, Product, Resident};
 use std::ops::Range;
 
 /// A launch, of our own kernels or of the library's.
@@ -91,8 +91,8 @@ impl Driver for Noting<'_> {
     fn zero(&mut self, range: Range<usize>) -> Result<()> {
         self.driver.zero(range)
     }
-    fn load(&mut self, bytes: &[u8], rows: usize, cols: usize, reals: bool) -> Result<()> {
-        self.driver.load(bytes, rows, cols, reals)
+    fn load(&mut self, data: &Resident) -> Result<()> {
+        self.driver.load(data)
     }
     fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()> {
         self.driver.write_plan(at, words)

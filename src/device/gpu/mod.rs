@@ -2,12 +2,12 @@
 //!
 //! Rows beyond `step.rows` are computed along with the others, from zeros; their weight in the loss is zero, and so is
 //! every gradient that starts from it.
-use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS};
+use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS, Resident};
 use super::kernels::{self, In, Out, Out16};
 use super::{Backend, Chosen, Gauge, Real};
 use crate::arena::{Layout, RING, SCRATCH, View};
 use crate::config::{Activation, Binarize, Objective, Optimizer, Rule};
-use crate::data::{Dataset, Values};
+use crate::data::Dataset;
 use crate::step::Step;
 use crate::tape::{Decoded, Fetch, Goal, Order, Tape};
 use crate::{Error, Result};
@@ -202,11 +202,7 @@ impl<D: Driver> Backend for Gpu<D> {
         self.driver.forget(); // what was captured holds the old address
         self.step = None;
         self.data = Some((data.rows(), data.cols));
-        let (bytes, reals) = match &data.values {
-            Values::Bytes(bytes) => (&bytes[..], false),
-            Values::Reals(reals) => (bytemuck::cast_slice(reals), true),
-        };
-        self.driver.load(bytes, data.rows(), data.cols, reals)
+        self.driver.load(&Resident::new(data))
     }
 
     fn set_step(&mut self, step: &Step) -> Result<()> {

@@ -1,5 +1,5 @@
-"""Writes the files of this folder with numpy, Pillow and safetensors, and beside each what these read from it, as NAME.npy of
-float32: `python write.py`. tests/data/written.rs compares. Needs numpy, pillow, torch and safetensors."""
+"""Writes the files of this folder with numpy, SciPy, Pillow and safetensors, and beside each what these read from it, as NAME.npy of
+float32: `python write.py`. tests/data/written.rs compares. Needs numpy, scipy, pillow, torch and safetensors."""
 import io
 import os
 import struct
@@ -7,6 +7,7 @@ import zipfile
 import zlib
 
 import numpy as np
+import scipy.sparse as sparse
 import torch
 from PIL import Image
 from safetensors import safe_open
@@ -99,3 +100,16 @@ for name, kind in kinds.items():
     save_file({"x": values, "labels": torch.arange(4)}, f"{name}.safetensors")
     with safe_open(f"{name}.safetensors", "pt") as file:
         expect(name, file.get_tensor("x").double().numpy() / (255 if name == "u8" else 1))
+
+# sparse matrices: the entries of a row in any order, two of them in one place, a row without any
+x = sparse.csr_matrix(([2, 0.25, 0.5, -1, 3, 0.25], [1, 3, 0, 0, 2, 3], [0, 3, 3, 6]), shape=(3, 5))
+x.data[[1, 2]], x.indices[[1, 2]] = x.data[[2, 1]], [3, 3]
+whole = sparse.csr_matrix((r.random((6, 40)) < 0.1) * r.integers(0, 200, (6, 40)))
+sparse.save_npz("csr.npz", x)
+sparse.save_npz("csc.npz", x.tocsc())
+sparse.save_npz("coo.npz", x.tocoo(), compressed=False)
+sparse.save_npz("csr-i64.npz", sparse.csr_array(whole))
+sparse.save_npz("csc-u8.npz", whole.tocsc().astype(np.uint8))
+sparse.save_npz("coo-bool.npz", (whole != 0).tocoo())
+for name in ["csr", "csc", "coo", "csr-i64", "csc-u8", "coo-bool"]:
+    expect(name, sparse.load_npz(f"{name}.npz").toarray())

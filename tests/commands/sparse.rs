@@ -1,0 +1,182 @@
+//! Rows of which most numbers are zero: given by what is not zero they make the same model as with all their zeros, and take a
+//! fraction of the memory.
+use crate::archive::{stored, zip};
+use crate::program::{folder, run};
+use crate::runs::{assert_same_run, bytes, tensors};
+use std::fs;
+use std::path::Path;
+use vae_gpu::data::{Asked, Classes, Columns, Dataset, Missing, Scale, Values, npy, scale};
+
+const ROWS: usize = 70;
+const COLS: usize = 30;
+const SMALL: &str = "--hidden 5 --latent 2 --batch 8 --device cpu --quiet";
+
+/// Counts, one in eight of them not zero.
+fn counts() -> Vec<f32> {
+    (0..ROWS * COLS).map(|i| if (i * i + 3 * i) % 29 < 4 { (i % 5) as f32 + 1.0 } else { 0.0 }).collect()
+}
+
+fn write_npy(path: &Path, values: &[f32]) {
+    npy::write(&mut fs::File::create(path).unwrap(), values.len() / COLS, COLS, values).unwrap();
+}
+
+fn array(name: &str, kind: &str, shape: &str, data: &[u8]) -> crate::archive::Entry {
+    let dictionary = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let length = (dictionary.len() as u16).to_le_bytes();
+    stored(name, &[b"\x93NUMPY\x01\0", &length[..], dictionary.as_bytes(), data].concat())
+}
+
+/// As `scipy.sparse.save_npz(path, csr_matrix(values), compressed=False)`.
+fn write_csr(path: &Path, values: &[f32]) {
+    let (mut starts, mut columns, mut data) = (vec![0i32], vec![], vec![]);
+    for row in values.chunks(COLS) {
+        for (j, x) in row.iter().enumerate().filter(|(_, x)| **x != 0.0) {
+            columns.push(j as i32);
+            data.push(*x);
+        }
+        starts.push(data.len() as i32);
+    }
+    let ints = |v: &[i32]| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let reals: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let shape: Vec<u8> = [values.len() / COLS, COLS].iter().flat_map(|&n| (n as i64).to_le_bytes()).collect();
+    let archive = zip(&[
+        array("indices.npy", "<i4", &format!("({},)", columns.len()), &ints(&columns)),
+        array("indptr.npy", "<i4", &format!("({},)", starts.len()), &ints(&starts)),
+        array("format.npy", "|S3", "()", b"csr"),
+        array("shape.npy", "<i8", "(2,)", &shape),
+        array("data.npy", "<f4", &format!("({},)", data.len()), &reals),
+    ]);
+    fs::write(path, archive).unwrap();
+}
+
+#[test]
+fn what_is_not_zero_makes_the_model_that_all_numbers_make() {
+    let home = folder("sparse-same");
+    write_npy(&home.join("dense"), &counts());
+    write_csr(&home.join("sparse"), &counts());
+    for (case, how) in [
+        ("poisson", "--likelihood poisson"),
+        ("plain", "--likelihood gaussian"),
+        ("held-out", "--likelihood negative-binomial --valid-fraction 0.2 --patience 5"),
+        ("columns", "--likelihood poisson --skip-columns 0,7,12..20"),
+        ("condition", "--likelihood poisson --condition 5..9"),
+        ("classes", "--likelihood poisson --skip-columns 2 --classes 2 --condition labels"),
+        ("scaled", "--likelihood gaussian --scale standard"),
+    ] {
+        for data in ["dense", "sparse"] {
+            // The same name for both: it is kept in the model.
+            fs::copy(home.join(data), home.join("x")).unwrap();
+            run(&home, &format!("train --data x --epochs 3 --out {case}-{data} {how} {SMALL}")).succeeded();
+            run(&home, &format!("eval {case}-{data} --data x --samples 5 --json --device cpu")).succeeded();
+            let to = format!("--to {case}-{data}.npy --device cpu");
+            run(&home, &format!("encode {case}-{data} --data x {to}")).succeeded();
+        }
+        let of = |data: &str| home.join(format!("{case}-{data}"));
+        assert_same_run(&of("dense"), &of("sparse"), case);
+        let latents = |data: &str| bytes(&home, &format!("{case}-{data}.npy"));
+        assert!(latents("dense") == latents("sparse"), "{case}: the latents differ");
+    }
+}
+
+#[test]
+fn a_training_goes_on_with_the_same_data_stored_otherwise() {
+    let home = folder("sparse-resumed");
+    let train =
+        |out: &str, epochs: usize| format!("train --data x --likelihood poisson --epochs {epochs} --out {out} {SMALL}");
+    write_npy(&home.join("x"), &counts());
+    run(&home, &train("whole", 4)).succeeded();
+    run(&home, &train("cut", 2)).succeeded();
+    write_csr(&home.join("x"), &counts());
+    run(&home, "train --resume cut --epochs 4 --device cpu --quiet").succeeded();
+    assert_eq!(tensors(&home.join("cut")), tensors(&home.join("whole")));
+    let mut others = counts();
+    others[5 * COLS + 3] += 1.0;
+    write_csr(&home.join("x"), &others);
+    let refused = run(&home, "train --resume cut --epochs 5 --device cpu --quiet");
+    assert!(refused.code == Some(1) && refused.stderr.contains("are not those that"), "{}", refused.stderr);
+}
+
+#[test]
+fn columns_of_many_words_take_little_memory_and_are_the_same_numbers() {
+    let (rows, words) = (300, 40);
+    let word = |i: usize| if i.is_multiple_of(17) { String::new() } else { format!("w{:02}", (i * i + i / 7) % words) };
+    let age = |i: usize| if i.is_multiple_of(5) { 0.0 } else { (i as f32).sin() };
+    let table: String = (0..rows).map(|i| format!("{},{},{}\n", age(i), word(i), word(i / 2))).collect();
+    let text = format!("age,first,second\n{table}");
+    let asked = Asked {
+        likelihoods: vec![(vae_gpu::config::Likelihood::Categorical, "first,second".parse().unwrap())],
+        ..Asked::default()
+    };
+    let columns = Columns::asked(asked).unwrap();
+    let read = Dataset::columns_from_bytes("x", text.as_bytes(), &columns, Missing::Allow).unwrap();
+    let Values::Sparse(entries) = &read.values else { panic!("{} columns, all stored", read.cols) };
+    assert!(entries.bytes() < rows * read.cols * 4 / 2, "{} bytes", entries.bytes());
+    // Column by column what the table says.
+    let all = read.to_rows();
+    let known: Vec<&[String]> = read.columns.words.iter().map(|w| &w.words[..]).collect();
+    assert_eq!(read.cols, 1 + known[0].len() + known[1].len());
+    for (i, row) in all.chunks(read.cols).enumerate() {
+        let (first, second) = row[1..].split_at(known[0].len());
+        assert_eq!(row[0], age(i));
+        for (own, known, word) in [(first, known[0], word(i)), (second, known[1], word(i / 2))] {
+            match word.is_empty() {
+                true => assert!(own.iter().all(|x| x.is_nan()), "row {i}"),
+                false => own.iter().zip(known).for_each(|(&x, w)| assert_eq!(x, f32::from(*w == word), "row {i}, {w}")),
+            }
+        }
+    }
+    // Scaled, its zeros move, and the words stay.
+    let dense = Dataset { values: Values::Reals(all), ..read.clone() };
+    let found = Scale::find(scale::Rule::Standard, &read, read.cols).unwrap();
+    assert_eq!(found, Scale::find(scale::Rule::Standard, &dense, read.cols).unwrap());
+    let found = found.leaving(1..read.cols);
+    let [scaled, want] = [read, dense].map(|data| found.apply(data).unwrap());
+    assert!(matches!(scaled.values, Values::Sparse(_)), "only numbers were scaled, and of them all are stored");
+    let bits = |data: &Dataset| data.to_rows().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&scaled), bits(&want));
+}
+
+#[test]
+fn rows_move_as_those_that_are_stored_whole() {
+    let values = counts();
+    let home = folder("sparse-rows");
+    write_csr(&home.join("x.npz"), &values);
+    let sparse = Dataset {
+        labels: Some((0..ROWS as u8).map(|i| i % 3).collect()),
+        ..Dataset::read(&home.join("x.npz")).unwrap()
+    };
+    let dense = Dataset { values: Values::Reals(values), ..sparse.clone() };
+    assert!(matches!(sparse.values, Values::Sparse(_)));
+    let same = |a: &Dataset, b: &Dataset, what: &str| {
+        assert_eq!((a.rows(), a.cols, &a.labels), (b.rows(), b.cols, &b.labels), "{what}");
+        assert_eq!(a.to_rows(), b.to_rows(), "{what}");
+        assert_eq!(Dataset::checksum([Some(a)]), Dataset::checksum([Some(b)]), "{what}");
+        assert_eq!(a.observed(), b.observed(), "{what}");
+        assert_eq!(a.columns(1..3), b.columns(1..3), "{what}");
+    };
+    same(&sparse, &dense, "read");
+    same(&sparse.first(7), &dense.first(7), "first");
+    same(&sparse.pick(&[9, 2, 2, 60]), &dense.pick(&[9, 2, 2, 60]), "picked");
+    for fraction in [0.2, 0.9] {
+        let ((a, held), (b, also)) = (sparse.clone().split(fraction).unwrap(), dense.clone().split(fraction).unwrap());
+        same(&a, &b, "the rest");
+        same(&held, &also, "held out");
+    }
+    let classes = |data: &Dataset| data.clone().with_classes(3).unwrap();
+    same(&classes(&sparse), &classes(&dense), "with classes");
+    let arranged = |data: &Dataset| data.clone().arranged(Some(4..9), 20..22).unwrap();
+    same(&arranged(&sparse), &arranged(&dense), "arranged");
+    let columns = Columns::asked(Asked { take: Some("9,3..5,20".parse().unwrap()), ..Asked::default() }).unwrap();
+    let taken = |data: &Dataset| data.clone().with_columns(&columns).unwrap();
+    same(&taken(&sparse), &taken(&dense), "columns");
+    let classes: Option<Classes> = None;
+    assert_eq!(sparse.columns.classes, classes);
+    for wrong in
+        [sparse.check_unit_interval(0..COLS, "r").unwrap_err(), dense.check_unit_interval(0..COLS, "r").unwrap_err()]
+    {
+        assert!(wrong.to_string().starts_with("row 0, column 8 (counted from 0) of"), "{wrong}");
+    }
+    assert!(sparse.check_counts(0..COLS, "").is_ok());
+    assert!(Dataset::from_sparse_rows("x", 3, vec![0, 1], vec![2], vec![f32::NAN]).is_err());
+    assert!(Dataset::from_sparse_rows("x", 3, vec![0], vec![], vec![]).is_err());
+}
