@@ -95,6 +95,7 @@ fn operations(c: &mut Criterion) {
                 Op::Gather { x, .. } => format!("gather {}x{}", x.rows, x.cols),
                 Op::Log1p { x, .. } => format!("log1p {}x{}", x.rows, x.cols),
                 Op::LogSoftmax { y, .. } => format!("log softmax {}x{}", y.rows, y.cols),
+                Op::LogMeans { y, .. } => format!("log means {}x{}", y.rows, y.cols),
                 Op::Linear { x, y, .. } => format!("linear {}: {} to {}", x.rows, x.cols, y.cols),
                 Op::Reparam { z, .. } => format!("reparam {}x{}", z.rows, z.cols),
                 Op::Kl { head, .. } => format!("kl {}x{}", head.rows, head.cols),

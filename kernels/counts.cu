@@ -31,6 +31,20 @@ extern "C" __global__ void __launch_bounds__(256) poisson_nll(Out nll, Out dout,
                    [&](int row, int col, float t) { return PoissonColumn{out(row, col), t}; });
 }
 
+struct MultinomialColumns {
+    In out;
+    __device__ __forceinline__ PoissonColumn operator()(int row, int col, float t) const { return {out(row, col), t}; }
+    __device__ __forceinline__ float total(float n) const { return at_best(n); }
+};
+
+// The same of a multinomial: of Poissons whose means add up to what the counts do, less what the total adds, as if it were
+// a Poisson too.  A block for some rows.
+extern "C" __global__ void __launch_bounds__(256) multinomial_nll(Out nll, Out dout, Out16 dout16, In out, In x,
+                                                                  In weight, Plan* plan, int samples) {
+    begin();
+    log_likelihood<true>(nll, dout, dout16, Out{}, Out16{}, Out{}, x, weight, plan, samples, MultinomialColumns{out});
+}
+
 struct NegativeBinomialColumn {
     Count count;
     __device__ __forceinline__ float value() const { return negative_binomial(count); }

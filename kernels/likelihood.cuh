@@ -26,7 +26,8 @@ __device__ __forceinline__ float weight_of(const In& weight, int row, int sample
 //   nll[row] = sum_j value;  dout = weight slope;  dspread = weight spread, the gradient of a log-dispersion of its own;
 //   partial[block] = the sum of that over the rows of this block, where one log-dispersion serves all.
 // of(row, col, t) is a column of p(x|z) at t, with value(), slope() and spread(). Row b K + k belongs to row b of x.
-template <class Of>
+// Where `totals`, nll[row] -= of.total(sum_j x).
+template <bool totals = false, class Of>
 __device__ __forceinline__ void log_likelihood(const Out& nll, const Out& dout, const Out16& dout16, const Out& dspread,
                                                const Out16& dspread16, const Out& partial, const In& x,
                                                const In& weight, Plan* plan, int samples, const Of& of) {
@@ -37,12 +38,13 @@ __device__ __forceinline__ void log_likelihood(const Out& nll, const Out& dout, 
         const int example = row / samples;
         const bool pulls = dout.rows && example < (int)plan->now.rows;
         const float w = pulls ? weight_of(weight, row, samples, plan->now) : 0.0f;
-        float sum = 0.0f;
+        float sum = 0.0f, total = 0.0f;
         for (int col = threadIdx.x; col < x.cols; col += blockDim.x) {
             float d = 0.0f, dv = 0.0f;
             const float t = x(example, col);
             if (!is_missing(t)) {
                 const auto column = of(row, col, t);
+                if (totals) total += t;
                 if (nll.rows) sum += column.value();
                 if (pulls) d = w * column.slope();
                 if (pulls && (dspread.rows || partial.rows)) dv = w * column.spread();
@@ -61,6 +63,7 @@ __device__ __forceinline__ void log_likelihood(const Out& nll, const Out& dout, 
         }
         if (nll.rows) {
             sum = block_sum(sum, scratch);
+            if constexpr (totals) sum -= of.total(block_sum(total, scratch));
             if (threadIdx.x == 0) nll(row, 0) = sum;
         }
     }

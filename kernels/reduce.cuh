@@ -15,6 +15,17 @@ __device__ __forceinline__ T warp_max(T v) {
 }
 
 // The result is in every thread. `scratch` holds one number per warp; it may be used again at once.
+__device__ __forceinline__ float block_max(float v, float* scratch) {
+    const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    v = warp_max(v);
+    if (lane == 0) scratch[warp] = v;
+    __syncthreads();
+    v = warp_max(lane < warps ? scratch[lane] : -INFINITY);
+    __syncthreads();
+    return v;
+}
+
+// The same of a sum.
 template <class T>
 __device__ __forceinline__ T block_sum(T v, T* scratch) {
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;

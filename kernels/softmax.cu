@@ -1,4 +1,5 @@
-// Log p of words, in place of the decoder's output.
+// Log p of words, and the logarithms of the means of counts that have one total, in place of the decoder's output.
+#include "missing.cuh"
 #include "reduce.cuh"
 #include "view.cuh"
 
@@ -16,5 +17,34 @@ extern "C" __global__ void __launch_bounds__(256) log_softmax(Out y, In variable
         for (int j = from + lane; j < to; j += 32) sum += expf(y(row, j) - top);
         const float log_sum = logf(warp_sum(sum));
         for (int j = from + lane; j < to; j += 32) y(row, j) = (y(row, j) - top) - log_sum;
+    }
+}
+
+// In place of log 0: a number whose exponential is 0, and which is one.
+constexpr float kNone = -1e4f;
+
+// y_j += log sum_i x_i - log sum_i exp(y_i), sums over what is observed of x. A block for a row.
+// y: (rows K, input), x: (rows, input): row b K + k belongs to row b of x.
+extern "C" __global__ void __launch_bounds__(256) log_means(Out y, In x, int samples) {
+    begin();
+    __shared__ float scratch[32];
+    for (int row = blockIdx.x; row < y.rows; row += gridDim.x) {
+        const int example = row / samples;
+        float top = -INFINITY, sum = 0.0f, total = 0.0f;
+        for (int j = threadIdx.x; j < x.cols; j += blockDim.x)
+            if (!is_missing(x(example, j))) top = fmaxf(top, y(row, j));
+        top = block_max(top, scratch);
+        for (int j = threadIdx.x; j < x.cols; j += blockDim.x) {
+            const float t = x(example, j);
+            if (is_missing(t)) continue;
+            total += t;
+            sum += expf(y(row, j) - top);
+        }
+        total = block_sum(total, scratch);
+        sum = block_sum(sum, scratch);
+        // Where nothing is observed there is nothing to shift.
+        const float of_total = total > 0.0f ? logf(total) : kNone;
+        const float shift = top > -INFINITY ? (of_total - top) - logf(sum) : 0.0f;
+        for (int j = threadIdx.x; j < x.cols; j += blockDim.x) y(row, j) += shift;
     }
 }

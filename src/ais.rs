@@ -215,7 +215,7 @@ impl Annealer {
         let n = &self.network;
         let rows = z.len() / n.model.latent;
         b.write(n.z.slice(0..rows), &z)?;
-        let ops = n.tape.decoder.start..n.tape.decoder.end + 1; // and the nll
+        let ops = n.tape.likelihood.clone();
         n.tape.forward(b, ops.clone())?;
         n.tape.backward_to_input(b, ops)?;
         let (nll, dz) = (b.read(n.nll.slice(0..rows))?, b.read(n.layout().d(n.z).slice(0..rows))?);

@@ -110,6 +110,8 @@ pub fn subjects() -> Vec<Subject> {
         (missing(gaussian(Variance::Shared, Mean::Identity, Activation::Relu)), 19, adam, Binarize::None),
         (missing(plain(65, &[33], 6)), 19, adam, Binarize::Dynamic),
         (missing(counts(Likelihood::Poisson, Dispersion::Shared)), 33, adam, Binarize::None),
+        (counts(Likelihood::Multinomial, Dispersion::Shared), 33, adam, Binarize::None),
+        (missing(counts(Likelihood::Multinomial, Dispersion::Shared)), 300, adam, Binarize::None),
         (negative_binomial(Dispersion::Scalar), 19, adam, Binarize::None),
         (negative_binomial(Dispersion::Network), 19, adam, Binarize::None),
         (missing(negative_binomial(Dispersion::Shared)), 300, adam, Binarize::None),
@@ -244,6 +246,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
             }
             Op::Log1p { y, x, .. } => add(format!("log1p {}", size(x)), false, vec![x], vec![y], forward),
             Op::LogSoftmax { y, .. } => add(format!("log_softmax {}", size(y)), false, vec![y], vec![y], forward),
+            Op::LogMeans { y, x } => add(format!("log_means {}", size(y)), false, vec![y, x], vec![y], forward),
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let f = activation.map_or("identity".into(), name_of);
                 let name = format!("linear_forward {}→{} {f}", size(x), y.cols);
@@ -297,7 +300,8 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                     add(name, false, vec![dhead, head, tape.kl_dim], vec![dhead], Box::new(run));
                 }
             }
-            Op::Gather { .. } | Op::Log1p { .. } | Op::LogSoftmax { .. } | Op::Bound { .. } | Op::Kl { .. } => {}
+            Op::Gather { .. } | Op::Log1p { .. } | Op::LogSoftmax { .. } | Op::LogMeans { .. } => {}
+            Op::Bound { .. } | Op::Kl { .. } => {}
         }
     }
     let all = layout.params();

@@ -95,7 +95,7 @@ const FROM: usize = 8;
 
 /// log x! − x log x + x: −log p of a Poisson whose rate is x, which is the most that x can have.
 #[inline(always)]
-fn at_best<T: Real>(x: T) -> T {
+pub(crate) fn at_best<T: Real>(x: T) -> T {
     let (one, v) = (T::of(1.0), positive(x));
     let mut factorial = one;
     for i in 2..FROM {

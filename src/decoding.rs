@@ -6,7 +6,7 @@ use crate::model::Network;
 use crate::rng::{self, Stream, Words};
 use crate::tape::Kind;
 use crate::{Result, counts};
-use rand_distr::{Distribution, Gamma, Poisson, StandardNormal, StandardUniform};
+use rand_distr::{Binomial, Distribution, Gamma, Poisson, StandardNormal, StandardUniform};
 use std::f64::consts::TAU;
 
 /// One column of x, given z.
@@ -23,6 +23,8 @@ pub enum Column {
     /// One of the words of a variable: it is 1 with this probability, and then the others are 0. `behind`: how many of them stand
     /// behind it.
     Categorical { log_p: f64, behind: usize },
+    /// The share of one column in counts that add up to `total`; `behind`: how many columns stand behind it.
+    Multinomial { log_p: f64, behind: usize, total: f64 },
 }
 
 impl Column {
@@ -32,11 +34,15 @@ impl Column {
             Column::Gaussian { mean, .. } => mean,
             Column::Poisson { log_mean } | Column::NegativeBinomial { log_mean, .. } => log_mean.exp(),
             Column::Categorical { log_p, .. } => log_p.exp(),
+            Column::Multinomial { log_p, total, .. } => total * log_p.exp(),
         }
     }
 
     /// log p(x), in nats. Of a Bernoulli, for x in [0, 1]: x log σ(l) + (1 − x) log(1 − σ(l)) = x l − log(1 + exp(l)). Of a word
     /// its part of that of the variable.
+    ///
+    /// # Panics
+    /// A share of a total: its log p is no sum over columns.
     pub fn log_p(self, x: f64) -> f64 {
         match self {
             Column::Bernoulli { logit } => x * logit - logit.softplus(),
@@ -47,6 +53,7 @@ impl Column {
             }
             Column::Categorical { .. } if x == 0.0 => 0.0, // also where log p is −∞
             Column::Categorical { log_p, .. } => x * log_p,
+            Column::Multinomial { .. } => panic!("the log p of counts with one total is no sum over columns"),
         }
     }
 
@@ -63,7 +70,7 @@ impl Column {
                 top + (-(zero - one).abs()).exp().ln_1p()
             }
             Column::Gaussian { mean, variance } => log_normal(y - mean, variance + noise),
-            Column::Poisson { .. } | Column::NegativeBinomial { .. } | Column::Categorical { .. } => panic!("{NOISY}"),
+            _ => panic!("{NOISY}"),
         }
     }
 
@@ -79,7 +86,7 @@ impl Column {
                 let weight = variance / (variance + noise);
                 Column::Gaussian { mean: mean + weight * (y - mean), variance: weight * noise }
             }
-            Column::Poisson { .. } | Column::NegativeBinomial { .. } | Column::Categorical { .. } => panic!("{NOISY}"),
+            _ => panic!("{NOISY}"),
         }
     }
 }
@@ -102,6 +109,8 @@ pub struct Decoding {
     /// Log-dispersions that do not depend on z: one for all, or one for each. Without any, what `fixed` says.
     learned: Vec<f64>,
     fixed: f64,
+    /// What the counts of a multinomial add up to, of which x|z says nothing.
+    total: f64,
 }
 
 impl Decoding {
@@ -115,7 +124,21 @@ impl Decoding {
         let kinds = Kind::each(&network.model);
         let mut ends = vec![0; kinds.len()];
         network.model.categoricals().into_iter().for_each(|variable| ends[variable.clone()].fill(variable.end));
-        Ok(Decoding { kinds, ends, mean: decoded.mean, learned, fixed: decoded.fixed })
+        Ok(Decoding { kinds, ends, mean: decoded.mean, learned, fixed: decoded.fixed, total: 1.0 })
+    }
+
+    /// The same where the counts of a multinomial add up to this.
+    pub fn of_total(self, total: f64) -> Decoding {
+        Decoding { total, ..self }
+    }
+
+    /// Makes log-probabilities of a row of what the decoder puts out, where it is of a multinomial.
+    pub fn normalise(&self, out: &mut [f64]) {
+        if self.kinds[0].likelihood == Likelihood::Multinomial {
+            let top = out.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let log_sum = top + out.iter().map(|o| (o - top).exp()).sum::<f64>().ln();
+            out.iter_mut().for_each(|o| *o -= log_sum);
+        }
     }
 
     /// The log-dispersion of column `j`.
@@ -140,6 +163,9 @@ impl Decoding {
                 Column::NegativeBinomial { log_mean: out[j], log_dispersion: self.spread(out, j) }
             }
             Likelihood::Categorical => Column::Categorical { log_p: out[j], behind: self.ends[j] - j - 1 },
+            Likelihood::Multinomial => {
+                Column::Multinomial { log_p: out[j], behind: self.kinds.len() - j - 1, total: self.total }
+            }
         }
     }
 
@@ -168,13 +194,14 @@ pub enum Draws {
     /// One for each column, uniform or normal, where all are Bernoulli or Gaussian.
     Numbers(Vec<f32>),
     /// As many as it takes, in the order in which columns are drawn. `left`: within a categorical variable, what is left of its
-    /// uniform number beyond the columns before; infinite once one of them was drawn.
-    Words { words: Words, left: Option<f64> },
+    /// uniform number beyond the columns before, infinite once one of them was drawn; within a multinomial, what is left of the
+    /// total.
+    Words { words: Words, left: Option<f64>, share: f64 },
 }
 
 impl From<Words> for Draws {
     fn from(words: Words) -> Draws {
-        Draws::Words { words, left: None }
+        Draws::Words { words, left: None, share: 1.0 }
     }
 }
 
@@ -199,7 +226,19 @@ impl Draws {
                 let mean = Gamma::new(shape, scale).map_or(log_mean.exp(), |gamma| gamma.sample(words));
                 poisson(mean, words)
             }
-            (Column::Categorical { log_p, behind }, Draws::Words { words, left }) => {
+            (Column::Multinomial { log_p, behind, total }, Draws::Words { words, left, share }) => {
+                // Of what the columns before have left, a binomial of its part of their share; the last takes the rest.
+                let n = left.take().unwrap_or(total);
+                let p = log_p.exp();
+                let part = if n > 0.0 { (p / *share).clamp(0.0, 1.0) } else { 0.0 };
+                let x = match behind {
+                    0 => n,
+                    _ => Binomial::new(n as u64, part).map_or(0.0, |binomial| binomial.sample(words) as f64),
+                };
+                (*left, *share) = if behind > 0 { (Some(n - x), *share - p) } else { (None, 1.0) };
+                x
+            }
+            (Column::Categorical { log_p, behind }, Draws::Words { words, left, .. }) => {
                 let u = left.take().unwrap_or_else(|| StandardUniform.sample(words));
                 let p = log_p.exp();
                 // The last takes what rounding left over.

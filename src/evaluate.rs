@@ -255,7 +255,9 @@ pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, remedy: &str) -> R
     model.likelihoods().into_iter().try_for_each(|(likelihood, columns)| match likelihood {
         Likelihood::Bernoulli => data.check_unit_interval(columns, remedy),
         Likelihood::Gaussian => Ok(()),
-        Likelihood::Poisson | Likelihood::NegativeBinomial => data.check_counts(columns, remedy),
+        Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Multinomial => {
+            data.check_counts(columns, remedy)
+        }
         Likelihood::Categorical => data.check_one_of(columns, remedy),
     })
 }

@@ -2,7 +2,7 @@
 //! Examples come in as the model sees them, and go out in the units of the file that it was trained on.
 //! Where in latent space: [`crate::latents`].
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Model};
+use crate::config::{Binarize, Likelihood, Model};
 use crate::data::{Dataset, Scale};
 use crate::decoding::Decoding;
 use crate::device::{Backend, Device};
@@ -26,6 +26,8 @@ pub struct Inference {
     b: Box<dyn Backend>,
     /// The model sees what this makes of x; what it gives is undone.
     scale: Option<Scale>,
+    /// What the counts of a multinomial add up to that is decoded.
+    total: f64,
 }
 
 impl Inference {
@@ -39,7 +41,13 @@ impl Inference {
         let network = Network::inference(&model, batch, binarize);
         let mut b = device.open(network.layout(), batch)?;
         saved.load(&network, &mut *b)?;
-        Ok(Inference { network, batch, b, scale: saved.run.data.scale.clone() })
+        Ok(Inference { network, batch, b, scale: saved.run.data.scale.clone(), total: 1.0 })
+    }
+
+    /// The same where the counts of a multinomial add up to `total` in every row that is decoded. Else the total is 1, and their means
+    /// are shares.
+    pub fn of_total(self, total: u64) -> Self {
+        Inference { total: total as f64, ..self }
     }
 
     /// `[mu | logvar]` of every example.                               (rows, 2 latent)
@@ -102,7 +110,7 @@ impl Inference {
         let (latent, input, given, width) = (n.model.latent, n.model.input, n.model.condition, n.decoded.out.cols);
         let rows = z.len() / latent;
         assert_eq!(condition.len(), rows * given, "a row of the condition for each of {rows} z");
-        let decoding = Decoding::of(n, &mut *self.b)?;
+        let decoding = Decoding::of(n, &mut *self.b)?.of_total(self.total);
         let real = |values: &[f32]| values.iter().map(|&v| v as f64).collect::<Vec<_>>();
         let mut x = vec![0f32; rows * input];
         for (number, x) in x.chunks_mut(self.batch * input).enumerate() {
@@ -111,8 +119,9 @@ impl Inference {
             self.b.write(n.z.slice(0..live), &real(&z[first * latent..][..live * latent]))?;
             self.b.write(n.conditions[1].slice(0..live), &real(&condition[first * given..][..live * given]))?;
             n.tape.forward(&mut *self.b, n.tape.decoder.clone())?;
-            let out = self.b.read(n.decoded.out.slice(0..live))?;
-            x.par_chunks_mut(input).zip(out.par_chunks(width)).enumerate().for_each(|(row, (x, out))| {
+            let mut out = self.b.read(n.decoded.out.slice(0..live))?;
+            x.par_chunks_mut(input).zip(out.par_chunks_mut(width)).enumerate().for_each(|(row, (x, out))| {
+                decoding.normalise(out);
                 fill(&decoding, out, first + row, x);
             });
         }
@@ -146,14 +155,24 @@ impl Inference {
         data.columns(self.network.model.input..self.network.model.columns())
     }
 
-    /// Every example through mu and back.                              (rows, input)
+    /// Every example through mu and back; the counts of a multinomial add up to what its own do.    (rows, input)
     ///
     /// # Errors
     /// Those of the device.
     pub fn reconstruct(&mut self, data: &Arc<Dataset>, seed: u64) -> Result<Vec<f32>> {
         let head = self.encode(data, seed)?;
         let condition = self.condition_of(data);
-        self.decode(&latents::means(&head, self.latent()), &condition)
+        let mut x = self.decode(&latents::means(&head, self.latent()), &condition)?;
+        let input = self.network.model.input;
+        if self.network.model.has(Likelihood::Multinomial) {
+            for (i, x) in x.chunks_mut(input).enumerate() {
+                let mut of = vec![0.0; input];
+                data.part(i, 0..input, &mut of);
+                let total: f64 = of.iter().filter(|x| !x.is_nan()).map(|&x| x as f64).sum();
+                x.iter_mut().for_each(|x| *x = (*x as f64 * total / self.total) as f32);
+            }
+        }
+        Ok(x)
     }
 
     /// Means of p(x|z) for z from the prior: draw i depends on the seed, i and row i of the condition alone.

@@ -75,7 +75,7 @@ pub fn output_bias(network: &Network, data: &Dataset, binarize: Binarize, b: &mu
                 *mean = (p / (1.0 - p)).ln();
             }),
             // A column of nothing but zeros has no best rate either, and a word that was not seen no best probability.
-            Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Categorical => {
+            Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Categorical | Likelihood::Multinomial => {
                 means.for_each(|mean| *mean = mean.max(CLIP).ln())
             }
         }

@@ -226,7 +226,11 @@ impl<'a> Builder<'a> {
 
         let decoded = Decoded { out: last, family, mean: m.mean, fixed: 2.0 * m.sigma.ln(), learned };
         let nll = self.value("nll", samples, 1);
+        if m.likelihood == Likelihood::Multinomial {
+            ops.push(Op::LogMeans { y: last, x });
+        }
         ops.push(Op::Nll { nll, decoded, x });
+        let likelihood_ops = decoder_start..ops.len();
         let bound = self.value("bound", rows, 1);
         let weight = self.value("sample weights", samples, 1);
         let objective = Goal { objective: m.objective, free_bits: m.free_bits };
@@ -238,6 +242,7 @@ impl<'a> Builder<'a> {
             data: data_ops,
             encoder: encoder_ops,
             decoder: decoder_ops,
+            likelihood: likelihood_ops,
             objective,
             batch: rows,
             x: seen,

@@ -98,12 +98,13 @@ impl Kind {
         model.likelihoods().into_iter().flat_map(of).collect()
     }
 
-    const LIKELIHOODS: [Likelihood; 5] = [
+    const LIKELIHOODS: [Likelihood; 6] = [
         Likelihood::Bernoulli,
         Likelihood::Gaussian,
         Likelihood::Poisson,
         Likelihood::NegativeBinomial,
         Likelihood::Categorical,
+        Likelihood::Multinomial,
     ];
     const SPREADS: [Spread; 3] = [Spread::Fixed, Spread::Learned, Spread::Network];
 
@@ -134,6 +135,10 @@ pub enum Op {
     /// y_j −= log Σ_i exp(y_i) over the columns of each variable: log p of each of its words, from the decoder's output up to a
     /// constant. What it is done to twice stays as it is.        y: (rows, some), variables: (1, 2 V): from and to of each
     LogSoftmax { y: View, variables: View },
+    /// y_j += log Σ_i x_i − log Σ_i exp(y_i), sums over what is observed of x: from the logarithms of shares, up to a constant, those
+    /// of the means of counts that add up as those of x do; of a total of 0 −10,000 and less, whose exponentials are 0. What it is
+    /// done to twice stays as it is.    y: (rows K, input), x: (rows, input)
+    LogMeans { y: View, x: View },
     /// a = x weightᵀ + bias, y = f(a); y and a are one view where f' is a function of f.
     /// x: (rows, in), weight: (out, in), bias: (1, out), y, a: (rows, out)
     Linear { y: View, a: View, x: View, weight: View, bias: View, activation: Option<Activation> },
@@ -168,6 +173,8 @@ pub struct Tape {
     pub encoder: Range<usize>,
     /// From z to the decoder's output.
     pub decoder: Range<usize>,
+    /// From z to −log p(x|z).
+    pub likelihood: Range<usize>,
     pub objective: Goal,
     /// The examples of a full batch.
     pub batch: usize,
@@ -193,6 +200,7 @@ impl Tape {
                 Op::Gather { x, fetch } => b.gather(x, fetch)?,
                 Op::Log1p { y, x, kinds } => b.log1p(y, x, kinds)?,
                 Op::LogSoftmax { y, variables } => b.log_softmax(y, variables)?,
+                Op::LogMeans { y, x } => b.log_means(y, x)?,
                 Op::Linear { y, a, x, weight, bias, activation } => {
                     b.linear_forward(y, a, x, weight, bias, activation)?
                 }
@@ -225,7 +233,7 @@ impl Tape {
         let d = |v| self.layout.d(v);
         match self.ops[op] {
             // That of −log p takes it into account: it is of what the layer put out.
-            Op::LogSoftmax { .. } => {}
+            Op::LogSoftmax { .. } | Op::LogMeans { .. } => {}
             Op::Gather { .. } | Op::Log1p { .. } | Op::Bound { .. } => {}
             Op::Nll { decoded, x, .. } => {
                 let ddispersion = decoded.learned.filter(|_| parameters).map(d);

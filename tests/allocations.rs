@@ -83,6 +83,9 @@ impl Backend for Idle {
     fn log_softmax(&mut self, _: View, _: View) -> Result<()> {
         self.called()
     }
+    fn log_means(&mut self, _: View, _: View) -> Result<()> {
+        self.called()
+    }
     fn linear_forward(&mut self, _: View, _: View, _: View, _: View, _: View, _: Act) -> Result<()> {
         self.called()
     }

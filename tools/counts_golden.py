@@ -1,4 +1,4 @@
-"""Writes tests/golden/{poisson,negative_binomial_*}.safetensors: a pass of jax, in f64 and with its own automatic
+"""Writes tests/golden/{poisson,negative_binomial_*,multinomial}.safetensors: a pass of jax, in f64 and with its own automatic
 differentiation and its own log-probabilities, of models of counts.
 
     python -m venv venv && venv/bin/pip install jax safetensors
@@ -31,9 +31,13 @@ def loss(params, x, eps, case):
     kl = 0.5 * jnp.sum(mu**2 + jnp.exp(logvar) - 1 - logvar, axis=1)
     z = mu[:, None] + jnp.exp(0.5 * logvar)[:, None] * eps
     h = jnp.tanh(linear("decoder.0", z))
-    mean = jnp.exp(linear("decoder.out", h))
+    out = linear("decoder.out", h)
+    mean = jnp.exp(out)
     x = x[:, None]
-    if case["likelihood"] == "poisson":
+    if case["likelihood"] == "multinomial":
+        total = gammaln(x.sum(axis=2, keepdims=True) + 1) - gammaln(x + 1).sum(axis=2, keepdims=True)
+        log_p = total + jnp.sum(x * jax.nn.log_softmax(out), axis=2, keepdims=True)
+    elif case["likelihood"] == "poisson":
         log_p = poisson.logpmf(x, mean)
     else:
         network = case.get("dispersion") == "network"
@@ -49,6 +53,7 @@ for seed, (name, likelihood, dispersion, objective, samples) in enumerate([
     ("negative_binomial_scalar", "negative-binomial", "scalar", "elbo", 1),
     ("negative_binomial_shared", "negative-binomial", "shared", "iwae", 3),
     ("negative_binomial_network", "negative-binomial", "network", "elbo", 2),
+    ("multinomial", "multinomial", "shared", "iwae", 2),
 ]):
     rng = np.random.default_rng(seed)
     beta = 0.7 if objective == "elbo" else 1.0
@@ -56,17 +61,17 @@ for seed, (name, likelihood, dispersion, objective, samples) in enumerate([
         "input": INPUT, "hidden": [HIDDEN], "latent": LATENT, "activation": "tanh", "likelihood": likelihood,
         "objective": objective, "samples": samples, "beta": beta, "free_bits": 0.0, "batch": BATCH,
     }
-    if likelihood != "poisson":
+    if likelihood == "negative-binomial":
         case["dispersion"] = dispersion
     layers = {
         "encoder.0": (HIDDEN, INPUT), "encoder.mu": (LATENT, HIDDEN), "encoder.logvar": (LATENT, HIDDEN),
         "decoder.0": (HIDDEN, LATENT), "decoder.out": (INPUT, HIDDEN),
     }
-    if likelihood != "poisson" and dispersion == "network":
+    if likelihood == "negative-binomial" and dispersion == "network":
         layers["decoder.out_logdispersion"] = (INPUT, HIDDEN)
     params = weights(rng, layers)
     params["decoder.out.bias"] += np.linspace(-1, 6, INPUT)  # means from under 1 to 400
-    if likelihood != "poisson" and dispersion != "network":
+    if likelihood == "negative-binomial" and dispersion != "network":
         params["decoder.logdispersion"] = rng.uniform(-2, 1, 1 if dispersion == "scalar" else INPUT)
     x = rng.poisson(rng.gamma(1.0, np.exp(np.linspace(-1, 6, INPUT)), (BATCH, INPUT))).astype(np.float64)
     eps = rng.normal(size=(BATCH, samples, LATENT))

@@ -170,8 +170,8 @@ pub(crate) struct ModelArgs {
     /// tanh, relu, softplus, gelu or sigmoid
     #[arg(long, value_enum, default_value = "relu", hide_possible_values = true)]
     activation: Activation,
-    /// p(x|z): bernoulli, gaussian, of counts poisson or negative-binomial, whose encoder sees log(1 + x), or of words categorical.
-    /// Columns may have one of their own: --bernoulli and so on
+    /// p(x|z): bernoulli, gaussian, of counts poisson, negative-binomial or, given their total, multinomial, whose encoder sees log(1 +
+    /// x), or of words categorical. Columns may have one of their own: --bernoulli and so on
     #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true)]
     likelihood: Likelihood,
     /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head)

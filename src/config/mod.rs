@@ -87,6 +87,7 @@ impl Run {
                 Likelihood::Poisson => "poisson",
                 Likelihood::NegativeBinomial => "negative-binomial",
                 Likelihood::Categorical => "categorical",
+                Likelihood::Multinomial => "multinomial",
             };
             (!some.is_empty()).then(|| (option, self.listed(&some)))
         };

@@ -42,12 +42,14 @@ pub enum Likelihood {
     /// Of a word among several: a column for each, of which one is 1, and the decoder gives the logarithm of its probability up to
     /// a constant.
     Categorical,
+    /// Of counts that add up to what they do: the decoder gives the logarithms of the shares of all columns, up to a constant.
+    Multinomial,
 }
 
 impl Likelihood {
     /// Whether x is whole and not negative. The encoder then sees log(1 + x), for counts of 1 and of 10,000 stand in one row.
     pub fn is_of_counts(self) -> bool {
-        matches!(self, Likelihood::Poisson | Likelihood::NegativeBinomial)
+        matches!(self, Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Multinomial)
     }
 
     /// Whether columns that are named as of this likelihood are scaled with the others.
@@ -309,7 +311,8 @@ impl Model {
     /// Where the second parameter of a column of this likelihood comes from.
     pub(crate) fn spread(&self, likelihood: Likelihood) -> Spread {
         match (likelihood, self.variance, self.dispersion) {
-            (Likelihood::Bernoulli | Likelihood::Poisson | Likelihood::Categorical, ..) => Spread::Fixed,
+            (Likelihood::Bernoulli | Likelihood::Poisson, ..) => Spread::Fixed,
+            (Likelihood::Categorical | Likelihood::Multinomial, ..) => Spread::Fixed,
             (Likelihood::Gaussian, Variance::Fixed, _) => Spread::Fixed,
             (Likelihood::Gaussian, Variance::Scalar | Variance::Shared, _) => Spread::Learned,
             (Likelihood::Gaussian, Variance::Network, _) => Spread::Network,
@@ -355,6 +358,17 @@ impl Model {
                 )));
             }
             at = to;
+        }
+        if self.is_mixed() && self.has(Likelihood::Multinomial) {
+            return Err(Error::request(
+                "multinomial: must be of all columns, for their counts are shares of one total; leave out the options that give \
+                 columns a likelihood of their own",
+            ));
+        }
+        if self.input == 1 && self.has(Likelihood::Multinomial) {
+            return Err(Error::request(
+                "multinomial: x has one column, whose share is always 1; give data with more, or pass --likelihood poisson",
+            ));
         }
         // Where they begin and end is kept in f32.
         if let Some(variable) = self.categoricals().iter().find(|variable| variable.end > 1 << 24) {

@@ -49,6 +49,8 @@ pub trait Backend {
 
     /// y −= log Σ exp(y) over the columns of each variable, which `variables` gives as from and to, one behind the other.
     fn log_softmax(&mut self, y: View, variables: View) -> Result<()>;
+    /// y += log Σ x − log Σ exp(y), over what is observed of a row of x. Rows b K + k of y are of row b of x.
+    fn log_means(&mut self, y: View, x: View) -> Result<()>;
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
     /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data. `learned`: dw and dbias, where they

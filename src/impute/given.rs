@@ -139,7 +139,7 @@ impl Given {
                     (|v| (0.0..=1.0).contains(&v), "must be in [0, 1] for the Bernoulli likelihood")
                 }
                 Likelihood::Gaussian => return Ok(()),
-                Likelihood::Poisson | Likelihood::NegativeBinomial => (is_count, COUNT),
+                Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Multinomial => (is_count, COUNT),
                 Likelihood::Categorical => return self.check_one_of(columns),
             };
             let wrong = |(row, values): (usize, &[f32])| {

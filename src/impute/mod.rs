@@ -84,8 +84,14 @@ struct Engine {
 
 impl Imputer {
     /// # Errors
-    /// Those of the device.
+    /// A multinomial, and those of the device.
     pub fn open(saved: &Saved, device: &Device) -> Result<Imputer> {
+        if saved.run.model.has(Likelihood::Multinomial) {
+            return Err(Error::request(
+                "multinomial: the model takes the total of what is observed as given, and says nothing of what is hidden; train with \
+                 --likelihood poisson or negative-binomial to fill in counts",
+            ));
+        }
         let model = Model { samples: 1, ..saved.run.model.clone() };
         let batch = model.examples_at_once(); // chains
         let network = Network::inference(&model, batch, Binarize::None);

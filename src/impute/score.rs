@@ -196,6 +196,7 @@ impl Imputer {
             Likelihood::Gaussian => Column::Gaussian { mean, variance: variance.max(floor).max(f64::MIN_POSITIVE) },
             Likelihood::Poisson => Column::Poisson { log_mean: mean.ln() },
             Likelihood::Categorical => Column::Categorical { log_p: mean.ln(), behind: 0 },
+            Likelihood::Multinomial => unreachable!("of which nothing is filled in"),
             // By moments: variance = m + α m².
             Likelihood::NegativeBinomial => Column::NegativeBinomial {
                 log_mean: mean.ln(),

@@ -50,7 +50,7 @@ fn every_kernel_is_launched_by_a_test() {
     for input in [6100, 2200, 3] {
         launch(adam(Model::new(input, &[2], 1), Rule::Adam));
     }
-    for likelihood in [Likelihood::Bernoulli, Likelihood::Poisson] {
+    for likelihood in [Likelihood::Bernoulli, Likelihood::Poisson, Likelihood::Multinomial] {
         let model = Model { likelihood, ..Model::new(3, &[2], 1) };
         launched.append(&mut one_by_one_and_merged(&Setting::new(model)));
     }

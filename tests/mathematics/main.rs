@@ -14,6 +14,7 @@ mod mixed;
 mod mixture;
 #[path = "../support/models.rs"]
 mod models;
+mod multinomial;
 #[path = "../support/numbers.rs"]
 mod numbers;
 mod operations;

@@ -12,7 +12,10 @@ pub fn of_every_likelihood(plain: &Model) -> Vec<Model> {
     for &likelihood in Likelihood::value_variants() {
         let plain = Model { likelihood, ..plain.clone() };
         match likelihood {
-            Likelihood::Bernoulli | Likelihood::Poisson | Likelihood::Categorical => all.push(plain),
+            Likelihood::Multinomial if plain.input == 1 => {} // whose share is 1
+            Likelihood::Bernoulli | Likelihood::Poisson | Likelihood::Categorical | Likelihood::Multinomial => {
+                all.push(plain)
+            }
             Likelihood::Gaussian => {
                 let of = |&variance| means.iter().map(move |&mean| (variance, mean));
                 let kinds = variances.iter().flat_map(of);

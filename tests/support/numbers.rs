@@ -53,7 +53,7 @@ impl Numbers {
         let of = |(likelihood, columns): (Likelihood, std::ops::Range<usize>)| match likelihood {
             Likelihood::Bernoulli => self.units(columns.len()),
             Likelihood::Gaussian => self.normals(columns.len()),
-            Likelihood::Poisson | Likelihood::NegativeBinomial => self.counts(columns.len()),
+            Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Multinomial => self.counts(columns.len()),
             Likelihood::Categorical => {
                 let word = self.below(columns.len());
                 (0..columns.len()).map(|j| (j == word) as u8 as f64).collect()

@@ -87,7 +87,8 @@ pub(super) fn terms<T: Real, C: Collect<T>>(
                 |o| o.sigmoid(),
             ),
         },
-        (Likelihood::Poisson, _) => into.collect(
+        // Of a multinomial, as Poissons whose means add up to what the counts do; but for what the total adds.
+        (Likelihood::Poisson | Likelihood::Multinomial, _) => into.collect(
             [x, out],
             #[inline(always)]
             |[x, o]| observed(x, counts::poisson(o, x)),
@@ -156,7 +157,8 @@ pub(super) fn slopes<T: Real>(
             #[inline(always)]
             |[x, o]| observed(x, w * (o.exp() - x)),
         ),
-        Likelihood::Poisson => each(
+        // Of a multinomial in what the layer put out: total · share − x.
+        Likelihood::Poisson | Likelihood::Multinomial => each(
             dmean,
             [x, out],
             #[inline(always)]

@@ -249,6 +249,10 @@ macro_rules! backends {
             softmax::forward(self, y, variables);
             Ok(())
         }
+        fn log_means(&mut self, y: View, x: View) -> Result<()> {
+            softmax::log_means(self, y, x);
+            Ok(())
+        }
         fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
             linear::forward(self, y, a, x, w, bias, f);
             Ok(())

@@ -2,16 +2,39 @@
 //! gradient: p(x|z) is a product over columns, and that of what was observed has one factor less.
 use super::likelihood::{Sum, logvar_slope, observed, slopes, terms};
 use super::segments::{BLOCK, Block, Rows, SHORT, Segment, each_segment};
+use super::softmax::total;
 use super::{Cpu, GRAIN, each_rows, each_rows_of, squares_are_finite, sum};
 use crate::arena::View;
 use crate::config::{Likelihood, Mean, Spread};
 use crate::counts;
 use crate::device::{Real, vectorise};
-use crate::tape::{Decoded, Kind};
+use crate::tape::{Decoded, Family, Kind};
 use rayon::prelude::*;
 
 pub fn forward<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View) {
     each_segment(cpu, decoded, x, |cpu, segment| forward_of(cpu, nll, decoded, x, segment));
+    if let Family::One(Kind { likelihood: Likelihood::Multinomial, .. }) = decoded.family {
+        less_of_totals(cpu, nll, x);
+    }
+}
+
+/// Of counts whose total is given: nll −= −log p of the total, a Poisson's of the mean that it is.
+fn less_of_totals<T: Real>(cpu: &mut Cpu<T>, nll: View, x: View) {
+    let samples = nll.rows / x.rows;
+    let (nll, x) = (cpu.live(nll), cpu.live(x));
+    let [nll_out, x_in] = cpu.split([nll, x]);
+    let x_in = &*x_in;
+    each_rows_of(
+        x.cols,
+        nll.rows,
+        [(nll_out, nll.stride)],
+        #[inline(always)]
+        |first, [nll_out]: [&mut [T]; 1]| {
+            for (i, nll) in nll_out.chunks_mut(nll.stride).enumerate() {
+                nll[0] -= counts::at_best(total(&x_in[(first + i) / samples * x.stride..][..x.cols]));
+            }
+        },
+    );
 }
 
 /// Of the first segment nll = Σ, of the others nll += Σ.

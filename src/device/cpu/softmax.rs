@@ -1,6 +1,8 @@
-//! Log-probabilities of variables of several columns, of which one is 1: y −= log Σ exp(y), in place.
+//! Log-probabilities of variables of several columns, of which one is 1: y −= log Σ exp(y), in place. And the logarithms of the
+//! means of counts that have one total.
+use super::likelihood::observed;
 use super::segments::BLOCK;
-use super::{Cpu, each_rows};
+use super::{Cpu, each_rows, sum};
 use crate::arena::View;
 use crate::device::Real;
 use std::ops::Range;
@@ -26,6 +28,44 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, y: View, variables: View) {
     );
 }
 
+/// In place of log 0: a number whose exponential is 0, and which is one.
+const NONE: f64 = -1e4;
+
+/// y += log Σ x − log Σ exp(y), over what is observed of a row of x.
+pub fn log_means<T: Real>(cpu: &mut Cpu<T>, y: View, x: View) {
+    let samples = y.rows / x.rows;
+    let (y, x) = (cpu.live(y), cpu.live(x));
+    let [out, x_in] = cpu.split([y, x]);
+    let x_in = &*x_in;
+    each_rows(
+        y.rows,
+        [(out, y.stride)],
+        #[inline(always)]
+        |first, [out]: [&mut [T]; 1]| {
+            for (i, out) in out.chunks_mut(y.stride).enumerate() {
+                let x = &x_in[(first + i) / samples * x.stride..][..x.cols];
+                let y = &mut out[..x.len()];
+                let total = total(x);
+                let lowest = T::of(f64::NEG_INFINITY);
+                // Of a row without any count all means are 0, and so is what it adds to the loss.
+                let of_total = if total > T::of(0.0) { total.ln() } else { T::of(NONE) };
+                // With the largest taken away first, nothing overflows. One that is missing is not the largest.
+                let top = y.iter().zip(x).fold(lowest, |top, (&y, x)| if x.is_missing() { top } else { top.max(y) });
+                let sum = sum([&*y, x], |[y, x]| observed(x, (y - top).exp()));
+                // Where nothing is observed there is nothing to shift.
+                let shift = if top > lowest { of_total - top - sum.ln() } else { T::of(0.0) };
+                y.iter_mut().for_each(|y| *y += shift);
+            }
+        },
+    );
+}
+
+/// The sum of the counts of a row that are observed.
+#[inline(always)]
+pub(super) fn total<T: Real>(x: &[T]) -> T {
+    sum([x], |[x]| observed(x, x))
+}
+
 /// Some rows of one variable: as many as fit side by side, for most have few words, and a vector of 16 has no use for three.
 #[inline(always)]
 fn normalise<T: Real>(rows: &mut [T], stride: usize, columns: Range<usize>, scratch: &mut [T; BLOCK]) {
@@ -36,7 +76,7 @@ fn normalise<T: Real>(rows: &mut [T], stride: usize, columns: Range<usize>, scra
             let y = &mut row[columns.clone()];
             let top = y.iter().fold(y[0], |top, &y| top.max(y));
             y.iter_mut().for_each(|y| *y -= top);
-            let log_sum = super::sum([&*y], |[y]| y.exp()).ln();
+            let log_sum = sum([&*y], |[y]| y.exp()).ln();
             y.iter_mut().for_each(|y| *y -= log_sum);
         }
         return;

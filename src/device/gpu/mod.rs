@@ -274,6 +274,11 @@ impl<D: Driver> Backend for Gpu<D> {
         kernels::log_softmax(&mut self.driver, grid, Out(y), In(variables))
     }
 
+    fn log_means(&mut self, y: View, x: View) -> Result<()> {
+        let samples = (y.rows / x.rows) as i32;
+        kernels::log_means(&mut self.driver, Grid::rows(y.rows, x.cols), Out(y), In(x), samples)
+    }
+
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
         let (n, t) = (Factor::N(x), Factor::T(w));
         let done = match f {

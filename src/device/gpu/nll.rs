@@ -112,6 +112,7 @@ impl<D: Driver> Gpu<D> {
             )?,
             Likelihood::Categorical => unreachable!("which columns are one variable is told by column"),
             Likelihood::Poisson => kernels::poisson_nll(d, grid, value, pull, dmean16, out, x, w, samples)?,
+            Likelihood::Multinomial => kernels::multinomial_nll(d, grid, value, pull, dmean16, out, x, w, samples)?,
             Likelihood::NegativeBinomial => kernels::negative_binomial_nll(
                 d, grid, value, pull, dmean16, pull_spread, dnetwork16, part,
                 out, a, x, w, samples,
