@@ -1,12 +1,10 @@
 // The resident data set.
 #pragma once
 
-// How its numbers lie in memory.
-enum Stored { Bytes = 0, Reals = 1, Sparse = 2 };
-
-// rows × cols bytes, which stand for byte / 255, or f32; or what of each row is not zero: where its entries begin, for each row
-// and behind the last one, then their columns, ascending within a row, then their numbers.
+// rows × cols bytes, which stand for byte / 255, or f32; or entries of each row, all else being 0: where they begin, for each
+// row and behind the last one, then their columns, ascending within a row, then their numbers.
 struct Data {
+    enum Stored { kBytes = 0, kReals = 1, kSparse = 2 };  // how its numbers lie in memory
     const void* values;
     int rows, cols, stored;
 
@@ -39,11 +37,11 @@ struct Data {
 
     // Four columns of an example, from any on; zero beyond the last.
     __device__ __forceinline__ float4 quad(unsigned row, int col) const {
-        if (stored == Sparse) return entries(row, col);
+        if (stored == kSparse) return entries(row, col);
         float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
         const size_t at = (size_t)row * cols + col;
         const bool aligned = col + 4 <= cols && cols % 4 == 0 && col % 4 == 0;
-        if (stored == Reals) {
+        if (stored == kReals) {
             const float* p = static_cast<const float*>(values) + at;
             if (aligned) return *reinterpret_cast<const float4*>(p);
             x.x = p[0];

@@ -42,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Out s
                 v = {u.x < v.x ? 1.0f : 0.0f, u.y < v.y ? 1.0f : 0.0f, u.z < v.z ? 1.0f : 0.0f,
                      u.w < v.w ? 1.0f : 0.0f};
             }
-            if (data.stored != Bytes)
+            if (data.stored != Data::kBytes)
                 v = {known(v.x, raw.x, missing), known(v.y, raw.y, missing), known(v.z, raw.z, missing),
                      known(v.w, raw.w, missing)};
         }

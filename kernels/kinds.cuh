@@ -3,7 +3,8 @@
 #include "view.cuh"
 
 // As src/tape.rs numbers it: the likelihood, and 8 times the place that its second parameter comes from.
-enum Likelihood { kBernoulli, kGaussian, kPoisson, kNegativeBinomial, kCategorical };
+// A multinomial is of all columns, and never one of several.
+enum Likelihood { kBernoulli, kGaussian, kPoisson, kNegativeBinomial, kCategorical, kMultinomial };
 enum Spread { kFixed, kLearned, kNetwork };
 
 struct Kind {

@@ -44,7 +44,7 @@ __device__ __forceinline__ void log_likelihood(const Out& nll, const Out& dout, 
             const float t = x(example, col);
             if (!is_missing(t)) {
                 const auto column = of(row, col, t);
-                if (totals) total += t;
+                if constexpr (totals) total += t;
                 if (nll.rows) sum += column.value();
                 if (pulls) d = w * column.slope();
                 if (pulls && (dspread.rows || partial.rows)) dv = w * column.spread();

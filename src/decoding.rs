@@ -132,7 +132,8 @@ impl Decoding {
         Decoding { total, ..self }
     }
 
-    /// Makes log-probabilities of a row of what the decoder puts out, where it is of a multinomial.
+    /// Makes log-probabilities of a row of what the decoder puts out, where it is of a multinomial: on the device that is part of
+    /// the likelihood, which is not asked for where there is no x. To be called before the columns of a row are.
     pub fn normalise(&self, out: &mut [f64]) {
         if self.kinds[0].likelihood == Likelihood::Multinomial {
             let top = out.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -195,7 +196,7 @@ pub enum Draws {
     Numbers(Vec<f32>),
     /// As many as it takes, in the order in which columns are drawn. `left`: within a categorical variable, what is left of its
     /// uniform number beyond the columns before, infinite once one of them was drawn; within a multinomial, what is left of the
-    /// total.
+    /// total, and `share` what the columns that are left have of it.
     Words { words: Words, left: Option<f64>, share: f64 },
 }
 
@@ -232,6 +233,7 @@ impl Draws {
                 let p = log_p.exp();
                 let part = if n > 0.0 { (p / *share).clamp(0.0, 1.0) } else { 0.0 };
                 let x = match behind {
+                    _ if log_p.is_nan() => f64::NAN,
                     0 => n,
                     _ => Binomial::new(n as u64, part).map_or(0.0, |binomial| binomial.sample(words) as f64),
                 };

@@ -1,4 +1,5 @@
 //! What the system says of itself and of this process: memory, disk, signals.
+use crate::{Error, Result};
 use std::path::Path;
 
 /// Bytes of memory that can be had without ending other programs, where the system says.
@@ -10,6 +11,18 @@ pub fn free_memory() -> Option<u64> {
     let limit = limit.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(u64::MAX);
     let taken = kibibytes("/proc/self/status", "VmSize:").unwrap_or(0);
     Some(available.min(limit.saturating_sub(taken)))
+}
+
+/// Checks that so many bytes of memory are free, where the system says: memory that was promised may still not be there, and
+/// a process that takes it ends without a word.
+///
+/// # Errors
+/// `what` takes more; `remedy` ends the sentence.
+pub fn check_memory(bytes: u128, what: &str, remedy: &str) -> Result<()> {
+    match free_memory().filter(|&free| bytes > free as u128) {
+        None => Ok(()),
+        Some(free) => Err(Error::failed(format!("{what} take {bytes} bytes of memory, and {free} are free; {remedy}"))),
+    }
 }
 
 /// What stands behind a word in a file of the system's, in bytes.

@@ -6,6 +6,7 @@ use crate::config::{Binarize, Likelihood, Model};
 use crate::data::{Dataset, Scale};
 use crate::decoding::Decoding;
 use crate::device::{Backend, Device};
+use crate::host;
 use crate::latents;
 use crate::model::Network;
 use crate::rng::Stream;
@@ -70,7 +71,7 @@ impl Inference {
         Ok(out)
     }
 
-    /// The mean of p(x|z) for every z; of a conditional model, given a row of `condition` for each.
+    /// The mean of p(x|z) for every z, of a multinomial shares of the total (see [`Inference::of_total`]); of a conditional model, given a row of `condition` for each.
     /// z: (rows, latent), condition: (rows, condition), out: (rows, input)
     ///
     /// # Errors
@@ -112,6 +113,11 @@ impl Inference {
         assert_eq!(condition.len(), rows * given, "a row of the condition for each of {rows} z");
         let decoding = Decoding::of(n, &mut *self.b)?.of_total(self.total);
         let real = |values: &[f32]| values.iter().map(|&v| v as f64).collect::<Vec<_>>();
+        host::check_memory(
+            4 * rows as u128 * input as u128,
+            &format!("{rows} rows of {input} columns"),
+            "ask for fewer rows",
+        )?;
         let mut x = vec![0f32; rows * input];
         for (number, x) in x.chunks_mut(self.batch * input).enumerate() {
             let (first, live) = (number * self.batch, x.len() / input);
@@ -155,7 +161,7 @@ impl Inference {
         data.columns(self.network.model.input..self.network.model.columns())
     }
 
-    /// Every example through mu and back; the counts of a multinomial add up to what its own do.    (rows, input)
+    /// Every example through mu and back; of a multinomial what is observed adds up to what it does.    (rows, input)
     ///
     /// # Errors
     /// Those of the device.
@@ -165,11 +171,14 @@ impl Inference {
         let mut x = self.decode(&latents::means(&head, self.latent()), &condition)?;
         let input = self.network.model.input;
         if self.network.model.has(Likelihood::Multinomial) {
+            let mut of = vec![0.0; input];
             for (i, x) in x.chunks_mut(input).enumerate() {
-                let mut of = vec![0.0; input];
                 data.part(i, 0..input, &mut of);
-                let total: f64 = of.iter().filter(|x| !x.is_nan()).map(|&x| x as f64).sum();
-                x.iter_mut().for_each(|x| *x = (*x as f64 * total / self.total) as f32);
+                // Of what is observed: the total is known of that alone.
+                let there = || (0..input).filter(|&j| !of[j].is_nan());
+                let total: f64 = there().map(|j| of[j] as f64).sum();
+                let share: f64 = there().map(|j| x[j] as f64).sum();
+                x.iter_mut().for_each(|x| *x = (*x as f64 * if share > 0.0 { total / share } else { 0.0 }) as f32);
             }
         }
         Ok(x)

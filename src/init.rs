@@ -75,9 +75,11 @@ pub fn output_bias(network: &Network, data: &Dataset, binarize: Binarize, b: &mu
                 *mean = (p / (1.0 - p)).ln();
             }),
             // A column of nothing but zeros has no best rate either, and a word that was not seen no best probability.
-            Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Categorical | Likelihood::Multinomial => {
+            Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Categorical => {
                 means.for_each(|mean| *mean = mean.max(CLIP).ln())
             }
+            // Of thousands of columns most means are small. One that never counts is taken to have counted half.
+            Likelihood::Multinomial => means.zip(&observed).for_each(|(mean, n)| *mean = mean.max(0.5 / n).ln()),
         }
     }
     let bias = network.parameter("decoder.out.bias").expect("every model has it");

@@ -110,6 +110,10 @@
 //! - A column of words becomes a column for each word when a file is read, so that nothing below `data` knows of words. Log p of
 //!   them is made in place of the decoder's output, by an operation that has no backward: with it −log p is a sum over columns,
 //!   −x log p, as every other, and its slope softmax − x in what the layer put out needs no column but its own.
+//! - Rows of which most numbers are zero are kept by the others, on the host and on the device, and become whole in the gather of a
+//!   batch: nothing behind it knows of them, and a model is the same to the byte. Columns of many words are kept so too.
+//! - Of a multinomial, the likelihood needs the total of a row in every column. An operation that sees x makes the logarithms of
+//!   shares those of means that add up as x does; from there all is a Poisson's, column by column, but for a number a row.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to clear
 //!   before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of `[mu |
 //!   logvar]`, says so.

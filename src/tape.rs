@@ -41,7 +41,8 @@ impl Fetch {
 /// p(x|z) as the tape needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decoded {
-    /// The decoder's output.          (rows, input), or (rows, 2 input): [mean | log-dispersion]; of what is categorical log p
+    /// The decoder's output.          (rows, input), or (rows, 2 input): [mean | log-dispersion]; of what is categorical log p; of a
+    /// multinomial the logarithms of shares, up to a constant, and once `LogMeans` has run those of means
     pub out: View,
     pub family: Family,
     /// Of the columns that are Gaussian.

@@ -64,8 +64,8 @@ struct View {
     // Of Data: sparse rows have 8 bytes where each begins and where the last ends, and 8 for each entry.
     template <class M>
     static size_t bytes_of(const M& m) {
-        if (m.stored == 2) return 8 * (size_t(m.rows) + 1) + 8 * static_cast<const uint64_t*>(m.values)[m.rows];
-        return size_t(m.rows) * m.cols * (m.stored == 1 ? 4 : 1);
+        if (m.stored == M::kSparse) return 8 * (size_t(m.rows) + 1) + 8 * static_cast<const uint64_t*>(m.values)[m.rows];
+        return size_t(m.rows) * m.cols * (m.stored == M::kReals ? 4 : 1);
     }
 
     bool holds(uintptr_t a, size_t size) const {

@@ -2,6 +2,7 @@
 use super::condition::{self, DataFor};
 use super::decode::draw_rows;
 use super::output::{Output, Target};
+use super::sample::total;
 use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::config::Condition;
@@ -33,6 +34,9 @@ pub(crate) struct ForecastArgs {
     /// Draws from p(future | z, past), in place of its mean
     #[arg(long)]
     draw: bool,
+    /// Of a multinomial, what the counts of a future add up to, to 16777216: 1 if not given, and their means are shares
+    #[arg(long, value_name = "N")]
+    total: Option<u64>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -44,6 +48,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     at_least_one("draws", args.draws, "--draws 6")?;
     let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
+    let total = total(args.total, &saved.run)?;
     if !matches!(saved.run.data.condition, Some(Condition::Columns { .. })) {
         let path = args.model.display();
         return Err(Error::request(format!(
@@ -56,7 +61,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     let data = first(data, count);
 
     let device = args.common.device_at_hand()?;
-    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
     let (future, past) = (saved.run.model.input, saved.run.model.condition);
     let given = inference.condition_of(&data);
     let repeated = condition::repeated(&given, past, args.draws);

@@ -10,10 +10,11 @@ use crate::data::{Dataset, Shape};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
-use crate::impute::{Filled, Given, Imputer, Score, Settings};
+use crate::impute::{Filled, Given, Imputer, Score, Settings, fills_in};
 use crate::plot::grid;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Fills in what is missing, given what is observed: inpainting, super-resolution, gaps in tables, denoising
 #[derive(Args)]
@@ -92,9 +93,10 @@ impl ImputeArgs {
 
     /// The data, gaps and all, under the mask.
     fn read(&self, run: &Run, target: Option<Target>) -> Result<Given> {
-        let data = self.data.load_with_gaps(run, &self.common)?;
+        let remedy = "give fewer examples";
+        let data = Arc::unwrap_or_clone(self.data.load_with_gaps(run, &self.common)?).dense(remedy)?;
         check_columns(&run.model, &data)?;
-        let mask = self.mask.as_deref().map(Dataset::read).transpose()?;
+        let mask = self.mask.as_deref().map(|mask| Dataset::read(mask)?.dense(remedy)).transpose()?;
         let given = Given::beside(&data, run.model.input, mask.as_ref())?;
         at_least_one("count", self.count.unwrap_or(1), "--count 16")?;
         match (self.count, target) {
@@ -110,6 +112,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     settings.check()?;
     let output = args.output.as_ref().map(Output::picture_or_table).transpose()?;
     let saved = Saved::read(&args.model)?;
+    fills_in(&saved.run.model)?;
     let given = args.read(&saved.run, output.map(|(_, target)| target))?;
     let mut seen = given.clone();
     if let Some(scale) = &saved.run.data.scale {

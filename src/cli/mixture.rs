@@ -10,7 +10,7 @@ use crate::evaluate::same_columns;
 use crate::mixture::em::{self, Fit, Settings};
 use crate::mixture::{Config, Covariance, Mixture};
 use crate::plot::grid;
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -155,6 +155,8 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         settings = Settings { components: start.components(), covariance: start.covariance, ..settings };
     }
     settings.check(data.rows())?;
+    let what = format!("{}: {} rows of {} columns in f64", data.name, data.rows(), data.cols);
+    host::check_memory(8 * data.rows() as u128 * data.cols as u128, &what, "give fewer examples")?;
     let x = rows(&data);
     if settings.floor.is_none() && data.shape.is_some() {
         settings.floor = Some(em::common_floor(&x, data.cols));

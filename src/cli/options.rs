@@ -72,8 +72,8 @@ pub(crate) struct TrainArgs {
 #[command(next_help_heading = "Data and files")]
 pub(super) struct DataArgs {
     /// idx, npy, npz, safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays, and what
-    /// scipy.sparse.save_npz wrote is one matrix; or digits or moving, built in. digits if not given. Bytes are divided by 255, but where none exceeds 1, with --scale, and where
-    /// columns are counts or have likelihoods of their own; later files are read so too
+    /// scipy.sparse.save_npz wrote is one matrix; or digits or moving, built in. digits if not given. Bytes are divided by 255, but where none
+    /// exceeds 1, with --scale, where columns are counts or have likelihoods of their own, and of a sparse matrix; later files are read so too
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(super) data: Option<String>,
     /// Data to validate on after every epoch. The model is kept that is best there by the loss that is trained, at the whole

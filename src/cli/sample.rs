@@ -4,7 +4,7 @@ use super::decode::{draw_rows, write};
 use super::output::{Output, Target};
 use super::{Common, first};
 use crate::checkpoint::Saved;
-use crate::config::Likelihood;
+use crate::config::{Likelihood, Run};
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
 use crate::infer::Inference;
@@ -45,7 +45,7 @@ pub(crate) struct SampleArgs {
     /// Draws x ~ p(x|z), in place of its mean
     #[arg(long)]
     draw: bool,
-    /// Of a multinomial, what the counts of a row add up to: 1 if not given, and their means are shares
+    /// Of a multinomial, what the counts of a row add up to, to 16777216: 1 if not given, and their means are shares
     #[arg(long, value_name = "N")]
     total: Option<u64>,
     #[command(flatten)]
@@ -58,9 +58,6 @@ impl SampleArgs {
     fn check(&self) -> Result<()> {
         at_least_one("count", self.count.unwrap_or(1), "--count 64")?;
         at_least_one("per-example", self.per_example, "--per-example 8")?;
-        if let Some(total) = self.total.filter(|total| !(1..=MOST).contains(total)) {
-            return Err(Error::request(format!("total {total}: must be from 1 to {MOST}; pass --total 100")));
-        }
         let t = self.temperature;
         match t.is_finite() && t >= 0.0 {
             true => Ok(()),
@@ -79,24 +76,34 @@ impl SampleArgs {
     }
 }
 
-/// Beyond it f32 does not hold every count.
-const MOST: u64 = 1 << 24;
+/// What the counts of a row shall add up to.
+///
+/// # Errors
+/// More than f32 holds every count of, none, or a model that is of no multinomial.
+pub(crate) fn total(asked: Option<u64>, run: &Run) -> Result<u64> {
+    const MOST: u64 = 1 << 24;
+    match asked {
+        None => Ok(1),
+        Some(total) if !(1..=MOST).contains(&total) => {
+            Err(Error::request(format!("total {total}: must be from 1 to {MOST}; pass --total 100")))
+        }
+        Some(total) if !run.model.has(Likelihood::Multinomial) => Err(Error::request(format!(
+            "total {total}: the model is of no multinomial, whose counts alone have a total that nothing is said of; leave it out"
+        ))),
+        Some(total) => Ok(total),
+    }
+}
 
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     args.check()?;
     let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
-    if let Some(total) = args.total.filter(|_| !saved.run.model.has(Likelihood::Multinomial)) {
-        return Err(Error::request(format!(
-            "total {total}: the model is of no multinomial, whose counts alone have a total that nothing is said of; leave it out"
-        )));
-    }
+    let total = total(args.total, &saved.run)?;
     let Some(near) = &args.near else {
         let count = args.count.unwrap_or(64);
         let given = condition::rows(&saved.run, args.condition.as_deref(), count)?;
         let device = args.common.device_at_hand()?;
-        let mut inference =
-            Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(args.total.unwrap_or(1));
+        let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
         return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run);
     };
@@ -106,7 +113,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
     let device = args.common.device_at_hand()?;
-    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(args.total.unwrap_or(1));
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
     let z = inference.near(&data, args.per_example, args.temperature, args.common.seed)?;
     let given = condition::repeated(&inference.condition_of(&data), saved.run.model.condition, args.per_example);
     let variations = args.decode(&mut inference, &z, &given)?;

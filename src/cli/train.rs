@@ -332,8 +332,9 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
     let sparse = match &data.values {
         // Of a table of words most columns are zero, and that is how it is kept, not what it is.
         Values::Sparse(entries) if data.columns.words.is_empty() => {
-            let others = entries.iter().filter(|(.., x)| *x != 0.0).count();
-            let part = others as f64 / data.rows() as f64 / data.cols as f64;
+            let input = run.model.input;
+            let others = entries.iter().filter(|&(_, j, x)| j < input && x != 0.0 && !x.is_nan()).count();
+            let part = others as f64 / data.rows() as f64 / input as f64;
             format!(", of whose numbers {:.2} % are not 0", 100.0 * part)
         }
         _ => String::new(),

@@ -77,6 +77,12 @@ impl Dataset {
             (Values::Reals(values), Bytes::Grey, Bytes::Plain) => {
                 values.chunks_mut(cols).flat_map(|row| &mut row[..own]).for_each(|x| *x *= 255.0);
             }
+            (Values::Sparse(values), Bytes::Plain, Bytes::Grey) => {
+                for (columns, values) in values.rows_mut() {
+                    let own = columns.iter().zip(values).filter(|(j, _)| (**j as usize) < own);
+                    own.for_each(|(_, x)| *x /= 255.0);
+                }
+            }
             (Values::Reals(values), Bytes::Plain, Bytes::Grey) => {
                 values.chunks_mut(cols).flat_map(|row| &mut row[..own]).for_each(|x| *x /= 255.0);
             }

@@ -218,7 +218,10 @@ impl Columns {
     /// # Errors
     /// Ranges that cannot be: a file may say anything.
     pub fn check(&self) -> Result<()> {
-        let possible = self.taken.iter().all(|&(from, to)| from < to && to <= self.of);
+        let mut taken = self.taken.clone();
+        taken.sort_unstable();
+        let apart = taken.windows(2).all(|two| two[0].1 <= two[1].0);
+        let possible = apart && taken.iter().all(|&(from, to)| from < to && to <= self.of);
         let named = self.names.is_empty() || self.taken.is_empty() || self.names.len() == self.count();
         self.classes.as_ref().map_or(Ok(()), |classes| classes.check(self.of))?;
         self.check_words()?;
@@ -249,7 +252,6 @@ impl Dataset {
         let mut dictionaries = columns.dictionaries(&there, &mut taken, positions.len())?;
         if !dictionaries.is_empty() {
             self = self.with_bytes(Some(Bytes::Plain))?; // the byte itself
-            self = self.dense("give fewer examples, or the categorical columns as zeros and ones of another kind")?;
         }
         if let Some(at) = columns.class_column(&there)? {
             let (labels, classes) = self.classes_in(at, &there, columns.classes.as_ref())?;
@@ -259,6 +261,9 @@ impl Dataset {
             self.values.keep(self.cols, &positions);
             self.shape = None;
             self.keep_coarse(&positions);
+        }
+        if !dictionaries.is_empty() {
+            self = self.dense("give fewer examples, or a csv")?;
         }
         let cols = positions.len();
         for (j, &at) in positions.iter().enumerate() {

@@ -63,8 +63,8 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
     Ok(Dataset { coarse: rounding.into_inner().coarse(), ..Dataset::of(source.name, &dims, values) })
 }
 
-/// One dimension of real numbers, each for itself.
-pub(super) fn reals(mut source: Source) -> Result<Vec<f32>> {
+/// One dimension of real numbers, each for itself; and of what type, as u1.
+pub(super) fn reals(mut source: Source) -> Result<(Vec<f32>, String)> {
     let Header { kind, dims, .. } = header(&mut source)?;
     let (Some((size, real)), 1) = (element(&kind), dims.len()) else {
         return Err(not_a_list(&source, &kind, &dims, "real numbers"));
@@ -72,15 +72,17 @@ pub(super) fn reals(mut source: Source) -> Result<Vec<f32>> {
     let values =
         if dims == [0] { vec![] } else { source.claim(&dims, size).and_then(|n| source.reals(n, size, real))? };
     source.end()?;
-    Ok(values)
+    Ok((values, kind.trim_start_matches(['<', '>', '|', '=']).into()))
 }
 
-/// One dimension of whole numbers; a negative one is `u64::MAX`.
-pub(super) fn whole_numbers(mut source: Source) -> Result<Vec<u64>> {
+/// One dimension of whole numbers; one that `T` does not hold becomes `most`.
+pub(super) fn whole_numbers<T: TryFrom<u64> + Copy>(mut source: Source, most: T) -> Result<Vec<T>> {
     let Header { kind, dims, .. } = header(&mut source)?;
     let little = !kind.starts_with('>');
-    let (true, 1, Ok(size @ (4 | 8))) = (is_whole(&kind), dims.len(), kind[kind.len() - 1..].parse::<usize>()) else {
-        return Err(not_a_list(&source, &kind, &dims, "whole numbers of 4 or 8 bytes"));
+    let size = match kind.strip_prefix(['<', '>', '|', '=']) {
+        Some("i4" | "u4") if dims.len() == 1 => 4,
+        Some("i8" | "u8") if dims.len() == 1 => 8,
+        _ => return Err(not_a_list(&source, &kind, &dims, "whole numbers of 4 or 8 bytes")),
     };
     let number = |bytes: &[u8]| {
         let mut all = [0; 8];
@@ -88,7 +90,8 @@ pub(super) fn whole_numbers(mut source: Source) -> Result<Vec<u64>> {
         for (at, byte) in all[..size].iter_mut().enumerate() {
             *byte = bytes[if little { at } else { size - 1 - at }];
         }
-        if sign >= 0x80 { u64::MAX } else { u64::from_le_bytes(all) }
+        let number = if sign >= 0x80 { u64::MAX } else { u64::from_le_bytes(all) };
+        T::try_from(number).unwrap_or(most)
     };
     let numbers =
         if dims == [0] { vec![] } else { source.claim(&dims, size).and_then(|n| source.numbers(n, size, number))? };
@@ -99,12 +102,14 @@ pub(super) fn whole_numbers(mut source: Source) -> Result<Vec<u64>> {
 /// A word: what `np.array("csr")` holds, or `np.array(b"csr")`.
 pub(super) fn text(mut source: Source) -> Result<String> {
     let Header { kind, dims, .. } = header(&mut source)?;
-    let length = kind.get(2..).and_then(|length| length.parse::<usize>().ok()).filter(|&n| n <= 16);
-    let (Some(length), Some(each), []) = (length, ["S", "U"].iter().position(|t| kind[1..].starts_with(t)), &dims[..])
-    else {
+    let word = kind.get(1..).and_then(|kind| {
+        let (each, length) = kind.strip_prefix('S').map(|n| (1, n)).or(kind.strip_prefix('U').map(|n| (4, n)))?;
+        Some(each * length.parse::<usize>().ok().filter(|&n| n <= 16)?)
+    });
+    let (Some(length), []) = (word, &dims[..]) else {
         return Err(not_a_list(&source, &kind, &dims, "a word"));
     };
-    let bytes = source.bytes(length * [1, 4][each], "the word")?;
+    let bytes = source.bytes(length, "the word")?;
     source.end()?;
     Ok(bytes.into_iter().filter(|&b| b != 0).map(char::from).collect())
 }

@@ -43,6 +43,9 @@ impl Dataset {
     /// of a picture stand for value / 65535. Every other number becomes an f32; [`Dataset::check_rounding`] says where that
     /// leaves too little.
     ///
+    /// Of a sparse matrix in `.npz` every number stands for itself, until a model says what bytes are; entries of one place are
+    /// added; and none is held against the step of f32.
+    ///
     /// Memory stays within a small multiple of the file. What is packed may unpack to 64 MiB + 100 times its bytes.
     ///
     /// # Errors

@@ -219,7 +219,8 @@ fn with_a_column_each(
         )));
     }
     if sparse {
-        return Ok((wide, Values::Sparse(entries(name, &values, cols, moved)?)));
+        let room = Sparse::with_room(name, rows, rows * cols + entries_of_missing)?;
+        return Ok((wide, Values::Sparse(entries(room, &values, cols, moved))));
     }
     widen(name, &mut values, cols, wide, |_, row, mut rest| {
         for (&x, places) in row.iter().zip(moved) {
@@ -239,8 +240,8 @@ fn with_a_column_each(
 }
 
 /// The same as sparse rows. Numbers are entries even where they are 0: what scales them moves their zeros.
-fn entries(name: &str, values: &[f32], cols: usize, moved: &[Option<Vec<usize>>]) -> Result<Sparse> {
-    let (mut sparse, mut row) = (Sparse::none(), vec![]);
+fn entries(mut sparse: Sparse, values: &[f32], cols: usize, moved: &[Option<Vec<usize>>]) -> Sparse {
+    let mut row = vec![];
     for values in values.chunks(cols) {
         row.clear();
         let mut first = 0;
@@ -256,9 +257,9 @@ fn entries(name: &str, values: &[f32], cols: usize, moved: &[Option<Vec<usize>>]
             }
             first += places.len() as u32;
         }
-        sparse.push(name, &row)?;
+        sparse.push(row.iter().copied());
     }
-    Ok(sparse)
+    sparse
 }
 
 #[cfg(test)]
@@ -270,7 +271,7 @@ mod tests {
         let nan = f32::NAN;
         let values = vec![0.5, 1.0, 0.0, 1.5, 0.0, nan, 2.5, nan, 1.0];
         let moved = [None, Some(vec![2, 0, 1]), Some(vec![1, 0])];
-        let (wide, sparse) = (6, entries("x", &values, 3, &moved).unwrap());
+        let (wide, sparse) = (6, entries(Sparse::none(), &values, 3, &moved));
         let (width, dense) = with_a_column_each("x", values, 3, &moved).unwrap();
         let Values::Reals(values) = dense else { panic!("few columns, all stored: {dense:?}") };
         assert_eq!(width, wide);

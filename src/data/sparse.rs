@@ -4,11 +4,8 @@ use std::ops::Range;
 use super::source::room;
 use crate::{Error, Result};
 
-/// Rows, or columns, that may be claimed where there are no entries; each entry allows for 16 more.
-pub(super) const ROOM_FOR_EMPTY: usize = 16 << 10;
-
 /// The entries of all rows, one row after the other; what has none is 0. An entry may be 0 itself, or NaN: missing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sparse {
     /// Where the entries of each row begin, and where those of the last end.    (rows + 1)
     starts: Vec<u64>,
@@ -20,7 +17,19 @@ pub struct Sparse {
 impl Sparse {
     /// No rows.
     pub(super) fn none() -> Self {
-        Sparse { starts: vec![0], ..Sparse::default() }
+        Sparse { starts: vec![0], columns: vec![], values: vec![] }
+    }
+
+    /// No rows yet, and room for so many of so many entries together.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub(super) fn with_room(name: &str, rows: usize, entries: usize) -> Result<Self> {
+        let mut none = Sparse::none();
+        room(name, &mut none.starts, rows)?;
+        room(name, &mut none.columns, entries)?;
+        room(name, &mut none.values, entries)?;
+        Ok(none)
     }
 
     /// Rows of `cols` numbers: `starts` says where the entries of each begin, and where those of the last end, `columns` and
@@ -29,10 +38,8 @@ impl Sparse {
     /// # Errors
     /// Starts that go back or do not end where the entries do, a column that is not there.
     pub fn new(name: &str, cols: usize, starts: Vec<u64>, columns: Vec<u32>, values: Vec<f32>) -> Result<Self> {
-        let bad = |what: String| Error::failed(format!("{name}: {what}; write it again with scipy.sparse.save_npz"));
-        if columns.len() != values.len() {
-            return Err(bad(format!("{} columns of {} entries: must be as many", columns.len(), values.len())));
-        }
+        let bad = |what: String| bad(name, what);
+        as_many(name, "columns", columns.len(), values.len())?;
         if starts.first() != Some(&0) || starts.last() != Some(&(values.len() as u64)) || !starts.is_sorted() {
             return Err(bad(format!(
                 "the beginnings of rows must rise from 0 to {}, the number of entries",
@@ -40,7 +47,8 @@ impl Sparse {
             )));
         }
         if let Some(j) = columns.iter().find(|&&j| j as usize >= cols) {
-            return Err(bad(format!("an entry is in column {j}, of {cols}; they count from 0")));
+            let place = if *j == u32::MAX { "below 0 or beyond 32 bits".into() } else { j.to_string() };
+            return Err(bad(format!("an entry is in column {place}, of {cols}; they count from 0")));
         }
         let mut sparse = Sparse { starts, columns, values };
         if (0..sparse.rows()).any(|i| !sparse.row(i).0.is_sorted_by(|a, b| a < b)) {
@@ -60,23 +68,14 @@ impl Sparse {
         column: Vec<u32>,
         values: Vec<f32>,
     ) -> Result<Self> {
-        let bad = |what: String| Error::failed(format!("{name}: {what}; write it again with scipy.sparse.save_npz"));
-        if row.len() != values.len() {
-            return Err(bad(format!("{} rows of {} entries: must be as many", row.len(), values.len())));
-        }
+        as_many(name, "rows", row.len(), values.len())?;
+        as_many(name, "columns", column.len(), values.len())?;
         if let Some(i) = row.iter().find(|&&i| i as usize >= rows) {
-            return Err(bad(format!("an entry is in row {i}, of {rows}; they count from 0")));
-        }
-        if column.len() != values.len() {
-            return Err(bad(format!("{} columns of {} entries: must be as many", column.len(), values.len())));
+            return Err(bad(name, format!("an entry is in row {i}, of {rows}; they count from 0")));
         }
         // In the order of the rows, by counting: `starts` is where the next entry of a row goes, and at last where those of the
         // row behind it begin.
-        let mut sorted = Sparse::default();
-        room(name, &mut sorted.starts, rows + 1)?;
-        room(name, &mut sorted.columns, values.len())?;
-        room(name, &mut sorted.values, values.len())?;
-        let Sparse { mut starts, mut columns, values: mut numbers } = sorted;
+        let Sparse { mut starts, mut columns, values: mut numbers } = Sparse::with_room(name, rows, values.len())?;
         starts.resize(rows + 1, 0u64);
         columns.resize(values.len(), 0);
         numbers.resize(values.len(), 0.0);
@@ -93,49 +92,62 @@ impl Sparse {
     }
 
     /// Each row as a column, of `rows` rows: as many as these have columns.
+    ///
+    /// # Errors
+    /// Too little memory.
     pub(super) fn transposed(self, name: &str, rows: usize) -> Result<Self> {
-        let of_each = |j: usize| std::iter::repeat_n(j as u32, self.row(j).0.len());
-        let column: Vec<u32> = (0..self.rows()).flat_map(of_each).collect();
-        let cols = self.rows();
+        let (cols, mut column) = (self.rows(), vec![]);
+        room(name, &mut column, self.entries())?;
+        column.extend((0..cols).flat_map(|j| std::iter::repeat_n(j as u32, self.row(j).0.len())));
         Sparse::from_triples(name, (rows, cols), &self.columns, column, self.values)
     }
 
     /// Sorts the entries of every row by their columns, and adds those of one place.
     fn tidy(&mut self) {
-        let (mut end, mut row) = (0, vec![]);
+        self.rewrite(|_, row| {
+            row.sort_by_key(|&(j, _)| j); // a stable sort: sums do not depend on how it works
+            row.dedup_by(|next, kept| {
+                let same = next.0 == kept.0;
+                kept.1 += if same { next.1 } else { 0.0 };
+                same
+            });
+            true
+        });
+    }
+
+    /// Makes every row, by its number, what `change` makes of its entries, which may not be more; or leaves it out, where that says
+    /// false. All where they are: they are not held twice.
+    fn rewrite(&mut self, mut change: impl FnMut(usize, &mut Vec<(u32, f32)>) -> bool) {
+        let (mut begin, mut end, mut rows, mut row) = (0, 0, 0, vec![]);
         for i in 0..self.rows() {
-            let entries = self.starts[i] as usize..self.starts[i + 1] as usize;
+            let entries = begin..self.starts[i + 1] as usize;
+            begin = entries.end;
             row.clear();
             row.extend(self.columns[entries.clone()].iter().copied().zip(self.values[entries].iter().copied()));
-            row.sort_by_key(|&(j, _)| j); // a stable sort: sums do not depend on how it works
-            self.starts[i] = end as u64;
-            for (n, &(j, x)) in row.iter().enumerate() {
-                if n > 0 && row[n - 1].0 == j {
-                    self.values[end - 1] += x;
-                } else {
+            if change(i, &mut row) {
+                self.starts[rows] = end as u64; // of a row that was read
+                rows += 1;
+                for &(j, x) in &row {
                     (self.columns[end], self.values[end]) = (j, x);
                     end += 1;
                 }
             }
         }
-        *self.starts.last_mut().expect("one more than rows") = end as u64;
+        self.starts[rows] = end as u64;
+        self.starts.truncate(rows + 1);
         self.columns.truncate(end);
         self.values.truncate(end);
+        self.starts.shrink_to_fit();
+        self.columns.shrink_to_fit();
+        self.values.shrink_to_fit();
     }
 
     /// Adds a row of these entries, whose columns ascend.
-    ///
-    /// # Errors
-    /// Too little memory.
-    pub(super) fn push(&mut self, name: &str, row: &[(u32, f32)]) -> Result<()> {
-        debug_assert!(row.is_sorted_by(|a, b| a.0 < b.0), "columns ascend");
-        grow(name, &mut self.columns, row.len())?;
-        grow(name, &mut self.values, row.len())?;
-        grow(name, &mut self.starts, 1)?;
-        self.columns.extend(row.iter().map(|&(j, _)| j));
-        self.values.extend(row.iter().map(|&(_, x)| x));
+    pub(super) fn push(&mut self, row: impl Iterator<Item = (u32, f32)> + Clone) {
+        debug_assert!(row.clone().is_sorted_by(|a, b| a.0 < b.0), "columns ascend");
+        self.columns.extend(row.clone().map(|(j, _)| j));
+        self.values.extend(row.map(|(_, x)| x));
         self.starts.push(self.values.len() as u64);
-        Ok(())
     }
 
     /// How many rows there are.
@@ -193,8 +205,14 @@ impl Sparse {
     }
 
     /// These rows, in this order.
-    pub(super) fn pick(&self, rows: impl Iterator<Item = usize>) -> Self {
-        let mut picked = Sparse::none();
+    pub(super) fn pick(&self, rows: impl Iterator<Item = usize> + Clone) -> Self {
+        let (count, entries) = rows.clone().fold((0, 0), |(n, entries), i| (n + 1, entries + self.row(i).0.len()));
+        let mut picked = Sparse {
+            starts: Vec::with_capacity(count + 1),
+            columns: Vec::with_capacity(entries),
+            values: Vec::with_capacity(entries),
+        };
+        picked.starts.push(0);
         for i in rows {
             let (columns, values) = self.row(i);
             picked.columns.extend(columns);
@@ -204,27 +222,25 @@ impl Sparse {
         picked
     }
 
-    /// Keeps these of `cols` columns of every row, in this order.
+    /// Moves the rows that `moves` into memory of their own. The others close up where they are.
+    pub(super) fn move_out(&mut self, moves: impl Fn(usize) -> bool) -> Self {
+        let out = self.pick((0..self.rows()).filter(|&i| moves(i)));
+        self.rewrite(|i, _| !moves(i));
+        out
+    }
+
+    /// Keeps these of `cols` columns of every row, in this order; none comes twice.
     pub(super) fn keep(&mut self, cols: usize, positions: &[usize]) {
         let mut moved = vec![None; cols];
-        positions.iter().enumerate().for_each(|(to, &from)| moved[from] = Some(to as u32));
-        let (mut end, mut row) = (0, vec![]);
-        for i in 0..self.rows() {
-            let entries = self.starts[i] as usize..self.starts[i + 1] as usize;
-            row.clear();
-            row.extend(entries.filter_map(|at| Some((moved[self.columns[at] as usize]?, self.values[at]))));
-            row.sort_unstable_by_key(|&(j, _)| j);
-            self.starts[i] = end as u64;
-            for &(j, x) in &row {
-                (self.columns[end], self.values[end]) = (j, x);
-                end += 1;
-            }
+        for (to, &from) in positions.iter().enumerate() {
+            assert!(moved[from].replace(to as u32).is_none(), "column {from} twice");
         }
-        *self.starts.last_mut().expect("one more than rows") = end as u64;
-        self.columns.truncate(end);
-        self.values.truncate(end);
-        self.columns.shrink_to_fit();
-        self.values.shrink_to_fit();
+        self.rewrite(|_, row| {
+            row.retain(|&(j, _)| moved[j as usize].is_some());
+            row.iter_mut().for_each(|(j, _)| *j = moved[*j as usize].expect("it is kept"));
+            row.sort_unstable_by_key(|&(j, _)| j);
+            true
+        });
     }
 
     /// With one more entry behind those of each row: a 1 in the column `first` + its number.
@@ -232,15 +248,11 @@ impl Sparse {
     /// # Errors
     /// Too little memory.
     pub(super) fn with_ones(&self, name: &str, first: usize, numbers: &[u8]) -> Result<Self> {
-        let mut wide = Sparse::none();
-        room(name, &mut wide.columns, self.entries() + self.rows())?;
-        room(name, &mut wide.values, self.entries() + self.rows())?;
-        room(name, &mut wide.starts, self.rows())?;
+        let mut wide = Sparse::with_room(name, self.rows(), self.entries() + self.rows())?;
         for (i, &number) in numbers.iter().enumerate() {
             let (columns, values) = self.row(i);
-            wide.columns.extend(columns.iter().copied().chain([(first + number as usize) as u32]));
-            wide.values.extend(values.iter().copied().chain([1.0]));
-            wide.starts.push(wide.values.len() as u64);
+            let one = ((first + number as usize) as u32, 1.0);
+            wide.push(columns.iter().copied().zip(values.iter().copied()).chain([one]));
         }
         Ok(wide)
     }
@@ -258,9 +270,15 @@ impl Sparse {
     }
 }
 
-/// Room for so many more, and for as many again as there are.
-fn grow<T>(name: &str, out: &mut Vec<T>, more: usize) -> Result<()> {
-    if out.capacity() - out.len() >= more { Ok(()) } else { room(name, out, more.max(out.len())) }
+fn bad(name: &str, what: String) -> Error {
+    Error::failed(format!("{name}: {what}; the parts of the sparse matrix do not belong together, write it again"))
+}
+
+fn as_many(name: &str, what: &str, count: usize, entries: usize) -> Result<()> {
+    match count == entries {
+        true => Ok(()),
+        false => Err(bad(name, format!("{count} {what} of {entries} entries: must be as many"))),
+    }
 }
 
 #[cfg(test)]

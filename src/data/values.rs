@@ -2,8 +2,8 @@
 use super::Dataset;
 use super::columns::{keep, widen};
 use super::sparse::Sparse;
+use crate::Result;
 use crate::host;
-use crate::{Error, Result};
 use std::ops::Range;
 
 /// The numbers of all examples.
@@ -97,30 +97,34 @@ impl Values {
         match self {
             Values::Bytes(v) => Values::Bytes(move_out(v, cols, moves)),
             Values::Reals(v) => Values::Reals(move_out(v, cols, moves)),
-            Values::Sparse(v) => {
-                let out = v.pick((0..v.rows()).filter(|&i| moves(i)));
-                *v = v.pick((0..v.rows()).filter(|&i| !moves(i)));
-                Values::Sparse(out)
-            }
+            Values::Sparse(v) => Values::Sparse(v.move_out(moves)),
         }
     }
 }
 
 impl Dataset {
+    /// The data by what of them is not 0, or is −0; bytes as they are.
+    pub fn sparse(mut self) -> Dataset {
+        if let Values::Reals(values) = &self.values {
+            let mut sparse = Sparse::none();
+            for row in values.chunks(self.cols) {
+                let entries = (0..).zip(row.iter().copied()).filter(|(_, x)| x.to_bits() != 0);
+                sparse.push(entries);
+            }
+            self.values = Values::Sparse(sparse);
+        }
+        self
+    }
+
     /// The data with all zeros stored, where only what is not zero was.
     ///
     /// # Errors
     /// Too little memory. `for_what` ends the sentence.
-    pub(super) fn dense(mut self, for_what: &str) -> Result<Dataset> {
+    pub(crate) fn dense(mut self, for_what: &str) -> Result<Dataset> {
         if let Values::Sparse(sparse) = &self.values {
             let (rows, cols, name) = (self.rows(), self.cols, &self.name);
-            let (bytes, free) = (4 * rows as u128 * cols as u128, host::free_memory());
-            if let Some(free) = free.filter(|&free| bytes > free as u128) {
-                return Err(Error::failed(format!(
-                    "{name}: its {rows} rows of {cols} columns take {bytes} bytes of memory with their zeros, and {free} are \
-                     free; {for_what}"
-                )));
-            }
+            let what = format!("{name}: with their zeros its {rows} rows of {cols} columns");
+            host::check_memory(4 * rows as u128 * cols as u128, &what, for_what)?;
             self.values = Values::Reals(sparse.dense(name, cols)?);
         }
         Ok(self)

@@ -82,16 +82,23 @@ struct Engine {
     b: Box<dyn Backend>,
 }
 
+/// # Errors
+/// A model that says nothing of what is hidden.
+pub(crate) fn fills_in(model: &Model) -> Result<()> {
+    match model.has(Likelihood::Multinomial) {
+        false => Ok(()),
+        true => Err(Error::request(
+            "multinomial: the model takes the total of what is observed as given, and says nothing of what is hidden; train with \
+             --likelihood poisson or negative-binomial to fill in counts",
+        )),
+    }
+}
+
 impl Imputer {
     /// # Errors
     /// A multinomial, and those of the device.
     pub fn open(saved: &Saved, device: &Device) -> Result<Imputer> {
-        if saved.run.model.has(Likelihood::Multinomial) {
-            return Err(Error::request(
-                "multinomial: the model takes the total of what is observed as given, and says nothing of what is hidden; train with \
-                 --likelihood poisson or negative-binomial to fill in counts",
-            ));
-        }
+        fills_in(&saved.run.model)?;
         let model = Model { samples: 1, ..saved.run.model.clone() };
         let batch = model.examples_at_once(); // chains
         let network = Network::inference(&model, batch, Binarize::None);

@@ -208,3 +208,16 @@ pub fn range(values: &[f32]) -> (f32, f32) {
     let cut = finite.len() / 100;
     (finite[cut], finite[finite.len() - 1 - cut])
 }
+
+/// Makes shares of counts, or of shares, that have different totals, row by row, and puts them on one scale: from 0 to the largest
+/// of the first picture, but for one in a hundred of those that are not 0.
+pub fn by_share<const N: usize>(mut pictures: [&mut Vec<f32>; N], cols: usize) {
+    for row in pictures.iter_mut().flat_map(|values| values.chunks_mut(cols)) {
+        let total: f32 = row.iter().filter(|x| x.is_finite()).sum();
+        row.iter_mut().for_each(|x| *x /= if total > 0.0 { total } else { 1.0 });
+    }
+    let mut some: Vec<f32> = pictures[0].iter().copied().filter(|x| x.is_finite() && *x > 0.0).collect();
+    some.sort_unstable_by(f32::total_cmp);
+    let high = some.len().checked_sub(1 + some.len() / 100).map_or(1.0, |at| some[at]);
+    pictures.into_iter().for_each(|values| normalise(values, 0.0, high));
+}

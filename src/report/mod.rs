@@ -81,7 +81,7 @@ pub fn active_units(page: &str) -> Option<u64> {
 }
 
 /// Means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are. Where columns have
-/// different likelihoods, each has a scale of its own.
+/// different likelihoods, each has a scale of its own. Of a multinomial shares are drawn, for that is what it is of.
 /// Columns that the model has scaled are drawn scaled: the largest would leave the others black.
 pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
     if let Some(scale) = &run.data.scale {
@@ -89,6 +89,8 @@ pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N])
     }
     if run.model.is_mixed() {
         grid::by_column(pictures, run.model.input);
+    } else if run.model.likelihood == Likelihood::Multinomial {
+        grid::by_share(pictures, run.model.input);
     } else if run.model.likelihood != Likelihood::Bernoulli {
         let (low, high) = grid::range(pictures[0]);
         pictures.into_iter().for_each(|values| grid::normalise(values, low, high));

@@ -28,9 +28,10 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
     let scaled = entries.iter().any(|entry| !is_density_of_all(&entry.run));
     let of_data = |option: &str| match option {
         "data" | "columns" | "future" | "binarize" | "missing" => true,
-        // The probabilities of the same counts may be held against one another.
+        // The probabilities of the same counts may be held against one another, but for those that take the total as given.
         "likelihood" | "bernoulli" | "gaussian" | "poisson" | "negative-binomial" | "categorical" => {
-            !entries.iter().all(|entry| entry.run.model.is_of_counts())
+            let model = |entry: &Entry| (entry.run.model.is_of_counts(), entry.run.model.has(Likelihood::Multinomial));
+            !entries.iter().all(|entry| model(entry).0 && model(entry).1 == model(&entries[0]).1)
         }
         "scale" => scaled,
         _ => false,

@@ -5,7 +5,7 @@ use crate::program::{folder, run};
 use crate::runs::{assert_same_run, bytes, tensors};
 use std::fs;
 use std::path::Path;
-use vae_gpu::data::{Asked, Classes, Columns, Dataset, Missing, Scale, Values, npy, scale};
+use vae_gpu::data::{Asked, Bytes, Columns, Dataset, Missing, Scale, Values, npy, scale};
 
 const ROWS: usize = 70;
 const COLS: usize = 30;
@@ -28,8 +28,12 @@ fn array(name: &str, kind: &str, shape: &str, data: &[u8]) -> crate::archive::En
 
 /// As `scipy.sparse.save_npz(path, csr_matrix(values), compressed=False)`.
 fn write_csr(path: &Path, values: &[f32]) {
+    write_csr_of(path, values, COLS);
+}
+
+fn write_csr_of(path: &Path, values: &[f32], cols: usize) {
     let (mut starts, mut columns, mut data) = (vec![0i32], vec![], vec![]);
-    for row in values.chunks(COLS) {
+    for row in values.chunks(cols) {
         for (j, x) in row.iter().enumerate().filter(|(_, x)| **x != 0.0) {
             columns.push(j as i32);
             data.push(*x);
@@ -38,7 +42,7 @@ fn write_csr(path: &Path, values: &[f32]) {
     }
     let ints = |v: &[i32]| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     let reals: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let shape: Vec<u8> = [values.len() / COLS, COLS].iter().flat_map(|&n| (n as i64).to_le_bytes()).collect();
+    let shape: Vec<u8> = [values.len() / cols, cols].iter().flat_map(|&n| (n as i64).to_le_bytes()).collect();
     let archive = zip(&[
         array("indices.npy", "<i4", &format!("({},)", columns.len()), &ints(&columns)),
         array("indptr.npy", "<i4", &format!("({},)", starts.len()), &ints(&starts)),
@@ -62,17 +66,23 @@ fn what_is_not_zero_makes_the_model_that_all_numbers_make() {
         ("condition", "--likelihood poisson --condition 5..9"),
         ("classes", "--likelihood poisson --skip-columns 2 --classes 2 --condition labels"),
         ("scaled", "--likelihood gaussian --scale standard"),
+        ("zeros-stay", "--likelihood gaussian --scale minmax"),
+        ("words", "--likelihood poisson --categorical 3,20"),
+        ("multinomial", "--likelihood multinomial"),
     ] {
+        let mut said = vec![];
         for data in ["dense", "sparse"] {
             // The same name for both: it is kept in the model.
             fs::copy(home.join(data), home.join("x")).unwrap();
             run(&home, &format!("train --data x --epochs 3 --out {case}-{data} {how} {SMALL}")).succeeded();
-            run(&home, &format!("eval {case}-{data} --data x --samples 5 --json --device cpu")).succeeded();
+            let eval = format!("eval {case}-{data} --data x --samples 5 --json --device cpu");
+            said.push(run(&home, &eval).succeeded().stdout);
             let to = format!("--to {case}-{data}.npy --device cpu");
             run(&home, &format!("encode {case}-{data} --data x {to}")).succeeded();
         }
         let of = |data: &str| home.join(format!("{case}-{data}"));
         assert_same_run(&of("dense"), &of("sparse"), case);
+        assert_eq!(said[0], said[1], "{case}");
         let latents = |data: &str| bytes(&home, &format!("{case}-{data}.npy"));
         assert!(latents("dense") == latents("sparse"), "{case}: the latents differ");
     }
@@ -169,8 +179,6 @@ fn rows_move_as_those_that_are_stored_whole() {
     let columns = Columns::asked(Asked { take: Some("9,3..5,20".parse().unwrap()), ..Asked::default() }).unwrap();
     let taken = |data: &Dataset| data.clone().with_columns(&columns).unwrap();
     same(&taken(&sparse), &taken(&dense), "columns");
-    let classes: Option<Classes> = None;
-    assert_eq!(sparse.columns.classes, classes);
     for wrong in
         [sparse.check_unit_interval(0..COLS, "r").unwrap_err(), dense.check_unit_interval(0..COLS, "r").unwrap_err()]
     {
@@ -179,4 +187,49 @@ fn rows_move_as_those_that_are_stored_whole() {
     assert!(sparse.check_counts(0..COLS, "").is_ok());
     assert!(Dataset::from_sparse_rows("x", 3, vec![0, 1], vec![2], vec![f32::NAN]).is_err());
     assert!(Dataset::from_sparse_rows("x", 3, vec![0], vec![], vec![]).is_err());
+}
+
+/// Of a matrix of 3 examples and 5 columns, in which (0, 1) is named twice and (2, 4) is 255.
+fn coo(kind: &str, values: [u8; 4]) -> Vec<u8> {
+    let whole = |numbers: &[i64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    zip(&[
+        array("row.npy", "<i8", "(4,)", &whole(&[2, 0, 0, 1])),
+        array("col.npy", "<i8", "(4,)", &whole(&[4, 1, 1, 0])),
+        array("format.npy", "<U3", "()", &"coo".chars().flat_map(|c| (c as u32).to_le_bytes()).collect::<Vec<u8>>()),
+        array("shape.npy", "<i8", "(2,)", &whole(&[3, 5])),
+        array("data.npy", kind, "(4,)", &values),
+    ])
+}
+
+#[test]
+fn sparse_bytes_are_what_those_of_the_model_are() {
+    let mut want = [0.0; 15];
+    (want[1], want[5], want[14]) = (51.0, 1.0, 255.0);
+    let sparse = Dataset::from_bytes("x", &coo("|u1", [255, 50, 1, 1])).unwrap();
+    assert_eq!((sparse.to_rows(), sparse.bytes), (want.to_vec(), Some(Bytes::Plain)));
+    let grey = sparse.clone().with_bytes(Some(Bytes::Grey)).unwrap();
+    assert_eq!(grey.to_rows(), want.map(|x| x / 255.0));
+    assert!(matches!(grey.values, Values::Sparse(_)));
+    // And dense bytes what those of a sparse file were.
+    let dense = Dataset::new("x", 5, Values::Bytes(want.map(|x| x as u8).to_vec()));
+    assert_eq!(dense.with_bytes(sparse.bytes).unwrap().to_rows(), want);
+    let truths = Dataset::from_bytes("x", &coo("|b1", [1, 1, 1, 1])).unwrap();
+    assert_eq!((truths.to_rows()[1], truths.bytes), (1.0, None), "true and true is true");
+}
+
+#[test]
+fn one_example_of_a_wide_model_is_no_small_file_that_claims_much() {
+    let example = |cols: usize| {
+        let mut values = vec![0.0; cols];
+        values[cols - 1] = 3.0;
+        let home = folder(&format!("sparse-wide-{cols}"));
+        write_csr_of(&home.join("x.npz"), &values, cols);
+        Dataset::read(&home.join("x.npz")).map(|data| (data.rows(), data.cols))
+    };
+    assert_eq!(example(200_000).unwrap(), (1, 200_000));
+    let refused = example((1 << 20) + 17).unwrap_err().to_string();
+    assert!(
+        refused.contains("claims 1048593 columns, and has 1 entries: must be at most 1048576, and 16"),
+        "{refused}"
+    );
 }

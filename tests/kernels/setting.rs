@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use vae_gpu::arena::View;
 use vae_gpu::config::{Binarize, Likelihood, Model, Optimizer, Rule};
-use vae_gpu::data::{Dataset, Missing, Sparse, Values};
+use vae_gpu::data::{Dataset, Missing, Values};
 use vae_gpu::device::driver::Stored;
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::model::Network;
@@ -36,15 +36,7 @@ pub fn dataset(rows: usize, cols: usize, stored: Stored) -> Arc<Dataset> {
 
 /// Rows by what of them is not zero, or is −0.
 pub fn sparse(cols: usize, values: &[f32]) -> Dataset {
-    let (mut starts, mut columns, mut entries) = (vec![0], vec![], vec![]);
-    for row in values.chunks(cols) {
-        for (j, &x) in row.iter().enumerate().filter(|(_, x)| x.to_bits() != 0) {
-            columns.push(j as u32);
-            entries.push(x);
-        }
-        starts.push(entries.len() as u64);
-    }
-    Dataset::new("made up", cols, Values::Sparse(Sparse::new("made up", cols, starts, columns, entries).unwrap()))
+    Dataset::new("made up", cols, Values::Reals(values.to_vec())).sparse()
 }
 
 /// What a training test varies.

@@ -178,9 +178,11 @@ fn every_command_takes_counts() {
     // The same counts by both likelihoods may be held against one another; those that vary more than a Poisson's are found to.
     let line = "sweep --data x.csv --valid-fraction 0.2 --grid likelihood=poisson,negative-binomial --hidden 9 --latent 1 --epochs \
                 30 --lr 0.01 --device cpu --out sweep";
-    let said = run(&home, line).succeeded().stdout;
+    let run = run(&home, line).succeeded();
+    assert!(!run.stderr.contains("not comparable"), "{}", run.stderr);
+    let said = run.stdout;
     let rows: Vec<&str> = said.lines().filter(|l| l.contains("seed=0")).collect();
-    assert!(!said.contains("not comparable") && rows.len() == 2, "{said}");
+    assert_eq!(rows.len(), 2, "{said}");
     assert!(rows[0].contains("negative-binomial") && rows[1].contains("poisson"), "{said}");
 }
 

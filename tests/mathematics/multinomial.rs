@@ -138,6 +138,24 @@ fn what_is_decoded_are_shares_and_draws_have_their_total() {
         let [got, want] = [back.iter().map(|&x| x as f64).sum::<f64>(), x.iter().sum()];
         assert!((got - want).abs() < 1e-4, "{got}, of {want}");
     }
+    // With gaps: what is observed adds up to what it does.
+    let gaps: Vec<f64> = x.iter().enumerate().map(|(i, &x)| if i % 5 == 2 { f64::NAN } else { x }).collect();
+    write_csv(&home.join("gaps.csv"), &NAMES, &gaps);
+    run(&home, &format!("train --data gaps.csv --missing allow --out gaps {LINEAR} --epochs 5")).succeeded();
+    run(&home, &format!("reconstruct gaps --data gaps.csv --to back-gaps.npy {on}")).succeeded();
+    let back = Dataset::read(&home.join("back-gaps.npy")).unwrap().to_rows();
+    for (back, x) in back.chunks(COLS).zip(gaps.chunks(COLS)) {
+        let there = || (0..COLS).filter(|&j| !x[j].is_nan());
+        let [got, want] = [there().map(|j| back[j] as f64).sum::<f64>(), there().map(|j| x[j]).sum()];
+        assert!((got - want).abs() < 1e-4, "{got}, of {want}");
+    }
+    // Training begins at the shares of the data.
+    run(&home, &format!("train --data x.csv --out begun {LINEAR} --epochs 1 --lr 1e-12")).succeeded();
+    let (begun, all) = (Truth::learned(&home.join("begun")), x.iter().sum::<f64>());
+    for (j, share) in begun.shares(0.0, &[0, 1, 2, 3, 4, 5]).iter().enumerate() {
+        let want = x.iter().skip(j).step_by(COLS).sum::<f64>() / all;
+        assert!((share - want).abs() < 1e-5, "{j}: {share}, want {want}");
+    }
     // At one z, 4,000 draws of 30 each: means n p, variances n p (1 − p).
     let (count, total) = (4000, 30.0);
     run(&home, &format!("sample run --count {count} --temperature 0 --total 30 --draw --to drawn.npy {on}"))
@@ -186,6 +204,8 @@ fn every_command_takes_shares() {
         "report run --to page.html",
         "train --config run/run.toml --out again",
         &format!("train --data x.csv --likelihood multinomial --condition 4..6 {small} --out told"),
+        &format!("train --data x.csv --likelihood multinomial --past 4..6 --future 0..4 {small} --out past"),
+        "forecast past --data x.csv --to futures.png",
         "sample told --count 2 --condition told.csv --total 9 --draw --to told-drawn.csv",
         "sweep --data x.csv --valid-fraction 0.2 --likelihood multinomial --grid latent=1,2 --hidden 5 --epochs 1 --out sweep",
     ] {
@@ -196,6 +216,26 @@ fn every_command_takes_shares() {
     let ones = text.lines().skip(1).filter(|line| line.matches('1').count() == 1 && line.matches('0').count() == 5);
     assert_eq!(ones.count(), 20, "one of each row, where nobody says how many: {text}");
 
+    let said =
+        run(&home, "forecast past --data x.csv --draws 3 --draw --total 7 --to futures.npy --device cpu --quiet");
+    said.succeeded();
+    let futures = Dataset::read(&home.join("futures.npy")).unwrap().to_rows();
+    assert!(futures.chunks(4).all(|future| future.iter().sum::<f32>() == 7.0));
+    // Bounds that take the total as given are no bounds of the same.
+    let line = "sweep --data x.csv --valid-fraction 0.2 --grid likelihood=poisson,multinomial --hidden 5 --latent 1 --epochs 1 --device \
+                cpu --out both";
+    let said = run(&home, line).succeeded().stderr;
+    assert!(said.contains("rows that differ in likelihood are not comparable"), "{said}");
+    // Shares of hundreds of columns are small, and are drawn all the same.
+    let wide: String =
+        (0..40).map(|i| (0..400).map(|j| ((i * j) % 7 / 6).to_string()).collect::<Vec<_>>().join(",") + "\n").collect();
+    std::fs::write(home.join("wide.csv"), wide).unwrap();
+    run(&home, &format!("train --data wide.csv --likelihood multinomial {small} --out wide --device cpu --quiet"))
+        .succeeded();
+    run(&home, "sample wide --count 4 --to wide.png --device cpu --quiet").succeeded();
+    let picture = Dataset::read(&home.join("wide.png")).unwrap().to_rows();
+    assert!(picture.iter().any(|&x| x > 0.9), "all of it is dark");
+
     let refused = |line: &str, sentence: &str| run(&home, &format!("{line} --device cpu --quiet")).refused(2, sentence);
     refused(
         "impute run --data gaps.csv --to filled.csv",
@@ -203,6 +243,7 @@ fn every_command_takes_shares() {
          --likelihood poisson or negative-binomial to fill in counts",
     );
     refused("sample run --total 0 --to x.npy", "total 0: must be from 1 to 16777216; pass --total 100");
+    refused("forecast past --data x.csv --total 0 --to x.npy", "total 0: must be from 1 to 16777216; pass --total 100");
     refused(
         "train --data x.csv --likelihood multinomial --bernoulli a --out none",
         "multinomial: must be of all columns, for their counts are shares of one total; leave out the options that give columns \
