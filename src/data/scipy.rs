@@ -41,14 +41,12 @@ pub(super) fn read<R: Read + Seek>(archive: &mut Archive<R>, arrays: &[(String, 
         )));
     }
     // Memory that a small file takes shall be small; with all zeros, as some commands take them, too.
-    for (what, claimed, room, each) in [
-        ("examples", rows, 1 << 16, 16),
-        ("columns", cols, 1 << 20, 16),
-        ("numbers with all zeros", rows.saturating_mul(cols), 1 << 24, 1 << 16),
+    for (what, claimed, most, room, each) in [
+        ("examples", rows, MOST, 1 << 16, 16),
+        ("columns", cols, MOST, 1 << 20, 16),
+        ("numbers with all zeros", rows.saturating_mul(cols), u64::MAX, 1 << 24, 1 << 16),
     ] {
-        if claimed > MOST.min(room + each * entries) && what != "numbers with all zeros"
-            || claimed > room + each * entries
-        {
+        if claimed > most.min(room + each * entries) {
             return Err(Error::failed(format!(
                 "{name} claims {claimed} {what}, and has {entries} entries: must be at most {room}, and {each} for each entry; \
                  leave out those without any"

@@ -47,8 +47,9 @@ impl Sparse {
             )));
         }
         if let Some(j) = columns.iter().find(|&&j| j as usize >= cols) {
-            let place = if *j == u32::MAX { "below 0 or beyond 32 bits".into() } else { j.to_string() };
-            return Err(bad(format!("an entry is in column {place}, of {cols}; they count from 0")));
+            let column =
+                if *j == u32::MAX { "a column below 0, or beyond 32 bits".into() } else { format!("column {j}") };
+            return Err(bad(format!("an entry is in {column}, of {cols}; they count from 0")));
         }
         let mut sparse = Sparse { starts, columns, values };
         if (0..sparse.rows()).any(|i| !sparse.row(i).0.is_sorted_by(|a, b| a < b)) {

@@ -365,7 +365,7 @@ fn sparse_matrices_that_are_not_are_named_errors() {
         (with("csr", "indptr", whole(&[0, 2, 2, 4])), "must rise from 0 to 3"),
         (with("csr", "indptr", whole(&[0, -1, 2, 3])), "must rise from 0 to 3"),
         (with("csr", "indices", whole(&[1, 4, 0])), "x: an entry is in column 4, of 4; they count from 0"),
-        (with("csr", "indices", whole(&[1, -1, 0])), "x: an entry is in column below 0 or beyond 32 bits, of 4"),
+        (with("csr", "indices", whole(&[1, -1, 0])), "x: an entry is in a column below 0, or beyond 32 bits, of 4"),
         (with("csr", "indices", whole(&[1, 3])), "x: 2 columns of 3 entries: must be as many"),
         (with("coo", "row", whole(&[0, 3, 1])), "x: an entry is in row 3, of 3; they count from 0"),
         (with("coo", "row", whole(&[0])), "x: 1 rows of 3 entries: must be as many"),
