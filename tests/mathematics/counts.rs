@@ -1,9 +1,8 @@
 //! `--likelihood poisson` and `negative-binomial`: what is learned of counts is as likely as what they were drawn from, every
 //! estimate is that of an integral over z, and every command takes them.
-use crate::exact::{estimates_are, mean, over_z, points, with_gaps, write_csv};
+use crate::exact::{estimates_are, every_command, mean, over_z, points, with_gaps, write_csv};
 use crate::numbers::Numbers;
 use crate::program::{folder, run, write_idx};
-use crate::runs;
 use std::path::Path;
 use std::sync::Arc;
 use vae_gpu::Vae;
@@ -149,27 +148,17 @@ fn every_command_takes_counts() {
     write_csv(&home.join("gaps.csv"), &NAMES, &gaps);
     std::fs::write(home.join("told.csv"), "d,e\n3,1\n0,7\n").unwrap();
     run(&home, &format!("{TRAIN} --valid-fraction 0.2 --out run")).succeeded();
-    for command in [
-        "eval run --data x.csv --count 10 --samples 10 --estimator iwae,naive,ais --to bounds.npy",
-        "encode run --data x.csv --to latents.csv",
-        "decode run --data latents.csv --to back.csv",
-        "reconstruct run --data x.csv --to back.png",
-        "sample run --count 20 --draw --to drawn.csv",
-        "sample run --near x.csv --to near.png",
-        "interpolate run --data x.csv --to between.png",
-        "traverse run --data x.csv --to latents.png",
-        "manifold run --to plane.png",
-        "impute run --data gaps.csv --to filled.csv",
-        "impute run --data gaps.csv --to drawn.npy --draws 2",
-        "report run --to page.html",
-        "train --config run/run.toml --out again",
-        "train --data gaps.csv --likelihood poisson --missing allow --epochs 2 --hidden 5 --latent 2 --out gaps",
-        "train --data x.csv --likelihood poisson --condition 3..5 --epochs 2 --hidden 5 --latent 2 --out told",
-        "sample told --count 2 --condition told.csv --to told.png",
-    ] {
-        run(&home, &format!("{command} --device cpu --quiet")).succeeded();
-    }
-    runs::assert_same_run(&home.join("run"), &home.join("again"), "run.toml");
+    every_command(
+        &home,
+        20,
+        &[
+            "impute run --data gaps.csv --to filled.csv",
+            "impute run --data gaps.csv --to drawn.npy --draws 2",
+            "train --data gaps.csv --likelihood poisson --missing allow --epochs 2 --hidden 5 --latent 2 --out gaps",
+            "train --data x.csv --likelihood poisson --condition 3..5 --epochs 2 --hidden 5 --latent 2 --out told",
+            "sample told --count 2 --condition told.csv --to told.png",
+        ],
+    );
     let text = std::fs::read_to_string(home.join("drawn.csv")).unwrap();
     assert!(text.starts_with("a,b,c,d,e\n") && !text.contains('.'), "draws of counts are counts: {text}");
     let options = std::fs::read_to_string(home.join("run/run.toml")).unwrap();

@@ -1,5 +1,6 @@
 //! What tables that are drawn from a known model are written to and held against: integrals over z.
 use crate::program::run;
+use crate::runs::assert_same_run;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -28,6 +29,29 @@ pub fn estimates_are(home: &Path, exact: f64) {
         // Its own error four times over, and f32.
         assert!((got - exact).abs() < 4.0 * error + 1e-4, "{estimate} {got} ± {error}, the integral is {exact}");
     }
+}
+
+/// Every command that takes any model, of `run`, which was trained on x.csv, with so many draws in drawn.csv; and `more`, one after
+/// the other. What run.toml says makes the same run again.
+pub fn every_command(home: &Path, draws: usize, more: &[&str]) {
+    let sample = format!("sample run --count {draws} --draw --to drawn.csv");
+    let commands = [
+        "eval run --data x.csv --count 10 --samples 10 --estimator iwae,naive,ais --to bounds.npy",
+        "encode run --data x.csv --to latents.csv",
+        "decode run --data latents.csv --to back.csv",
+        "reconstruct run --data x.csv --to back.png",
+        &sample,
+        "sample run --near x.csv --to near.png",
+        "interpolate run --data x.csv --to between.png",
+        "traverse run --data x.csv --to latents.png",
+        "manifold run --to plane.png",
+        "report run --to page.html",
+        "train --config run/run.toml --out again",
+    ];
+    for command in commands.iter().chain(more) {
+        run(home, &format!("{command} --device cpu --quiet")).succeeded();
+    }
+    assert_same_run(&home.join("run"), &home.join("again"), "run.toml");
 }
 
 /// The first 30 rows of `x` with a quarter of their values missing.

@@ -1,10 +1,9 @@
 //! `--likelihood multinomial`: what is learned of the shares of counts is as likely as what they were drawn from, every estimate
 //! is that of an integral over z, with gaps too; what is drawn has its total, and the frequencies of its shares.
-use crate::exact::{estimates_are, mean, over_z, points, write_csv};
+use crate::exact::{estimates_are, every_command, mean, over_z, points, write_csv};
 use crate::models::of_every_likelihood;
 use crate::numbers::Numbers;
 use crate::program::{folder, run};
-use crate::runs;
 use std::path::Path;
 use std::sync::Arc;
 use vae_gpu::Vae;
@@ -191,27 +190,17 @@ fn every_command_takes_shares() {
         &format!("train --data x.csv --likelihood multinomial {small} --valid-fraction 0.2 --out run --device cpu"),
     )
     .succeeded();
-    for command in [
-        "eval run --data x.csv --count 10 --samples 10 --estimator iwae,naive,ais --to bounds.npy",
-        "encode run --data x.csv --to latents.csv",
-        "decode run --data latents.csv --to back.csv",
-        "reconstruct run --data x.csv --to back.png",
-        "sample run --count 20 --draw --to drawn.csv",
-        "sample run --near x.csv --to near.png",
-        "interpolate run --data x.csv --to between.png",
-        "traverse run --data x.csv --to latents.png",
-        "manifold run --to plane.png",
-        "report run --to page.html",
-        "train --config run/run.toml --out again",
-        &format!("train --data x.csv --likelihood multinomial --condition 4..6 {small} --out told"),
-        &format!("train --data x.csv --likelihood multinomial --past 4..6 --future 0..4 {small} --out past"),
-        "forecast past --data x.csv --to futures.png",
-        "sample told --count 2 --condition told.csv --total 9 --draw --to told-drawn.csv",
-        "sweep --data x.csv --valid-fraction 0.2 --likelihood multinomial --grid latent=1,2 --hidden 5 --epochs 1 --out sweep",
-    ] {
-        run(&home, &format!("{command} --device cpu --quiet")).succeeded();
-    }
-    runs::assert_same_run(&home.join("run"), &home.join("again"), "run.toml");
+    every_command(
+        &home,
+        20,
+        &[
+            &format!("train --data x.csv --likelihood multinomial --condition 4..6 {small} --out told"),
+            &format!("train --data x.csv --likelihood multinomial --past 4..6 --future 0..4 {small} --out past"),
+            "forecast past --data x.csv --to futures.png",
+            "sample told --count 2 --condition told.csv --total 9 --draw --to told-drawn.csv",
+            "sweep --data x.csv --valid-fraction 0.2 --likelihood multinomial --grid latent=1,2 --hidden 5 --epochs 1 --out sweep",
+        ],
+    );
     let text = std::fs::read_to_string(home.join("drawn.csv")).unwrap();
     let ones = text.lines().skip(1).filter(|line| line.matches('1').count() == 1 && line.matches('0').count() == 5);
     assert_eq!(ones.count(), 20, "one of each row, where nobody says how many: {text}");
