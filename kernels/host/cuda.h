@@ -40,6 +40,7 @@ struct View {
     size_t rows, cols, stride;
     bool writable;
     size_t unit = 4;  // how many bytes threads may share out among them: of bf16, 2
+    mutable size_t row = 0;  // where the row begins that was touched last, in bytes behind the first
 
     template <class T>  // a pointer: to one T
     View(T* p)
@@ -69,9 +70,12 @@ struct View {
     }
 
     bool holds(uintptr_t a, size_t size) const {
-        if (a < begin || rows == 0) return false;
-        const size_t at = a - begin;
-        return rows == 1 ? at + size <= cols : at / stride < rows && at % stride + size <= cols;
+        const size_t at = a - begin;  // large where it is before
+        if (rows < 2 || at >= rows * stride) return rows == 1 && at < cols && size <= cols - at;
+        // Mostly in the row that was touched before. Divisions would be a third of what a check takes.
+        if (const size_t in_row = at - row; in_row < cols) return size <= cols - in_row;
+        row = at / stride * stride;
+        return at - row < cols && size <= cols - (at - row);
     }
 };
 

@@ -122,7 +122,7 @@ struct Touch {
             const s64 from = (space == Shared ? s64(as<s32>(registers[lane])) : as<s64>(registers[lane])) + o.offset;
             const bool offset = space == Shared || space == Parameter;
             if (offset && (from < 0 || from + s64(size) > end)) emu::fail("an address outside its space");
-            if (from % size) emu::fail("misaligned access");
+            if (from & (size - 1)) emu::fail("misaligned access");
             at[lane] = from + (offset ? uintptr_t(space == Shared ? shared : parameters) : 0);
             if (space == Parameter) return;
             if (space != Shared && w.function->overlaps && !(w.launch_is_over >> lane & 1))
