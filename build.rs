@@ -9,6 +9,7 @@ use std::{env, fs, thread};
 
 #[path = "build/image.rs"]
 mod image;
+#[cfg(unix)]
 #[path = "build/stand_in.rs"]
 mod stand_in;
 
@@ -33,7 +34,7 @@ fn main() {
     image::build(&out);
     if let Err(why) = emulator(&out, &kernels) {
         warn(&why);
-        println!("cargo::warning=no emulator of the kernels: cargo test needs a C++20 compiler (set CXX)");
+        println!("cargo::warning=no emulator of the kernels: cargo test needs Linux and a C++20 compiler (set CXX)");
     }
 }
 
@@ -103,6 +104,10 @@ fn launchers(kernels: &[Kernel]) -> String {
 /// What the C++ compiler says. The program needs none of this.
 fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     println!("cargo::rerun-if-env-changed=CXX");
+    // It changes stacks, finds its memory between symbols of the linker, and is found itself, as they do it there.
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system != "linux") {
+        return Err(String::new());
+    }
     let cxx = env::var("CXX").unwrap_or("c++".into());
     let entries: String = kernels.iter().map(|k| format!("    emu::entry<&{0}>(\"{0}\"),\n", k.name)).collect();
     let table = format!("const std::vector<emu::Kernel> emu::kernels = {{\n{entries}}};\n");
@@ -129,10 +134,11 @@ fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     for flag in objects.iter().map(String::as_str).chain(["-lstdc++", "-lm"]) {
         println!("cargo::rustc-link-arg-tests={flag}");
     }
-    match env::var_os("CARGO_FEATURE_CUDA") {
-        Some(_) => stand_in::build(out, &cxx, &objects),
-        None => Ok(()),
+    #[cfg(unix)]
+    if env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        return stand_in::build(out, &cxx, &objects);
     }
+    Ok(())
 }
 
 /// To its end: what the command says on stderr, as a report or as the reason of a failure.

@@ -25,7 +25,7 @@ const NO_PTX: &str = ".version 8.0\n.target sm_80\n.address_size 64\n\0";
 /// `kernels.80.ptx.gz`, which the driver compiles where it cannot load the code: for later GPUs, and in a driver that is
 /// older than nvcc's CUDA. Without nvcc, no code, and PTX without kernels.
 pub fn build(out: &str) {
-    for name in ["NVCC", "CUDA_HOME", "VAE_GPU_NVCC"] {
+    for name in ["NVCC", "CUDA_HOME", "CUDA_PATH", "VAE_GPU_NVCC"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
     let policy = env::var("VAE_GPU_NVCC").unwrap_or_default();
@@ -61,7 +61,7 @@ fn first_that_compiles(out: &str, policy: &str) -> Option<String> {
     );
     failures.iter().for_each(|why| warn(why));
     println!(
-        "cargo::warning=no nvcc in $NVCC, $CUDA_HOME/bin, PATH or Python's wheels{}: this build has no GPU kernels. \
+        "cargo::warning=no nvcc in $NVCC, $CUDA_HOME/bin, $CUDA_PATH/bin, PATH or Python's wheels{}: this build has no GPU kernels. \
          VAE_GPU_NVCC=fetch gets one (100 MB, by pip)",
         if failures.is_empty() { "" } else { " that compiles the kernels" }
     );
@@ -169,9 +169,10 @@ fn release_of(nvcc: &str) -> String {
 }
 
 /// Where compilers are looked for, in this order, with the folder of the build and the policy.
-const COMPILERS: [fn(&str, &str) -> Option<String>; 5] = [
+const COMPILERS: [fn(&str, &str) -> Option<String>; 6] = [
     |_, _| answers(env::var("NVCC").ok()?),
     |_, _| answers(format!("{}/bin/nvcc", env::var("CUDA_HOME").ok()?)),
+    |_, _| answers(format!("{}/bin/nvcc", env::var("CUDA_PATH").ok()?)), // NVIDIA's installer sets it on Windows
     |_, _| answers("nvcc".into()),
     |_, _| answers(python_nvcc()?),
     |out, policy| if policy == "fetch" || is_driver_here() { answers(fetch_nvcc(out)?) } else { None },

@@ -148,6 +148,11 @@ pub enum Lock {
 
 /// Locks a file or directory against other processes, without a trace in it.
 pub fn lock(path: &Path) -> Lock {
+    if cfg!(windows) && path.is_dir() {
+        // It cannot be opened there.
+        let place = fs::canonicalize(path).unwrap_or(path.into());
+        return lock_named(&format!("{:08x}", crc32fast::hash(place.as_os_str().as_encoded_bytes())));
+    }
     let Ok(file) = File::open(path) else { return Lock::Held(None) };
     // Who is just ending, or was just forked off, gives it back within this time.
     for _ in 0..20 {

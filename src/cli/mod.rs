@@ -259,6 +259,7 @@ fn repeating(command: &clap::Command, given: &clap::ArgMatches) -> String {
 
 /// Runs the program; its exit code.
 pub fn main() -> u8 {
+    #[cfg(unix)]
     signals::survive_file_size_limit();
     let command = command();
     let args = match config_file::expand(std::env::args_os().collect(), &command) {

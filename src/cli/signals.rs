@@ -1,29 +1,21 @@
 //! Signals that ask a training to end: the first is noted, the training saves and ends; a second ends it at once.
-use signal_hook::consts::signal::*;
-use signal_hook::flag;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(unix)]
-const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
-#[cfg(not(unix))]
-const ENDING: [i32; 2] = [SIGINT, SIGTERM];
+pub(super) use unix::survive_file_size_limit;
 
 /// The signal that came first.
 pub(super) struct Signals(Arc<AtomicUsize>);
 
 impl Signals {
-    /// From now on they are noted. What is ignored, as `nohup` has it, stays so.
+    /// From now on they are noted. Where one cannot be, it does what it does by default, and what was saved last stays.
     pub fn watch() -> Signals {
-        let (first, armed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let ignored = crate::host::ignored_signals();
-        for signal in ENDING.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
-            // In this order: a signal finds it armed only if another came before. Where one cannot be noted it does what
-            // it does by default, and what was saved last stays.
-            let _ = flag::register_conditional_shutdown(signal, 128 + signal, armed.clone());
-            let _ = flag::register(signal, armed.clone());
-            let _ = flag::register_usize(signal, first.clone(), signal as usize);
-        }
+        let first = Arc::new(AtomicUsize::new(0));
+        #[cfg(unix)]
+        unix::note(&first);
+        #[cfg(windows)]
+        windows::note(&first);
         Signals(first)
     }
 
@@ -36,8 +28,46 @@ impl Signals {
     }
 }
 
-/// A file that would grow beyond the limit (`ulimit -f`) shall be an error of the write and not the end of the process.
-pub(super) fn survive_file_size_limit() {
-    #[cfg(unix)]
-    let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+#[cfg(unix)]
+mod unix {
+    use signal_hook::consts::signal::*;
+    use signal_hook::flag;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+    /// What is ignored, as `nohup` has it, stays so.
+    pub fn note(first: &Arc<AtomicUsize>) {
+        let armed = Arc::new(AtomicBool::new(false));
+        let ignored = crate::host::ignored_signals();
+        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
+            // In this order: a signal finds it armed only if another came before.
+            let _ = flag::register_conditional_shutdown(signal, 128 + signal, armed.clone());
+            let _ = flag::register(signal, armed.clone());
+            let _ = flag::register_usize(signal, first.clone(), signal as usize);
+        }
+    }
+
+    /// A file that would grow beyond the limit (`ulimit -f`) shall be an error of the write and not the end of the process.
+    pub fn survive_file_size_limit() {
+        let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// The number that Unix gives an interrupt: the exit code is 130 here too.
+    const INTERRUPT: usize = 2;
+
+    /// Ctrl-C, and the closing of the window, are one to us.
+    pub fn note(first: &Arc<AtomicUsize>) {
+        let first = first.clone();
+        let _ = ctrlc::set_handler(move || {
+            if first.swap(INTERRUPT, Ordering::SeqCst) != 0 {
+                std::process::exit(128 + INTERRUPT as i32);
+            }
+        });
+    }
 }

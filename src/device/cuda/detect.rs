@@ -22,6 +22,8 @@ pub const DRIVER: &[&str] = &[
     "cuStreamSynchronize", "cuStreamWaitEvent",
 ];
 
+/// The driver's library, as the system has it.
+const LIBRARY: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" };
 /// The oldest driver we speak to, as cuDriverGetVersion counts: 12.0.
 const OLDEST: c_int = 12000;
 /// The oldest GPU that build.rs compiles for.
@@ -35,7 +37,8 @@ type Init = unsafe extern "C" fn(c_uint) -> c_int;
 pub fn driver() -> Result<i32> {
     // SAFETY: opening a library runs its initialisers; we trust the driver's, as every program with CUDA does.
     if !unsafe { sys::is_culib_present() } {
-        return Err(Error::failed("no CUDA driver (libcuda.so.1 was not found): install NVIDIA's driver to use a GPU"));
+        let install = "install NVIDIA's driver to use a GPU";
+        return Err(Error::failed(format!("no CUDA driver ({LIBRARY} was not found): {install}")));
     }
     // SAFETY: the line above has seen the library, so this opens it and does not panic.
     let library = unsafe { sys::culib() };

@@ -3,7 +3,7 @@
 use super::detect;
 use crate::{Error, Result};
 use cudarc::cublaslt::sys;
-use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
+use libloading::Library;
 use std::path::{Path, PathBuf};
 use std::{env, fmt, fs};
 
@@ -16,6 +16,11 @@ pub const CUBLAS: &[&str] = &[
     "cublasLtMatrixLayoutCreate", "cublasLtMatrixLayoutDestroy",
 ];
 
+/// Its names for CUDA 13 and for CUDA 12. They are among those that cudarc tries.
+const NAMES: [&str; 2] = match cfg!(windows) {
+    true => ["cublasLt64_13.dll", "cublasLt64_12.dll"],
+    false => ["libcublasLt.so.13", "libcublasLt.so.12"],
+};
 /// Folders to look in before all others, as PATH lists them.
 const FOLDERS: &str = "VAE_GPU_CUDA_LIBS";
 
@@ -47,8 +52,8 @@ impl fmt::Display for Cublas {
 pub fn cublas(driver: i32) -> Result<Cublas> {
     let (names, wheel): (&[&str], _) = match driver {
         // The library of a major version needs a driver of that version.
-        13000.. => (&["libcublasLt.so.13", "libcublasLt.so.12"], "nvidia-cublas"),
-        _ => (&["libcublasLt.so.12"], "nvidia-cublas-cu12"),
+        13000.. => (&NAMES, "nvidia-cublas"),
+        _ => (&NAMES[1..], "nvidia-cublas-cu12"),
     };
     let named = folders_named();
     // First the folders that the user names, then the loader's (LD_LIBRARY_PATH, ldconfig), then the usual ones.
@@ -94,6 +99,11 @@ fn folders_usual() -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> =
         ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(env::var_os).map(PathBuf::from).collect();
     for bin in env::var_os("PATH").iter().flat_map(env::split_paths) {
+        if cfg!(windows) {
+            // Beside the interpreter, or above it in an environment.
+            let root = if bin.ends_with("Scripts") { bin.parent() } else { Some(&*bin) };
+            roots.extend(root.filter(|root| root.join("Lib").exists()).map(Path::to_path_buf));
+        }
         // bin/python3 may be a link to an environment's, and that one a link to the interpreter: each has libraries.
         let mut python = bin.join("python3");
         for _ in 0..8 {
@@ -107,20 +117,38 @@ fn folders_usual() -> Vec<PathBuf> {
         }
     }
     roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
-    for root in roots {
-        let mut pythons: Vec<_> = fs::read_dir(root.join("lib")).into_iter().flatten().flatten().collect();
-        pythons.sort_by_key(|python| python.file_name());
-        for nvidia in pythons.iter().flat_map(|python| {
-            ["site-packages", "dist-packages"].map(|packages| python.path().join(packages).join("nvidia"))
-        }) {
-            folders.extend([nvidia.join("cu13/lib"), nvidia.join("cublas/lib")]); // wheels for CUDA 13, for CUDA 12
+    for packages in roots.iter().flat_map(|root| packages(root)) {
+        let nvidia = packages.join("nvidia");
+        match cfg!(windows) {
+            // Of wheels for CUDA 13, for CUDA 12, and what PyTorch brings along.
+            true => {
+                folders.extend([nvidia.join("cu13/bin/x86_64"), nvidia.join("cublas/bin"), packages.join("torch/lib")])
+            }
+            false => folders.extend([nvidia.join("cu13/lib"), nvidia.join("cublas/lib")]),
         }
     }
     for root in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(env::var_os).map(PathBuf::from) {
-        folders.extend([root.join("lib64"), root.join("targets/x86_64-linux/lib"), root.join("lib")]);
+        match cfg!(windows) {
+            true => folders.extend([root.join("bin/x64"), root.join("bin")]),
+            false => {
+                folders.extend([root.join("lib64"), root.join("targets/x86_64-linux/lib"), root.join("lib")]);
+            }
+        }
     }
-    folders.push("/usr/local/cuda/lib64".into());
+    if cfg!(unix) {
+        folders.push("/usr/local/cuda/lib64".into());
+    }
     folders
+}
+
+/// Where a Python below `root` has its packages.
+fn packages(root: &Path) -> Vec<PathBuf> {
+    if cfg!(windows) {
+        return vec![root.join("Lib/site-packages")];
+    }
+    let mut pythons: Vec<_> = fs::read_dir(root.join("lib")).into_iter().flatten().flatten().collect();
+    pythons.sort_by_key(|python| python.file_name());
+    pythons.iter().flat_map(|python| ["site-packages", "dist-packages"].map(|of| python.path().join(of))).collect()
 }
 
 /// Whether one of the folders has one of the names, best name first.
@@ -132,7 +160,7 @@ fn in_folders(folders: &[PathBuf], names: &[&str]) -> bool {
 /// Opens a library and never closes it, so that whoever asks for its name next gets this one.
 fn open(file: &Path) -> bool {
     // SAFETY: opening a library runs its initialisers; we trust NVIDIA's, as every program with cuBLAS does.
-    let library = unsafe { Library::open(Some(file), RTLD_LAZY | RTLD_LOCAL) };
+    let library = unsafe { Library::new(file) };
     library.map(std::mem::forget).is_ok()
 }
 
