@@ -17,7 +17,8 @@
 //!    captured graph of launches.
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
 //! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`], [`impute`]: what is done with all that; [`estimate`] adds up
-//!    log-likelihoods. [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`checkpoint`],
+//!    log-likelihoods. [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`ranking`]: how high a
+//!    model ranks what was held out. [`checkpoint`],
 //!    [`metrics`], [`plot`], [`report`]: what it leaves behind. [`data`]: what it is fed. [`sweep`]: several runs, side by
 //!    side, and one table of them.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
@@ -28,7 +29,7 @@
 //!
 //! Each sentence is a test, in `tests/mathematics/invariants.rs` or where it says.
 //!
-//! - Dependencies point down: `main → cli → sweep, report, vae → trainer, evaluate, ais, infer, impute → checkpoint → model
+//! - Dependencies point down: `main → cli → sweep, report, vae, ranking → trainer, evaluate, ais, infer, impute → checkpoint → model
 //!   → tape, device → arena`. No module above `device` knows whether a GPU exists.
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
 //!   `metrics`, `files`, `host` and `plot` touch files.
@@ -149,6 +150,7 @@ pub mod metrics;
 pub mod mixture;
 pub mod model;
 pub mod plot;
+pub mod ranking;
 pub mod report;
 pub mod rng;
 pub mod schedule;

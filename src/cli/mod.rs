@@ -31,6 +31,7 @@ mod numbers;
 mod options;
 mod output;
 mod progress;
+mod rank;
 mod reconstruct;
 mod report;
 mod sample;
@@ -72,6 +73,7 @@ enum Command {
     Sweep(Box<sweep::SweepArgs>),
     Compare(compare::CompareArgs),
     Eval(eval::EvalArgs),
+    Rank(rank::RankArgs),
     Sample(sample::SampleArgs),
     Reconstruct(reconstruct::ReconstructArgs),
     Report(report::ReportArgs),
@@ -291,6 +293,7 @@ pub fn main() -> u8 {
         Command::Sweep(args) => sweep::run(&args, &command, &given),
         Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Rank(args) => rank::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Report(args) => report::run(&args),

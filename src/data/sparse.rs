@@ -193,6 +193,16 @@ impl Sparse {
         })
     }
 
+    /// Makes zeros of the entries of row `i` in these columns.
+    pub(super) fn clear(&mut self, i: usize, columns: &[u32]) {
+        let entries = self.starts[i] as usize..self.starts[i + 1] as usize;
+        for (j, x) in self.columns[entries.clone()].iter().zip(&mut self.values[entries]) {
+            if columns.binary_search(j).is_ok() {
+                *x = 0.0;
+            }
+        }
+    }
+
     /// The entries of each row, to be changed: the columns, and the values.
     pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = (&[u32], &mut [f32])> {
         let (mut columns, mut values) = (&self.columns[..], &mut self.values[..]);

@@ -50,6 +50,16 @@ impl Values {
         }) as u64
     }
 
+    /// Makes zeros of these of the `cols` columns of row `i`, in order.
+    pub(crate) fn clear(&mut self, cols: usize, i: usize, columns: &[u32]) {
+        let each = columns.iter().map(|&j| i * cols + j as usize);
+        match self {
+            Values::Bytes(v) => each.for_each(|at| v[at] = 0),
+            Values::Reals(v) => each.for_each(|at| v[at] = 0.0),
+            Values::Sparse(v) => v.clear(i, columns),
+        }
+    }
+
     /// Keeps these of `cols` columns of every row, in this order.
     pub(super) fn keep(&mut self, cols: usize, positions: &[usize]) {
         match self {

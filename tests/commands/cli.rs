@@ -110,6 +110,7 @@ fn help_teaches_and_asks_for_nothing() {
         "sweep",
         "compare",
         "eval",
+        "rank",
         "sample",
         "reconstruct",
         "report",

@@ -23,6 +23,7 @@ mod pictures;
 #[path = "../support/program.rs"]
 mod program;
 mod python;
+mod rank;
 mod readme;
 mod report;
 mod requests;

@@ -1,0 +1,222 @@
+//! How well a model ranks what it was not shown, of items in baskets, words in texts, or anything that is there or is not. Of every
+//! example part of what is not 0 is held out, the rest is encoded, and the columns that it has not are ranked by their mean
+//! of p(x|z): Liang, Krishnan, Hoffman & Jebara 2018, "Variational Autoencoders for Collaborative Filtering", section 4.
+//!
+//! The measures are theirs. Recall@k is how many of the k columns that are ranked first were held out, of as many as could
+//! be: of min(k, h) where h were. NDCG@k is Σ 1 / log₂(1 + place) over those of them that were held out, of what that sum
+//! is where they come first.
+use crate::data::{Dataset, Values};
+use crate::estimate::{Estimate, Running};
+use crate::infer::Inference;
+use crate::rng::{Stream, Words};
+use crate::{Error, Result, latents};
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// The place of the step in the counter of [`Stream::Sample`] where it is drawn what is held out; [`crate::infer`] and
+/// [`crate::latents`] have others.
+const HELD_OUT: u32 = 3;
+
+/// Examples without part of what they have.
+pub struct HeldOut {
+    /// Those that had two columns that are not 0, or more.
+    pub shown: Arc<Dataset>,
+    /// Of each the columns that were made 0, in order.
+    pub held: Vec<Vec<u32>>,
+    /// How many had fewer, and are not there.
+    pub left_out: usize,
+}
+
+impl HeldOut {
+    /// Holds out the part `part` of what is not 0 in the first `input` columns of each row, rounded, at least one and not all. What of
+    /// row i depends on the seed, i and the row alone. What is missing is not there.
+    ///
+    /// # Errors
+    /// No row has two.
+    pub fn of(data: &Dataset, input: usize, part: f64, seed: u64) -> Result<HeldOut> {
+        let there: Vec<Vec<u32>> = (0..data.rows()).into_par_iter().map(|i| columns(data, i, input)).collect();
+        let rows: Vec<usize> = (0..data.rows()).filter(|&i| there[i].len() > 1).collect();
+        if rows.is_empty() {
+            return Err(Error::failed(format!(
+                "{}: no example has two columns that are not 0, of which one could be held out",
+                data.name
+            )));
+        }
+        let mut shown = data.pick(&rows);
+        let cols = shown.cols;
+        let held: Vec<Vec<u32>> = rows
+            .into_par_iter()
+            .map(|i| {
+                let mut columns = there[i].clone();
+                let n = columns.len();
+                let out = ((part * n as f64).round() as usize).clamp(1, n - 1);
+                let (held, _) = columns.partial_shuffle(&mut Words::new(seed, Stream::Sample, HELD_OUT, i as u32), out);
+                let mut held = held.to_vec();
+                held.sort_unstable();
+                held
+            })
+            .collect();
+        for (i, held) in held.iter().enumerate() {
+            shown.values.clear(cols, i, held);
+        }
+        let left_out = data.rows() - held.len();
+        Ok(HeldOut { shown: Arc::new(shown), held, left_out })
+    }
+
+    /// The measures at each of these numbers of columns, for what `model` ranks.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn ranked_by(&self, model: &mut Inference, at: &[usize], seed: u64) -> Result<Vec<Measures>> {
+        /// Numbers of p(x|z) at once.
+        const AT_ONCE: usize = 1 << 24;
+        let z = latents::means(&model.encode(&self.shown, seed)?, model.latent());
+        let condition = model.condition_of(&self.shown);
+        let (input, latent) = (model.input(), model.latent());
+        let told = condition.len() / self.held.len();
+        let rows = (AT_ONCE / input).max(1);
+        let mut all = vec![];
+        for first in (0..self.held.len()).step_by(rows) {
+            let end = self.held.len().min(first + rows);
+            let means = model.decode(&z[first * latent..end * latent], &condition[first * told..end * told])?;
+            let of_row = |(i, means): (usize, &[f32])| self.measures(first + i, means, at);
+            all.extend(means.par_chunks(input).enumerate().map(of_row).collect::<Vec<_>>());
+        }
+        Ok(mean(&all, at))
+    }
+
+    /// The same for how many examples have each column, which says nothing of the example itself.
+    pub fn ranked_by_frequency(&self, input: usize, at: &[usize]) -> Vec<Measures> {
+        let mut counts = vec![0f32; input];
+        for i in 0..self.held.len() {
+            columns(&self.shown, i, input).into_iter().for_each(|j| counts[j as usize] += 1.0);
+        }
+        let all: Vec<_> = (0..self.held.len()).into_par_iter().map(|i| self.measures(i, &counts, at)).collect();
+        mean(&all, at)
+    }
+
+    /// Recall and NDCG at each of `at`, of one row.
+    fn measures(&self, i: usize, scores: &[f32], at: &[usize]) -> Vec<(f64, f64)> {
+        let mut row = vec![0.0; scores.len()];
+        self.shown.part(i, 0..scores.len(), &mut row);
+        // What was shown is known, and what is missing is not asked for.
+        let candidates = (0..scores.len() as u32).filter(|&j| row[j as usize] == 0.0).collect();
+        let first = best(scores, candidates, at.iter().copied().max().unwrap_or(0));
+        at.iter().map(|&k| (recall(&first, &self.held[i], k), ndcg(&first, &self.held[i], k))).collect()
+    }
+}
+
+/// What is not 0 in a row, and is known.
+fn columns(data: &Dataset, i: usize, input: usize) -> Vec<u32> {
+    let there = |x: f32| x != 0.0 && !x.is_nan();
+    match &data.values {
+        Values::Sparse(v) => v.entries_in(i, 0..input).filter(|&(_, x)| there(x)).map(|(j, _)| j as u32).collect(),
+        _ => {
+            let mut row = vec![0.0; input];
+            data.part(i, 0..input, &mut row);
+            (0..input as u32).filter(|&j| there(row[j as usize])).collect()
+        }
+    }
+}
+
+/// The `n` candidates of the highest scores, the highest first, of equal ones the first column.
+fn best(scores: &[f32], mut candidates: Vec<u32>, n: usize) -> Vec<u32> {
+    let order = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+    if n < candidates.len() {
+        if n > 0 {
+            candidates.select_nth_unstable_by(n - 1, order);
+        }
+        candidates.truncate(n);
+    }
+    candidates.sort_unstable_by(order);
+    candidates
+}
+
+/// Of the first `k` of a ranking: which of them were held out, each by its place from 1 on.
+fn hits<'a>(ranked: &'a [u32], held: &'a [u32], k: usize) -> impl Iterator<Item = usize> + 'a {
+    ranked.iter().take(k).enumerate().filter(|(_, j)| held.binary_search(j).is_ok()).map(|(i, _)| i + 1)
+}
+
+fn recall(ranked: &[u32], held: &[u32], k: usize) -> f64 {
+    hits(ranked, held, k).count() as f64 / k.min(held.len()) as f64
+}
+
+fn ndcg(ranked: &[u32], held: &[u32], k: usize) -> f64 {
+    let gain =
+        |places: &mut dyn Iterator<Item = usize>| places.map(|place| 1.0 / (1.0 + place as f64).log2()).sum::<f64>();
+    gain(&mut hits(ranked, held, k)) / gain(&mut (1..=k.min(held.len())))
+}
+
+/// Means over examples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measures {
+    /// How many columns of the ranking count.
+    pub at: usize,
+    pub recall: Estimate,
+    pub ndcg: Estimate,
+}
+
+fn mean(all: &[Vec<(f64, f64)>], at: &[usize]) -> Vec<Measures> {
+    let of = |i: usize, pick: fn(&(f64, f64)) -> f64| {
+        let mut running = Running::default();
+        all.iter().for_each(|row| running.add(pick(&row[i])));
+        running.estimate()
+    };
+    at.iter().enumerate().map(|(i, &at)| Measures { at, recall: of(i, |m| m.0), ndcg: of(i, |m| m.1) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_measures_are_those_of_the_paper() {
+        // Held out are 2, 5 and 9; they come at places 1, 4 and 6.
+        let (ranked, held) = ([5, 0, 7, 2, 1, 9], [2, 5, 9]);
+        let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got}, want {want}");
+        near(recall(&ranked, &held, 1), 1.0); // one of one
+        near(recall(&ranked, &held, 2), 0.5);
+        near(recall(&ranked, &held, 4), 2.0 / 3.0); // of three
+        near(recall(&ranked, &held, 100), 1.0);
+        let ideal = 1.0 + 1.0 / 3f64.log2() + 0.5;
+        near(ndcg(&ranked, &held, 3), 1.0 / ideal);
+        near(ndcg(&ranked, &held, 5), (1.0 + 1.0 / 5f64.log2()) / ideal);
+        near(ndcg(&ranked, &held, 2), 1.0 / (1.0 + 1.0 / 3f64.log2()));
+        near(ndcg(&[5, 2, 9], &held, 3), 1.0);
+        near(ndcg(&[1, 3], &held, 3), 0.0);
+    }
+
+    #[test]
+    fn the_best_come_first_and_of_equals_the_first() {
+        let scores = [0.1, 0.5, 0.5, 0.9, -1.0, 0.5];
+        assert_eq!(best(&scores, vec![5, 0, 1, 4, 2], 3), [1, 2, 5]);
+        assert_eq!(best(&scores, (0..6).collect(), 100), [3, 1, 2, 5, 0, 4]);
+        assert!(best(&scores, (0..6).collect(), 0).is_empty());
+    }
+
+    #[test]
+    fn a_part_of_every_row_is_held_out_by_its_seed() {
+        let row = |n: usize| (0..20).map(move |j| if j % 2 == 0 && j < 2 * n { 1.0 + j as f32 } else { 0.0 });
+        let values: Vec<f32> = [10, 1, 2, 0, 7].into_iter().flat_map(row).collect();
+        let dense = Dataset::from_rows("x", 20, values).unwrap();
+        let sparse = dense.clone().sparse();
+        let of = |data: &Dataset, seed| HeldOut::of(data, 20, 0.2, seed).unwrap();
+        let (d, s) = (of(&dense, 3), of(&sparse, 3));
+        assert_eq!((d.left_out, d.held.len()), (2, 3));
+        assert_eq!(d.held.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
+        assert_eq!((&d.held, d.shown.to_rows()), (&s.held, s.shown.to_rows()), "sparse rows are dense ones");
+        for (i, from) in [0, 2, 4].into_iter().enumerate() {
+            let (mut was, mut is) = (vec![0.0; 20], vec![0.0; 20]);
+            dense.row(from, &mut was);
+            d.shown.row(i, &mut is);
+            for j in 0..20 {
+                let held = d.held[i].contains(&(j as u32));
+                assert!(if held { was[j] != 0.0 && is[j] == 0.0 } else { was[j] == is[j] }, "row {i}, column {j}");
+            }
+        }
+        assert!((0..9).any(|seed| of(&dense, seed).held != d.held), "the seed chooses");
+        let bare = Dataset::from_rows("x", 2, vec![1.0, 0.0, 0.0, 0.0]).unwrap();
+        assert!(HeldOut::of(&bare, 2, 0.2, 0).is_err());
+    }
+}

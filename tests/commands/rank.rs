@@ -1,0 +1,93 @@
+//! `rank`: what was held out of an example is found among what it has not.
+use crate::program::{folder, run};
+use std::fs;
+use std::path::Path;
+use vae_gpu::data::npy;
+use vae_gpu::rng::{Stream, uniforms};
+
+const ITEMS: usize = 40;
+/// Items of one group, of which a row has `PICKED`.
+const GROUP: usize = 20;
+const PICKED: usize = 10;
+
+/// Rows with items of one of two groups, any ten of its twenty.
+fn write_baskets(path: &Path, rows: usize, seed: u64) {
+    let mut values = vec![0f32; rows * ITEMS];
+    for (i, row) in values.chunks_mut(ITEMS).enumerate() {
+        let mut draws = [0f32; GROUP];
+        uniforms(&mut draws, seed, Stream::Sample, 0, i as u32);
+        let mut items: Vec<usize> = (0..GROUP).collect();
+        items.sort_by(|&a, &b| draws[a].total_cmp(&draws[b]));
+        items[..PICKED].iter().for_each(|j| row[GROUP * (i % 2) + j] = 1.0);
+    }
+    npy::write(&mut fs::File::create(path).unwrap(), rows, ITEMS, &values).unwrap();
+}
+
+fn number(json: &serde_json::Value, of: &str, at: u64, what: &str) -> (f64, f64) {
+    let measures = json[of].as_array().unwrap().iter().find(|m| m["at"] == at).unwrap();
+    (measures[what].as_f64().unwrap(), measures[format!("{what}_error")].as_f64().unwrap())
+}
+
+#[test]
+fn a_model_that_knows_the_groups_finds_what_was_held_out() {
+    let home = folder("rank");
+    write_baskets(&home.join("train.npy"), 1000, 1);
+    write_baskets(&home.join("new.npy"), 800, 2);
+    for likelihood in ["multinomial", "bernoulli", "poisson"] {
+        let train = format!(
+            "train --data train.npy --likelihood {likelihood} --hidden 32 --latent 2 --batch 50 --epochs 20 --out {likelihood} \
+             --device cpu --quiet"
+        );
+        run(&home, &train).succeeded();
+        let said = run(&home, &format!("rank {likelihood} --data new.npy --at 5,12 --json --device cpu")).succeeded();
+        let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!((json["examples"].as_u64(), json["left_out"].as_u64()), (Some(800), Some(0)));
+
+        // Two of ten are held out, among the twelve of their group that are not shown; which twelve, the others say.
+        let (all, _) = number(&json, "ranks", 12, "recall");
+        assert!(all > 0.999, "{likelihood}: recall@12 {all}");
+        // Of five of the twelve, two are 5 / 6; places 1 to 5 of Σ 1 / log₂(1 + place) are 2 of 12 each.
+        let (five, error) = number(&json, "ranks", 5, "recall");
+        assert!((five - 5.0 / 12.0).abs() < 4.0 * error, "{likelihood}: recall@5 {five} ± {error}");
+        let gain = |n: u32| (1..=n).map(|place| 1.0 / (1.0 + place as f64).log2()).sum::<f64>();
+        let (ndcg, error) = number(&json, "ranks", 5, "ndcg");
+        let want = gain(5) * 2.0 / 12.0 / gain(2);
+        assert!((ndcg - want).abs() < 4.0 * error, "{likelihood}: ndcg@5 {ndcg} ± {error}, want {want}");
+
+        // Frequency does not know the group: of the 32 that are not shown it takes any twelve, or nearly.
+        let (some, error) = number(&json, "by_frequency", 12, "recall");
+        assert!((some - 12.0 / 32.0).abs() < 0.1 && error > 0.0, "{likelihood}: by frequency {some} ± {error}");
+    }
+
+    let table = run(&home, "rank multinomial --data new.npy --count 100 --device cpu").succeeded().stdout;
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("new.npy: 100 examples, of each 0.2 of the columns"), "{table}");
+    let names: Vec<_> = lines[1..].iter().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(names, ["recall@20", "recall@50", "recall@100", "ndcg@20", "ndcg@50", "ndcg@100"]);
+    assert!(lines[1].contains(" ± ") && lines[1].contains("by frequency"), "{table}");
+
+    // The seed chooses what is held out, and nothing else does.
+    let of = |more: &str| {
+        run(&home, &format!("rank multinomial --data new.npy --at 5 --device cpu {more}")).succeeded().stdout
+    };
+    assert_eq!(of(""), of("--threads 1"));
+    assert_ne!(of(""), of("--seed 1"));
+    assert_ne!(of(""), of("--hold-out 0.5"));
+}
+
+#[test]
+fn what_has_nothing_to_hold_out_is_refused() {
+    let home = folder("rank-refused");
+    write_baskets(&home.join("train.npy"), 60, 1);
+    run(&home, "train --data train.npy --likelihood gaussian --hidden 4 --latent 1 --batch 10 --steps 1 --out g --device cpu --quiet")
+        .succeeded();
+    run(&home, "rank g --data train.npy --device cpu").refused(
+        2,
+        "rank g: its columns are not all counts, or zeros and ones, of which what is not 0 could be held out; give a model of such",
+    );
+    run(&home, "train --data train.npy --likelihood multinomial --hidden 4 --latent 1 --batch 10 --steps 1 --out m --device cpu --quiet")
+        .succeeded();
+    fs::write(home.join("bare.csv"), format!("1{}\n", ",0".repeat(ITEMS - 1)).repeat(3)).unwrap();
+    run(&home, "rank m --data bare.csv --device cpu")
+        .refused(1, "bare.csv: no example has two columns that are not 0, of which one could be held out");
+}
