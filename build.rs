@@ -34,7 +34,7 @@ fn main() {
     image::build(&out);
     if let Err(why) = emulator(&out, &kernels) {
         warn(&why);
-        println!("cargo::warning=no emulator of the kernels: cargo test needs Linux and a C++20 compiler (set CXX)");
+        println!("cargo::warning=no emulator of the kernels: cargo test needs it, and a C++20 compiler (set CXX)");
     }
 }
 
@@ -104,9 +104,9 @@ fn launchers(kernels: &[Kernel]) -> String {
 /// What the C++ compiler says. The program needs none of this.
 fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     println!("cargo::rerun-if-env-changed=CXX");
-    // It changes stacks, finds its memory between symbols of the linker, and is found itself, as they do it there.
+    // The emulator changes stacks, and finds shared memory between symbols of the linker, as Linux has them.
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system != "linux") {
-        return Err(String::new());
+        return Err("the emulator of the kernels, and so cargo test, is for Linux".into());
     }
     let cxx = env::var("CXX").unwrap_or("c++".into());
     let entries: String = kernels.iter().map(|k| format!("    emu::entry<&{0}>(\"{0}\"),\n", k.name)).collect();

@@ -2,6 +2,7 @@
 //! reaches the disk, and only then takes the name. A reader, a crash or a full disk sees the old file or the new one.
 use crate::{Error, Result};
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -149,9 +150,10 @@ pub enum Lock {
 /// Locks a file or directory against other processes, without a trace in it.
 pub fn lock(path: &Path) -> Lock {
     if cfg!(windows) && path.is_dir() {
-        // It cannot be opened there.
-        let place = fs::canonicalize(path).unwrap_or(path.into());
-        return lock_named(&format!("{:08x}", crc32fast::hash(place.as_os_str().as_encoded_bytes())));
+        // Windows opens no directory as a file: one among the temporary files stands for it, and stays there, empty.
+        let mut hash = DefaultHasher::new();
+        fs::canonicalize(path).unwrap_or(path.into()).hash(&mut hash);
+        return lock_named(&format!("{:016x}", hash.finish()));
     }
     let Ok(file) = File::open(path) else { return Lock::Held(None) };
     // Who is just ending, or was just forked off, gives it back within this time.

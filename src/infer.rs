@@ -203,11 +203,6 @@ impl Inference {
         Ok(latents::near(&head, self.latent(), each, temperature, seed))
     }
 
-    /// How many columns x has.
-    pub fn input(&self) -> usize {
-        self.network.model.input
-    }
-
     /// How many latent dimensions there are.
     pub fn latent(&self) -> usize {
         self.network.model.latent

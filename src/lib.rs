@@ -17,10 +17,9 @@
 //!    captured graph of launches.
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
 //! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`], [`impute`]: what is done with all that; [`estimate`] adds up
-//!    log-likelihoods. [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host. [`ranking`]: how high a
-//!    model ranks what was held out. [`checkpoint`],
-//!    [`metrics`], [`plot`], [`report`]: what it leaves behind. [`data`]: what it is fed. [`sweep`]: several runs, side by
-//!    side, and one table of them.
+//!    log-likelihoods. [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host.
+//!    [`ranking`]: how high a model ranks what was held out. [`checkpoint`], [`metrics`], [`plot`], [`report`]: what it
+//!    leaves behind. [`data`]: what it is fed. [`sweep`]: several runs, side by side, and one table of them.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
 //! 8. [`mixture`]: the shallow latent variable model, fitted by expectation maximisation. [`gaussian`]: what is exact
 //!    of Gaussians with a full covariance, the divergence of any two among it. Both apart from the devices, in f64.
@@ -29,8 +28,8 @@
 //!
 //! Each sentence is a test, in `tests/mathematics/invariants.rs` or where it says.
 //!
-//! - Dependencies point down: `main → cli → sweep, report, vae, ranking → trainer, evaluate, ais, infer, impute → checkpoint → model
-//!   → tape, device → arena`. No module above `device` knows whether a GPU exists.
+//! - Dependencies point down: `main → cli → sweep, report, vae, ranking → trainer, evaluate, ais, infer, impute →
+//!   checkpoint → model → tape, device → arena`. No module above `device` knows whether a GPU exists.
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
 //!   `metrics`, `files`, `host` and `plot` touch files.
 //! - The tape never allocates while it runs.

@@ -9,7 +9,7 @@ use crate::data::{Dataset, Values};
 use crate::estimate::{Estimate, Running};
 use crate::infer::Inference;
 use crate::rng::{Stream, Words};
-use crate::{Error, Result, latents};
+use crate::{Error, Result, host, latents};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -23,88 +23,130 @@ pub struct HeldOut {
     /// Those that had two columns that are not 0, or more.
     pub shown: Arc<Dataset>,
     /// Of each the columns that were made 0, in order.
-    pub held: Vec<Vec<u32>>,
+    pub columns: Vec<Vec<u32>>,
     /// How many had fewer, and are not there.
     pub left_out: usize,
+    /// The columns of x: what a model is told stands behind them.
+    input: usize,
 }
 
 impl HeldOut {
-    /// Holds out the part `part` of what is not 0 in the first `input` columns of each row, rounded, at least one and not all. What of
-    /// row i depends on the seed, i and the row alone. What is missing is not there.
+    /// Holds out the part `part` of what is not 0 in the first `input` columns of each row: rounded, at least one and never all.
+    /// What of row i depends on the seed, i and the row alone. What is missing is not there, and is not ranked.
     ///
     /// # Errors
-    /// No row has two.
-    pub fn of(data: &Dataset, input: usize, part: f64, seed: u64) -> Result<HeldOut> {
-        let there: Vec<Vec<u32>> = (0..data.rows()).into_par_iter().map(|i| columns(data, i, input)).collect();
-        let rows: Vec<usize> = (0..data.rows()).filter(|&i| there[i].len() > 1).collect();
+    /// No row has two; too little memory for a copy of the data, where others have them too.
+    pub fn of(data: Arc<Dataset>, input: usize, part: f64, seed: u64) -> Result<HeldOut> {
+        let all = data.rows();
+        let has_two = |&i: &usize| columns(&data, i, input).len() > 1;
+        let rows: Vec<usize> = (0..all).into_par_iter().filter(has_two).collect();
         if rows.is_empty() {
             return Err(Error::failed(format!(
                 "{}: no example has two columns that are not 0, of which one could be held out",
                 data.name
             )));
         }
-        let mut shown = data.pick(&rows);
-        let cols = shown.cols;
-        let held: Vec<Vec<u32>> = rows
-            .into_par_iter()
-            .map(|i| {
-                let mut columns = there[i].clone();
-                let n = columns.len();
+        let columns: Vec<Vec<u32>> = rows
+            .par_iter()
+            .map(|&i| {
+                let mut there = columns(&data, i, input);
+                let n = there.len();
                 let out = ((part * n as f64).round() as usize).clamp(1, n - 1);
-                let (held, _) = columns.partial_shuffle(&mut Words::new(seed, Stream::Sample, HELD_OUT, i as u32), out);
+                let (held, _) = there.partial_shuffle(&mut Words::new(seed, Stream::Sample, HELD_OUT, i as u32), out);
                 let mut held = held.to_vec();
                 held.sort_unstable();
                 held
             })
             .collect();
-        for (i, held) in held.iter().enumerate() {
-            shown.values.clear(cols, i, held);
-        }
-        let left_out = data.rows() - held.len();
-        Ok(HeldOut { shown: Arc::new(shown), held, left_out })
+        let mut shown = match Arc::try_unwrap(data) {
+            Ok(data) if rows.len() == all => data,
+            data => {
+                let data = data.map_or_else(|shared| shared, Arc::new);
+                let what = format!("the examples of {} without what is held out", data.name);
+                host::check_memory(data.values.bytes() as u128, &what, "pass fewer: --count 1000")?;
+                data.pick(&rows)
+            }
+        };
+        let cols = shown.cols;
+        columns.iter().enumerate().for_each(|(i, held)| shown.values.clear(cols, i, held));
+        let left_out = all - columns.len();
+        Ok(HeldOut { shown: Arc::new(shown), columns, left_out, input })
     }
 
-    /// The measures at each of these numbers of columns, for what `model` ranks.
+    /// How many columns are held out of an example, on average.
+    pub fn mean_columns(&self) -> f64 {
+        self.columns.iter().map(Vec::len).sum::<usize>() as f64 / self.columns.len() as f64
+    }
+
+    /// The measures at each of these numbers of columns, for what `model` ranks. `watch` is told which part of it is done.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn ranked_by(&self, model: &mut Inference, at: &[usize], seed: u64) -> Result<Vec<Measures>> {
+    pub fn ranked_by(
+        &self,
+        model: &mut Inference,
+        at: &[usize],
+        seed: u64,
+        watch: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Measures>> {
         /// Numbers of p(x|z) at once.
-        const AT_ONCE: usize = 1 << 24;
+        const AT_ONCE: usize = 1 << 22;
         let z = latents::means(&model.encode(&self.shown, seed)?, model.latent());
         let condition = model.condition_of(&self.shown);
-        let (input, latent) = (model.input(), model.latent());
-        let told = condition.len() / self.held.len();
-        let rows = (AT_ONCE / input).max(1);
-        let mut all = vec![];
-        for first in (0..self.held.len()).step_by(rows) {
-            let end = self.held.len().min(first + rows);
+        let (examples, latent) = (self.columns.len(), model.latent());
+        let told = condition.len() / examples;
+        let rows = (AT_ONCE / self.input).max(1);
+        let mut all = Vec::with_capacity(examples);
+        for first in (0..examples).step_by(rows) {
+            watch(first as f64 / examples as f64);
+            let end = examples.min(first + rows);
             let means = model.decode(&z[first * latent..end * latent], &condition[first * told..end * told])?;
             let of_row = |(i, means): (usize, &[f32])| self.measures(first + i, means, at);
-            all.extend(means.par_chunks(input).enumerate().map(of_row).collect::<Vec<_>>());
+            all.extend(means.par_chunks(self.input).enumerate().map(of_row).collect::<Vec<_>>());
         }
+        watch(1.0);
         Ok(mean(&all, at))
     }
 
-    /// The same for how many examples have each column, which says nothing of the example itself.
-    pub fn ranked_by_frequency(&self, input: usize, at: &[usize]) -> Vec<Measures> {
-        let mut counts = vec![0f32; input];
-        for i in 0..self.held.len() {
-            columns(&self.shown, i, input).into_iter().for_each(|j| counts[j as usize] += 1.0);
+    /// The same for how many of these examples show each column, which says nothing of the example itself.
+    pub fn ranked_by_frequency(&self, at: &[usize]) -> Vec<Measures> {
+        let mut counts = vec![0f32; self.input];
+        for i in 0..self.columns.len() {
+            columns(&self.shown, i, self.input).into_iter().for_each(|j| counts[j as usize] += 1.0);
         }
-        let all: Vec<_> = (0..self.held.len()).into_par_iter().map(|i| self.measures(i, &counts, at)).collect();
+        let all: Vec<_> = (0..self.columns.len()).into_par_iter().map(|i| self.measures(i, &counts, at)).collect();
         mean(&all, at)
     }
 
     /// Recall and NDCG at each of `at`, of one row.
     fn measures(&self, i: usize, scores: &[f32], at: &[usize]) -> Vec<(f64, f64)> {
-        let mut row = vec![0.0; scores.len()];
-        self.shown.part(i, 0..scores.len(), &mut row);
+        let mut row = vec![0.0; self.input];
+        self.shown.part(i, 0..self.input, &mut row);
         // What was shown is known, and what is missing is not asked for.
-        let candidates = (0..scores.len() as u32).filter(|&j| row[j as usize] == 0.0).collect();
+        let candidates = (0..self.input as u32).filter(|&j| row[j as usize] == 0.0).collect();
         let first = best(scores, candidates, at.iter().copied().max().unwrap_or(0));
-        at.iter().map(|&k| (recall(&first, &self.held[i], k), ndcg(&first, &self.held[i], k))).collect()
+        let held = &self.columns[i];
+        at.iter().map(|&k| (recall(&first, held, k), ndcg(&first, held, k))).collect()
     }
+}
+
+/// Zeros and ones, and what is missing: of shades it could not be said what is there.
+///
+/// # Errors
+/// The first that is something else.
+pub fn check_zeros_and_ones(data: &Dataset, input: usize) -> Result<()> {
+    let must = "must be 0 or 1, for what is there or is not can be held out and found again";
+    if let Values::Bytes(bytes) = &data.values {
+        let shade = bytes.iter().enumerate().find(|&(at, b)| at % data.cols < input && !matches!(b, 0 | 255));
+        return match shade {
+            None => Ok(()),
+            Some((at, &b)) => {
+                let (row, column) = (at / data.cols, data.columns.told(at % data.cols));
+                Err(Error::failed(format!("row {row}, {column} of {} is {}: {must}", data.name, b as f32 / 255.0)))
+            }
+        };
+    }
+    data.check(0..input, |x| x == 0.0 || x == 1.0 || x.is_nan(), must)
 }
 
 /// What is not 0 in a row, and is known.
@@ -120,9 +162,11 @@ fn columns(data: &Dataset, i: usize, input: usize) -> Vec<u32> {
     }
 }
 
-/// The `n` candidates of the highest scores, the highest first, of equal ones the first column.
+/// The `n` candidates of the highest scores, the highest first. Equal ones come in an order that has nothing to do with the
+/// columns': files may have their most frequent columns first.
 fn best(scores: &[f32], mut candidates: Vec<u32>, n: usize) -> Vec<u32> {
-    let order = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+    let any = |j: u32| j.wrapping_mul(0x9E37_79B1); // one to one
+    let order = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(any(*a).cmp(&any(*b)));
     if n < candidates.len() {
         if n > 0 {
             candidates.select_nth_unstable_by(n - 1, order);
@@ -143,9 +187,8 @@ fn recall(ranked: &[u32], held: &[u32], k: usize) -> f64 {
 }
 
 fn ndcg(ranked: &[u32], held: &[u32], k: usize) -> f64 {
-    let gain =
-        |places: &mut dyn Iterator<Item = usize>| places.map(|place| 1.0 / (1.0 + place as f64).log2()).sum::<f64>();
-    gain(&mut hits(ranked, held, k)) / gain(&mut (1..=k.min(held.len())))
+    let gain = |place: usize| 1.0 / (1.0 + place as f64).log2();
+    hits(ranked, held, k).map(gain).sum::<f64>() / (1..=k.min(held.len())).map(gain).sum::<f64>()
 }
 
 /// Means over examples.
@@ -188,10 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn the_best_come_first_and_of_equals_the_first() {
-        let scores = [0.1, 0.5, 0.5, 0.9, -1.0, 0.5];
-        assert_eq!(best(&scores, vec![5, 0, 1, 4, 2], 3), [1, 2, 5]);
-        assert_eq!(best(&scores, (0..6).collect(), 100), [3, 1, 2, 5, 0, 4]);
+    fn the_best_come_first_and_equals_in_no_order_of_columns() {
+        let scores = [0.1, 0.5, 0.6, 0.9, -1.0, 0.7];
+        assert_eq!(best(&scores, vec![5, 0, 1, 4, 2], 3), [5, 2, 1]);
+        assert_eq!(best(&scores, (0..6).collect(), 100), [3, 5, 2, 1, 0, 4]);
+        let equal = best(&[0.5; 1000], (0..1000).collect(), 500);
+        let low = equal.iter().filter(|&&j| j < 500).count();
+        assert!((200..300).contains(&low), "{low} of the first 500 columns among the first 500 places");
         assert!(best(&scores, (0..6).collect(), 0).is_empty());
     }
 
@@ -201,22 +247,39 @@ mod tests {
         let values: Vec<f32> = [10, 1, 2, 0, 7].into_iter().flat_map(row).collect();
         let dense = Dataset::from_rows("x", 20, values).unwrap();
         let sparse = dense.clone().sparse();
-        let of = |data: &Dataset, seed| HeldOut::of(data, 20, 0.2, seed).unwrap();
+        let of = |data: &Dataset, seed| HeldOut::of(Arc::new(data.clone()), 20, 0.2, seed).unwrap();
         let (d, s) = (of(&dense, 3), of(&sparse, 3));
-        assert_eq!((d.left_out, d.held.len()), (2, 3));
-        assert_eq!(d.held.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
-        assert_eq!((&d.held, d.shown.to_rows()), (&s.held, s.shown.to_rows()), "sparse rows are dense ones");
+        assert_eq!((d.left_out, d.columns.len()), (2, 3));
+        assert_eq!(d.columns.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
+        assert_eq!((&d.columns, d.shown.to_rows()), (&s.columns, s.shown.to_rows()), "sparse rows are dense ones");
         for (i, from) in [0, 2, 4].into_iter().enumerate() {
             let (mut was, mut is) = (vec![0.0; 20], vec![0.0; 20]);
             dense.row(from, &mut was);
             d.shown.row(i, &mut is);
             for j in 0..20 {
-                let held = d.held[i].contains(&(j as u32));
+                let held = d.columns[i].contains(&(j as u32));
                 assert!(if held { was[j] != 0.0 && is[j] == 0.0 } else { was[j] == is[j] }, "row {i}, column {j}");
             }
         }
-        assert!((0..9).any(|seed| of(&dense, seed).held != d.held), "the seed chooses");
+        assert!((0..9).any(|seed| of(&dense, seed).columns != d.columns), "the seed chooses");
+        // Whoever else has the data keeps them as they were.
+        let kept = Arc::new(dense.pick(&[0, 2, 4]));
+        let held = HeldOut::of(kept.clone(), 20, 0.2, 3).unwrap();
+        assert_eq!(kept.to_rows(), dense.pick(&[0, 2, 4]).to_rows());
+        assert_ne!(held.shown.to_rows(), kept.to_rows());
+        let alone = HeldOut::of(Arc::new(dense.pick(&[0, 2, 4])), 20, 0.2, 3).unwrap();
+        assert_eq!(alone.shown.to_rows(), held.shown.to_rows());
         let bare = Dataset::from_rows("x", 2, vec![1.0, 0.0, 0.0, 0.0]).unwrap();
-        assert!(HeldOut::of(&bare, 2, 0.2, 0).is_err());
+        assert!(HeldOut::of(Arc::new(bare), 2, 0.2, 0).is_err());
+    }
+
+    #[test]
+    fn zeros_and_ones_are_told_from_shades() {
+        let of = |values| check_zeros_and_ones(&Dataset::new("x", 2, values), 1);
+        assert!(of(Values::Bytes(vec![0, 7, 255, 9])).is_ok(), "what stands behind x may be anything");
+        let sentence = of(Values::Bytes(vec![0, 0, 51, 0])).unwrap_err().to_string();
+        assert!(sentence.starts_with("row 1, column 0 (counted from 0) of x is 0.2: must be 0 or 1"), "{sentence}");
+        assert!(of(Values::Reals(vec![0.0, 0.5, f32::NAN, 0.5])).is_ok());
+        assert!(of(Values::Reals(vec![0.0, 0.5, 0.5, 0.5])).is_err());
     }
 }

@@ -61,7 +61,7 @@ mod windows {
     /// The number that Unix gives an interrupt: the exit code is 130 here too.
     const INTERRUPT: usize = 2;
 
-    /// Ctrl-C, and the closing of the window, are one to us.
+    /// Ctrl-C and Ctrl-Break are one to us. When the window is closed, what was saved last stays.
     pub fn note(first: &Arc<AtomicUsize>) {
         let first = first.clone();
         let _ = ctrlc::set_handler(move || {

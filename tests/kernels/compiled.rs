@@ -23,7 +23,7 @@ const LONG: &str = "steps::";
 
 #[test]
 fn the_ptx_for_hopper_passes_every_test_of_the_kernels() {
-    // But what executes the PTX in either process, and what runs on the CPU.
+    // But what executes the PTX in either process, what runs on the CPU, and what comes below.
     if let Some(passed) = on_the_ptx_of(90, &["--skip", "counts::", "--skip", "on_the_cpu", "--skip", LONG]) {
         assert!(passed > 15, "{passed} tests");
     }

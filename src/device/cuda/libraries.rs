@@ -103,6 +103,7 @@ fn folders_usual() -> Vec<PathBuf> {
             // Beside the interpreter, or above it in an environment.
             let root = if bin.ends_with("Scripts") { bin.parent() } else { Some(&*bin) };
             roots.extend(root.filter(|root| root.join("Lib").exists()).map(Path::to_path_buf));
+            continue;
         }
         // bin/python3 may be a link to an environment's, and that one a link to the interpreter: each has libraries.
         let mut python = bin.join("python3");
@@ -116,20 +117,25 @@ fn folders_usual() -> Vec<PathBuf> {
             }
         }
     }
+    // A user's own: of Linux, and of Windows.
     roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
+    let own = env::var_os("APPDATA").map(|data| Path::new(&data).join("Python"));
+    roots.extend(own.into_iter().flat_map(|own| sorted(&own)));
     for packages in roots.iter().flat_map(|root| packages(root)) {
         let nvidia = packages.join("nvidia");
+        // Of wheels for CUDA 13, for CUDA 12, and on Windows what PyTorch brings along.
         match cfg!(windows) {
-            // Of wheels for CUDA 13, for CUDA 12, and what PyTorch brings along.
-            true => {
-                folders.extend([nvidia.join("cu13/bin/x86_64"), nvidia.join("cublas/bin"), packages.join("torch/lib")])
-            }
+            true => folders.extend([
+                nvidia.join("cu13").join("bin").join("x86_64"),
+                nvidia.join("cublas").join("bin"),
+                packages.join("torch").join("lib"),
+            ]),
             false => folders.extend([nvidia.join("cu13/lib"), nvidia.join("cublas/lib")]),
         }
     }
     for root in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(env::var_os).map(PathBuf::from) {
         match cfg!(windows) {
-            true => folders.extend([root.join("bin/x64"), root.join("bin")]),
+            true => folders.extend([root.join("bin").join("x64"), root.join("bin")]),
             false => {
                 folders.extend([root.join("lib64"), root.join("targets/x86_64-linux/lib"), root.join("lib")]);
             }
@@ -144,11 +150,18 @@ fn folders_usual() -> Vec<PathBuf> {
 /// Where a Python below `root` has its packages.
 fn packages(root: &Path) -> Vec<PathBuf> {
     if cfg!(windows) {
-        return vec![root.join("Lib/site-packages")];
+        return vec![root.join("Lib").join("site-packages"), root.join("site-packages")];
     }
-    let mut pythons: Vec<_> = fs::read_dir(root.join("lib")).into_iter().flatten().flatten().collect();
-    pythons.sort_by_key(|python| python.file_name());
-    pythons.iter().flat_map(|python| ["site-packages", "dist-packages"].map(|of| python.path().join(of))).collect()
+    let of = |python: &PathBuf| ["site-packages", "dist-packages"].map(|packages| python.join(packages));
+    sorted(&root.join("lib")).iter().flat_map(of).collect()
+}
+
+/// What is in a folder, by name.
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 /// Whether one of the folders has one of the names, best name first.
