@@ -51,6 +51,17 @@ pub fn at_least_one(option: &str, value: usize, example: &str) -> Result<()> {
     }
 }
 
+/// Checks an option that is a part of something: neither none of it nor all.
+///
+/// # Errors
+/// It is not; `example` says what to pass.
+pub fn a_part(option: &str, value: f64, example: &str) -> Result<()> {
+    match value > 0.0 && value < 1.0 {
+        true => Ok(()),
+        false => Err(Error::request(format!("{option} {value}: must be more than 0 and less than 1; pass {example}"))),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {

@@ -71,7 +71,8 @@ impl Inference {
         Ok(out)
     }
 
-    /// The mean of p(x|z) for every z, of a multinomial shares of the total (see [`Inference::of_total`]); of a conditional model, given a row of `condition` for each.
+    /// The mean of p(x|z) for every z, of a multinomial shares of the total (see [`Inference::of_total`]); of a conditional
+    /// model, given a row of `condition` for each.
     /// z: (rows, latent), condition: (rows, condition), out: (rows, input)
     ///
     /// # Errors

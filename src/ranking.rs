@@ -136,16 +136,6 @@ impl HeldOut {
 /// The first that is something else.
 pub fn check_zeros_and_ones(data: &Dataset, input: usize) -> Result<()> {
     let must = "must be 0 or 1, for what is there or is not can be held out and found again";
-    if let Values::Bytes(bytes) = &data.values {
-        let shade = bytes.iter().enumerate().find(|&(at, b)| at % data.cols < input && !matches!(b, 0 | 255));
-        return match shade {
-            None => Ok(()),
-            Some((at, &b)) => {
-                let (row, column) = (at / data.cols, data.columns.told(at % data.cols));
-                Err(Error::failed(format!("row {row}, {column} of {} is {}: {must}", data.name, b as f32 / 255.0)))
-            }
-        };
-    }
     data.check(0..input, |x| x == 0.0 || x == 1.0 || x.is_nan(), must)
 }
 

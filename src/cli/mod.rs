@@ -2,6 +2,7 @@
 use crate::config::Numbers;
 use crate::data::{Bytes, Columns, Dataset, Missing, digits, moving};
 use crate::device::Device;
+use crate::error::a_part;
 use crate::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -212,12 +213,8 @@ pub(crate) fn own_test(path: &str, valid_fraction: Option<f64>) -> Option<String
 
 /// The part of the data that is held out; 0 if none was asked for.
 pub(crate) fn held_out_part(valid_fraction: Option<f64>) -> Result<f64> {
-    match valid_fraction {
-        Some(part) if !(part > 0.0 && part < 1.0) => Err(Error::request(format!(
-            "valid-fraction {part}: must be more than 0 and less than 1; pass --valid-fraction 0.1"
-        ))),
-        part => Ok(part.unwrap_or(0.0)),
-    }
+    let Some(part) = valid_fraction else { return Ok(0.0) };
+    a_part("valid-fraction", part, "--valid-fraction 0.1").map(|()| part)
 }
 
 /// Which part of a built-in data set.

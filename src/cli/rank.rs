@@ -4,7 +4,7 @@ use super::progress::Working;
 use super::{Common, counted, first, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::Likelihood;
-use crate::error::{Error, Result, at_least_one};
+use crate::error::{Error, Result, a_part, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_data;
 use crate::infer::Inference;
@@ -67,12 +67,7 @@ impl RankArgs {
 pub(crate) fn run(args: &RankArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 100")?;
     args.at.iter().try_for_each(|&k| at_least_one("at", k, "--at 20"))?;
-    if !(args.hold_out > 0.0 && args.hold_out < 1.0) {
-        return Err(Error::request(format!(
-            "hold-out {}: must be more than 0 and less than 1; pass --hold-out 0.2",
-            args.hold_out
-        )));
-    }
+    a_part("hold-out", args.hold_out, "--hold-out 0.2")?;
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;
     let of_bits = model.likelihood == Likelihood::Bernoulli;

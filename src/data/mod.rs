@@ -44,6 +44,7 @@ pub use sparse::Sparse;
 pub use values::Values;
 pub use words::Words;
 
+use crate::error::a_part;
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -296,7 +297,15 @@ impl Dataset {
     /// is sparse has zeros that are not looked at.
     pub(crate) fn check(&self, columns: Range<usize>, holds: impl Fn(f32) -> bool, must: &str) -> Result<()> {
         let bad = match &self.values {
-            Values::Bytes(_) => None,
+            Values::Bytes(values) => {
+                let number = |b: u8| b as f32 / 255.0;
+                // What holds of every byte, as most does, needs no look at them.
+                let wrong: [bool; 256] = std::array::from_fn(|b| !holds(number(b as u8)));
+                let inside = |&(at, &b): &(usize, &u8)| wrong[b as usize] && columns.contains(&(at % self.cols));
+                let first = || values.iter().enumerate().find(inside);
+                let found = if wrong.contains(&true) { first() } else { None };
+                found.map(|(at, &b)| (at / self.cols, at % self.cols, number(b)))
+            }
             Values::Reals(values) => values.chunks(self.cols).enumerate().find_map(|(i, row)| {
                 let j = row[columns.clone()].iter().position(|&v| !holds(v))?;
                 Some((i, columns.start + j, row[columns.start + j]))
@@ -364,11 +373,7 @@ impl Dataset {
     /// # Errors
     /// Where the fraction is not between 0 and 1, or leaves one part empty.
     pub fn split(mut self, fraction: f64) -> Result<(Self, Self)> {
-        if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(Error::request(format!(
-                "valid-fraction {fraction}: must be more than 0 and less than 1; pass --valid-fraction 0.1"
-            )));
-        }
+        a_part("valid-fraction", fraction, "--valid-fraction 0.1")?;
         let rows = self.rows();
         let held = (fraction * rows as f64).round() as usize;
         if held == 0 || held == rows {

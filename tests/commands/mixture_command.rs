@@ -31,7 +31,7 @@ fn the_command_writes_a_mixture_that_reads_back_and_pictures() {
     assert!(file("out") == file("one") && file("out") != file("other"));
     let again =
         "mixture --data x.idx --valid-fraction 0.2 --start out/mixture.safetensors --iterations 0 --json --out b";
-    let again: serde_json::Value = serde_json::from_str(&run(&home, again).succeeded().stdout).unwrap();
+    let again: serde_json::Value = run(&home, again).json();
     assert_eq!((&again["train"], &again["valid"]), (&json["train"], &json["valid"]));
     // And in words.
     let words = run(&home, "mixture --data x.idx --components 2 --restarts 1 --out words").succeeded();

@@ -39,8 +39,7 @@ fn a_model_that_knows_the_groups_finds_what_was_held_out() {
              --device cpu --quiet"
         );
         run(&home, &train).succeeded();
-        let said = run(&home, &format!("rank {likelihood} --data new.npy --at 5,12 --json --device cpu")).succeeded();
-        let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        let json = run(&home, &format!("rank {likelihood} --data new.npy --at 5,12 --json --device cpu")).json();
         assert_eq!((json["examples"].as_u64(), json["left_out"].as_u64()), (Some(800), Some(0)));
 
         // Two of ten are held out, among the twelve of their group that are not shown; which twelve, the others say.
@@ -75,17 +74,15 @@ fn a_model_that_knows_the_groups_finds_what_was_held_out() {
     assert_ne!(of(""), of("--hold-out 0.5"));
 }
 
-/// Zeros and ones as floats and as bytes, with gaps, and behind x what the model is told.
+/// Zeros and ones as floats and as text, with gaps, and behind x what the model is told.
 #[test]
 fn what_is_there_is_the_same_however_it_is_stored() {
     let home = folder("rank-stored");
     write_baskets(&home.join("reals.npy"), 60, 1);
     let how = "--likelihood bernoulli --hidden 8 --latent 2 --batch 20 --epochs 3 --device cpu --quiet";
     run(&home, &format!("train --data reals.npy {how} --out run")).succeeded();
-    let of = |model: &str, data: &str| {
-        let said = run(&home, &format!("rank {model} --data {data} --at 3 --json --device cpu")).succeeded().stdout;
-        serde_json::from_str::<serde_json::Value>(&said).unwrap()
-    };
+    let of =
+        |model: &str, data: &str| run(&home, &format!("rank {model} --data {data} --at 3 --json --device cpu")).json();
     let reals = Dataset::read_columns(&home.join("reals.npy"), None, Missing::Refuse).unwrap().to_rows();
     let text = |cell: &dyn Fn(usize, f32) -> String| {
         let row = |(i, row): (usize, &[f32])| {
@@ -113,29 +110,27 @@ fn what_is_there_is_the_same_however_it_is_stored() {
 fn what_has_nothing_to_hold_out_is_refused() {
     let home = folder("rank-refused");
     write_baskets(&home.join("train.npy"), 60, 1);
-    run(&home, "train --data train.npy --likelihood gaussian --hidden 4 --latent 1 --batch 10 --steps 1 --out g --device cpu --quiet")
-        .succeeded();
+    for (name, how) in [
+        ("gaussian", "--likelihood gaussian"),
+        ("scaled", "--scale minmax"),
+        ("bits", "--likelihood bernoulli"),
+        ("shares", "--likelihood multinomial"),
+    ] {
+        let small = "--hidden 4 --latent 1 --batch 10 --steps 1 --device cpu --quiet";
+        run(&home, &format!("train --data train.npy {how} {small} --out {name}")).succeeded();
+    }
     let sentence =
         "takes a model of counts, or of zeros and ones, as they stand in the file; this one is of something else";
-    run(&home, "rank g --data train.npy --device cpu").refused(2, &format!("rank g: {sentence}"));
-    run(
-        &home,
-        "train --data train.npy --scale minmax --hidden 4 --latent 1 --batch 10 --steps 1 --out s --device cpu --quiet",
-    )
-    .succeeded();
-    run(&home, "rank s --data train.npy --device cpu").refused(2, &format!("rank s: {sentence}"));
-    run(&home, "train --data train.npy --hidden 4 --latent 1 --batch 10 --steps 1 --out b --device cpu --quiet")
-        .succeeded();
+    run(&home, "rank gaussian --data train.npy --device cpu").refused(2, &format!("rank gaussian: {sentence}"));
+    run(&home, "rank scaled --data train.npy --device cpu").refused(2, &format!("rank scaled: {sentence}"));
     fs::write(home.join("grey.csv"), format!("1,0.3,1{}\n", ",0".repeat(ITEMS - 3)).repeat(3)).unwrap();
-    run(&home, "rank b --data grey.csv --device cpu").refused(
+    run(&home, "rank bits --data grey.csv --device cpu").refused(
         1,
         "row 0, column 1 (counted from 0) of grey.csv is 0.3: must be 0 or 1, for what is there or is not can be held out and found again",
     );
-    run(&home, "rank b --data train.npy --at 3,40 --device cpu")
+    run(&home, "rank bits --data train.npy --at 3,40 --device cpu")
         .refused(2, "at 40: the model ranks 40 columns; pass --at 10");
-    run(&home, "train --data train.npy --likelihood multinomial --hidden 4 --latent 1 --batch 10 --steps 1 --out m --device cpu --quiet")
-        .succeeded();
     fs::write(home.join("bare.csv"), format!("1{}\n", ",0".repeat(ITEMS - 1)).repeat(3)).unwrap();
-    run(&home, "rank m --data bare.csv --device cpu")
+    run(&home, "rank shares --data bare.csv --device cpu")
         .refused(1, "bare.csv: no example has two columns that are not 0, of which one could be held out");
 }

@@ -210,8 +210,7 @@ fn the_density_is_that_of_the_units_of_the_file() {
         let line = format!("eval {file} --data {file}.npy --samples 10 --device cpu");
         let table = run(&home, &line).succeeded().stdout;
         assert!(table.contains("\nof the file "), "{table}");
-        let e: serde_json::Value =
-            serde_json::from_str(&run(&home, &format!("{line} --json")).succeeded().stdout).unwrap();
+        let e: serde_json::Value = run(&home, &format!("{line} --json")).json();
         [e["iwae"].as_f64().unwrap(), e["iwae_in_units_of_file"].as_f64().unwrap()]
     };
     let ([scaled, one], [same, other]) = (eval("x"), eval("large"));

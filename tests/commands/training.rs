@@ -376,7 +376,7 @@ fn validation_has_the_loss_of_the_objective() {
     let evaluated = |options: &str, samples: u32| {
         run(&home, &format!("{common} {options} --out run --force")).succeeded();
         let line = format!("eval run --data v.csv --samples {samples} --precision f64 --device cpu --json");
-        let eval: serde_json::Value = serde_json::from_str(&run(&home, &line).succeeded().stdout).unwrap();
+        let eval: serde_json::Value = run(&home, &line).json();
         (eval, valid_lines(&home.join("run")).pop().unwrap())
     };
     let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}"); // sums in another order

@@ -21,7 +21,7 @@ pub fn mean(values: &[f64]) -> f64 {
 /// Every estimate of log p of the first 40 rows of x.csv under `run` is near `exact`.
 pub fn estimates_are(home: &Path, exact: f64) {
     let line = "eval run --data x.csv --count 40 --samples 2000 --estimator iwae,naive,ais --json --device cpu --quiet";
-    let e: serde_json::Value = serde_json::from_str(&run(home, line).succeeded().stdout).unwrap();
+    let e: serde_json::Value = run(home, line).json();
     println!("{e}");
     for estimate in ["iwae", "naive", "ais"] {
         let (got, error) = (&e[estimate], &e[format!("{estimate}_monte_carlo_error")]);

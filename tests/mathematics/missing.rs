@@ -47,7 +47,7 @@ fn a_model_of_what_is_observed_is_as_likely_as_the_one_it_was_drawn_from() {
     )
     .succeeded();
     let line = "eval run --data gaps.csv --samples 2000 --json --device cpu --quiet";
-    let e: serde_json::Value = serde_json::from_str(&run(&home, line).succeeded().stdout).unwrap();
+    let e: serde_json::Value = run(&home, line).json();
     let got = e["iwae"].as_f64().unwrap();
     println!("L_2000 {got:.4}; of the truth {log_p:.4}");
     assert!(got > log_p - 0.01 && got < log_p + 0.04, "L_2000 {got}, the truth has {log_p}");

@@ -82,7 +82,7 @@ fn a_linear_model_reaches_the_optimum_of_probabilistic_pca() {
     .succeeded();
     let eval = |options: &str| -> serde_json::Value {
         let line = format!("eval run --data x.csv --json --device cpu --precision f64 {options}");
-        serde_json::from_str(&run(&home, &line).succeeded().stdout).unwrap()
+        run(&home, &line).json()
     };
     let e = eval("--samples 400");
     let number = |key: &str| e[key].as_f64().unwrap();

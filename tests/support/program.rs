@@ -31,6 +31,11 @@ impl Outcome {
         assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
+    /// What it printed, once it succeeded.
+    pub fn json(self) -> serde_json::Value {
+        let said = self.succeeded().stdout;
+        serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"))
+    }
     /// One sentence, on stderr, and this exit code.
     pub fn refused(&self, code: i32, sentence: &str) {
         assert_eq!(self.code, Some(code), "stderr:\n{}", self.stderr);

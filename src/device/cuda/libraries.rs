@@ -16,11 +16,17 @@ pub const CUBLAS: &[&str] = &[
     "cublasLtMatrixLayoutCreate", "cublasLtMatrixLayoutDestroy",
 ];
 
-/// Its names for CUDA 13 and for CUDA 12. They are among those that cudarc tries.
-const NAMES: [&str; 2] = match cfg!(windows) {
-    true => ["cublasLt64_13.dll", "cublasLt64_12.dll"],
-    false => ["libcublasLt.so.13", "libcublasLt.so.12"],
+/// Its names for CUDA 13 and for CUDA 12, which are among those that cudarc tries.
+const NAMES: [&str; 2] =
+    if cfg!(windows) { ["cublasLt64_13.dll", "cublasLt64_12.dll"] } else { ["libcublasLt.so.13", "libcublasLt.so.12"] };
+/// Its folders among the packages of a Python: of wheels for CUDA 13, for CUDA 12, and on Windows what PyTorch brings along.
+const OF_PACKAGES: &[&str] = match cfg!(windows) {
+    true => &["nvidia/cu13/bin/x86_64", "nvidia/cublas/bin", "torch/lib"],
+    false => &["nvidia/cu13/lib", "nvidia/cublas/lib"],
 };
+/// Its folders in a CUDA toolkit.
+const OF_TOOLKIT: &[&str] =
+    if cfg!(windows) { &["bin/x64", "bin"] } else { &["lib64", "targets/x86_64-linux/lib", "lib"] };
 /// Folders to look in before all others, as PATH lists them.
 const FOLDERS: &str = "VAE_GPU_CUDA_LIBS";
 
@@ -121,36 +127,24 @@ fn folders_usual() -> Vec<PathBuf> {
     roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
     let own = env::var_os("APPDATA").map(|data| Path::new(&data).join("Python"));
     roots.extend(own.into_iter().flat_map(|own| sorted(&own)));
-    for packages in roots.iter().flat_map(|root| packages(root)) {
-        let nvidia = packages.join("nvidia");
-        // Of wheels for CUDA 13, for CUDA 12, and on Windows what PyTorch brings along.
-        match cfg!(windows) {
-            true => folders.extend([
-                nvidia.join("cu13").join("bin").join("x86_64"),
-                nvidia.join("cublas").join("bin"),
-                packages.join("torch").join("lib"),
-            ]),
-            false => folders.extend([nvidia.join("cu13/lib"), nvidia.join("cublas/lib")]),
-        }
-    }
-    for root in ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(env::var_os).map(PathBuf::from) {
-        match cfg!(windows) {
-            true => folders.extend([root.join("bin").join("x64"), root.join("bin")]),
-            false => {
-                folders.extend([root.join("lib64"), root.join("targets/x86_64-linux/lib"), root.join("lib")]);
-            }
-        }
-    }
+    folders.extend(roots.iter().flat_map(|root| packages(root)).flat_map(|packages| below(&packages, OF_PACKAGES)));
+    let toolkits = ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(env::var_os);
+    folders.extend(toolkits.flat_map(|root| below(Path::new(&root), OF_TOOLKIT)));
     if cfg!(unix) {
         folders.push("/usr/local/cuda/lib64".into());
     }
     folders
 }
 
+/// These places below a folder, in the system's way to write a path: the loader of Windows takes no other.
+fn below(folder: &Path, places: &[&str]) -> Vec<PathBuf> {
+    places.iter().map(|place| folder.join(place.split('/').collect::<PathBuf>())).collect()
+}
+
 /// Where a Python below `root` has its packages.
 fn packages(root: &Path) -> Vec<PathBuf> {
     if cfg!(windows) {
-        return vec![root.join("Lib").join("site-packages"), root.join("site-packages")];
+        return below(root, &["Lib/site-packages", "site-packages"]);
     }
     let of = |python: &PathBuf| ["site-packages", "dist-packages"].map(|packages| python.join(packages));
     sorted(&root.join("lib")).iter().flat_map(of).collect()
