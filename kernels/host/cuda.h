@@ -14,7 +14,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
-#define __shared__ static __attribute__((section("emu_shared")))
+#define __shared__ static thread_local
 #define __syncthreads() emu::block_barrier(__LINE__)
 #define __shfl_xor_sync(mask, value, lanes) emu::shuffle(__LINE__, mask, value, threadIdx.x % 32 ^ (lanes))
 #define __shfl_sync(mask, value, lane) emu::shuffle(__LINE__, mask, value, lane)
@@ -23,7 +23,6 @@
 #define EMU_UNCHECKED __attribute__((no_sanitize("thread")))  // part of the emulator, not of a kernel
 
 struct dim3 { unsigned x, y, z; };
-extern const dim3 &threadIdx, &blockIdx, &blockDim, &gridDim;
 
 // With CUDA's alignment: a misaligned access is an error there, and the emulator sees it.
 struct alignas(16) float4 { float x, y, z, w; };
@@ -32,7 +31,16 @@ struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(4) uchar4 { unsigned char x, y, z, w; };
 
+#define threadIdx emu::here.thread
+#define blockIdx emu::here.block
+#define blockDim emu::here.block_dim
+#define gridDim emu::here.grid_dim
+
 namespace emu {
+
+// Of the thread that is running on this thread of the host.
+struct Here { dim3 thread, block, block_dim, grid_dim; };
+extern thread_local constinit Here here;
 
 // The memory that an argument lets a kernel touch: `rows` pieces of `cols` bytes, `stride` bytes apart.
 struct View {
@@ -93,7 +101,7 @@ struct Kernel {
 extern const std::vector<Kernel> kernels;  // written by build.rs
 const Kernel* find(const char* name);
 
-// Runs a kernel. Returns null, or what went wrong. Not reentrant: the caller holds a lock.
+// Runs a kernel. Returns null, or what went wrong, which stands until the next launch of the same thread.
 const char* launch(const Kernel& kernel, dim3 grid, dim3 block, void** args, bool reverse);
 
 // For who runs a block: a thread is about to touch memory; a barrier was passed; the launch ends here, with an error of the
@@ -102,7 +110,7 @@ enum Kind : uint8_t { Load, Store, Atomic };
 void access(unsigned thread, const void* address, size_t size, Kind kind);
 void next_interval();
 [[noreturn]] void fail(const std::string& what);
-extern const char* doing;
+extern thread_local constinit const char* doing;
 
 void block_barrier(int line);
 uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane);

@@ -1,5 +1,6 @@
 // Runs the kernels of kernels/*.cu on the CPU, one block at a time, one fiber per thread, so that `cargo test` executes
-// every kernel, and the Rust code that launches it, on a machine without a GPU.
+// every kernel, and the Rust code that launches it, on a machine without a GPU. Every thread of the host has an emulator of
+// its own, shared memory included: tests run side by side.
 //
 // Kernels are compiled with -fsanitize=thread but not linked with its runtime: this file defines the __tsan_* hooks
 // itself, and so sees every load and store before it happens. It reports
@@ -11,6 +12,7 @@
 // Not modelled: warp-level ordering (intervals end at __syncthreads only), speed, and anything else.
 #include "tensor_core.h"
 
+#include <link.h>
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -20,13 +22,14 @@
 #include <string>
 #include <unordered_map>
 
-// Defined by the linker: all `__shared__` variables, and the program or library that this file is part of.
-extern "C" __attribute__((weak)) char __start_emu_shared[], __stop_emu_shared[];
+// Defined by the linker: the program or library that this file is part of.
 extern "C" __attribute__((visibility("hidden"))) char __ehdr_start[], _end[];
-// Linked before the kernels, so that what they load from before their shared memory is some that nobody wrote.
-__attribute__((section("emu_shared"), used)) static char before_shared[64 << 10];
 
 namespace emu {
+
+thread_local constinit Here here;
+thread_local constinit const char* doing;
+
 namespace {
 
 enum State : uint8_t { Ready, AtWarp, AtBlock, Done };
@@ -54,39 +57,85 @@ constexpr uint32_t kManyBlocks = ~0u;
 struct Word { uint32_t launch = 0; Touch store{}, load{}, atomic{}; };
 
 using Page = std::array<Word, 2048>;  // for each second byte
-std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;  // by address / 4096
-uintptr_t last_page = ~uintptr_t(0);
-Page* last;
 
-Thread threads[kThreads];
-unsigned thread_count;
-char* stacks;
-std::vector<View> views;
-jmp_buf scheduler;
-uint32_t launch_number, first_block = 1;
-uint16_t current, interval;
-const Kernel* kernel;
-void** arguments;
-std::string error;
-dim3 thread_index, block_index, block_dim, grid_dim;
-bool inside;  // a kernel is running: the hooks are live
+struct Range {
+    uintptr_t begin = 0, end = 0;
+    bool holds(uintptr_t a, size_t size) const { return a >= begin && a + size <= end; }
+};
 
-unsigned block_number() { return block_index.x + grid_dim.x * block_index.y; }
+// The thread-local variables of this program or library, of the thread that asks: all `__shared__` ones, and few others.
+Range thread_locals() {
+    Range found;
+    auto look = [](dl_phdr_info* module, size_t, void* to) {
+        const uintptr_t begin = uintptr_t(module->dlpi_tls_data);
+        for (int i = 0; begin && i < module->dlpi_phnum; ++i) {
+            const auto& part = module->dlpi_phdr[i];
+            const Range range{begin, begin + part.p_memsz};
+            if (part.p_type != PT_TLS || !range.holds(uintptr_t(&here), sizeof here)) continue;
+            *static_cast<Range*>(to) = range;
+            return 1;
+        }
+        return 0;
+    };
+    dl_iterate_phdr(look, &found);
+    return found;
+}
 
-void to_scheduler() {
+const Range constants{uintptr_t(__ehdr_start), uintptr_t(_end)};
+
+struct Machine;
+// In a library it takes a call to find what is thread-local: so little is, and hooks ask once. Hooks run before there is
+// one and after, in library code that was compiled along with the kernels.
+thread_local constinit Machine* machine;
+
+// What runs the kernels of one thread of the host.
+struct Machine {
+    Thread threads[kThreads]{};
+    unsigned thread_count = 0;
+    char* stacks = static_cast<char*>(mmap(nullptr, kThreads * kStack, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    const Range on_stacks{uintptr_t(stacks), uintptr_t(stacks) + kThreads * kStack}, shared_memory = thread_locals();
+    const Range built_in{uintptr_t(&here), uintptr_t(&here + 1)};
+    bool inside = false;  // a kernel is running: the hooks are live
+    std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;  // by address / 4096
+    uintptr_t last_page = ~uintptr_t(0);
+    Page* last = nullptr;
+    std::vector<View> views;
+    jmp_buf scheduler{};
+    uint32_t launch_number = 0, first_block = 1, block = 0;
+    uint16_t current = 0, interval = 0;
+    const Kernel* kernel = nullptr;
+    void** arguments = nullptr;
+    std::string error;
+
+    Machine() = default;
+    Machine(const Machine&) = delete;
+    ~Machine() { machine = nullptr, munmap(stacks, kThreads * kStack); }
+
+    void to_scheduler();
+    void wait(State state, int line, unsigned mask);
+    void check(uintptr_t a, size_t size, Kind kind);
+    void resume(Thread& t);
+    bool release_warps();
+    bool release_block();
+    void run_block(bool reverse);
+    const char* launch(const Kernel& k, dim3 grid, dim3 size, void** args, bool reverse);
+};
+
+void Machine::to_scheduler() {
     if (!_setjmp(threads[current].context)) _longjmp(scheduler, 1);
 }
 
-void wait(State state, int line, unsigned mask) {
+void Machine::wait(State state, int line, unsigned mask) {
     Thread& t = threads[current];
     t.state = state, t.line = line, t.mask = mask;
     to_scheduler();
 }
 
-void check(uintptr_t a, size_t size, Kind kind) {
-    auto within = [&](const void* lo, const void* hi) { return a >= uintptr_t(lo) && a + size <= uintptr_t(hi); };
-    if (within(stacks, stacks + kThreads * kStack)) return;
-    const bool shared = within(__start_emu_shared, __stop_emu_shared);
+void Machine::check(uintptr_t a, size_t size, Kind kind) {
+    if (on_stacks.holds(a, size)) return;
+    if (kind == Load && built_in.holds(a, size)) return;
+    const bool shared = shared_memory.holds(a, size);
     const View* view = nullptr;  // where views share memory, one that may be written
     auto what = [&] {
         if (shared) return std::string("shared memory");
@@ -96,12 +145,11 @@ void check(uintptr_t a, size_t size, Kind kind) {
         for (const View& v : views)
             if (v.holds(a, size) && (!view || v.writable)) view = &v;
         if (!view) {
-            if (within(__ehdr_start, _end)) return;  // constants and built-in variables
+            if (kind == Load && constants.holds(a, size)) return;
             fail(std::string(kind == Load ? "load" : "store") + " outside every view of the launch");
         }
         if (kind != Load && !view->writable) fail("store to read-only " + what());
     }
-    const uint32_t block = first_block + block_number();
     const size_t unit = view ? view->unit : 4;
     for (uintptr_t word = a & ~uintptr_t(unit - 1); word < a + size; word += unit) {
         if (word / 4096 != last_page) {
@@ -129,24 +177,25 @@ void check(uintptr_t a, size_t size, Kind kind) {
 }
 
 void hooked(const void* address, size_t size, Kind kind) {
-    if (!inside) return;
-    inside = false;  // the checks may use library code that was compiled along with the kernels, hooks and all
-    check(uintptr_t(address), size, kind);
-    inside = true;
+    Machine* const m = machine;
+    if (!m || !m->inside) return;
+    m->inside = false;  // the checks use such code, too
+    m->check(uintptr_t(address), size, kind);
+    m->inside = true;
 }
 
 // A fiber lives on from block to block and from launch to launch.
 void fiber() {
-    for (;;) {
-        inside = true;
-        kernel->call(arguments);
-        inside = false;
-        threads[current].state = Done;
-        to_scheduler();
+    for (Machine& m = *machine;;) {
+        m.inside = true;
+        m.kernel->call(m.arguments);
+        m.inside = false;
+        m.threads[m.current].state = Done;
+        m.to_scheduler();
     }
 }
 
-void resume(Thread& t) {
+void Machine::resume(Thread& t) {
     if (_setjmp(scheduler)) return;
     if (t.started) _longjmp(t.context, 1);
     t.started = true;
@@ -159,7 +208,7 @@ void resume(Thread& t) {
 }
 
 // Lets every group of lanes continue whose members all wait at the same shuffle.
-bool release_warps() {
+bool Machine::release_warps() {
     bool released = false;
     for (unsigned w = 0; w < thread_count; w += 32)
         for (int lane = 0; lane < 32; ++lane) {
@@ -179,7 +228,7 @@ bool release_warps() {
 }
 
 // Lets the block continue if all its threads wait at the same __syncthreads. One that returned never will.
-bool release_block() {
+bool Machine::release_block() {
     for (unsigned i = 0; i < thread_count; ++i)
         if (threads[i].state != AtBlock || threads[i].line != threads[0].line) return false;
     for (unsigned i = 0; i < thread_count; ++i) threads[i].state = Ready;
@@ -187,20 +236,20 @@ bool release_block() {
     return true;
 }
 
-void run_block(bool reverse) {
+void Machine::run_block(bool reverse) {
     for (unsigned i = 0; i < thread_count; ++i) threads[i].state = Ready, threads[i].exchanges = 0;
     do {
         bool done = true;
         for (unsigned i = 0; i < thread_count; ++i) {
             current = reverse ? thread_count - 1 - i : i;
-            thread_index = {current % block_dim.x, current / block_dim.x, 0};
+            here.thread = {current % here.block_dim.x, current / here.block_dim.x, 0};
             if (threads[current].state == Ready) resume(threads[current]), inside = false;
             if (!error.empty()) return;
             done &= threads[current].state == Done;
         }
         if (done) return;
     } while (release_warps() || release_block());
-    auto describe = [](size_t i) {
+    auto describe = [&](size_t i) {
         const auto line = " waits at line " + std::to_string(threads[i].line);
         return "thread " + std::to_string(i) + (threads[i].state == Done ? " returned" : line);
     };
@@ -213,50 +262,56 @@ void run_block(bool reverse) {
 
 }  // namespace
 
-const char* doing;
-
 [[noreturn]] void fail(const std::string& what) {  // abandons the launch
-    error = std::string(kernel->name) + ": block " + std::to_string(block_number()) + ", thread " +
-            std::to_string(current) + ": " + what + (doing ? std::string(" at ") + doing : "");
-    for (Thread& t : threads) t.started = false;
-    _longjmp(scheduler, 1);
+    Machine& m = *machine;
+    m.error = std::string(m.kernel->name) + ": block " + std::to_string(m.block - m.first_block) + ", thread " +
+              std::to_string(m.current) + ": " + what + (doing ? std::string(" at ") + doing : "");
+    for (Thread& t : m.threads) t.started = false;
+    _longjmp(m.scheduler, 1);
 }
 
 void access(unsigned thread, const void* address, size_t size, Kind kind) {
-    current = thread;
-    check(uintptr_t(address), size, kind);
+    machine->current = thread;
+    machine->check(uintptr_t(address), size, kind);
 }
 
-void next_interval() { ++interval; }
+void next_interval() { ++machine->interval; }
 
-void block_barrier(int line) { inside = false; wait(AtBlock, line, 0); inside = true; }
+void block_barrier(int line) {
+    Machine& m = *machine;
+    m.inside = false, m.wait(AtBlock, line, 0), m.inside = true;
+}
 
 uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane) {
-    inside = false;
-    if (!(mask >> current % 32 & 1) || !(mask >> lane & 1)) fail("a shuffle by or from a lane that its mask leaves out");
-    Thread& t = threads[current];
+    Machine& m = *machine;
+    m.inside = false;
+    const unsigned own = m.current % 32, warp = m.current - own;
+    if (!(mask >> own & 1) || !(mask >> lane & 1)) fail("a shuffle by or from a lane that its mask leaves out");
+    Thread& t = m.threads[m.current];
     const unsigned slot = t.exchanges++ % 2;
     t.published[slot] = value;
-    wait(AtWarp, line, mask);  // every lane has published
-    value = threads[current / 32 * 32 + lane].published[slot];
-    inside = true;
+    m.wait(AtWarp, line, mask);  // every lane has published
+    value = m.threads[warp + lane].published[slot];
+    m.inside = true;
     return value;
 }
 
 void mma(int line, bool half, float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    inside = false;
-    Thread& t = threads[current];
-    const unsigned slot = t.exchanges++ % 2, lane = current % 32;
+    Machine& m = *machine;
+    m.inside = false;
+    const unsigned own = m.current % 32, warp = m.current - own;
+    Thread& t = m.threads[m.current];
+    const unsigned slot = t.exchanges++ % 2;
     for (int i = 0; i < 4; ++i) t.words[slot][i] = a[i];
     for (int i = 0; i < 2; ++i) t.words[slot][4 + i] = b[i];
-    wait(AtWarp, line, ~0u);  // every lane has published
-    multiply(half, c, lane, [&](unsigned l, int i) { return threads[current / 32 * 32 + l].words[slot][i]; });
-    inside = true;
+    m.wait(AtWarp, line, ~0u);  // every lane has published
+    multiply(half, c, own, [&](unsigned l, int i) { return m.threads[warp + l].words[slot][i]; });
+    m.inside = true;
 }
 
 void misaligned() {
-    if (!inside) return;
-    inside = false;
+    if (!machine || !machine->inside) return;
+    machine->inside = false;
     fail("misaligned access");
 }
 
@@ -268,20 +323,17 @@ const Kernel* find(const char* name) {
     return nullptr;
 }
 
-const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool reverse) {
-    thread_count = block.x * block.y * block.z;
+const char* Machine::launch(const Kernel& k, dim3 grid, dim3 size, void** args, bool reverse) {
+    thread_count = size.x * size.y * size.z;
     if (thread_count == 0 || thread_count % 32 || thread_count > kThreads)
         return "block size must be a multiple of 32, at most 1024";
     if (grid.x == 0 || grid.y == 0 || grid.y > 65535) return "grid size must be at least 1, and y at most 65535";
     if (uint64_t(grid.x) * grid.y >= kManyBlocks - first_block) return "more blocks than the emulator counts";
-    if (!stacks)
-        stacks = static_cast<char*>(mmap(nullptr, kThreads * kStack, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    kernel = &k, arguments = args, grid_dim = grid, block_dim = block;
+    kernel = &k, arguments = args, here.grid_dim = grid, here.block_dim = size;
     views = k.views(args), error.clear(), ++launch_number, doing = nullptr;
     if (k.begin) k.begin(k, args);
     for (unsigned b = 0; b < grid.x * grid.y && error.empty(); ++b) {
-        block_index = {b % grid.x, b / grid.x, 0}, interval = 0;
+        here.block = {b % grid.x, b / grid.x, 0}, interval = 0, block = first_block + b;
         if (!k.block) run_block(reverse);
         else if (!_setjmp(scheduler)) k.block(k, reverse);  // `fail` returns here
     }
@@ -289,10 +341,13 @@ const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool rev
     return error.empty() ? nullptr : error.c_str();
 }
 
-}  // namespace emu
+const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool reverse) {
+    static thread_local const auto own = std::make_unique<Machine>();
+    machine = own.get();
+    return machine->launch(k, grid, block, args, reverse);
+}
 
-const dim3 &threadIdx = emu::thread_index, &blockIdx = emu::block_index;
-const dim3 &blockDim = emu::block_dim, &gridDim = emu::grid_dim;
+}  // namespace emu
 
 // The interface to Rust: `Grid` of src/device/driver.rs.
 struct Grid { unsigned blocks[2], threads; };

@@ -11,9 +11,9 @@
 
 namespace ptx {
 
-// In the section where the emulator knows that it is shared memory.
-alignas(256) __attribute__((section("emu_shared"))) char shared[kShared];
-alignas(256) char parameters[kParameters];
+// Of a thread of the host: the emulator takes it for shared memory, which it is.
+alignas(256) thread_local constinit char shared[kShared], parameters[kParameters];
+thread_local constinit Counts counts;
 
 namespace {
 
@@ -238,7 +238,7 @@ std::map<std::string, Function> read(std::string_view text) {
     return all;
 }
 
-Warp warps[kLanes];  // as many as a block can have
+thread_local std::vector<Warp> warps(kLanes);  // as many as a block can have
 
 void begin(const emu::Kernel& k, void** args) {
     const Function& f = *static_cast<const Function*>(k.code);
@@ -297,28 +297,27 @@ void advance(Warp& w) {
 void block(const emu::Kernel& k, bool reverse) {
     const Function& f = *static_cast<const Function*>(k.code);
     const int n = blockDim.x / kLanes;
+    const std::span warps(ptx::warps.begin(), n);
     for (int i = 0; i < n; ++i) begin_warp(warps[i], i, f);
     for (;;) {
         for (int i = 0; i < n; ++i) advance(warps[reverse ? n - 1 - i : i]);
         // All wait at the same barrier, or none: who has returned never comes.
         const int place = warps[0].next[0];
         bool all = true, none = true;
-        for (const Warp& w : std::span(warps, n)) {
+        for (const Warp& w : warps) {
             all &= w.at_barrier == ~Lanes(0) && std::all_of(w.next, w.next + kLanes, [&](int at) { return at == place; });
             none &= w.at_barrier == 0;
         }
         if (none) break;
         if (!all) emu::fail("a barrier that some of its threads never reach");
         emu::next_interval();
-        for (Warp& w : std::span(warps, n)) w.ready = std::exchange(w.at_barrier, 0);
+        for (Warp& w : warps) w.ready = std::exchange(w.at_barrier, 0);
     }
-    for (const Warp& w : std::span(warps, n))
+    for (const Warp& w : warps)
         counts.instructions += w.instructions, counts.longest = std::max(counts.longest, w.instructions);
 }
 
 }  // namespace
-
-Counts counts;
 
 void Warp::part(Lanes lanes, int from) {
     for (int lane = 0; lane < kLanes; ++lane)

@@ -81,11 +81,11 @@ struct Warp {
 struct Counts {
     uint64_t instructions, longest, products, accesses, sectors, least_sectors, shared_accesses, passes, least_passes;
 };
-extern Counts counts;
+extern thread_local constinit Counts counts;
 
 // Of a block its shared memory, and of a launch its parameters: addresses in these spaces are offsets in them.
 constexpr size_t kShared = 48 << 10, kParameters = 4 << 10;
-extern char shared[kShared], parameters[kParameters];
+extern thread_local constinit char shared[kShared], parameters[kParameters];
 
 // What an opcode does; null where it is none of those that occur. Packed and unpacked vectors are opcodes of their own.
 Action action(const std::string& opcode);

@@ -34,7 +34,6 @@ pub struct Counts {
     pub passes: u64,
     pub least_passes: u64,
 }
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// What is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +240,6 @@ impl Emulator {
         let first = values.as_mut_ptr();
         let mut pointers: Vec<*mut c_void> = driver::parameters(args).map(|at| first.wrapping_add(at).cast()).collect();
         let name = CString::new(kernel_name).unwrap();
-        let _lock = ONE_AT_A_TIME.lock();
         // SAFETY: the launcher's types follow the kernel's signature; the emulator stops what leaves these views.
         let error = unsafe {
             let kernel = match self.code {
@@ -257,7 +255,7 @@ impl Emulator {
         };
         match error.is_null() {
             true => Ok(()),
-            // SAFETY: the emulator's message, which lives until its next launch, and that waits for the lock.
+            // SAFETY: the emulator's message, which lives until the next launch of this thread.
             false => Err(Error::failed(unsafe { CStr::from_ptr(error) }.to_string_lossy())),
         }
     }
