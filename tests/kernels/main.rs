@@ -5,6 +5,7 @@ mod counts;
 mod drawn;
 #[path = "../support/emulator.rs"]
 mod emulator;
+mod faults;
 mod finite;
 mod halves;
 mod missing;
