@@ -104,7 +104,7 @@ fn launchers(kernels: &[Kernel]) -> String {
 /// What the C++ compiler says. The program needs none of this.
 fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     println!("cargo::rerun-if-env-changed=CXX");
-    // The emulator changes stacks, and finds shared memory between symbols of the linker, as Linux has them.
+    // The emulator changes stacks, and finds shared memory among the thread-local variables, as Linux lays them out.
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system != "linux") {
         return Err("the emulator of the kernels, and so cargo test, is for Linux".into());
     }
@@ -117,7 +117,7 @@ fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
 
     // Every rounding is what an instruction says, and no product and sum become one.
     let exact = ["-O2", "-ffp-contract=off", "-frounding-math"];
-    // The hooks before every load and store, which emulator.cpp defines itself.
+    // With the hooks before every load and store that emulator.cpp defines itself.
     let hooked = ["-O1", "-fsanitize=thread,alignment"];
     let sources: [(&str, &[&str]); 5] = [
         // no fortified longjmp: it refuses to move between fibers

@@ -1,5 +1,6 @@
 //! Every command of the README, run as it is written there, in its order, in a folder with the files that it speaks of; and
-//! its Python; but for an option that shortens the longest. What it shows of a command's output is held against what the command says, but for the numbers.
+//! its Python. One command is given an option that shortens it. What the README shows of a command's output is held against
+//! what the command says, but for the numbers.
 #![cfg(unix)]
 use crate::program::folder;
 use std::fs::{self, File};
