@@ -86,9 +86,11 @@ impl pulp::WithSimd for Piece<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> bool {
         match (S::REGISTER_COUNT, S::F32_LANES) {
-            (32.., 4..) => blocks::<S, 8, 3>(simd, self),
-            (_, 4..) => blocks::<S, 4, 3>(simd, self),
-            _ => blocks::<S, 4, 4>(simd, self),
+            (32.., 4..) => blocks::<S, 8, 8, 3>(simd, self),
+            // Of 16 registers a tile of 4 × 3 leaves none over, and the compiler then moves its sums about and to the
+            // stack and back: 2.5 times as slow as 6 × 2.
+            (_, 4..) => blocks::<S, 6, 12, 2>(simd, self),
+            _ => blocks::<S, 4, 4, 4>(simd, self),
         }
     }
 }
@@ -96,8 +98,8 @@ impl pulp::WithSimd for Piece<'_, '_> {
 /// The most of k that is packed at once. A longer block reads and writes c less often, and of b's panel of 48 columns,
 /// then 75 KiB, it streams a part from the second cache.
 const BLOCK: usize = 400;
-/// The most rows of a that are packed at once: 400 KiB.
-const ROWS: usize = 256;
+/// The most rows of a that are packed at once, whole tiles of every size: 375 KiB.
+const ROWS: usize = 240;
 
 /// The most columns that a panel has.
 const WIDEST: usize = 48;
@@ -114,10 +116,13 @@ fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut buffer[start..start + len]
 }
 
-/// By blocks of k, panels of `NV` vectors of columns, tiles of `MR` rows: a tile's sums fill the registers. Both are
-/// multiples of four numbers.
+/// By blocks of k, panels of `NV` vectors of columns, tiles of `M` rows: a tile's sums fill the registers. The rows of `MR /
+/// M` tiles are packed side by side. A panel's columns and `MR` are multiples of four, as they are packed.
 #[inline(always)]
-fn blocks<S: Simd, const MR: usize, const NV: usize>(simd: S, Piece { mut c, cols, k, a, b }: Piece) -> bool {
+fn blocks<S: Simd, const M: usize, const MR: usize, const NV: usize>(
+    simd: S,
+    Piece { mut c, cols, k, a, b }: Piece,
+) -> bool {
     let width = NV * S::F32_LANES;
     let block = k.div_ceil(k.div_ceil(BLOCK).max(1)).max(1);
     let mut buffers = PACKED.take();
@@ -134,15 +139,16 @@ fn blocks<S: Simd, const MR: usize, const NV: usize>(simd: S, Piece { mut c, col
             pack(simd, tiles, || MR, depth, c.len(), &a.data[part * ROWS * a.row + from * a.col..], a.row, a.col);
             for (start, panel) in (0..cols).step_by(width).zip(panels.chunks_exact(depth * width)) {
                 let cols = start..cols.min(start + width);
-                for (c, a) in c.chunks_mut(MR).zip(tiles.chunks_exact(depth * MR)) {
-                    let cols = cols.clone();
-                    match (2 * c.len() <= MR, cols.len().div_ceil(S::F32_LANES)) {
-                        (false, 3..) => tile::<S, MR, MR, NV, NV>(simd, c, cols, from > 0, a, panel, marks),
-                        (false, 2) => tile::<S, MR, MR, 2, NV>(simd, c, cols, from > 0, a, panel, marks),
-                        (false, _) => tile::<S, MR, MR, 1, NV>(simd, c, cols, from > 0, a, panel, marks),
-                        (true, 3..) => tile::<S, 4, MR, NV, NV>(simd, c, cols, from > 0, a, panel, marks),
-                        (true, 2) => tile::<S, 4, MR, 2, NV>(simd, c, cols, from > 0, a, panel, marks),
-                        (true, _) => tile::<S, 4, MR, 1, NV>(simd, c, cols, from > 0, a, panel, marks),
+                for (i, c) in c.chunks_mut(M).enumerate() {
+                    let (cols, first) = (cols.clone(), i * M % MR);
+                    let a = &tiles[(i * M - first) * depth..][..MR * depth];
+                    match (c.len() <= 4, cols.len().div_ceil(S::F32_LANES)) {
+                        (false, 3..) => tile::<S, M, MR, NV, NV>(simd, c, cols, from > 0, a, first, panel, marks),
+                        (false, 2) => tile::<S, M, MR, 2, NV>(simd, c, cols, from > 0, a, first, panel, marks),
+                        (false, _) => tile::<S, M, MR, 1, NV>(simd, c, cols, from > 0, a, first, panel, marks),
+                        (true, 3..) => tile::<S, 4, MR, NV, NV>(simd, c, cols, from > 0, a, first, panel, marks),
+                        (true, 2) => tile::<S, 4, MR, 2, NV>(simd, c, cols, from > 0, a, first, panel, marks),
+                        (true, _) => tile::<S, 4, MR, 1, NV>(simd, c, cols, from > 0, a, first, panel, marks),
                     }
                 }
             }
@@ -205,7 +211,8 @@ fn pack_columns(packed: &mut [f32], width: usize, depth: usize, cols: usize, dat
     }
 }
 
-/// Up to `M` rows and `N` vectors of columns of c: assigned, or in later blocks of k added to.
+/// Up to `M` rows and `N` vectors of columns of c: assigned, or in later blocks of k added to. The rows of `a` begin at
+/// `first` of the `MR` that are packed side by side.
 #[inline(always)]
 fn tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usize>(
     simd: S,
@@ -213,17 +220,18 @@ fn tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usiz
     cols: Range<usize>,
     more: bool,
     a: &[f32],
+    first: usize,
     panel: &[f32],
     marks: &mut [S::f32s; NV],
 ) {
     if c.len() == M && cols.len() == N * S::F32_LANES {
-        return whole_tile::<S, M, MR, N, NV>(simd, c, cols, more, a, panel, marks);
+        return whole_tile::<S, M, MR, N, NV>(simd, c, cols, more, a, first, panel, marks);
     }
     // At the edges of c, beside it.
     let mut beside = [[0.0; WIDEST]; M];
     let mut rows = beside.each_mut().map(|row| &mut row[..]);
     // The last rows and columns of a and b may be what an earlier product left in the buffers.
-    whole_tile::<S, M, MR, N, NV>(simd, &mut rows, 0..N * S::F32_LANES, false, a, panel, &mut marks.clone());
+    whole_tile::<S, M, MR, N, NV>(simd, &mut rows, 0..N * S::F32_LANES, false, a, first, panel, &mut marks.clone());
     let mut mark = 0.0;
     for (c, row) in c.iter_mut().zip(rows) {
         for (c, sum) in c[cols.clone()].iter_mut().zip(row) {
@@ -242,12 +250,14 @@ fn whole_tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV
     cols: Range<usize>,
     more: bool,
     a: &[f32],
+    first: usize,
     panel: &[f32],
     marks: &mut [S::f32s; NV],
 ) {
     let (panel, _) = bytemuck::cast_slice::<f32, S::f32s>(panel).as_chunks::<NV>();
     let mut sums = [[simd.splat_f32s(0.0); N]; M];
     for (a, b) in a.as_chunks::<MR>().0.iter().zip(panel) {
+        let a = &a[first..][..M];
         for i in 0..M {
             let a = simd.splat_f32s(a[i]);
             for v in 0..N {
@@ -284,7 +294,9 @@ mod tests {
         fn factor<T>(data: &[T], transposed: bool, rows: usize, cols: usize) -> Factor<'_, T> {
             if transposed { Factor::t(data, rows + 3) } else { Factor::n(data, cols + 3) }
         }
-        for (m, n, k) in [(1, 1, 1), (1, 8, 3), (2, 16, 5), (7, 40, 1), (17, 33, 300), (9, 104, 201), (100, 504, 17)] {
+        for (m, n, k) in
+            [(1, 1, 1), (1, 8, 3), (2, 16, 5), (7, 40, 1), (17, 33, 300), (9, 104, 201), (100, 504, 17), (250, 20, 9)]
+        {
             for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
                 let (a, a_wide) = numbers((m + 3) * (k + 3), 0);
                 let (b, b_wide) = numbers((k + 3) * (n + 3), 1);
