@@ -316,13 +316,17 @@ def golden(path):
                 objective=config["objective"], loss=float(t["out.loss"][0]), name=path.stem)
 
 
-def ours(command):
-    """Runs our own bench; microseconds a step of its last line."""
+def ours(command, wanted):
+    """Runs our own bench; microseconds a step of the one line that it prints, which is of the work that is `wanted`."""
     out = subprocess.run(shlex.split(command), capture_output=True, text=True)
     lines = [json.loads(line) for line in out.stdout.splitlines() if line.startswith("{")]
+    lines = [line for line in lines if "us_per_step" in line]
     if out.returncode or not lines:
         sys.exit(f"--ours failed: {out.stderr.strip() or 'it printed no JSON'}")
-    return lines[-1]["us_per_step"]
+    measured = [{name: line[name] for name in wanted} for line in lines]
+    if measured != [wanted]:
+        sys.exit(f"--ours measures {measured}, where the others do {[wanted]}: give it the same options, of each one value")
+    return lines[0]["us_per_step"]
 
 
 def main():
@@ -371,7 +375,8 @@ def main():
         if repeat > 1 and time.perf_counter() - began > args.budget:
             break
         if args.ours and repeat:
-            times["ours"].append(ours(args.ours))
+            wanted = {"model": args.preset, "batch": args.batch, "samples": args.samples, "precision": args.precision}
+            times["ours"].append(ours(args.ours, wanted))
         for name, process in list(children.items()):
             process.stdin.write("go\n")
             process.stdin.flush()
