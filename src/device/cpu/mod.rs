@@ -20,6 +20,7 @@ mod likelihood;
 mod linear;
 mod nll;
 mod optimizer;
+mod pack;
 pub(crate) mod product;
 mod reparam;
 mod segments;

@@ -2,6 +2,7 @@
 //!
 //! The f32 product follows Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", its
 //! micro-kernel in pulp's vectors.
+use super::pack::pack;
 use pulp::Simd;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -97,7 +98,7 @@ impl pulp::WithSimd for Piece<'_, '_> {
 
 /// The most of k that is packed at once. A longer block reads and writes c less often, and of b's panel of 48 columns,
 /// then 75 KiB, it streams a part from the second cache.
-const BLOCK: usize = 400;
+pub(super) const BLOCK: usize = 400;
 /// The most rows of a that are packed at once, whole tiles of every size: 375 KiB.
 const ROWS: usize = 240;
 
@@ -156,59 +157,6 @@ fn blocks<S: Simd, const M: usize, const MR: usize, const NV: usize>(
     }
     PACKED.set(buffers);
     marks.iter().all(|mark| simd.reduce_sum_f32s(*mark) == 0.0)
-}
-
-/// Element (l, j), which lies at `l · down + j · along` of `data`, goes to row l of panel j / width, column j % width.
-/// What lies in a panel beyond the last column is never used. `width` is a function to be a constant where it is used.
-#[inline(always)]
-fn pack<S: Simd>(
-    simd: S,
-    packed: &mut [f32],
-    width: impl Fn() -> usize,
-    depth: usize,
-    cols: usize,
-    data: &[f32],
-    along: usize,
-    down: usize,
-) {
-    simd.vectorize(
-        #[inline(always)]
-        || match along {
-            1 => pack_rows(packed, width(), depth, cols, data, down),
-            _ => pack_columns(packed, width(), depth, cols, data, along),
-        },
-    )
-}
-
-#[inline(always)]
-fn pack_rows(packed: &mut [f32], width: usize, depth: usize, cols: usize, data: &[f32], down: usize) {
-    for l in 0..depth {
-        let row = &data[l * down..][..cols];
-        let (whole, rest) = row.split_at(cols / width * width);
-        for (p, part) in whole.chunks_exact(width).enumerate() {
-            packed[(p * depth + l) * width..][..width].copy_from_slice(part);
-        }
-        if !rest.is_empty() {
-            packed[whole.len() * depth + l * width..][..rest.len()].copy_from_slice(rest);
-        }
-    }
-}
-
-#[inline(always)]
-fn pack_columns(packed: &mut [f32], width: usize, depth: usize, cols: usize, data: &[f32], along: usize) {
-    // Four columns at a time, first side by side: that loop becomes shuffles of vectors.
-    let mut quads = [[0.0; 4]; BLOCK];
-    let quads = &mut quads[..depth];
-    for j in (0..cols).step_by(4) {
-        let [p, q, r, s] = [0, 1, 2, 3].map(|i| &data[(j + i).min(cols - 1) * along..][..depth]);
-        for (l, quad) in quads.iter_mut().enumerate() {
-            *quad = [p[l], q[l], r[l], s[l]];
-        }
-        let panel = packed[j / width * width * depth..][..width * depth].chunks_exact_mut(width);
-        for (panel, quad) in panel.zip(&*quads) {
-            panel[j % width..][..4].copy_from_slice(quad);
-        }
-    }
 }
 
 /// Up to `M` rows and `N` vectors of columns of c: assigned, or in later blocks of k added to. The rows of `a` begin at
