@@ -74,7 +74,9 @@ fn training_on_the_gpu_is_training_by_the_reference() {
             for activation in [Activation::Tanh, Activation::Relu, Activation::Gelu] {
                 let samples = if objective == Objective::Elbo { 1 } else { 3 };
                 let plain = Model { objective, activation, samples, ..Model::new(65, &[33, 17], 6) };
-                for model in of_every_likelihood(&plain) {
+                // The likelihoods do not know the activation: all of them beside one, and of the others the first.
+                let models = if activation == Activation::Tanh { usize::MAX } else { 1 };
+                for model in of_every_likelihood(&plain).into_iter().take(models) {
                     let own = model.has_counts() || model.is_mixed() || model.has(Likelihood::Categorical);
                     let data = if own { of(&model, &data(100, 65)) } else { data(100, 65) };
                     let binarize = if own { Binarize::None } else { Binarize::Dynamic };

@@ -31,7 +31,7 @@ namespace {
 
 enum Error {
     Success, InvalidValue, OutOfMemory, InvalidDevice = 101, InvalidImage = 200, InvalidContext = 201,
-    NoBinaryForGpu = 209, NoCompiler = 221, UnsupportedPtx = 222, NotFound = 500, NotReady = 600, IllegalAddress = 700,
+    NoBinaryForGpu = 209, NoCompiler = 221, UnsupportedPtx = 222, InvalidHandle = 400, NotFound = 500, NotReady = 600, IllegalAddress = 700,
     LaunchFailed = 719, CaptureUnsupported = 900, CaptureInvalidated = 901, CaptureUnjoined = 904
 };
 
@@ -67,7 +67,10 @@ std::map<uintptr_t, size_t> allocations;
 size_t in_use;
 thread_local int captures;  // under way
 std::set<Stream*> capturing;  // of all threads
-int lost;                   // the error that ended the context: every later call returns it
+int holders;                // of the context: when the last one releases it, it ends
+int contexts;               // that have ended
+int loaded;                 // as many had when the kernels were loaded: those of an ended context are gone
+int lost;                   // the error after which every call in this context fails
 thread_local void* current_context;
 
 size_t memory() { return getenv("STAND_IN_MEMORY") ? strtoull(getenv("STAND_IN_MEMORY"), nullptr, 10) : 1ull << 32; }
@@ -158,8 +161,12 @@ API cuDeviceGetAttribute(int* v, int attribute, int) {
     *v = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 16 ? 132 : 1;
     return Success;
 }
-API cuDevicePrimaryCtxRetain(void** context, int) { ENTER; *context = &lost; return Success; }
-API cuDevicePrimaryCtxRelease_v2(int) { ENTER; return Success; }
+API cuDevicePrimaryCtxRetain(void** context, int) { ENTER; *context = &lost; ++holders; return Success; }
+API cuDevicePrimaryCtxRelease_v2(int) {
+    const int code = enter(__func__);
+    if (!--holders) lost = 0, ++contexts;
+    return code;
+}
 API cuCtxGetCurrent(void** context) { ENTER; *context = current_context; return Success; }
 API cuCtxSetCurrent(void* context) { ENTER; current_context = context; return Success; }
 API cuGetErrorString(int code, const char** text) {
@@ -176,13 +183,14 @@ API cuModuleLoadData(void** module, const char* image) {
     disturb();
     *module = &lost;
     if (!current_context) return InvalidContext;
+    loaded = contexts;
     const int version = setting("STAND_IN_VERSION", 13000), capability = setting("STAND_IN_CAPABILITY", 90);
     if (!memcmp(image, "\x7f" "ELF", 4)) {  // code: CUDA 13 marks its own with another ABI, and moves the architecture
         const bool new_abi = image[7] == 0x41;
         const int arch = (unsigned char)image[48 + new_abi];  // of e_flags
         if (new_abi && version < 13000) return InvalidImage;
         const bool fits = arch / 10 == capability / 10 && arch <= capability;
-        return fits && !setting("CUDA_FORCE_PTX_JIT", 0) ? Success : NoBinaryForGpu;
+        return fits ? Success : NoBinaryForGpu;
     }
     if (!setting("STAND_IN_JIT", 1)) return NoCompiler;
     const char *ptx = strstr(image, ".version "), *target = strstr(image, ".target sm_");
@@ -220,6 +228,7 @@ struct LaunchConfig { unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z
 API cuLaunchKernelEx(const LaunchConfig* config, const emu::Kernel* kernel, char** args, void**) {
     ENTER;
     const auto [grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream] = *config;
+    if (loaded != contexts) return InvalidHandle;
     const size_t blocks = size_t(grid_x) * grid_y * grid_z, threads = size_t(block_x) * block_y * block_z;
     if (!blocks || grid_y > 65535 || grid_z > 65535 || !threads || threads > 1024 || shared) return InvalidValue;
     std::vector<std::vector<char>> values;  // copied now: the caller's are gone when the kernel runs

@@ -59,6 +59,12 @@ fn helper() {
         "fp32" => products(Precision::Fp32, &mut say),
         "tf32" => products(Precision::Tf32, &mut say),
         "bf16" => products(Precision::Bf16, &mut say),
+        "twice" => {
+            if let Err(why) = products(Precision::Fp32, &mut say) {
+                say(format!("error {}: {why}", why.exit_code()));
+            }
+            products(Precision::Fp32, &mut say)
+        }
         "report" => {
             detect::Report::look().to_string().lines().for_each(|line| say(line.into()));
             Ok(())
@@ -453,6 +459,23 @@ fn what_is_missing_is_one_sentence() {
         assert!(o.success, "{env:?}: {}", o.stderr);
         assert_eq!(o.lines, [want], "{env:?}");
     }
+}
+
+/// Opening a GPU makes a context and loads, or compiles, the kernels: the second time neither. After a failure that ends the
+/// context both are made anew.
+#[test]
+fn a_gpu_is_opened_once_and_again_when_its_context_was_lost() {
+    let loads = |o: &Outcome| o.trace.iter().filter(|call| *call == "cuModuleLoadData").count();
+    let again = stand_in("twice", &[]);
+    assert_eq!(
+        (&again.lines[..], loads(&again)),
+        (&["done".to_string(), "done".to_string()][..], 1),
+        "{}",
+        again.stderr
+    );
+    let lost = stand_in("twice", &[("STAND_IN_FAIL", "cuGraphLaunch:2:719")]);
+    let want = ["error 1: cannot replay the step: unspecified launch failure (CUDA error 719)", "done"];
+    assert_eq!((&lost.lines[..], loads(&lost)), (&want.map(String::from)[..], 2), "{}", lost.stderr);
 }
 
 /// Any call may say that a launch before it failed (719); those that make something, that there is no memory (2).

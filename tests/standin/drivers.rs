@@ -40,8 +40,10 @@ fn the_driver_compiles_what_the_build_has_no_code_for() {
         assert_eq!(says.contains("by the driver"), by_driver, "{env:?}: {says}");
         models.push(trained(&n.to_string(), &env));
     }
-    // CUDA's own way to have PTX compiled although there is code.
-    let env = [&hopper[..], &[("CUDA_FORCE_PTX_JIT", "1")]].concat();
+    // PTX although there is code.
+    let env = [&hopper[..], &[(image::PTX, "1")]].concat();
+    let info = run_on_stand_in(&folder, "info", &env);
+    assert!(info.stdout.contains("by the driver"), "{}", info.stdout);
     models.push(trained("jit", &env));
     assert!(models.iter().all(|model| *model == models[0]), "another driver, other bytes");
 }

@@ -9,11 +9,10 @@ use crate::{Error, Result};
 use blas::{Addresses, Blas, Lane};
 use branch::Branch;
 use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaStream, DriverError, result};
+use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result};
 use detect::Device;
 use libraries::Cublas;
 use memory::Memory;
-use std::collections::HashMap;
 use std::ffi::c_void;
 use std::fmt::Display;
 use std::ops::Range;
@@ -69,7 +68,7 @@ pub struct Cuda {
     /// With `Precision::Bf16`, the same places once more.
     arena16: Option<Memory>,
     rows_padded: Range<usize>,
-    functions: HashMap<&'static str, CudaFunction>,
+    functions: image::Functions,
     precision: Precision,
     /// Whether launches may overlap: both the GPU and a capture can.
     overlap: bool,
@@ -421,8 +420,10 @@ impl Drop for Cuda {
         }
         self.turn.get_or_insert_with(turn::take);
         // Then nothing uses the memory any more. An error may have come between a fork and its join.
-        let _ = memory::wait(&self.stream);
-        let _ = self.branch.wait();
+        let (trunk, branch) = (memory::wait(&self.stream), self.branch.wait());
+        if trunk.is_err() || branch.is_err() {
+            image::forget(self.device.ordinal);
+        }
     }
 }
 
