@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
     __syncthreads();
     const int r = threadIdx.x / kQuadsOfRow, row = row0 + r, col = 4 * (threadIdx.x % kQuadsOfRow);
     if (row < head.rows && col < latent) {
-        HeadQuad d = pull_back(row, col, dz, z, head, eps, In{}, &plan->now, samples, objective);
+        HeadQuad d = pull_back<1>(row, col, dz, z, head, eps, In{}, &plan->now, samples, objective);
         if (objective == Elbo) add_kl(d, row, col, head, kl_dim, &plan->now, free_bits);
         store_head(Out{rows, 32, 2 * latent, kHeadRow}, latent, r, col, d);
         if (blockIdx.x == 0) store_head(dhead, dhead16, plan, latent, row, col, d);

@@ -11,21 +11,21 @@ __device__ __forceinline__ float kl(float mu, float logvar) { return 0.5f * (mu 
 
 // kl[row] = 1/2 sum_j (mu^2 + exp(logvar) - 1 - logvar)          kl: (rows, 1)
 // kl_dim[j] = its mean over the first step.rows rows             kl_dim: (1, latent)
-// The first blocks take as many rows as they have warps; the others 8 dimensions each.
+// The first blocks take 8 dimensions each, for which they go through all rows; the others as many rows as they have warps.
 template <int warps>
 __device__ __forceinline__ void kl_of_block(int block, const Out& kl_row, const Out& kl_dim, const In& head,
                                             const Step* step, float (&scratch)[warps][kColumns]) {
-    const int latent = kl_dim.cols, row_blocks = (head.rows + warps - 1) / warps;
+    const int latent = kl_dim.cols, dim_blocks = (latent + kColumns - 1) / kColumns;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (block < row_blocks) {
-        const int row = block * warps + warp;
+    if (block >= dim_blocks) {
+        const int row = (block - dim_blocks) * warps + warp;
         float sum = 0.0f;
         if (row < head.rows)
             for (int j = lane; j < latent; j += 32) sum += kl(head(row, j), head(row, latent + j));
         sum = warp_sum(sum);
         if (row < head.rows && lane == 0) kl_row(row, 0) = sum;
     } else {
-        const int first = (block - row_blocks) * kColumns, col = first + 4 * (threadIdx.x % 2);
+        const int first = block * kColumns, col = first + 4 * (threadIdx.x % 2);
         const In mu = columns_of(head, 0, latent), logvar = columns_of(head, latent, latent);
         float4 sum = {0.0f, 0.0f, 0.0f, 0.0f}, m[kAtOnce], v[kAtOnce];
         auto load = [&](int i, int row) { m[i] = load4(mu, row, col), v[i] = load4(logvar, row, col); };

@@ -3,14 +3,15 @@
 #include "kl.cu"
 #include "reparam.cu"
 
-// reparam_forward and kl_forward. The first blocks draw 8 rows of z each, the others are those of kl_forward.
+// reparam_forward and kl_forward. The first blocks are those of kl_forward, of which some take longest; the others draw 8
+// rows of z each.
 extern "C" __global__ void __launch_bounds__(256) latent_forward(Out z, Out16 z16, Out ratio, Out kl_row, Out kl_dim,
                                                                  In head, In eps, Plan* plan, int samples) {
     begin();
     __shared__ float scratch[8][kColumns];
-    const int drawn = (z.rows + 7) / 8;
-    if ((int)blockIdx.x < drawn) draw_rows(z, z16, ratio, head, eps, plan, samples);
-    else kl_of_block((int)blockIdx.x - drawn, kl_row, kl_dim, head, &plan->now, scratch);
+    const int of_kl = (kl_dim.cols + kColumns - 1) / kColumns + (head.rows + 7) / 8, block = (int)blockIdx.x;
+    if (block < of_kl) kl_of_block(block, kl_row, kl_dim, head, &plan->now, scratch);
+    else draw_rows(block - of_kl, z, z16, ratio, head, eps, plan, samples);
 }
 
 // reparam_backward, of the elbo also kl_backward, where the weights are known and the gradient does not wait for the
@@ -25,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(256)
     } else {
         const In mu = columns_of(head, 0, dz.cols);
         for (Quads q(mu, 1); q.more(); q.next()) {
-            HeadQuad d = pull_back(q.row, q.col, dz, z, head, eps, In{}, &plan->now, samples, objective);
+            HeadQuad d = pull_back<1>(q.row, q.col, dz, z, head, eps, In{}, &plan->now, samples, objective);
             if (objective == Elbo) add_kl(d, q.row, q.col, head, kl_dim, &plan->now, free_bits);
             store_head(dhead, dhead16, plan, dz.cols, q.row, q.col, d);
         }

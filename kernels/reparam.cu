@@ -30,9 +30,9 @@ __device__ __forceinline__ float draw_quad(float4& z, const In& head, const In& 
 }
 
 // ratio[row] = log q(z|x) - log p(z) = 1/2 sum_j (z^2 - logvar - eps^2)        ratio: (rows K, 1). A warp for each row.
-__device__ __forceinline__ void draw_rows(const Out& z, const Out16& z16, const Out& ratio, const In& head,
+__device__ __forceinline__ void draw_rows(int block, const Out& z, const Out16& z16, const Out& ratio, const In& head,
                                           const In& eps, Plan* plan, int samples) {
-    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
+    const int row = (block * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
     if (row < z.rows) {  // the same for all lanes of a warp
         float sum = 0.0f;
         for (int col = 4 * lane; col < z.cols; col += 4 * 32) {
@@ -50,13 +50,15 @@ __device__ __forceinline__ void draw_rows(const Out& z, const Out16& z16, const 
 extern "C" __global__ void __launch_bounds__(128) reparam_forward(Out z, Out16 z16, Out ratio, In head, In eps,
                                                                   Plan* plan, int samples) {
     begin();
-    draw_rows(z, z16, ratio, head, eps, plan, samples);
+    draw_rows(blockIdx.x, z, z16, ratio, head, eps, plan, samples);
 }
 
 // With w = weight[row] beta where the objective weighs log q - log p by beta (`direct` 1), weight[row] where it holds it
 // as it is (2), else 0; a weight without rows is 1 / (step.rows K), as `bound` would have it:
 // dz' = dz + w z,  dmu = sum_k dz',  dlogvar = sum_k (dz' 1/2 exp(logvar / 2) eps - 1/2 w)
 // Zero from step.rows on.                                        dhead: (rows, 2 latent), weight: (rows K, 1)
+// One lane goes through the samples, or all of a warp do, and each then has the sums.
+template <int lanes>
 __device__ __forceinline__ HeadQuad pull_back(int example, int col, const In& dz, const In& z, const In& head,
                                               const In& eps, const In& weight, const Step* step, int samples,
                                               int direct) {
@@ -67,7 +69,7 @@ __device__ __forceinline__ HeadQuad pull_back(int example, int col, const In& dz
     for (int i = 0; i < 4; ++i)
         if (col + i < latent) component(half_sigma, i) = 0.5f * expf(0.5f * head(example, latent + col + i));
     if (example < (int)step->rows)
-        for (int k = 0; k < samples; ++k) {
+        for (int k = (int)threadIdx.x % lanes; k < samples; k += lanes) {
             const int row = example * samples + k;
             const float w = direct ? (weight.rows ? weight(row, 0) : even) * (direct == 1 ? step->beta : 1.0f) : 0.0f;
             float4 noise = noise4(eps, *step, samples, row, col), d = load4(dz, row, col);
@@ -79,16 +81,32 @@ __device__ __forceinline__ HeadQuad pull_back(int example, int col, const In& dz
                 component(dlogvar, i) += total * component(half_sigma, i) * component(noise, i) - 0.5f * w;
             }
         }
+    if (lanes > 1)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            component(dmu, i) = warp_sum(component(dmu, i));
+            component(dlogvar, i) = warp_sum(component(dlogvar, i));
+        }
     return {dmu, dlogvar};
 }
 
-// dhead assigned.
+template <int lanes>
+__device__ __forceinline__ void pull_all_back(const Out& dhead, const Out16& dhead16, const In& dz, const In& z,
+                                              const In& head, const In& eps, const In& weight, Plan* plan, int samples,
+                                              int direct) {
+    const In mu = columns_of(head, 0, dz.cols);  // half of the columns: as many quads as there are
+    for (Quads q(mu, 0, lanes); q.more(); q.next()) {
+        const HeadQuad d =
+            pull_back<lanes>(q.row, q.col, dz, z, head, eps, weight, &plan->now, samples, direct);
+        if (threadIdx.x % lanes == 0) store_head(dhead, dhead16, plan, dz.cols, q.row, q.col, d);
+    }
+}
+
+// dhead assigned. `spread`: a warp for each quad, for one lane would wait for the noise of every sample in turn.
 extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, Out16 dhead16, In dz, In z, In head,
                                                                    In eps, In weight, Plan* plan, int samples,
-                                                                   int direct) {
+                                                                   int direct, int spread) {
     begin();
-    const In mu = columns_of(head, 0, dz.cols);  // half of the columns: as many quads as there are
-    for (Quads q(mu); q.more(); q.next())
-        store_head(dhead, dhead16, plan, dz.cols, q.row, q.col,
-                   pull_back(q.row, q.col, dz, z, head, eps, weight, &plan->now, samples, direct));
+    if (spread) pull_all_back<32>(dhead, dhead16, dz, z, head, eps, weight, plan, samples, direct);
+    else pull_all_back<1>(dhead, dhead16, dz, z, head, eps, weight, plan, samples, direct);
 }

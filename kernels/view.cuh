@@ -117,22 +117,23 @@ __device__ __forceinline__ float component(const float4& quad, int i) {
 }
 __device__ __forceinline__ float component(const float2& pair, int i) { return i == 0 ? pair.x : pair.y; }
 
-// This thread's share of all quads of a matrix, in a grid of any size, which may begin with blocks for other work:
+// This thread's share of all quads of a matrix, or that of its group of `lanes`, in a grid of any size, which may begin
+// with blocks for other work:
 // for (Quads q(view); q.more(); q.next())
 struct Quads {
-    unsigned i, end, per_row, blocks;
+    unsigned i, end, per_row, stride;
     int row, col;
 
     template <class View>
-    __device__ __forceinline__ explicit Quads(const View& v, unsigned first_block = 0)
-        : i((blockIdx.x - first_block) * blockDim.x + threadIdx.x), per_row((unsigned)(v.cols + 3) / 4),
-          blocks(gridDim.x - first_block) {
+    __device__ __forceinline__ explicit Quads(const View& v, unsigned first_block = 0, unsigned lanes = 1)
+        : i(((blockIdx.x - first_block) * blockDim.x + threadIdx.x) / lanes), per_row((unsigned)(v.cols + 3) / 4),
+          stride((gridDim.x - first_block) * blockDim.x / lanes) {
         end = (unsigned)v.rows * per_row;
         place();
     }
     __device__ __forceinline__ bool more() const { return i < end; }
     __device__ __forceinline__ void next() {
-        i += blocks * blockDim.x;
+        i += stride;
         place();
     }
     __device__ __forceinline__ void place() {

@@ -74,13 +74,13 @@ fn reading_a_neighbour_s_columns_is_caught() {
     // the quad beyond is read as zeros; a scalar access is not so forgiving
     let error = kernels::kl_forward(
         &mut e,
-        Grid { blocks: [1, 1], threads: 256 },
+        Grid { blocks: [2, 1], threads: 256 },
         Out(y.columns(0..1)),
-        Out(y.columns(0..5)),
+        Out(bias.columns(0..5)),
         In(y),
     );
     let said = error.unwrap_err().to_string();
-    assert!(said.starts_with("kl_forward: block 0, thread 4: load outside every view of the launch"), "{said}");
+    assert!(said.starts_with("kl_forward: block 1, thread 4: load outside every view of the launch"), "{said}");
 }
 
 #[test]

@@ -62,6 +62,8 @@ fn odd_shapes_match_the_reference() {
         (3, &[4], 2, 300, 131, 1),
         (3, &[4], 2, 1100, 1031, 1), // more rows than a block of columns takes at once
         (5, &[4], 2, 3, 2, 70),      // more samples than a warp has lanes
+        (5, &[4], 17, 5, 3, 9),      // samples enough for a warp, of several quads
+        (3, &[2], 1, 300, 131, 8),   // more samples of a batch than one block gives the bound of in passing
     ] {
         for objective in [Objective::Elbo, Objective::Iwae] {
             let activation = Activation::Softplus;

@@ -48,6 +48,8 @@ pub struct Gpu<D> {
 
 /// An operand that a kernel is not given.
 pub(super) const NONE: View = View::NONE;
+/// Of so many samples an example, and of more, a warp makes the gradient of a latent dimension together.
+const SPREAD: i32 = 8;
 /// Blocks that fill any GPU of today several times over; kernels walk over the rest.
 const MANY: usize = 2048;
 
@@ -348,9 +350,24 @@ impl<D: Driver> Backend for Gpu<D> {
         let samples = (z.rows / head.rows) as i32;
         let (direct, dhead16) = (objective(goal.objective), self.copy16(dhead));
         self.copied(dhead);
-        let grid = Grid::line((head.rows * z.cols.div_ceil(4)).div_ceil(128).min(MANY), 128);
+        let spread = samples >= SPREAD;
+        let lanes = if spread { 32 } else { 1 };
+        let grid = Grid::line((head.rows * z.cols.div_ceil(4) * lanes).div_ceil(128).min(MANY), 128);
         let (dhead, dz, z, head, eps) = (Out(dhead), In(dz), In(z), In(head), In(eps.unwrap_or(NONE)));
-        kernels::reparam_backward(&mut self.driver, grid, dhead, dhead16, dz, z, head, eps, In(weight), samples, direct)
+        kernels::reparam_backward(
+            &mut self.driver,
+            grid,
+            dhead,
+            dhead16,
+            dz,
+            z,
+            head,
+            eps,
+            In(weight),
+            samples,
+            direct,
+            spread as i32,
+        )
     }
 
     fn kl_forward(&mut self, kl: View, kl_dim: View, head: View) -> Result<()> {

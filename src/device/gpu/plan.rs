@@ -12,7 +12,7 @@ use crate::device::Backend;
 use crate::device::driver::{Driver, Epilogue, Factor};
 use crate::tape::{Op, Tape};
 
-/// So many examples at most, one block gives the bound of in passing.
+/// So many rows at most, a sample of an example each, one block gives the bound of in passing.
 const BOUND_IN_PASSING: usize = 2048;
 
 impl<D: Driver> Gpu<D> {
@@ -84,7 +84,7 @@ impl<D: Driver> Gpu<D> {
 
     /// Then the backward pass need not wait for the bound either.
     fn bound_in_passing(&self, tape: &Tape) -> bool {
-        self.nll_at_once(tape) && tape.batch <= BOUND_IN_PASSING
+        self.nll_at_once(tape) && tape.weight.rows <= BOUND_IN_PASSING
     }
 
     /// Down to the gradients of the parameters, of which those are left that our own kernels make. `parts`: as
