@@ -107,7 +107,7 @@ pub fn working_set(m: &Model, batch: usize, optimizer: &Optimizer, numbers: Numb
 /// The three times of a step, in microseconds. None shortens the others; the longest is the floor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Floor {
-    /// The arithmetic, at the rate of a large product in the same precision.
+    /// The arithmetic, at the rate of a large product in the same precision, or on a CPU of multiply-adds alone.
     pub product: f64,
     /// The bytes, at the rate of a copy with the same working set.
     pub memory: f64,

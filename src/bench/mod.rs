@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub mod floor;
+mod fma;
 pub mod kernels;
 pub mod probe;
 
@@ -82,7 +83,7 @@ pub struct Report {
     pub launches: Option<usize>,
     pub flops: f64,
     pub bytes: f64,
-    /// Of a large product in the same precision, operations a second: what `mfu` relates to.
+    /// Operations a second that nothing exceeds, see `Probes::peak`: what `mfu` relates to.
     pub peak: f64,
     pub floor: Floor,
 }
@@ -141,7 +142,7 @@ pub fn run(
         let (group, after) = rest.split_at(together.count().max(1));
         // Before the group takes its memory.
         for case in group {
-            probes.product(&case.device)?;
+            probes.peak(&case.device)?;
             probes.launch(&case.device)?;
             probes.copy(&case.device, case.working_set())?;
         }
@@ -284,7 +285,7 @@ impl<'a> Running<'a> {
         let (numbers, optimizer) = (case.device.numbers, &case.optimizer);
         let flops = floor::flops(&case.model, case.batch);
         let bytes = floor::bytes(&case.model, case.batch, optimizer, numbers);
-        let peak = probes.product(&case.device)?;
+        let peak = probes.peak(&case.device)?;
         let launch = probes.launch(&case.device)?.unwrap_or(0.0);
         let floor = Floor {
             product: flops / peak * 1e6,

@@ -1,9 +1,9 @@
 //! The figures that a floor rests on, measured now on this device: a large matrix product in each precision, copies,
 //! and a launch that does nothing. Each once for a device; memory is given back at once.
-use super::quantile;
+use super::{fma, quantile};
 use crate::arena::{Layout, View};
 use crate::check;
-use crate::config::Binarize;
+use crate::config::{Binarize, Numbers};
 use crate::device::{Backend, Device, Gauge, Work};
 use crate::step::Step;
 use crate::tape::{Fetch, Order};
@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct Probes {
     /// Operations a second, by device and precision.
     products: HashMap<String, f64>,
+    /// Of multiply-adds alone, on the CPU.
+    fma: Option<f64>,
     /// Bytes a second, by device and the bytes of source and destination together.
     copies: HashMap<(String, usize), f64>,
     launches: HashMap<String, Option<f64>>,
@@ -47,6 +49,18 @@ impl Probes {
         }
         self.products.insert(key, best);
         Ok(best)
+    }
+
+    /// Floating-point operations a second of multiply-adds alone: of a CPU in fp32.
+    pub fn fma(&mut self, device: &Device) -> Option<f64> {
+        let asked = device.is_host() && device.numbers == Numbers::Fp32;
+        asked.then(|| *self.fma.get_or_insert_with(fma::rate))
+    }
+
+    /// Those that nothing exceeds: of multiply-adds alone where they can be had, else of the largest product.
+    pub fn peak(&mut self, device: &Device) -> Result<f64> {
+        let product = self.product(device)?;
+        Ok(self.fma(device).map_or(product, |fma| fma.max(product)))
     }
 
     /// Microseconds for a launch that does nothing; None where nothing is launched.
@@ -120,7 +134,7 @@ fn product(device: &Device, n: usize) -> Result<f64> {
 /// Microseconds for a copy, source and destination together of so many bytes.
 fn copy(device: &Device, bytes: usize) -> Result<f64> {
     let cols = 1024;
-    let width = if device.numbers == crate::config::Numbers::F64 { 8 } else { 4 };
+    let width = if device.numbers == Numbers::F64 { 8 } else { 4 };
     let rows = bytes / 2 / width / cols;
     let mut layout = Layout::inference();
     let (src, dst): (View, View) = (layout.activation(rows, cols), layout.activation(rows, cols));

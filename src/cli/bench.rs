@@ -17,9 +17,10 @@ use serde_json::json;
 #[command(
     long_about = "Measures how long a step of training takes: median and quartiles of interleaved repeats, after a \
                   warm-up, on random data that is resident. Beside it, measured now too, stands what a step cannot \
-                  go below: its arithmetic at the rate of a large product, its bytes at the rate of a copy, its \
-                  launches at the time of one that does nothing; the longest of the three is the floor. MFU is the \
-                  part of the rate of that product. Lists make every combination a case.",
+                  go below: its arithmetic at the rate of a large product, or on the CPU of multiply-adds alone, its \
+                  bytes at the rate of a copy, its launches at the time of one that does nothing; the longest of \
+                  the three is the floor. MFU is the part of that rate of arithmetic. Lists make every combination \
+                  a case.",
     after_help = "Examples:\n  \
                   vae-gpu bench --preset aevb,iwae\n  \
                   vae-gpu bench --batch 100,1024,8192 --precision fp32,tf32,bf16 --device cuda\n  \
@@ -293,7 +294,10 @@ fn figures(cases: &[Case], probes: &mut Probes) -> Result<Vec<String>> {
     for Case { device, .. } in cases {
         let product = probes.product(device)? / 1e12;
         let launch = probes.launch(device)?.map(|us| format!(", a launch in a graph {us:.2} µs")).unwrap_or_default();
-        let line = format!("{} {}: product {product:.3} TFLOP/s{launch}", device.name, name_of(device.numbers));
+        let fma =
+            probes.fma(device).map(|fma| format!(" of {:.3} in multiply-adds alone", fma / 1e12)).unwrap_or_default();
+        let (name, numbers) = (&device.name, name_of(device.numbers));
+        let line = format!("{name} {numbers}: product {product:.3} TFLOP/s{fma}{launch}");
         if !lines.contains(&line) {
             lines.push(line);
         }
@@ -350,18 +354,23 @@ fn table(what: &str, lines: &[kernels::Line]) -> Result<()> {
 /// What a floor rests on, measured.
 fn basis(args: &BenchArgs, device: &Device, precision: &str, probes: &mut Probes) -> Result<()> {
     let product = probes.product(device)? / 1e12;
+    let fma = probes.fma(device).map(|fma| fma / 1e12);
     let launch = probes.launch(device)?;
     let copies = probes.copies(device)?;
     if args.json {
         let copies: Vec<_> =
             copies.iter().map(|(bytes, rate)| json!({"bytes": bytes, "gb_per_s": rate / 1e9})).collect();
         return print(json!({
-            "device": device.name, "precision": precision, "product_tflops": product, "launch_us": launch,
+            "device": device.name, "precision": precision, "product_tflops": product, "fma_tflops": fma,
+            "launch_us": launch,
             "copies": copies,
         }));
     }
     print(format!("{} {precision}", device.name))?;
     print(format!("{:<WHAT$} {product:>10.3} TFLOP/s", "the largest matrix product"))?;
+    if let Some(fma) = fma {
+        print(format!("{:<WHAT$} {fma:>10.3} TFLOP/s", "multiply-adds alone"))?;
+    }
     if let Some(us) = launch {
         print(format!("{:<WHAT$} {us:>10.2} µs", "a launch in a graph that does nothing"))?;
     }

@@ -59,6 +59,7 @@ fn kernels_stand_beside_a_copy() {
     assert!(said.code == Some(1) && said.stderr == sentence && !said.stdout.contains("update"), "{}", said.stderr);
     let lines = lines(run(&home, line));
     assert!(number(&lines[0], "product_tflops") > 0.0 && lines[0]["launch_us"].is_null());
+    assert!(number(&lines[0], "fma_tflops") > 0.0);
     assert!(lines[0]["copies"].as_array().unwrap().iter().all(|copy| number(copy, "gb_per_s") > 0.0));
     let ops: Vec<_> = lines[1..].iter().map(|l| l["op"].as_str().unwrap().split(' ').next().unwrap()).collect();
     for op in ["gather", "linear_forward", "reparam_forward", "kl_forward", "nll_forward", "bound", "linear_backward"] {
