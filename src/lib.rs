@@ -18,8 +18,9 @@
 //! 5. [`rng`]: randomness as a function of (seed, step, index). Nothing holds the state of a generator.
 //! 6. [`trainer`], [`evaluate`], [`ais`], [`infer`], [`impute`]: what is done with all that; [`estimate`] adds up
 //!    log-likelihoods. [`latents`]: where in latent space to look. [`decoding`]: p(x|z) column by column, on the host.
-//!    [`ranking`]: how high a model ranks what was held out. [`checkpoint`], [`metrics`], [`plot`], [`report`]: what it
-//!    leaves behind. [`data`]: what it is fed. [`sweep`]: several runs, side by side, and one table of them.
+//!    [`ranking`]: how high a model ranks what was held out, and what it ranks first. [`checkpoint`], [`metrics`],
+//!    [`plot`], [`report`]: what it leaves behind. [`data`]: what it is fed. [`sweep`]: several runs, side by side, and one
+//!    table of them.
 //! 7. [`check`]: whether a device is right. [`mod@bench`]: how fast it is, and how near to what it could be.
 //! 8. [`mixture`]: the shallow latent variable model, fitted by expectation maximisation. [`gaussian`]: what is exact
 //!    of Gaussians with a full covariance, the divergence of any two among it. Both apart from the devices, in f64.

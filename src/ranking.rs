@@ -5,6 +5,8 @@
 //! The measures are theirs. Recall@k is how many of the k columns that are ranked first were held out, of as many as could
 //! be: of min(k, h) where h were. NDCG@k is Σ 1 / log₂(1 + place) over those of them that were held out, of what that sum
 //! is where they come first.
+//!
+//! And the ranking itself, [`best_of`]: what an example has not and would most likely have.
 use crate::data::{Dataset, Values};
 use crate::estimate::{Estimate, Running};
 use crate::infer::Inference;
@@ -89,22 +91,7 @@ impl HeldOut {
         seed: u64,
         watch: &mut dyn FnMut(f64),
     ) -> Result<Vec<Measures>> {
-        /// Numbers of p(x|z) at once.
-        const AT_ONCE: usize = 1 << 22;
-        let z = latents::means(&model.encode(&self.shown, seed)?, model.latent());
-        let condition = model.condition_of(&self.shown);
-        let (examples, latent) = (self.columns.len(), model.latent());
-        let told = condition.len() / examples;
-        let rows = (AT_ONCE / self.input).max(1);
-        let mut all = Vec::with_capacity(examples);
-        for first in (0..examples).step_by(rows) {
-            watch(first as f64 / examples as f64);
-            let end = examples.min(first + rows);
-            let means = model.decode(&z[first * latent..end * latent], &condition[first * told..end * told])?;
-            let of_row = |(i, means): (usize, &[f32])| self.measures(first + i, means, at);
-            all.extend(means.par_chunks(self.input).enumerate().map(of_row).collect::<Vec<_>>());
-        }
-        watch(1.0);
+        let all = each(&self.shown, self.input, model, seed, watch, |i, means| self.measures(i, means, at))?;
         Ok(mean(&all, at))
     }
 
@@ -120,14 +107,54 @@ impl HeldOut {
 
     /// Recall and NDCG at each of `at`, of one row.
     fn measures(&self, i: usize, scores: &[f32], at: &[usize]) -> Vec<(f64, f64)> {
-        let mut row = vec![0.0; self.input];
-        self.shown.part(i, 0..self.input, &mut row);
-        // What was shown is known, and what is missing is not asked for.
-        let candidates = (0..self.input as u32).filter(|&j| row[j as usize] == 0.0).collect();
-        let first = best(scores, candidates, at.iter().copied().max().unwrap_or(0));
+        let first = best(scores, not_in(&self.shown, i, self.input), at.iter().copied().max().unwrap_or(0));
         let held = &self.columns[i];
         at.iter().map(|&k| (recall(&first, held, k), ndcg(&first, held, k))).collect()
     }
+}
+
+/// Of each example the `n` columns of x that it has not, of the highest means in p(x|z), the highest first; fewer where it
+/// lacks fewer. What is missing is not among them. `input`: how many columns x has.
+///
+/// # Errors
+/// Those of the device.
+pub fn best_of(
+    data: &Arc<Dataset>,
+    input: usize,
+    model: &mut Inference,
+    n: usize,
+    seed: u64,
+    watch: &mut dyn FnMut(f64),
+) -> Result<Vec<Vec<u32>>> {
+    each(data, input, model, seed, watch, |i, means| best(means, not_in(data, i, input), n))
+}
+
+/// What `of` makes of the number of each example and its means in p(x|z), where z is the mean of q(z|x).
+fn each<T: Send>(
+    data: &Arc<Dataset>,
+    input: usize,
+    model: &mut Inference,
+    seed: u64,
+    watch: &mut dyn FnMut(f64),
+    of: impl Fn(usize, &[f32]) -> T + Sync,
+) -> Result<Vec<T>> {
+    /// Numbers of p(x|z) at once.
+    const AT_ONCE: usize = 1 << 22;
+    let z = latents::means(&model.encode(data, seed)?, model.latent());
+    let condition = model.condition_of(data);
+    let (examples, latent) = (data.rows(), model.latent());
+    let told = condition.len() / examples;
+    let rows = (AT_ONCE / input).max(1);
+    let mut all = Vec::with_capacity(examples);
+    for first in (0..examples).step_by(rows) {
+        watch(first as f64 / examples as f64);
+        let end = examples.min(first + rows);
+        let means = model.decode(&z[first * latent..end * latent], &condition[first * told..end * told])?;
+        let of_row = |(i, means): (usize, &[f32])| of(first + i, means);
+        all.extend(means.par_chunks(input).enumerate().map(of_row).collect::<Vec<_>>());
+    }
+    watch(1.0);
+    Ok(all)
 }
 
 /// Zeros and ones, and what is missing: of shades it could not be said what is there.
@@ -150,6 +177,13 @@ fn columns(data: &Dataset, i: usize, input: usize) -> Vec<u32> {
             (0..input as u32).filter(|&j| there(row[j as usize])).collect()
         }
     }
+}
+
+/// What a row has not: what it has is known, and what is missing is not asked for.
+fn not_in(data: &Dataset, i: usize, input: usize) -> Vec<u32> {
+    let mut row = vec![0.0; input];
+    data.part(i, 0..input, &mut row);
+    (0..input as u32).filter(|&j| row[j as usize] == 0.0).collect()
 }
 
 /// The `n` candidates of the highest scores, the highest first. Equal ones come in an order that has nothing to do with the

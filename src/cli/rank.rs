@@ -1,30 +1,39 @@
 //! `vae-gpu rank`
 use super::condition::DataFor;
+use super::output::{Output, Table};
 use super::progress::Working;
 use super::{Common, counted, first, print, thousands, with_error};
 use crate::checkpoint::Saved;
-use crate::config::Likelihood;
+use crate::config::{Likelihood, Run};
+use crate::data::npy;
 use crate::error::{Error, Result, a_part, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_data;
+use crate::files::write_atomically;
 use crate::infer::Inference;
-use crate::ranking::{HeldOut, Measures, check_zeros_and_ones};
+use crate::ranking::{HeldOut, Measures, best_of, check_zeros_and_ones};
 use clap::Args;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::PathBuf;
 
-/// Holds out part of what each example has, and says how high the rest ranks it: recall and NDCG
+/// Holds out part of what each example has, and says how high the rest ranks it: recall and NDCG; or
+/// writes what each example has not and would most likely have
 #[derive(Args)]
-#[command(after_help = "Examples:\n  \
+#[command(mut_arg("to", |to| to.help("Writes what each example has not and would most likely have, in place of the \
+    measures: a .csv of names, or an .npy of positions, counted from 0").required(false)), after_help = "Examples:\n  \
     vae-gpu rank runs/baskets --data new.npz\n  \
-    vae-gpu rank runs/baskets --data new.npz --at 10,100 --hold-out 0.5 --json\n\n\
+    vae-gpu rank runs/baskets --data new.npz --at 10,100 --hold-out 0.5 --json\n  \
+    vae-gpu rank runs/baskets --data new.npz --best 10 --to best.csv\n\n\
     Of items in baskets, words in texts: for models of counts, or of zeros and ones. Of every example part of what is not 0 is \
     made 0, the rest is encoded, and all columns that are 0 then are ranked by their mean in p(x|z). What is missing is neither \
     held out nor ranked.\n\n\
     recall@K   the part of what was held out that is among the first K, or of K where more was\n\
     ndcg@K     the same, a column at place i worth 1 / log2(1 + i), over the most that could be had\n\n\
     The measures are those of Liang et al. 2018. Beside each stands that of a ranking by how many of these examples show a \
-    column, which is the same for all of them: a model that ranks no better has learned nothing of who has what.")]
+    column, which is the same for all of them: a model that ranks no better has learned nothing of who has what.\n\n\
+    With --to nothing is held out: the columns that are 0 are ranked after the whole example. A row each, the most probable \
+    first; where an example has so many columns that too few are left, a csv has nothing and an .npy -1.")]
 pub(crate) struct RankArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
@@ -34,11 +43,16 @@ pub(crate) struct RankArgs {
     #[arg(long, value_name = "N")]
     count: Option<usize>,
     /// The part of what is not 0 in an example that is held out: rounded, at least one column and never all
-    #[arg(long, value_name = "F", default_value_t = 0.2)]
+    #[arg(long, value_name = "F", default_value_t = 0.2, conflicts_with = "to")]
     hold_out: f64,
     /// How many columns of the ranking count; 20,50,100 if not given, or what of that a model of few columns has
-    #[arg(long, value_name = "K,...", value_delimiter = ',')]
+    #[arg(long, value_name = "K,...", value_delimiter = ',', conflicts_with = "to")]
     at: Vec<usize>,
+    #[command(flatten)]
+    output: Option<Output>,
+    /// How many columns of each example --to has; 20 if not given, or what of that a model of few columns has
+    #[arg(long, value_name = "N", requires = "to")]
+    best: Option<usize>,
     #[command(flatten)]
     common: Common,
 }
@@ -55,18 +69,26 @@ impl RankArgs {
         }
         at.sort_unstable();
         at.dedup();
-        match at.iter().find(|&&k| k >= input && k > 1) {
-            Some(k) => {
-                Err(Error::request(format!("at {k}: the model ranks {input} columns; pass --at {}", input.div_ceil(4))))
-            }
-            None => Ok(at),
-        }
+        at.iter().try_for_each(|&k| fewer("at", k, input))?;
+        Ok(at)
+    }
+}
+
+/// A ranking of all columns says nothing.
+fn fewer(option: &str, k: usize, input: usize) -> Result<()> {
+    match k >= input && k > 1 {
+        true => Err(Error::request(format!(
+            "{option} {k}: the model ranks {input} columns; pass --{option} {}",
+            input.div_ceil(4)
+        ))),
+        false => Ok(()),
     }
 }
 
 pub(crate) fn run(args: &RankArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 100")?;
     args.at.iter().try_for_each(|&k| at_least_one("at", k, "--at 20"))?;
+    at_least_one("best", args.best.unwrap_or(1), "--best 20")?;
     a_part("hold-out", args.hold_out, "--hold-out 0.2")?;
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;
@@ -78,6 +100,9 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
         )));
     }
     let at = args.places(model.input)?;
+    let best = args.best.unwrap_or(20.min(model.input.div_ceil(2)));
+    fewer("best", best, model.input)?;
+    let output = args.output.as_ref().map(Output::table).transpose()?;
     let mut data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     if let Some(count) = args.count {
@@ -85,6 +110,13 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
     }
     if of_bits {
         check_zeros_and_ones(&data, model.input)?;
+    }
+    if let Some((path, table)) = output {
+        let mut inference = Inference::open(&saved, saved.run.data.binarize, &args.common.device_at_hand()?)?;
+        let mut working = Working::new(&args.common, "ranking", data.rows());
+        let seed = args.common.seed;
+        let all = best_of(&data, model.input, &mut inference, best, seed, &mut |part| working.part(part))?;
+        return write_atomically(path, |mut file| write(&mut file, table, &all, best, &saved.run));
     }
     let name = data.name.clone();
     let held = HeldOut::of(data, model.input, args.hold_out, args.common.seed)?;
@@ -103,6 +135,27 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
             "by_frequency": as_json(&by_frequency),
         })),
         false => print(table(&name, &held, &by_model, &by_frequency)),
+    }
+}
+
+/// The columns of each example, `best` or fewer: their names, or their positions in x.
+fn write(file: &mut impl Write, table: Table, all: &[Vec<u32>], best: usize, run: &Run) -> std::io::Result<()> {
+    match table {
+        Table::Npy => {
+            let of_row =
+                |row: &Vec<u32>| -> Vec<f32> { (0..best).map(|i| row.get(i).map_or(-1.0, |&j| j as f32)).collect() };
+            let values: Vec<f32> = all.iter().flat_map(of_row).collect();
+            npy::write(file, all.len(), best, &values)
+        }
+        Table::Csv => {
+            let names = run.names();
+            let mut rows = csv::Writer::from_writer(file);
+            rows.write_record((1..=best).map(|place| place.to_string()))?;
+            for row in all {
+                rows.write_record((0..best).map(|i| row.get(i).map_or("", |&j| &names[j as usize])))?;
+            }
+            rows.flush()
+        }
     }
 }
 

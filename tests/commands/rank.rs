@@ -134,3 +134,64 @@ fn what_has_nothing_to_hold_out_is_refused() {
     run(&home, "rank shares --data bare.csv --device cpu")
         .refused(1, "bare.csv: no example has two columns that are not 0, of which one could be held out");
 }
+
+/// The best columns of each example, beside what `encode` and `decode` say of the same.
+#[test]
+fn the_best_columns_of_an_example_are_written() {
+    let home = folder("rank-best");
+    write_baskets(&home.join("train.npy"), 1000, 1);
+    write_baskets(&home.join("new.npy"), 30, 2);
+    let read = |file: &str| Dataset::read_columns(&home.join(file), None, Missing::Refuse).unwrap();
+    let new = read("new.npy").to_rows();
+    // With names, a column in the middle that the model is told, and one row that has all but three columns.
+    let names: Vec<String> = (0..ITEMS).map(|j| format!("item {j}")).collect();
+    let text = |rows: &[f32]| {
+        let line = |(i, row): (usize, &[f32])| {
+            let mut cells: Vec<String> = row.iter().map(f32::to_string).collect();
+            cells.insert(7, (i % 2).to_string());
+            cells.join(",") + "\n"
+        };
+        let mut header = names.clone();
+        header.insert(7, "group".into());
+        header.join(",") + "\n" + &rows.chunks(ITEMS).enumerate().map(line).collect::<String>()
+    };
+    let mut full = vec![1.0; ITEMS];
+    [3, 20, 39].iter().for_each(|&j| full[j] = 0.0);
+    let asked = [&new[..], &full[..]].concat();
+    fs::write(home.join("train.csv"), text(&read("train.npy").to_rows())).unwrap();
+    fs::write(home.join("new.csv"), text(&asked)).unwrap();
+    let how = "--condition group --likelihood bernoulli --hidden 32 --latent 2 --batch 50 --epochs 10 --device cpu";
+    run(&home, &format!("train --data train.csv {how} --quiet --out run")).succeeded();
+    for to in ["best.csv", "best.npy"] {
+        run(&home, &format!("rank run --data new.csv --best 5 --to {to} --device cpu")).succeeded();
+    }
+    run(&home, "reconstruct run --data new.csv --to means.npy --device cpu").succeeded();
+
+    let (best, means) = (read("best.npy"), read("means.npy").to_rows());
+    assert_eq!((best.rows(), best.cols), (31, 5));
+    let best = best.to_rows();
+    let table = fs::read_to_string(home.join("best.csv")).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (32, "1,2,3,4,5"));
+    for (i, (row, means)) in asked.chunks(ITEMS).zip(means.chunks(ITEMS)).enumerate() {
+        let mut want: Vec<usize> = (0..ITEMS).filter(|&j| row[j] == 0.0).collect();
+        want.sort_by(|&a, &b| means[b].total_cmp(&means[a]));
+        let got = &best[5 * i..][..5];
+        for (place, &j) in got.iter().enumerate() {
+            match want.get(place) {
+                None => assert_eq!(j, -1.0, "row {i}"),
+                Some(&k) => assert_eq!(means[j as usize], means[k], "row {i}, place {place}"),
+            }
+            let cell = lines[i + 1].split(',').nth(place).unwrap();
+            assert_eq!(cell, if j < 0.0 { "" } else { &names[j as usize] }, "row {i}");
+        }
+        // Ten of its twenty it has; the best of the others are of its group.
+        if i < 30 {
+            assert!(got.iter().all(|&j| j as usize / GROUP == i % 2), "row {i}: {got:?}");
+        }
+    }
+    run(&home, "rank run --data new.csv --best 40 --to other.csv --device cpu")
+        .refused(2, "best 40: the model ranks 40 columns; pass --best 10");
+    run(&home, "rank run --data new.csv --to best.csv --device cpu")
+        .refused(2, "to best.csv: exists already; pass another name, or --force to replace it");
+}
