@@ -12,7 +12,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 fn start(home: &Path, line: &str) -> Child {
     let args: Vec<_> = line.split_whitespace().collect();
-    command(home, &args).stderr(Stdio::piped()).spawn().unwrap()
+    let mut child = command(home, &args).stderr(Stdio::piped()).spawn().unwrap();
+    if ignores_signals(&child) {
+        child.kill().unwrap();
+        panic!(
+            "signals were ignored where these tests were started, as nohup and a script's & have it: start them otherwise"
+        );
+    }
+    child
+}
+
+/// Whether it was started to ignore SIGHUP, SIGINT or SIGTERM. Where the system does not say, it was not.
+fn ignores_signals(child: &Child) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let bits = ignored.map_or(0, |bits| u64::from_str_radix(bits.trim(), 16).unwrap());
+    [1, 2, 15].iter().any(|signal| bits >> (signal - 1) & 1 == 1)
 }
 
 /// Waits until the run has written a line of metrics.
