@@ -133,8 +133,11 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
                 "condition: not given; the model needs it: pass --condition FILE, with a row for each draw",
             ));
         }
-        (Condition::Columns { .. }, Some(file)) => {
-            let columns = Columns { or: width, ..run.data.known_columns() };
+        (Condition::Columns { columns: (from, _), .. }, Some(file)) => {
+            let known = run.data.known_columns();
+            let first = known.column_of(*from);
+            let or_names = known.names.get(first..first + width).unwrap_or_default().to_vec();
+            let columns = Columns { or: width, or_names, ..known };
             let data = super::dataset(file, Part::Test, Some(&columns), run.data.bytes, Missing::Refuse)?;
             if data.cols != width && data.cols < columns_of(condition) {
                 let (name, got) = (&data.name, data.cols);

@@ -1,9 +1,9 @@
 //! `vae-gpu decode`, and how decoded examples are written.
 use super::output::{Output, Target};
-use super::{Common, condition};
+use super::{Common, condition, encode};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Run};
-use crate::data::Dataset;
+use crate::data::{Columns, Dataset};
 use crate::infer::Inference;
 use crate::plot::grid;
 use crate::report::on_one_scale;
@@ -50,11 +50,21 @@ pub(crate) fn draw_rows(path: &Path, mut examples: Vec<f32>, columns: usize, run
     grid::write_png(path, &examples, shape, columns)
 }
 
+/// A table with a header that names them is read by that: what `encode` wrote, with more beside it or in another order.
+fn latents(path: &Path, latent: usize) -> Result<Dataset> {
+    let z = Dataset::read(path)?;
+    let names = encode::names("mu", latent);
+    match z.columns.names.iter().any(|name| names.contains(name)) {
+        true => z.with_columns(&Columns { names, ..Columns::default() }),
+        false => Ok(z),
+    }
+}
+
 pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let (path, target) = args.output.picture_or_table()?;
     let saved = Saved::read(&args.model)?;
-    let z = Dataset::read(&args.data)?;
     let latent = saved.run.model.latent;
+    let z = latents(&args.data, latent)?;
     if z.cols != latent {
         return Err(Error::failed(format!(
             "{}: a row has {} numbers; must have {latent}, as the latents of the model: give what vae-gpu encode wrote",

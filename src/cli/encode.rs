@@ -40,12 +40,15 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     let device = args.common.device_at_hand()?;
-    let head = Inference::open(&saved, args.binarize.unwrap_or(saved.run.data.binarize), &device)?
-        .encode(&data, args.common.seed)?;
+    let head = Inference::open(&saved, saved.run.binarize(args.binarize)?, &device)?.encode(&data, args.common.seed)?;
     let latent = saved.run.model.latent;
-    let names = |what: &str| (0..latent).map(|j| format!("{what}{j}")).collect::<Vec<String>>();
     match args.logvar {
-        true => table.write(path, &head, &[names("mu"), names("logvar")].concat()),
-        false => table.write(path, &latents::means(&head, latent), &names("mu")),
+        true => table.write(path, &head, &[names("mu", latent), names("logvar", latent)].concat()),
+        false => table.write(path, &latents::means(&head, latent), &names("mu", latent)),
     }
+}
+
+/// What the columns of a table of latents are called.
+pub(super) fn names(what: &str, latent: usize) -> Vec<String> {
+    (0..latent).map(|j| format!("{what}{j}")).collect()
 }

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     if let Some(count) = args.count {
         data = first(data, count);
     }
-    let binarize = args.binarize.unwrap_or(saved.run.data.binarize);
+    let binarize = saved.run.binarize(args.binarize)?;
     let annealer = args
         .estimator
         .contains(&Estimator::Ais)

@@ -6,7 +6,7 @@ use super::progress::Working;
 use super::{Common, counted, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Run};
-use crate::data::{Dataset, Shape};
+use crate::data::{Columns, Dataset, Shape};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
@@ -96,7 +96,8 @@ impl ImputeArgs {
         let remedy = "give fewer examples";
         let data = Arc::unwrap_or_clone(self.data.load_with_gaps(run, &self.common)?).dense(remedy)?;
         check_columns(&run.model, &data)?;
-        let mask = self.mask.as_deref().map(|mask| Dataset::read(mask)?.dense(remedy)).transpose()?;
+        let names = data.columns.names.get(..data.columns.in_file(run.model.input)).unwrap_or_default();
+        let mask = self.mask.as_deref().map(|mask| read_mask(mask, names)?.dense(remedy)).transpose()?;
         let given = Given::beside(&data, run.model.input, mask.as_ref())?;
         at_least_one("count", self.count.unwrap_or(1), "--count 16")?;
         match (self.count, target) {
@@ -104,6 +105,15 @@ impl ImputeArgs {
             (None, Some(Target::Png)) if !self.score => Ok(given.first(16)),
             (None, _) => Ok(given),
         }
+    }
+}
+
+/// A mask of several columns with a header is read by that, as the data are. A single column may be one row of marks.
+fn read_mask(path: &Path, names: &[String]) -> Result<Dataset> {
+    let mask = Dataset::read(path)?;
+    match mask.cols > 1 && !mask.columns.names.is_empty() {
+        true => mask.with_columns(&Columns { names: names.to_vec(), ..Columns::default() }),
+        false => Ok(mask),
     }
 }
 
@@ -121,7 +131,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     }
     if args.noise.is_none() {
         seen.check(&saved.run.model)?;
-        seen.binarize(args.binarize.unwrap_or(saved.run.data.binarize), args.common.seed);
+        seen.binarize(saved.run.binarize(args.binarize)?, args.common.seed);
     }
     let device = args.common.device_at_hand()?;
     let mut working = Working::new(&args.common, "impute", given.rows());

@@ -108,13 +108,23 @@ impl Output {
         Ok((self.path()?, target))
     }
 
-    /// The path as before, where a table is all that can be written: an .npy, unless it ends in .csv.
+    /// The path as before, where a table is all that can be written. A name without an ending, as a pipe has, is an .npy.
     ///
     /// # Errors
-    /// Those of [`Output::path`].
+    /// Another ending than .npy or .csv, and those of [`Output::path`].
     pub(crate) fn table(&self) -> Result<(&Path, Table)> {
-        let is_csv = self.to.extension().is_some_and(|e| e == "csv");
-        Ok((self.path()?, if is_csv { Table::Csv } else { Table::Npy }))
+        let table = match self.to.extension().map(|e| e.to_str()) {
+            Some(Some("csv")) => Table::Csv,
+            Some(Some("npy")) | None => Table::Npy,
+            Some(_) => {
+                let (path, csv) = (self.to.display(), self.to.with_extension("csv"));
+                return Err(Error::request(format!(
+                    "to {path}: must end in .npy or .csv; pass --to {}",
+                    csv.display()
+                )));
+            }
+        };
+        Ok((self.path()?, table))
     }
 }
 

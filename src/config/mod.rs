@@ -47,6 +47,21 @@ impl Run {
         }
     }
 
+    /// How data are binarised: as asked, else as in training.
+    ///
+    /// # Errors
+    /// A model whose columns are not all of one kind, or are counts.
+    pub(crate) fn binarize(&self, asked: Option<Binarize>) -> Result<Binarize> {
+        let binarize = asked.unwrap_or(self.data.binarize);
+        let why = match binarize {
+            Binarize::None => return Ok(binarize),
+            _ if self.model.is_mixed() => "makes zeros and ones of all columns, which have different likelihoods",
+            _ if self.model.likelihood.is_of_counts() => "zeros and ones are no counts",
+            _ => return Ok(binarize),
+        };
+        Err(Error::request(format!("binarize {}: {why}; leave it out", name_of(binarize))))
+    }
+
     /// What the columns of x are called: as in the data that the model learned from; x0, x1 and so on where they have no
     /// names.
     pub fn names(&self) -> Vec<String> {
@@ -115,25 +130,17 @@ impl Run {
         }
         let (input, columns) = (self.model.input, self.model.columns());
         self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
-        let (counts, mixed) = (self.model.likelihood.is_of_counts(), self.model.is_mixed());
+        let counts = self.model.likelihood.is_of_counts();
         if let (Some(scale), true) = (&self.data.scale, counts) {
             return Err(Error::request(format!(
                 "scale {}: what is scaled is no count any more; leave it out, or pass --likelihood gaussian",
                 name_of(scale.rule)
             )));
         }
-        if mixed && self.data.binarize != Binarize::None {
-            return Err(Error::request(format!(
-                "binarize {}: makes zeros and ones of all columns, which have different likelihoods; leave it out",
-                name_of(self.data.binarize)
-            )));
-        }
-        if counts && self.data.binarize != Binarize::None {
-            return Err(Error::request(format!(
-                "binarize {}: zeros and ones are no counts; leave it out, or pass --likelihood bernoulli",
-                name_of(self.data.binarize)
-            )));
-        }
+        self.binarize(None).map_err(|e| match counts && !self.model.is_mixed() {
+            true => Error::request(format!("{e}, or pass --likelihood bernoulli")),
+            false => e,
+        })?;
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

@@ -38,6 +38,9 @@ pub struct Columns {
     /// A file of so many columns is something else, and taken as it is.
     #[serde(skip)]
     pub or: usize,
+    /// What they are called then. Empty where they have no names.
+    #[serde(skip)]
+    pub or_names: Vec<String>,
     /// The data of a run are read again: as they were then, whatever would be told of a header now.
     #[serde(skip)]
     pub again: bool,
@@ -107,11 +110,19 @@ impl Columns {
             return asked.positions(there);
         }
         let (own, whole) = (there.all(), there.width == self.of);
+        let taken = || self.taken.iter().flat_map(|&(from, to)| from..to);
+        let find = |name: &String| there.find(name, "the model's column").map_err(|e| Error::failed(e.to_string()));
         match there.names {
+            Some(names) if own.len() == self.or && !self.or_names.is_empty() && names[own.clone()] != self.or_names => {
+                self.or_names.iter().map(find).collect()
+            }
             _ if own.len() == self.or => Ok(own.collect()),
             None if self.is_wide(own.len()) => Ok(own.collect()),
             // The same header, even one that has a name twice.
             Some(names) if names[own.clone()] == self.names => Ok(own.collect()),
+            Some(names) if whole && taken().map(|at| names.get(at)).eq(self.names.iter().map(Some)) => {
+                Ok(taken().collect())
+            }
             Some(_) if !self.names.is_empty() => {
                 let mut seen = HashSet::new();
                 if let Some(twice) = self.names.iter().find(|name| !seen.insert(*name)) {
@@ -120,12 +131,10 @@ impl Columns {
                         "{file}: two columns of the model's data have the name {twice}; give data with the same header"
                     )));
                 }
-                let find =
-                    |name: &String| there.find(name, "the model's column").map_err(|e| Error::failed(e.to_string()));
                 self.names.iter().map(find).collect()
             }
             _ if self.taken.is_empty() || own.len() == self.count() && !whole => Ok(own.collect()),
-            _ if whole => Ok(self.taken.iter().flat_map(|&(from, to)| from..to).collect()),
+            _ if whole => Ok(taken().collect()),
             _ => Err(Error::failed(format!(
                 "{}: an example has {} numbers; must have {}, as the data of the model, or its {} columns alone: give \
                  data of the same columns",

@@ -110,7 +110,8 @@ pub struct Row {
     pub runs: Vec<usize>,
     /// Of the runs that are done; where none is, of those that were cut. Failed ones are left out.
     pub elbo: Option<Spread>,
-    /// The elbo as a density in the units of the file; of what is not scaled, or no density, the elbo itself.
+    /// The elbo as a density in the units of the file; of what is not scaled, or no density, the elbo itself. None where
+    /// values are missing of columns that are scaled.
     pub of_file: Option<Spread>,
     pub nll: Option<Spread>,
     pub kl: Option<Spread>,
@@ -230,7 +231,7 @@ impl Row {
         };
         let spread = |of: fn(&Record) -> f64| Spread::of(counted().filter_map(|e| e.result().map(of)));
         let (elbo, nll, kl) = (spread(|r| r.elbo), spread(|r| r.nll), spread(|r| r.kl));
-        let of_file = Spread::of(counted().filter_map(|e| Some(e.result()?.elbo - units::log_volume(&e.run))));
+        let of_file = Spread::of(counted().filter_map(|e| Some(e.result()?.elbo - units::log_volume(&e.run)?)));
         let active = Spread::of(counted().filter_map(|e| e.active.map(|n| n as f64)));
         let seconds = Spread::of(counted().filter_map(|e| e.seconds));
         Row { elbo, of_file, nll, kl, active, seconds, values, runs }
@@ -339,6 +340,39 @@ mod tests {
         let table = table.unwrap();
         assert_eq!(table.options, ["optimizer", "batch"]);
         assert!(table.rows[0].elbo.is_none() && table.rows.len() == 3);
+    }
+
+    #[test]
+    fn rows_of_other_examples_are_told_apart() {
+        let of = |changes: [fn(&mut Run); 2]| {
+            Table::new(changes.map(|change| entry(0, &[-1.0], change)).into(), Rows::Runs, &[]).unwrap().incomparable
+        };
+        let none: fn(&mut Run) = |run| run.data.valid_fraction = 0.0;
+        let file: fn(&mut Run) = |run| (run.data.valid, run.data.valid_fraction) = (Some("easy.idx".into()), 0.0);
+        let other: fn(&mut Run) = |run| (run.data.valid, run.data.valid_fraction) = (Some("hard.idx".into()), 0.0);
+        assert_eq!(of([file, other]), ["valid"]);
+        assert_eq!(of([file, none]), ["valid"]);
+        assert_eq!(of([none, |_| ()]), ["valid-fraction"]);
+        assert_eq!(of([|run| run.data.valid_fraction = 0.2, |_| ()]), [""; 0]);
+    }
+
+    #[test]
+    fn in_the_units_of_the_file_is_known_where_nothing_is_missing() {
+        use crate::config::Likelihood;
+        use crate::data::{Missing, Scale, scale};
+        let scaled = |run: &mut Run| {
+            run.model.likelihood = Likelihood::Gaussian;
+            run.data.scale = Some(Scale { rule: scale::Rule::Standard, shift: vec![0.0; 4], factor: vec![10.0; 4] });
+        };
+        let gaps = |run: &mut Run| {
+            scaled(run);
+            run.model.missing = Missing::Allow;
+        };
+        let entries = vec![entry(0, &[-3.0], gaps), entry(0, &[-5.0], scaled), entry(0, &[-20.0], |_| ())];
+        let table = Table::new(entries, Rows::Runs, &[]).unwrap();
+        let bounds: Vec<Option<f64>> = table.rows.iter().map(|row| row.of_file.map(|bound| bound.mean)).collect();
+        let want = -5.0 - 4.0 * 10f64.ln();
+        assert!((bounds[0].unwrap() - want).abs() < 1e-6 && bounds[1..] == [Some(-20.0), None], "{bounds:?}");
     }
 
     #[test]

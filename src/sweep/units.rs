@@ -4,12 +4,14 @@ use super::table::Entry;
 use crate::config::{Likelihood, Run};
 
 /// log p(x) in the units of the file is less by this, in nats per example: nothing where p(x) is no density of columns
-/// that were scaled. Where values are missing, the examples differ in it, and it is not known here.
-pub(super) fn log_volume(run: &Run) -> f64 {
-    let density = is_density_of_all(run);
+/// that were scaled. None where values are missing: the examples differ in it, and what they lack is not known here.
+pub(super) fn log_volume(run: &Run) -> Option<f64> {
     // Before its first step a run has not looked at its columns.
-    let scale = run.data.scale.as_ref().filter(|scale| density && scale.is_found());
-    scale.map_or(0.0, |scale| scale.log_volume(run.model.input))
+    match run.data.scale.as_ref().filter(|scale| run.model.has(Likelihood::Gaussian) && scale.is_found()) {
+        Some(_) if !run.model.missing.is_refused() => None,
+        Some(scale) => Some(scale.log_volume(run.model.input)),
+        None => Some(0.0),
+    }
 }
 
 /// Whether p(x) is a density of the columns that are scaled, of every example.
@@ -22,12 +24,15 @@ pub(super) fn differ(entries: &[Entry]) -> bool {
     entries.iter().any(|entry| log_volume(&entry.run) != log_volume(&entries[0].run))
 }
 
-/// Options by which rows have other data, or another likelihood of them, of those in which the runs differ.
+/// Options by which rows have other data, or another likelihood of them, or were validated on others, of those in which the
+/// runs differ.
 pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&'static str> {
     // No scale is undone for what is no density.
     let scaled = entries.iter().any(|entry| !is_density_of_all(&entry.run));
     let of_data = |option: &str| match option {
-        "data" | "columns" | "future" | "binarize" | "missing" => true,
+        "data" | "columns" | "future" | "binarize" | "missing" | "valid" => true,
+        // Parts of the same data of different sizes are held against one another, a part and what was trained on are not.
+        "valid-fraction" => entries.iter().any(|entry| entry.run.data.valid_fraction == 0.0),
         // The probabilities of the same counts may be held against one another, but for those that take the total as given.
         "likelihood" | "bernoulli" | "gaussian" | "poisson" | "negative-binomial" | "categorical" => {
             let model = |entry: &Entry| (entry.run.model.is_of_counts(), entry.run.model.has(Likelihood::Multinomial));

@@ -2,6 +2,7 @@
 #[path = "../support/archive.rs"]
 mod archive;
 mod bench;
+mod beside;
 #[path = "../support/browser.rs"]
 mod browser;
 mod bytes;

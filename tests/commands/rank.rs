@@ -155,7 +155,7 @@ fn the_best_columns_of_an_example_are_written() {
         header.insert(7, "group".into());
         header.join(",") + "\n" + &rows.chunks(ITEMS).enumerate().map(line).collect::<String>()
     };
-    let mut full = vec![1.0; ITEMS];
+    let mut full = [1.0; ITEMS];
     [3, 20, 39].iter().for_each(|&j| full[j] = 0.0);
     let asked = [&new[..], &full[..]].concat();
     fs::write(home.join("train.csv"), text(&read("train.npy").to_rows())).unwrap();

@@ -401,11 +401,11 @@ fn runs_that_scale_differently_stand_by_the_density_of_the_file() {
     assert_eq!(compared.stderr, note);
     let words = run(&home, "compare none minmax standard").succeeded();
     assert!(words.stdout.lines().next().unwrap().contains("of the file"), "{}", words.stdout);
-    // By another likelihood the bound is another quantity.
+    // By another likelihood the bound is another quantity, and that of the training is not that of a validation.
     run(&home, "train --data x.npy --scale minmax --steps 5 --hidden 4 --latent 2 --device cpu --quiet --out bits")
         .succeeded();
     let other = run(&home, "compare minmax bits").succeeded().stderr;
-    assert!(other.contains("rows that differ in likelihood are not comparable: "), "{other}");
+    assert!(other.contains("rows that differ in valid-fraction or likelihood are not comparable: "), "{other}");
     let same = run(&home, "compare minmax --each").succeeded();
     assert!(same.stderr.is_empty() && !same.stdout.contains("of the file"), "{}", same.stderr);
 }

@@ -1,0 +1,95 @@
+//! Tables that are given beside the data, conditions, masks and latents: with a header they are read by it, as the data are.
+use crate::program::{folder, run};
+use std::fs;
+use std::path::Path;
+use vae_gpu::data::Dataset;
+
+/// Rows of four numbers, of which no two columns are alike.
+fn write_table(path: &Path, header: &str) {
+    let row = |i: usize| {
+        let x = |j: usize| ((i * 37 + j * 11) % 97) as f64 / 97.0 + j as f64;
+        format!("{:.3},{:.3},{:.3},{:.3}\n", x(0), x(1), x(2), x(3))
+    };
+    fs::write(path, format!("{header}\n{}", (0..40).map(row).collect::<String>())).unwrap();
+}
+
+const SMALL: &str = "--likelihood gaussian --hidden 5 --latent 2 --batch 8 --steps 20 --device cpu --quiet";
+
+#[test]
+fn a_table_beside_the_data_is_read_by_its_header() {
+    let home = folder("beside");
+    write_table(&home.join("x.csv"), "age,smoker,y,w");
+    run(&home, &format!("train --data x.csv {SMALL} --out plain")).succeeded();
+    run(&home, &format!("train --data x.csv --condition age,smoker {SMALL} --out told")).succeeded();
+    for (name, text) in [
+        ("none", "60,1\n"),
+        ("same", "age,smoker\n60,1\n"),
+        ("other", "smoker,age\n1,60\n"),
+        ("alien", "height,bmi\n60,1\n"),
+        ("mask-none", "0,1,1,1\n"),
+        ("mask-same", "age,smoker,y,w\n0,1,1,1\n"),
+        ("mask-other", "w,y,smoker,age\n1,1,1,0\n"),
+        ("mask-column", "observed\n0\n1\n1\n1\n"),
+        ("mask-alien", "a,b,c,d\n0,1,1,1\n"),
+        ("z-none", "-2,1\n"),
+        ("z-own", "first,second\n-2,1\n"),
+        ("z-same", "mu0,mu1\n-2,1\n"),
+        ("z-other", "mu1,mu0\n1,-2\n"),
+        ("z-more", "mu0,mu1,logvar0,logvar1\n-2,1,9,9\n"),
+        ("z-alien", "mu0,mu2\n-2,1\n"),
+    ] {
+        fs::write(home.join(format!("{name}.csv")), text).unwrap();
+    }
+    let asked = |line: &str, name: &str| run(&home, &format!("{line} {name}.csv --to {name}.npy --device cpu --quiet"));
+    let all_the_same = |line: &str, names: &[&str]| {
+        let of = |name: &&str| {
+            asked(line, name).succeeded();
+            Dataset::read(&home.join(format!("{name}.npy"))).unwrap().to_rows()
+        };
+        let got: Vec<_> = names.iter().map(of).collect();
+        assert!(got.iter().all(|rows| *rows == got[0]), "{names:?}: {got:?}");
+    };
+    let sample = "sample told --count 1 --temperature 0 --condition";
+    all_the_same(sample, &["none", "same", "other"]);
+    asked(sample, "alien")
+        .refused(1, "the model's column age: alien.csv has no column of this name; it has height, bmi");
+    let impute = "impute plain --data x.csv --count 3 --mask";
+    all_the_same(impute, &["mask-none", "mask-same", "mask-other", "mask-column"]);
+    asked(impute, "mask-alien")
+        .refused(1, "the model's column age: mask-alien.csv has no column of this name; it has a, b, c, d");
+    all_the_same("decode plain --data", &["z-none", "z-own", "z-same", "z-other", "z-more"]);
+    asked("decode plain --data", "z-alien")
+        .refused(1, "the model's column mu1: z-alien.csv has no column of this name; did you mean mu0?");
+}
+
+/// A name that comes twice tells no column; but the file that the model learned from has them where they were.
+#[test]
+fn columns_of_the_same_name_are_found_where_they_were() {
+    let home = folder("beside-twice");
+    write_table(&home.join("x.csv"), "a,b,b,c");
+    write_table(&home.join("other.csv"), "c,b,b,a");
+    run(&home, &format!("train --data x.csv --skip-columns c {SMALL} --out run")).succeeded();
+    run(&home, "train --resume run --steps 40 --device cpu --quiet").succeeded();
+    run(&home, "eval run --data x.csv --device cpu").succeeded();
+    run(&home, "report run --device cpu --quiet").succeeded();
+    run(&home, "eval run --data other.csv --device cpu")
+        .refused(1, "other.csv: two columns of the model's data have the name b; give data with the same header");
+}
+
+#[test]
+fn what_a_model_of_several_kinds_is_asked_of_is_not_binarised() {
+    let home = folder("beside-binarize");
+    write_table(&home.join("x.csv"), "a,b,c,d");
+    let text = fs::read_to_string(home.join("x.csv")).unwrap();
+    let with_bits =
+        |(i, line): (usize, &str)| format!("{line},{}\n", if i == 0 { "e".into() } else { (i % 2).to_string() });
+    fs::write(home.join("bits.csv"), text.lines().enumerate().map(with_bits).collect::<String>()).unwrap();
+    run(&home, &format!("train --data bits.csv --bernoulli e {SMALL} --out run")).succeeded();
+    let sentence = "makes zeros and ones of all columns, which have different likelihoods; leave it out";
+    for line in ["eval run --data bits.csv", "encode run --data bits.csv --to z.npy"] {
+        run(&home, &format!("{line} --device cpu --binarize threshold"))
+            .refused(2, &format!("binarize threshold: {sentence}"));
+    }
+    run(&home, "encode run --data bits.csv --to z.png --device cpu")
+        .refused(2, "to z.png: must end in .npy or .csv; pass --to z.csv");
+}
