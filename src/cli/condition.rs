@@ -100,12 +100,56 @@ pub(super) fn repeated(rows: &[f32], width: usize, times: usize) -> Vec<f32> {
     rows.chunks(width.max(1)).flat_map(|row| row.repeat(times)).collect()
 }
 
-/// The rows of a condition for `count` draws: classes by their numbers, as 7 or 0,1,2, which take turns; or the rows of
-/// a file, of the condition's columns or of whole examples. All classes if not given.          (count, condition)
-pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f32>> {
+/// What draws are told: classes, which take turns, or the rows of a file.
+#[derive(Default)]
+pub(super) struct Told {
+    rows: Vec<Vec<f32>>,
+    /// Where they are of one.
+    file: Option<String>,
+}
+
+impl Told {
+    /// How many draws that is for, where nobody says: of a file one for each row.
+    pub(super) fn count(&self) -> Option<usize> {
+        self.file.as_ref().map(|_| self.rows.len())
+    }
+
+    /// The rows for `count` draws, of a file the first ones.                                  (count, condition)
+    ///
+    /// # Errors
+    /// A file of too few, unless it has one for all.
+    pub(super) fn first(&self, count: usize) -> Result<Vec<f32>> {
+        match &self.file {
+            Some(file) if self.rows.len() > 1 && self.rows.len() < count => Err(Error::failed(format!(
+                "{file}: has {} rows, and {count} are told something: give a row for each, or one for all",
+                self.rows.len()
+            ))),
+            _ => Ok(self.rows.iter().cycle().take(count).flatten().copied().collect()),
+        }
+    }
+
+    /// The same where each row belongs to something that is there already.
+    ///
+    /// # Errors
+    /// A file of fewer or more.
+    pub(super) fn each(&self, count: usize) -> Result<Vec<f32>> {
+        match &self.file {
+            Some(file) if self.rows.len() > count && self.rows.len() > 1 => Err(Error::failed(format!(
+                "{file}: has {} rows, and {count} are told something: give a row for each, or one for all",
+                self.rows.len()
+            ))),
+            _ => self.first(count),
+        }
+    }
+}
+
+/// The condition of draws: classes by their numbers, as 7 or 0,1,2; or the rows of a file, of the condition's columns or of whole
+/// examples. All classes if not given.
+pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
     let width = run.model.condition;
+    let mut file_name = None;
     let (condition, what) = match (&run.data.condition, what) {
-        (None, None) => return Ok(vec![]),
+        (None, None) => return Ok(Told::default()),
         (None, Some(what)) => {
             return Err(Error::request(format!("condition {what}: the model has none; leave it out")));
         }
@@ -151,8 +195,9 @@ pub(super) fn rows(run: &Run, what: Option<&str>, count: usize) -> Result<Vec<f3
             if let (true, Some(scale)) = (alone, &run.data.scale) {
                 scale.apply_to(&mut rows, input..input + width);
             }
+            file_name = Some(data.name);
             rows.chunks(width).map(<[f32]>::to_vec).collect()
         }
     };
-    Ok(rows.iter().cycle().take(count).flatten().copied().collect())
+    Ok(Told { rows, file: file_name })
 }

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
             z.name, z.cols
         )));
     }
-    let given = condition::rows(&saved.run, args.condition.as_deref(), z.rows())?;
+    let given = condition::told(&saved.run, args.condition.as_deref())?.each(z.rows())?;
     let device = args.common.device_at_hand()?;
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
     write(path, target, decoded, &saved.run)

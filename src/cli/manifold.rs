@@ -62,7 +62,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
         }
         Some(dims) => dims,
     };
-    let given = condition::rows(&saved.run, args.condition.as_deref(), 1)?.repeat(args.side * args.side);
+    let given = condition::told(&saved.run, args.condition.as_deref())?.first(1)?.repeat(args.side * args.side);
     let device = args.common.device_at_hand()?;
     let z = latents::manifold(args.side, dims, latent);
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;

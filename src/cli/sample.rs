@@ -26,7 +26,7 @@ use std::path::PathBuf;
 pub(crate) struct SampleArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// How many: 64 draws; with --near the first examples, 8 in a picture and all in an npy
+    /// How many: 64 draws, or one for each row of a FILE of --condition; with --near the first examples, 8 in a picture and all in an npy
     #[arg(long, value_name = "N")]
     count: Option<usize>,
     /// Draws around the examples in FILE, rather than from the prior
@@ -100,8 +100,9 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     let total = total(args.total, &saved.run)?;
     let Some(near) = &args.near else {
-        let count = args.count.unwrap_or(64);
-        let given = condition::rows(&saved.run, args.condition.as_deref(), count)?;
+        let told = condition::told(&saved.run, args.condition.as_deref())?;
+        let count = args.count.or(told.count()).unwrap_or(64);
+        let given = told.first(count)?;
         let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);

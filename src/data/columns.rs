@@ -218,9 +218,10 @@ impl Columns {
     /// Column `j` of a data set for a message: its number among those that were taken, and its name where it has one.
     pub fn told(&self, j: usize) -> String {
         let j = self.column_of(j);
+        let at = self.taken.iter().flat_map(|&(from, to)| from..to).nth(j).unwrap_or(j);
         match self.names.get(j) {
-            Some(name) if !name.is_empty() => format!("column {j} ({:?}, counted from 0)", shown(name)),
-            _ => format!("column {j} (counted from 0)"),
+            Some(name) if !name.is_empty() => format!("column {at} ({:?}, counted from 0)", shown(name)),
+            _ => format!("column {at} (counted from 0)"),
         }
     }
 

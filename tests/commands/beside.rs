@@ -62,6 +62,38 @@ fn a_table_beside_the_data_is_read_by_its_header() {
         .refused(1, "the model's column mu1: z-alien.csv has no column of this name; did you mean mu0?");
 }
 
+/// Who has fewer conditions than draws has taken another file, or has forgotten some.
+#[test]
+fn a_file_of_conditions_has_a_row_for_each() {
+    let home = folder("beside-rows");
+    write_table(&home.join("x.csv"), "age,smoker,y,w");
+    run(&home, &format!("train --data x.csv --condition age,smoker {SMALL} --out run")).succeeded();
+    fs::write(home.join("one.csv"), "age,smoker\n0.5,1.5\n").unwrap();
+    fs::write(home.join("two.csv"), "age,smoker\n0.5,1.5\n0.1,1.1\n").unwrap();
+    for (name, rows) in [("z2", 2), ("z3", 3)] {
+        fs::write(home.join(format!("{name}.csv")), "0.1,0.2\n".repeat(rows)).unwrap();
+    }
+    let asked = |line: &str| run(&home, &format!("{line} --to out.npy --force --device cpu --quiet"));
+    let rows = |line: &str| {
+        asked(line).succeeded();
+        Dataset::read(&home.join("out.npy")).unwrap().rows()
+    };
+    let sentence = |rows: usize, count: usize| {
+        format!("two.csv: has {rows} rows, and {count} are told something: give a row for each, or one for all")
+    };
+    assert_eq!(rows("sample run --condition one.csv --count 3"), 3);
+    assert_eq!((rows("sample run --condition one.csv"), rows("sample run --condition two.csv")), (1, 2));
+    assert_eq!(rows("sample run --condition two.csv --count 1"), 1);
+    asked("sample run --condition two.csv --count 3").refused(1, &sentence(2, 3));
+    assert_eq!(
+        (rows("decode run --data z3.csv --condition one.csv"), rows("decode run --data z2.csv --condition two.csv")),
+        (3, 2)
+    );
+    asked("decode run --data z3.csv --condition two.csv").refused(1, &sentence(2, 3));
+    fs::write(home.join("z1.csv"), "0.1,0.2\n").unwrap();
+    asked("decode run --data z1.csv --condition two.csv").refused(1, &sentence(2, 1));
+}
+
 /// A name that comes twice tells no column; but the file that the model learned from has them where they were.
 #[test]
 fn columns_of_the_same_name_are_found_where_they_were() {

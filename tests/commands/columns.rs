@@ -382,3 +382,27 @@ fn a_condition_by_name_is_one_by_position() {
         "condition labels.idx: is no file, and all.csv has no column of this name; it has id, age, height, date, weight, score",
     );
 }
+
+/// What is wrong with a column is said of its place in the file, which is what `--columns` and `--skip-columns` count.
+#[test]
+fn columns_are_told_by_their_place_in_the_file() {
+    let home = folder("columns-places");
+    let mut values: Vec<f32> = (0..30 * 12).map(|i| ((i * 37) % 97) as f32 / 97.0).collect();
+    values.chunks_mut(12).enumerate().for_each(|(i, row)| (row[7], row[9]) = (2.5, (i % 2) as f32));
+    let write = |name: &str, values: &[f32]| {
+        npy::write(&mut std::fs::File::create(home.join(name)).unwrap(), 30, 12, values).unwrap();
+    };
+    write("x.npy", &values);
+    values[3 * 12 + 8] = f32::NAN;
+    write("gap.npy", &values);
+    let said = run(
+        &home,
+        "train --data x.npy --columns 5..12 --scale standard --likelihood gaussian --hidden 4 --latent 1 \
+                           --steps 2 --device cpu --out run",
+    );
+    let said = said.succeeded().stderr;
+    assert!(said.contains("never changes, and is scaled by 1: column 7 (counted from 0)"), "{said}");
+    assert!(said.contains("zeros and ones: column 9 (counted from 0); --bernoulli 9 learns it as such"), "{said}");
+    run(&home, &format!("train --data gap.npy --columns 5..12 {SMALL} --out gap"))
+        .refused(1, "row 3, column 8 (counted from 0) of gap.npy is NaN: must be a number; repair it, leave the example out, or train with --missing allow");
+}
