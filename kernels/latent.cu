@@ -9,7 +9,7 @@ extern "C" __global__ void __launch_bounds__(256) latent_forward(Out z, Out16 z1
                                                                  In head, In eps, Plan* plan, int samples) {
     begin();
     __shared__ float scratch[8][kColumns];
-    const int of_kl = (kl_dim.cols + kColumns - 1) / kColumns + (head.rows + 7) / 8, block = (int)blockIdx.x;
+    const int block = (int)blockIdx.x, of_kl = (int)gridDim.x - (z.rows + 7) / 8;
     if (block < of_kl) kl_of_block(block, kl_row, kl_dim, head, &plan->now, scratch);
     else draw_rows(block - of_kl, z, z16, ratio, head, eps, plan, samples);
 }

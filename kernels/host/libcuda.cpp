@@ -31,8 +31,8 @@ namespace {
 
 enum Error {
     Success, InvalidValue, OutOfMemory, InvalidDevice = 101, InvalidImage = 200, InvalidContext = 201,
-    NoBinaryForGpu = 209, NoCompiler = 221, UnsupportedPtx = 222, InvalidHandle = 400, NotFound = 500, NotReady = 600, IllegalAddress = 700,
-    LaunchFailed = 719, CaptureUnsupported = 900, CaptureInvalidated = 901, CaptureUnjoined = 904
+    NoBinaryForGpu = 209, NoCompiler = 221, UnsupportedPtx = 222, InvalidHandle = 400, NotFound = 500, NotReady = 600,
+    IllegalAddress = 700, LaunchFailed = 719, CaptureUnsupported = 900, CaptureInvalidated = 901, CaptureUnjoined = 904
 };
 
 using Work = std::function<int()>;

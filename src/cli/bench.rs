@@ -362,8 +362,7 @@ fn basis(args: &BenchArgs, device: &Device, precision: &str, probes: &mut Probes
             copies.iter().map(|(bytes, rate)| json!({"bytes": bytes, "gb_per_s": rate / 1e9})).collect();
         return print(json!({
             "device": device.name, "precision": precision, "product_tflops": product, "fma_tflops": fma,
-            "launch_us": launch,
-            "copies": copies,
+            "launch_us": launch, "copies": copies,
         }));
     }
     print(format!("{} {precision}", device.name))?;

@@ -119,13 +119,7 @@ impl Told {
     /// # Errors
     /// A file of too few, unless it has one for all.
     pub(super) fn first(&self, count: usize) -> Result<Vec<f32>> {
-        match &self.file {
-            Some(file) if self.rows.len() > 1 && self.rows.len() < count => Err(Error::failed(format!(
-                "{file}: has {} rows, and {count} are told something: give a row for each, or one for all",
-                self.rows.len()
-            ))),
-            _ => Ok(self.rows.iter().cycle().take(count).flatten().copied().collect()),
-        }
+        self.of(count, |rows| rows >= count)
     }
 
     /// The same where each row belongs to something that is there already.
@@ -133,21 +127,24 @@ impl Told {
     /// # Errors
     /// A file of fewer or more.
     pub(super) fn each(&self, count: usize) -> Result<Vec<f32>> {
+        self.of(count, |rows| rows == count)
+    }
+
+    fn of(&self, count: usize, enough: impl Fn(usize) -> bool) -> Result<Vec<f32>> {
+        let rows = self.rows.len();
         match &self.file {
-            Some(file) if self.rows.len() > count && self.rows.len() > 1 => Err(Error::failed(format!(
-                "{file}: has {} rows, and {count} are told something: give a row for each, or one for all",
-                self.rows.len()
+            Some(file) if rows > 1 && !enough(rows) => Err(Error::failed(format!(
+                "{file}: has {rows} rows, and {count} are told something: give a row for each, or one for all"
             ))),
-            _ => self.first(count),
+            _ => Ok(self.rows.iter().cycle().take(count).flatten().copied().collect()),
         }
     }
 }
 
-/// The condition of draws: classes by their numbers, as 7 or 0,1,2; or the rows of a file, of the condition's columns or of whole
-/// examples. All classes if not given.
+/// The condition of draws: classes by their numbers, as 7 or 0,1,2; or the rows of a file, of the condition's columns or
+/// of whole examples. All classes if not given.
 pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
     let width = run.model.condition;
-    let mut file_name = None;
     let (condition, what) = match (&run.data.condition, what) {
         (None, None) => return Ok(Told::default()),
         (None, Some(what)) => {
@@ -155,7 +152,7 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
         }
         (Some(condition), what) => (condition, what),
     };
-    let rows: Vec<Vec<f32>> = match (condition, what) {
+    Ok(match (condition, what) {
         (Condition::Classes { classes, .. }, what) => {
             let named = run.data.classes();
             let class = |name: &str| match (named, name.trim().parse::<usize>()) {
@@ -170,7 +167,8 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
                 Some(what) => what.split(',').map(class).collect::<Result<_>>()?,
                 None => (0..*classes).collect::<Vec<usize>>(),
             };
-            asked.iter().map(|&class| (0..width).map(|i| (i == class) as u8 as f32).collect()).collect()
+            let row = |&class: &usize| (0..width).map(|i| (i == class) as u8 as f32).collect();
+            Told { rows: asked.iter().map(row).collect(), file: None }
         }
         (Condition::Columns { .. }, None) => {
             return Err(Error::request(
@@ -195,9 +193,7 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
             if let (true, Some(scale)) = (alone, &run.data.scale) {
                 scale.apply_to(&mut rows, input..input + width);
             }
-            file_name = Some(data.name);
-            rows.chunks(width).map(<[f32]>::to_vec).collect()
+            Told { rows: rows.chunks(width).map(<[f32]>::to_vec).collect(), file: Some(data.name) }
         }
-    };
-    Ok(Told { rows, file: file_name })
+    })
 }

@@ -26,7 +26,8 @@ use std::path::PathBuf;
 pub(crate) struct SampleArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
-    /// How many: 64 draws, or one for each row of a FILE of --condition; with --near the first examples, 8 in a picture and all in an npy
+    /// How many: 64 draws, or one for each row of a FILE of --condition; with --near the first examples, 8 in a picture
+    /// and all in an npy
     #[arg(long, value_name = "N")]
     count: Option<usize>,
     /// Draws around the examples in FILE, rather than from the prior

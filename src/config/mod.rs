@@ -53,13 +53,24 @@ impl Run {
     /// A model whose columns are not all of one kind, or are counts.
     pub(crate) fn binarize(&self, asked: Option<Binarize>) -> Result<Binarize> {
         let binarize = asked.unwrap_or(self.data.binarize);
-        let why = match binarize {
-            Binarize::None => return Ok(binarize),
-            _ if self.model.is_mixed() => "makes zeros and ones of all columns, which have different likelihoods",
-            _ if self.model.likelihood.is_of_counts() => "zeros and ones are no counts",
-            _ => return Ok(binarize),
-        };
-        Err(Error::request(format!("binarize {}: {why}; leave it out", name_of(binarize))))
+        match self.no_bits(binarize) {
+            Some((why, _)) => Err(Error::request(format!("binarize {}: {why}; leave it out", name_of(binarize)))),
+            None => Ok(binarize),
+        }
+    }
+
+    /// Why the model takes no data that are binarised so, and what else than to leave that out a training could do.
+    fn no_bits(&self, binarize: Binarize) -> Option<(&'static str, &'static str)> {
+        match binarize {
+            Binarize::None => None,
+            _ if self.model.is_mixed() => {
+                Some(("makes zeros and ones of all columns, which have different likelihoods", ""))
+            }
+            _ if self.model.likelihood.is_of_counts() => {
+                Some(("zeros and ones are no counts", ", or pass --likelihood bernoulli"))
+            }
+            _ => None,
+        }
     }
 
     /// What the columns of x are called: as in the data that the model learned from; x0, x1 and so on where they have no
@@ -130,17 +141,16 @@ impl Run {
         }
         let (input, columns) = (self.model.input, self.model.columns());
         self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
-        let counts = self.model.likelihood.is_of_counts();
-        if let (Some(scale), true) = (&self.data.scale, counts) {
+        if let (Some(scale), true) = (&self.data.scale, self.model.likelihood.is_of_counts()) {
             return Err(Error::request(format!(
                 "scale {}: what is scaled is no count any more; leave it out, or pass --likelihood gaussian",
                 name_of(scale.rule)
             )));
         }
-        self.binarize(None).map_err(|e| match counts && !self.model.is_mixed() {
-            true => Error::request(format!("{e}, or pass --likelihood bernoulli")),
-            false => e,
-        })?;
+        if let Some((why, or)) = self.no_bits(self.data.binarize) {
+            let binarize = name_of(self.data.binarize);
+            return Err(Error::request(format!("binarize {binarize}: {why}; leave it out{or}")));
+        }
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

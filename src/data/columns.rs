@@ -110,18 +110,19 @@ impl Columns {
             return asked.positions(there);
         }
         let (own, whole) = (there.all(), there.width == self.of);
-        let taken = || self.taken.iter().flat_map(|&(from, to)| from..to);
         let find = |name: &String| there.find(name, "the model's column").map_err(|e| Error::failed(e.to_string()));
         match there.names {
-            Some(names) if own.len() == self.or && !self.or_names.is_empty() && names[own.clone()] != self.or_names => {
-                self.or_names.iter().map(find).collect()
-            }
-            _ if own.len() == self.or => Ok(own.collect()),
+            _ if own.len() == self.or => match there.names {
+                Some(names) if !self.or_names.is_empty() && names[own.clone()] != self.or_names => {
+                    self.or_names.iter().map(find).collect()
+                }
+                _ => Ok(own.collect()),
+            },
             None if self.is_wide(own.len()) => Ok(own.collect()),
             // The same header, even one that has a name twice.
             Some(names) if names[own.clone()] == self.names => Ok(own.collect()),
-            Some(names) if whole && taken().map(|at| names.get(at)).eq(self.names.iter().map(Some)) => {
-                Ok(taken().collect())
+            Some(names) if whole && self.places().map(|at| names.get(at)).eq(self.names.iter().map(Some)) => {
+                Ok(self.places().collect())
             }
             Some(_) if !self.names.is_empty() => {
                 let mut seen = HashSet::new();
@@ -134,7 +135,7 @@ impl Columns {
                 self.names.iter().map(find).collect()
             }
             _ if self.taken.is_empty() || own.len() == self.count() && !whole => Ok(own.collect()),
-            _ if whole => Ok(taken().collect()),
+            _ if whole => Ok(self.places().collect()),
             _ => Err(Error::failed(format!(
                 "{}: an example has {} numbers; must have {}, as the data of the model, or its {} columns alone: give \
                  data of the same columns",
@@ -144,6 +145,11 @@ impl Columns {
                 self.count()
             ))),
         }
+    }
+
+    /// Where in the file those stand that were taken; none where they are all.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        self.taken.iter().flat_map(|&(from, to)| from..to)
     }
 
     /// How many were taken.
@@ -208,17 +214,17 @@ impl Columns {
         match named {
             Some(named) => named.join(","),
             None => {
-                let all: Vec<usize> = self.taken.iter().flat_map(|&(from, to)| from..to).collect();
+                let all: Vec<usize> = self.places().collect();
                 let positions: Vec<usize> = some.iter().map(|&j| all.get(j).copied().unwrap_or(j)).collect();
                 List::at(&positions).to_string()
             }
         }
     }
 
-    /// Column `j` of a data set for a message: its number among those that were taken, and its name where it has one.
+    /// Column `j` of a data set for a message: where it stands in the file, and its name where it has one.
     pub fn told(&self, j: usize) -> String {
         let j = self.column_of(j);
-        let at = self.taken.iter().flat_map(|&(from, to)| from..to).nth(j).unwrap_or(j);
+        let at = self.places().nth(j).unwrap_or(j);
         match self.names.get(j) {
             Some(name) if !name.is_empty() => format!("column {at} ({:?}, counted from 0)", shown(name)),
             _ => format!("column {at} (counted from 0)"),

@@ -78,20 +78,20 @@ fn a_file_of_conditions_has_a_row_for_each() {
         asked(line).succeeded();
         Dataset::read(&home.join("out.npy")).unwrap().rows()
     };
-    let sentence = |rows: usize, count: usize| {
-        format!("two.csv: has {rows} rows, and {count} are told something: give a row for each, or one for all")
+    let sentence = |count: usize| {
+        format!("two.csv: has 2 rows, and {count} are told something: give a row for each, or one for all")
     };
     assert_eq!(rows("sample run --condition one.csv --count 3"), 3);
     assert_eq!((rows("sample run --condition one.csv"), rows("sample run --condition two.csv")), (1, 2));
     assert_eq!(rows("sample run --condition two.csv --count 1"), 1);
-    asked("sample run --condition two.csv --count 3").refused(1, &sentence(2, 3));
+    asked("sample run --condition two.csv --count 3").refused(1, &sentence(3));
     assert_eq!(
         (rows("decode run --data z3.csv --condition one.csv"), rows("decode run --data z2.csv --condition two.csv")),
         (3, 2)
     );
-    asked("decode run --data z3.csv --condition two.csv").refused(1, &sentence(2, 3));
+    asked("decode run --data z3.csv --condition two.csv").refused(1, &sentence(3));
     fs::write(home.join("z1.csv"), "0.1,0.2\n").unwrap();
-    asked("decode run --data z1.csv --condition two.csv").refused(1, &sentence(2, 1));
+    asked("decode run --data z1.csv --condition two.csv").refused(1, &sentence(1));
 }
 
 /// A name that comes twice tells no column; but the file that the model learned from has them where they were.

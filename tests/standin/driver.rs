@@ -6,7 +6,6 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use vae_gpu::Result;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{Activation, Binarize, Model, Numbers, Optimizer, Rule};
 use vae_gpu::data::{Dataset, Sparse, Values};
@@ -17,6 +16,7 @@ use vae_gpu::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out
 use vae_gpu::model::Network;
 use vae_gpu::rng;
 use vae_gpu::step::Step;
+use vae_gpu::{Error, Result};
 
 /// What the helper process does, from its environment.
 const SCENARIO: &str = "STAND_IN_SCENARIO";
@@ -55,13 +55,14 @@ fn stand_in(scenario: &str, env: &[(&str, &str)]) -> Outcome {
 fn helper() {
     let Ok(scenario) = env::var(SCENARIO) else { return };
     let mut say = |line: String| println!("\n> {line}");
+    let failed = |why: Error| format!("error {}: {why}", why.exit_code());
     let result = match scenario.as_str() {
         "fp32" => products(Precision::Fp32, &mut say),
         "tf32" => products(Precision::Tf32, &mut say),
         "bf16" => products(Precision::Bf16, &mut say),
         "twice" => {
             if let Err(why) = products(Precision::Fp32, &mut say) {
-                say(format!("error {}: {why}", why.exit_code()));
+                say(failed(why));
             }
             products(Precision::Fp32, &mut say)
         }
@@ -80,7 +81,7 @@ fn helper() {
         _ => panic!("no scenario {scenario}"),
     };
     if let Err(why) = result {
-        say(format!("error {}: {why}", why.exit_code()));
+        say(failed(why));
     }
 }
 
