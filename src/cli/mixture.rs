@@ -4,7 +4,7 @@ use super::progress::Working;
 use super::{Common, counted, held_out_part, own_test, print, train, with_error};
 use crate::config::name_of;
 use crate::config::{Numbers, Source};
-use crate::data::{Asked, Columns, Dataset, List, Missing};
+use crate::data::{Asked, Columns, Dataset, Header, List, Missing};
 use crate::estimate::{Estimate, Running};
 use crate::evaluate::same_columns;
 use crate::mixture::em::{self, Fit, Settings};
@@ -52,6 +52,9 @@ pub(crate) struct MixtureArgs {
     /// Columns to leave out, of all or of --columns
     #[arg(long, value_name = "COLUMNS")]
     skip_columns: Option<List>,
+    /// Whether the first line of a csv is the names of its columns: yes, no, or auto, which tells by its words and numbers
+    #[arg(long, value_enum, default_value = "auto", hide_possible_values = true, value_name = "WHETHER")]
+    header: Header,
     /// Where mixture.safetensors and the pictures go
     #[arg(long, value_name = "DIR", default_value = "runs/mixture")]
     out: PathBuf,
@@ -101,8 +104,8 @@ impl MixtureArgs {
         let train = self.data.clone().unwrap_or("digits".into());
         let valid = self.valid.clone().or(own_test(&train, self.valid_fraction));
         let valid_fraction = held_out_part(self.valid_fraction)?;
-        let columns =
-            Columns::asked(Asked { take: self.columns.clone(), skip: self.skip_columns.clone(), ..Asked::default() });
+        let (take, skip) = (self.columns.clone(), self.skip_columns.clone());
+        let columns = Columns::asked(Asked { take, skip, header: self.header, ..Asked::default() });
         Ok(Source { valid, valid_fraction, columns, ..Source::new(train, 0) })
     }
 

@@ -7,7 +7,7 @@ use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
     OutputBias, Rule, Run, Source, Training, Variance,
 };
-use crate::data::{Asked, Bytes, Column, Columns, Dataset, List, Missing, scale};
+use crate::data::{Asked, Bytes, Column, Columns, Dataset, Header, List, Missing, scale};
 use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -91,6 +91,17 @@ pub(super) struct DataArgs {
     /// Columns to leave out, of all or of --columns
     #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
     skip_columns: Option<List>,
+    /// Whether the first line of a csv is the names of its columns: yes, no, or auto, which tells by its words and numbers. Kept in
+    /// the model, which reads other files so
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true,
+        value_name = "WHETHER",
+        conflicts_with = "resume"
+    )]
+    header: Header,
     /// A column of a csv, by name or position, that is no part of x but the class of each example, in words or numbers: the labels of
     /// the data, which --condition labels tells to the model, and by which the report colours the latents. Kept in the model
     #[arg(long, value_name = "COLUMN", conflicts_with = "resume")]
@@ -367,6 +378,7 @@ impl TrainArgs {
             classes: data.classes.clone(),
             likelihoods: self.others.lists(),
             words: self.model.likelihood == Likelihood::Categorical,
+            header: data.header,
         })
     }
 

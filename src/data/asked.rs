@@ -1,5 +1,6 @@
 //! Columns as a user asks for them, and where a file has them. They come in the order of the file and once, however they were
 //! asked for; but those of a condition come last.
+use super::header::Header;
 use super::named::shown;
 use crate::config::{Likelihood, name_of};
 use crate::{Error, Result};
@@ -18,6 +19,8 @@ pub struct Asked {
     pub likelihoods: Vec<(Likelihood, List)>,
     /// Whether all others are categorical.
     pub words: bool,
+    /// Whether the first line of the text is the names of its columns.
+    pub header: Header,
 }
 
 /// One column, by its position or its name.

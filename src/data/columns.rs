@@ -1,6 +1,7 @@
 //! Which columns of a file a data set has, and what they are called, as a model keeps them.
 use super::asked::{Asked, List, Part, There};
 use super::classes::Classes;
+use super::header::Header;
 use super::named::shown;
 use super::source::room;
 use super::{Bytes, Dataset, Values, Words, read_words};
@@ -28,6 +29,9 @@ pub struct Columns {
     /// Those of words, in order: of each the data have a column for each word.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<Words>,
+    /// Whether the first line of the text is their names, where that was said.
+    #[serde(default, skip_serializing_if = "Header::is_auto")]
+    pub header: Header,
     /// Of each column of the data, the likelihood of its own that was asked for; empty where none was. It is the model's, which keeps
     /// it elsewhere.
     #[serde(skip)]
@@ -54,7 +58,12 @@ impl Columns {
 
     /// Whether those of a model, which are all of its data; or of a file of which all are asked for.
     pub fn are_all(&self) -> bool {
-        let apart = self.asked.as_ref().map(|asked| Asked { likelihoods: vec![], words: false, ..asked.clone() });
+        let apart = self.asked.as_ref().map(|asked| Asked {
+            likelihoods: vec![],
+            words: false,
+            header: Header::Auto,
+            ..asked.clone()
+        });
         self.taken.is_empty() && apart.is_none_or(|apart| apart == Asked::default())
     }
 
@@ -67,6 +76,11 @@ impl Columns {
     /// Whether a model knows them: else a file is the first, and what it may have meant otherwise is asked.
     pub(super) fn are_known(&self) -> bool {
         self.asked.is_none()
+    }
+
+    /// Whether a text has a header, as it was said of it.
+    pub(super) fn said(&self) -> Header {
+        self.asked.as_ref().map_or(self.header, |asked| asked.header)
     }
 
     /// Whether the first column is left out for the names of the rows, and not because it was asked for.
@@ -259,6 +273,9 @@ impl Dataset {
                 "{}: its columns of words were read as those of other data; read the file by the columns of the model",
                 self.name
             )));
+        }
+        if columns.asked.as_ref().is_some_and(|asked| asked.header == Header::Yes) && self.columns.header.is_auto() {
+            return Err(Error::request(format!("header: {} is no text, and has none; leave --header out", self.name)));
         }
         let names = Some(self.columns.names.clone()).filter(|names| names.len() == self.cols);
         let file = self.name.clone();

@@ -15,6 +15,9 @@ use super::source::{Source, room};
 use super::{Columns, Dataset, Values, read_words};
 use crate::{Error, Result};
 
+/// Where it may as well be an example.
+const AS_NAMES: &str = "taken as names of the columns; pass --header no if it is an example";
+
 /// How much of a cell a message shows, in characters.
 const SHOWN: usize = 32;
 
@@ -64,16 +67,16 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let wanted = Wanted::of(columns, &first.cells);
     let mut notes = vec![];
     let below = second.as_ref().map(|s| &s.cells);
-    let counted = wanted.counts(&first.cells, below);
+    let counted = wanted.is_of_numbers(&first.cells, below);
     if counted || wanted.is_header(&first.cells, below) {
         if counted {
             let some: Vec<String> = first.cells.iter().take(4).map(shown).collect();
-            notes.push(format!("{name}: first line ({}, ...) taken as names of the columns", some.join(", ")));
+            notes.push(format!("{name}: first line ({}, ...) {AS_NAMES}", some.join(", ")));
         }
         if let Some((word, number)) = mixed(&wanted.cells(&first.cells)).filter(|_| !counted) {
             return Err(Error::failed(format!(
                 "line {} of {name} has the word {} and the number {} in it: a header must be words alone, an example \
-                 numbers alone; repair the line, or delete it if it is a header",
+                 numbers alone; repair the line, or pass --header yes if it is a header",
                 first.line,
                 shown(word),
                 shown(number)
@@ -132,9 +135,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let mut chosen = columns.taken_from(&there, &positions)?;
     let mut dictionaries = columns.dictionaries(&there, &mut chosen, positions.len())?;
     let are_words = !dictionaries.is_empty() && dictionaries.iter().all(Option::is_some);
-    if let (true, false, false, Some(names)) = (are_words, columns.are_known(), counted, &names) {
+    let is_told = columns.are_known() || counted || !columns.said().is_auto();
+    if let (true, false, Some(names)) = (are_words, is_told, &names) {
         let some: Vec<String> = names.iter().take(4).map(|name| shown(name.as_bytes())).collect();
-        notes.push(format!("{name}: first line ({}) taken as names of the columns", some.join(", ")));
+        notes.push(format!("{name}: first line ({}) {AS_NAMES}", some.join(", ")));
     }
 
     let mut rounding = Rounding::new(positions.len());
@@ -208,6 +212,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         chosen.classes = Some(classes);
         labels
     });
+    chosen.header = columns.said();
     let data = Dataset::new(name.clone(), positions.len(), Values::Reals(values));
     Dataset { columns: chosen, labels, coarse: rounding.coarse(), notes, ..data }.with_words(dictionaries)
 }

@@ -1,9 +1,32 @@
-//! Whether the first row of a table is a header: by its words, and by what the rows below it are.
+//! Whether the first row of a table is a header: as it is said to be, or else by its words, and by what the rows below it are.
+use clap::ValueEnum;
 use csv::ByteRecord;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 use super::Columns;
 use super::asked::There;
 use super::csv::{Cell, cell, word};
+
+/// Whether the first line of a text is the names of its columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Header {
+    /// As its words and numbers, and those below, tell.
+    #[default]
+    Auto,
+    /// Also where they are numbers.
+    Yes,
+    /// Also where the example is of words.
+    No,
+}
+
+impl Header {
+    /// Whether it is the one that needs no word.
+    pub fn is_auto(&self) -> bool {
+        *self == Header::Auto
+    }
+}
 
 /// A header has a word in it. Two cases look alike and are told by what follows: a row of numbers with its name in
 /// front is an example; the same with 0, 1, 2, ... or 1, 2, 3, ... behind is a header that counts its columns.
@@ -21,32 +44,59 @@ fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
     first[0].is_empty() && (counts(0) || counts(1))
 }
 
-/// Numbers that count columns from 0, or years behind the title of the names of rows, are a header where the row below shows that
-/// they are no example: by its fractions, or because so many numbers that count are no chance.
-fn is_counted(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
+/// Numbers as names. Those of `columns` are looked at, beside which stand others or none.
+///
+/// They are a header where they grow, and the row below shows that they are no example: beside them stands a word above a number; or
+/// they grow in even steps, as columns that are counted, years or wavelengths, and below are fractions, or there are so many that
+/// they are no chance.
+fn is_of_numbers(columns: &[usize], beside: &[usize], first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
     const SOME: usize = 3;
     const MORE: usize = 5;
     const MANY: usize = 8;
     let Some(second) = second.filter(|second| second.len() == first.len()) else { return false };
-    let names = match (word(&first[0]), word(&second[0])) {
-        (false, false) => 0,
-        (true, true) => 1,
-        _ => return false, // told by its words
-    };
-    let numbers: Vec<Option<u64>> = first.iter().skip(names).map(whole).collect();
-    let counts = numbers.windows(2).all(|n| n[1].is_some() && n[1] == n[0].map(|n| n + 1));
-    let below: Vec<&[u8]> = second.iter().skip(names).collect();
-    if numbers.len() < SOME || !counts || below.iter().any(|c| word(c)) {
+    let numbers: Option<Vec<u64>> = columns.iter().map(|&j| whole(&first[j])).collect();
+    let Some(numbers) = numbers.filter(|_| columns.iter().all(|&j| !word(&second[j]))) else { return false };
+    // pandas leaves the title of the names of rows out.
+    if first[0].is_empty() && word(&second[0]) && columns.first() == Some(&1) {
+        return numbers.iter().collect::<HashSet<_>>().len() == numbers.len();
+    }
+    if numbers.len() < SOME || !numbers.is_sorted_by(|a, b| a < b) {
         return false;
     }
-    let fractions = below.iter().filter(|c| whole(c).is_none()).count();
+    let titles = || beside.iter().filter(|&&j| word(&first[j]));
+    if titles().any(|&j| matches!(cell(&second[j]), Cell::Number(_))) {
+        return true;
+    }
+    let step = numbers[1] - numbers[0];
+    if numbers.windows(2).any(|n| n[1] - n[0] != step) {
+        return false;
+    }
+    let fractions = columns.iter().filter(|&&j| whole(&second[j]).is_none()).count();
     let fewest = match fractions {
         0 => MANY,
-        some if some < below.len() => MORE,
+        some if some < columns.len() => MORE,
         _ => SOME,
     };
-    let from = if names == 1 { numbers[0].is_some() } else { numbers[0] == Some(0) };
-    numbers.len() >= MANY && numbers[0] == Some(1) || numbers.len() >= fewest && from
+    let fewest = match (titles().next(), step, numbers[0]) {
+        (Some(_), 1, _) | (None, 1, 0) => fewest,
+        (Some(_), ..) => fewest.max(MORE),
+        // An example may be 1, 2, 3.
+        (None, 1, 1) => MANY,
+        (None, 2.., _) if fractions == columns.len() => MORE,
+        _ => return false,
+    };
+    numbers.len() >= fewest
+}
+
+/// Whether the row is these names, in whatever order; an empty cell may stand in front, where pandas has no title.
+fn are_names(names: &[String], row: &ByteRecord) -> bool {
+    // A single short one would be a number like another.
+    const LONG: usize = 4;
+    let mut names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+    let mut cells: Vec<&[u8]> = row.iter().skip(row[0].is_empty() as usize).collect();
+    names.sort_unstable();
+    cells.sort_unstable();
+    names == cells && (names.len() > 1 || names.iter().any(|name| name.len() >= LONG))
 }
 
 /// A whole number as programs count.
@@ -60,8 +110,8 @@ pub(super) enum Wanted {
     All,
     /// All, of a file that was read before: what counts its columns was an example unless it is kept as their names.
     Again,
-    /// By names, which then stand in the first row.
-    Named,
+    /// Whether it has one is known: it was said, or the names by which columns are asked for stand in the first row.
+    Known(bool),
     /// At these positions; in the other columns words mean nothing. Whether they are those of a model, and whether the first column
     /// of the file is of words, which then says nothing of names of rows.
     At(Vec<usize>, bool, bool),
@@ -70,16 +120,29 @@ pub(super) enum Wanted {
 impl Wanted {
     pub fn of(columns: Option<&Columns>, first: &ByteRecord) -> Wanted {
         let Some(columns) = columns else { return Wanted::All };
-        let has = |name: &String| first.iter().any(|cell| cell == name.as_bytes());
+        match columns.said() {
+            Header::No => return Wanted::Known(false),
+            Header::Yes if !columns.are_known() => return Wanted::Known(true),
+            _ => {}
+        }
+        // Behind the mark of a comment, as NumPy writes it.
+        let behind = first[0].strip_prefix(b"#").map(<[u8]>::trim_ascii);
+        let has = |name: &String| first.iter().chain(behind).any(|cell| cell == name.as_bytes());
         let known = !columns.names.is_empty() && columns.names.iter().all(has);
-        // Names that are numbers may stand in an example too; but hardly all, in this order.
+        // Names that are numbers may stand in an example too; but hardly all, in this order, or all alone.
         let positions: Vec<usize> = match columns.are_all() {
             true => (first.len().saturating_sub(columns.names.len())..first.len()).collect(),
             false => columns.taken.iter().flat_map(|&(from, to)| from..to.min(first.len())).collect(),
         };
         let same = || positions.iter().map(|&j| &first[j]).eq(columns.names.iter().map(String::as_bytes));
-        if columns.by_name() && first.iter().any(word) || known && (first.iter().any(word) || same()) {
-            return Wanted::Named;
+        let surely = || columns.said() == Header::Yes || first.iter().any(word) || same();
+        let others = columns.or == first.len() && are_names(&columns.or_names, first);
+        if columns.by_name() && first.iter().any(word)
+            || known && surely()
+            || are_names(&columns.names, first)
+            || others
+        {
+            return Wanted::Known(true);
         }
         // What cannot be is told once names are known.
         let there = There { file: "", width: first.len(), rows_named: false, names: None };
@@ -100,7 +163,7 @@ impl Wanted {
     pub fn is_header(&self, first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
         match self {
             Wanted::All | Wanted::Again => is_header(first, second),
-            Wanted::Named => true,
+            Wanted::Known(is_header) => *is_header,
             Wanted::At(positions, _, words_first) => {
                 let second = second.filter(|_| !words_first);
                 // Row names are words too, in every row.
@@ -113,11 +176,25 @@ impl Wanted {
     }
 
     /// Whether it is a header, of numbers.
-    pub fn counts(&self, first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
+    pub fn is_of_numbers(&self, first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
+        let all: Vec<usize> = (0..first.len()).collect();
         match self {
-            Wanted::All => is_counted(first, second),
-            Wanted::At(_, known, _) => !known && is_counted(first, second),
-            Wanted::Again | Wanted::Named => false,
+            Wanted::All => {
+                let is_named = |row: &ByteRecord| row.get(0).is_some_and(word);
+                let below = second.is_some_and(is_named);
+                let (beside, columns) = all.split_at((is_named(first) || first[0].is_empty() && below) as usize);
+                // A word above a number in the first column is told by that.
+                (!is_named(first) || below) && is_of_numbers(columns, beside, first, second)
+            }
+            Wanted::At(positions, false, _) => {
+                let mut is_taken = vec![false; first.len()];
+                positions.iter().for_each(|&j| is_taken[j] = true);
+                let beside: Vec<usize> = all.iter().copied().filter(|&j| !is_taken[j]).collect();
+                // Those that are not taken tell too.
+                let (words, numbers): (Vec<usize>, Vec<usize>) = all.iter().partition(|&&j| word(&first[j]));
+                is_of_numbers(positions, &beside, first, second) || is_of_numbers(&numbers, &words, first, second)
+            }
+            _ => false,
         }
     }
 
@@ -125,7 +202,7 @@ impl Wanted {
     pub fn cells<'a>(&self, header: &'a ByteRecord) -> Vec<&'a [u8]> {
         match self {
             Wanted::All | Wanted::Again => header.iter().collect(),
-            Wanted::Named => vec![],
+            Wanted::Known(_) => vec![],
             Wanted::At(positions, ..) => positions.iter().map(|&j| &header[j]).collect(),
         }
     }

@@ -36,6 +36,7 @@ pub use asked::{Asked, Column, List};
 pub use bytes::Bytes;
 pub use classes::Classes;
 pub use columns::Columns;
+pub use header::Header;
 pub(crate) use read::MISSING;
 pub use read::Missing;
 pub use scale::Scale;

@@ -283,8 +283,94 @@ fn headers_are_told_by_the_columns_that_are_taken() {
     );
     assert_eq!(rows(",0,1,2\nx,5,6,7\ny,8,9,1\n", "1,3"), read(&[5.0, 7.0, 8.0, 1.0], "0 2"));
     assert_eq!(rows("height,weight\nann,5,6\nbob,7,8\n", "weight"), read(&[6.0, 8.0], "weight"));
+    // Names that are numbers: words beside them stand above numbers, or the numbers are those of names.
+    for (text, columns, values, names) in [
+        ("id,site,2001,2003,2009\n1,7,5,6,8\n", "2..5", &[5.0, 6.0, 8.0][..], "2001 2003 2009"),
+        ("id,site,400,410,420,430,440\nx,north,0.5,0.25,0,1,0.5\n", "2..5", &[0.5, 0.25, 0.0], "400 410 420"),
+        ("id,site,2001,2002,2003\nx,north,0.5,0.25,0.5\n", "2..5", &[0.5, 0.25, 0.5], "2001 2002 2003"),
+        ("x,south,7,8,9\nx,north,0.5,0.25,1\n", "2..5", &[7.0, 8.0, 9.0, 0.5, 0.25, 1.0], ""),
+        ("7,12b,5,9,8\n8,13,1,2,3\n", "2..5", &[5.0, 9.0, 8.0, 1.0, 2.0, 3.0], ""),
+        ("7,12b,5,9,8.5\n8,13,1,2,3\n", "2..5", &[5.0, 9.0, 8.5, 1.0, 2.0, 3.0], ""),
+    ] {
+        assert_eq!(rows(text, columns), read(values, names), "{text}");
+    }
     assert!(rows("a,a\n1,2\n", "a").unwrap_err().ends_with("have this name; pass a position"));
     assert!(rows("1,2\n3,4\n", "1,7").unwrap_err().contains("has columns 0 to 1"));
+}
+
+/// Whether there is a header can be said, which no guess then undoes: of the data, of other files and when a run goes on.
+#[test]
+fn a_header_that_is_said_is_one_in_every_file() {
+    let home = folder("columns-header");
+    let rows =
+        |from: usize| (from..from + ROWS).map(|i| format!("{},{},{}\n", i % 7, i % 5, i % 3)).collect::<String>();
+    let write = |name: &str, text: String| std::fs::write(home.join(name), text).unwrap();
+    let config = |run: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(home.join(run).join("config.json")).unwrap()).unwrap()
+    };
+    let evaluated = |line: &str| -> serde_json::Value {
+        let out = run(&home, &format!("eval {line} --device cpu --json")).succeeded().stdout;
+        serde_json::from_str(&out).unwrap()
+    };
+    let scaled = format!("--scale minmax {SMALL}");
+
+    // Numbers: an example, unless they are said to be names; those of a later file in another order too.
+    write("codes.csv", format!("31,9,12\n{}", rows(0)));
+    write("turned.csv", {
+        let turned = (0..ROWS).map(|i| format!("{},{},{}\n", i % 3, i % 5, i % 7)).collect::<String>();
+        format!("12,9,31\n{turned}")
+    });
+    run(&home, &format!("train --data codes.csv {scaled} --out auto")).succeeded();
+    run(&home, &format!("train --data codes.csv --header yes {scaled} --out yes")).succeeded();
+    assert_eq!(config("auto")["data"]["rows"], ROWS + 1);
+    assert_eq!(
+        (&config("yes")["data"]["rows"], &config("yes")["data"]["columns"]["header"]),
+        (&ROWS.into(), &"yes".into())
+    );
+    let same = evaluated("yes --data codes.csv");
+    assert_eq!(same["examples"], ROWS);
+    assert_eq!(evaluated("yes --data turned.csv")["elbo"], same["elbo"]);
+    run(&home, "train --resume yes --steps 6 --device cpu --quiet").succeeded();
+
+    // The model's own names, in another order, and those of what it is told alone.
+    let three = |first: &str, order: [usize; 3], named: bool| {
+        let row = |i: usize| order.map(|j| format!("{}.5", [i % 7, 5 + i % 5, 20 + i % 3][j])).join(",");
+        let named = |i: usize| if named { format!("n{i},") } else { String::new() };
+        first.to_string() + &(0..ROWS).map(|i| named(i) + &row(i) + "\n").collect::<String>()
+    };
+    write("years.csv", three("country,2001,2002,2003\n", [0, 1, 2], true));
+    write("back.csv", three("2003,2002,2001\n", [2, 1, 0], false));
+    write("pandas.csv", three(",2003,2002,2001\n", [2, 1, 0], true));
+    write("bare.csv", three("", [0, 1, 2], false));
+    run(&home, &format!("train --data years.csv {scaled} --out years")).succeeded();
+    let same = evaluated("years --data years.csv");
+    assert_eq!(same["examples"], ROWS);
+    for file in ["back.csv", "pandas.csv", "bare.csv"] {
+        assert_eq!(evaluated(&format!("years --data {file}")), same, "{file}");
+    }
+    run(&home, &format!("train --data pandas.csv {scaled} --out pandas")).succeeded();
+    assert_eq!(config("pandas")["data"]["columns"]["names"], serde_json::json!(["2003", "2002", "2001"]));
+    run(&home, &format!("train --data years.csv --condition 1..2 {scaled} --out told")).succeeded();
+    write("one.csv", "2002\n6\n7\n".into());
+    run(&home, "sample told --condition one.csv --to told.npy --device cpu --quiet").succeeded();
+    assert_eq!(Dataset::read(&home.join("told.npy")).unwrap().rows(), 2);
+
+    // Words: the names of columns, unless they are said to be an example.
+    let words: String = (0..ROWS).map(|i| format!("{},{}\n", ["a", "b", "c"][i % 3], ["u", "v"][i % 2])).collect();
+    write("words.csv", words.clone());
+    write("other.csv", words);
+    let categorical = SMALL.replace("gaussian", "categorical");
+    run(&home, &format!("train --data words.csv {categorical} --out named")).succeeded();
+    assert_eq!(config("named")["data"]["rows"], ROWS - 1);
+    run(&home, &format!("train --data words.csv --valid other.csv --header no {categorical} --out no")).succeeded();
+    assert_eq!(config("no")["data"]["rows"], ROWS);
+    assert_eq!(evaluated("no --data other.csv")["examples"], ROWS);
+    run(&home, "train --resume no --steps 6 --device cpu --quiet").succeeded();
+
+    run(&home, "mixture --data codes.csv --header yes --components 1 --out m --quiet").succeeded();
+    write_idx(&home.join("x.idx"), 30, 6);
+    run(&home, &format!("train --data x.idx --header yes {SMALL} --out idx"))
+        .refused(2, "header: x.idx is no text, and has none; leave --header out");
 }
 
 /// A table that a command writes as csv has the names of the model's columns, and is read back to the bit.

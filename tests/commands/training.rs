@@ -291,6 +291,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
             "activation" => "tanh",
             "scale" => "minmax",
             "missing" => "allow",
+            "header" => "no",
             "likelihood" => "gaussian",
             "variance" | "dispersion" => "scalar",
             "mean" => "sigmoid",

@@ -173,7 +173,7 @@ fn every_malformed_file_becomes_a_sentence() {
             b"1,red,3\n4,5,6\n".to_vec(),
             "has the word \"red\" and the number \"1\" in it: a header must be",
         ),
-        ("mixed3.csv", b"a,7\n1,2.5\n-3,4e2\n".to_vec(), "repair the line, or delete it if it is a header"),
+        ("mixed3.csv", b"a,7\n1,2.5\n-3,4e2\n".to_vec(), "repair the line, or pass --header yes if it is a header"),
         ("mixed4.csv", b"x1,7,5\n1,2,5\n".to_vec(), "has the word \"x1\" and the number \"7\" in it"),
         ("mixed5.csv", b"name,a,7\nx,1,2\ny,3,4\n".to_vec(), "has the word \"name\" and the number \"7\" in it"),
         ("mixed6.csv", b"1,2,red\n4,5,6\n".to_vec(), "has the word \"red\" and the number \"1\" in it"),

@@ -60,8 +60,11 @@ fn a_header_that_counts_its_columns_is_no_example() {
     assert_eq!(rows(&format!("id,{many}\nann,5,0,255,0,0,0,0,0,0\n")), (1, 9, many.replace(',', " ")));
     assert_eq!(
         notes("0,1,2\n0.5,1.5,2e3\n"),
-        [": first line (\"0\", \"1\", \"2\", ...) taken as names of the columns"]
+        [": first line (\"0\", \"1\", \"2\", ...) taken as names of the columns; pass --header no if it is an example"]
     );
+    // Wavelengths, by their even steps and the fractions below.
+    assert_eq!(rows("400,410,420,430,440\n0.3,0.5,0.25,0.5,1e-3\n"), (1, 5, "400 410 420 430 440".into()));
+    assert_eq!(rows("id,400,410,420,430,440\nann,0.3,0.5,0,0.5,1\n"), (1, 5, "400 410 420 430 440".into()));
     // An example all the same: whole numbers below, other steps, few columns.
     for text in [
         "0,1,2\n3,4,5\n",
@@ -69,6 +72,10 @@ fn a_header_that_counts_its_columns_is_no_example() {
         "0,1,3\n0.5,1.5,2.5\n",
         "1,2\n0.5,1.5\n",
         "0.0,1.0,2.0\n0.5,1.5,2.5\n",
+        "400,410,420,430\n0.3,0.5,0.25,0.5\n",
+        "400,410,420,430,440\n0.3,0.5,0.25,0.5,1\n",
+        "400,410,420,430,441\n0.3,0.5,0.25,0.5,0.1\n",
+        "440,430,420,410,400\n0.3,0.5,0.25,0.5,0.1\n",
     ] {
         assert_eq!(rows(text).0, 2, "{text}");
         assert_eq!(notes(text), [""; 0]);
