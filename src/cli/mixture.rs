@@ -100,13 +100,24 @@ impl MixtureArgs {
         }
     }
 
-    fn source(&self) -> Result<Source> {
+    /// The data, and to go on from a mixture those of its columns.
+    fn source(&self, start: Option<&Config>) -> Result<Source> {
         let train = self.data.clone().unwrap_or("digits".into());
         let valid = self.valid.clone().or(own_test(&train, self.valid_fraction));
         let valid_fraction = held_out_part(self.valid_fraction)?;
         let (take, skip) = (self.columns.clone(), self.skip_columns.clone());
-        let columns = Columns::asked(Asked { take, skip, header: self.header, ..Asked::default() });
-        Ok(Source { valid, valid_fraction, columns, ..Source::new(train, 0) })
+        let asked = Columns::asked(Asked { take, skip, header: self.header, ..Asked::default() });
+        let (known, bytes) = start.map_or((None, None), |start| (start.columns.clone(), start.bytes));
+        if let (Some(_), Some(known)) = (&asked, known.as_ref().filter(|known| !known.names.is_empty())) {
+            let names: Vec<String> = known.names.iter().take(8).map(|name| format!("{name:?}")).collect();
+            let more = if known.names.len() > names.len() { ", ..." } else { "" };
+            return Err(Error::request(format!(
+                "columns: the mixture of --start is of {}{more}, which are taken by their names; leave out --columns, \
+                 --skip-columns and --header",
+                names.join(", ")
+            )));
+        }
+        Ok(Source { valid, valid_fraction, columns: asked.or(known), bytes, ..Source::new(train, 0) })
     }
 
     /// A directory that holds one of its files, and a run's samples.png is one, is not written into unasked.
@@ -143,15 +154,13 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     args.check_out()?;
     let out = args.out.display().to_string();
     args.open()?;
-    let mut source = args.source()?;
+    let start = args.start.as_ref().map(|path| Mixture::read(path)).transpose()?;
+    let mut source = args.source(start.as_ref().map(|(_, config)| config))?;
+    let start = start.map(|(mixture, _)| mixture);
     let (data, valid) = train::load(&mut source, Missing::Refuse)?;
     if let Some(valid) = &valid {
         same_columns(valid, data.cols, "--data")?;
     }
-    let start = match &args.start {
-        Some(path) => Some(Mixture::read(path)?.0),
-        None => None,
-    };
     let mut settings = args.settings();
     if let Some(start) = &start {
         same_columns(&data, start.cols(), "the data of --start")?;
@@ -186,6 +195,8 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         input: data.cols,
         shape: data.shape,
         data: source.train,
+        columns: source.columns,
+        bytes: source.bytes,
         floor: settings.floor,
         seed: settings.seed,
     };

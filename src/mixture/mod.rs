@@ -224,6 +224,12 @@ pub struct Config {
     /// Where the examples are pictures.
     pub shape: Option<crate::data::Shape>,
     pub data: String,
+    /// Which columns of the data, where not all, and their names, where they have any: other data are read by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<crate::data::Columns>,
+    /// What the bytes of the data stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<crate::data::Bytes>,
     /// What was added to every variance. None: to those of each column a part of its own.
     pub floor: Option<f64>,
     pub seed: u64,

@@ -49,3 +49,36 @@ fn help_names_the_defaults_and_shows_examples() {
         assert!(help.contains(word), "{word}");
     }
 }
+
+/// A mixture goes on with its own columns of other data, wherever they stand there.
+#[test]
+fn a_mixture_knows_its_columns() {
+    let home = folder("mixture-columns");
+    let table = |name: &str, order: [usize; 3], header: bool| {
+        let line = |cells: [String; 3]| order.map(|j| cells[j].clone()).join(",") + "\n";
+        let row = |i: usize| [i % 7, 100 + i % 5, 20 + i * i % 11].map(|x| format!("{x}.5"));
+        let first = if header { line(["age", "income", "size"].map(String::from)) } else { String::new() };
+        std::fs::write(home.join(name), first + &(0..60).map(|i| line(row(i))).collect::<String>()).unwrap();
+    };
+    table("a.csv", [0, 1, 2], true);
+    table("turned.csv", [2, 0, 1], true);
+    table("bare.csv", [0, 1, 2], false);
+    run(&home, "mixture --data a.csv --skip-columns size --components 2 --quiet --out m").succeeded();
+    let likelihood = |line: &str| {
+        let line = format!("mixture --start m/mixture.safetensors --iterations 0 --json --force --out n {line}");
+        run(&home, &line).json()["train"]["log_likelihood"].as_f64().unwrap()
+    };
+    let want = likelihood("--data a.csv");
+    assert_eq!((likelihood("--data turned.csv"), likelihood("--data bare.csv")), (want, want));
+    run(&home, "mixture --start m/mixture.safetensors --data a.csv --columns age,size --out n --force").refused(
+        2,
+        "columns: the mixture of --start is of \"age\", \"income\", which are taken by their names; leave out --columns, \
+         --skip-columns and --header",
+    );
+    // What bytes stood for is kept.
+    write_idx(&home.join("x.idx"), 60, 4);
+    run(&home, "mixture --data x.idx --components 2 --quiet --out bytes").succeeded();
+    let config = Mixture::read(&home.join("bytes/mixture.safetensors")).unwrap().1;
+    assert_eq!(config.bytes, Dataset::read(&home.join("x.idx")).unwrap().bytes);
+    assert!(config.bytes.is_some());
+}

@@ -407,8 +407,17 @@ fn a_file_whose_weights_are_no_probabilities_is_refused() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mixture-weights.safetensors");
     let mut m = with_one_at(1.0, Covariance::Full);
     let (input, data) = (2, "normals".to_string());
-    let config =
-        Config { components: 2, covariance: m.covariance, input, shape: None, data, floor: Some(0.0), seed: 0 };
+    let config = Config {
+        components: 2,
+        covariance: m.covariance,
+        input,
+        shape: None,
+        data,
+        columns: None,
+        bytes: None,
+        floor: Some(0.0),
+        seed: 0,
+    };
     m.write(&path, &config).unwrap();
     assert_eq!(Mixture::read(&path).unwrap(), (m.clone(), config.clone()));
     for weights in [[0.5, 0.6], [1.5, -0.5], [f64::NAN, 1.0]] {
