@@ -32,7 +32,8 @@ __device__ __forceinline__ float draw_quad(float4& z, const In& head, const In& 
 // ratio[row] = log q(z|x) - log p(z) = 1/2 sum_j (z^2 - logvar - eps^2)        ratio: (rows K, 1). A warp for each row.
 __device__ __forceinline__ void draw_rows(int block, const Out& z, const Out16& z16, const Out& ratio, const In& head,
                                           const In& eps, Plan* plan, int samples) {
-    const int row = (block * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
+    // In warps: threads would be too many for an int from 2^26 rows on.
+    const int row = block * (int)(blockDim.x / 32) + (int)threadIdx.x / 32, lane = threadIdx.x % 32;
     if (row < z.rows) {  // the same for all lanes of a warp
         float sum = 0.0f;
         for (int col = 4 * lane; col < z.cols; col += 4 * 32) {

@@ -36,6 +36,7 @@ impl Case {
                 return Err(Error::failed(format!("{what}: {found}; a case has x of (batch, {want})")));
             }
         };
+        model.check_batch(batch)?;
         let network = Network::case(&model, batch);
         for p in &network.parameters {
             file.get(path, &format!("param.{}", p.name), &p.shape)?;

@@ -13,8 +13,10 @@ use std::sync::Arc;
 /// A latent is active where the variance over x of `E_q[z]` is above this (Burda et al. 2016, section 5.2).
 pub const ACTIVE: f64 = 0.01;
 
-/// Rows of the decoder in one batch of an evaluation: a few megabytes of activations.
+/// Rows of the decoder in one batch of an evaluation.
 const ROWS: usize = 4096;
+/// The most numbers that its widest layer has there: 256 MiB in f32.
+const NUMBERS: usize = 1 << 26;
 
 /// Training counts its steps from 0, an evaluation from here, so that they draw other noise.
 pub(crate) const FIRST_STEP: u32 = 1 << 31;
@@ -76,7 +78,7 @@ impl Evaluator {
     pub fn new(model: &Model, samples: usize, binarize: Binarize, examples: usize) -> Evaluator {
         let pass = samples.min(64);
         let model = drawing(model, pass);
-        let batch = (ROWS / pass).clamp(1, examples.max(1));
+        let batch = (ROWS.min(NUMBERS / model.widest()) / pass).clamp(1, examples.max(1));
         Evaluator { network: Network::inference(&model, batch, binarize), samples }
     }
     /// To validate a training, with its z for each example. The elbo has one: more would tell nothing else.

@@ -131,7 +131,7 @@ impl Plan {
         let per_epoch = self.steps_per_epoch();
         let position = index % per_epoch * self.batch;
         let warm = |steps: u32, done: u32| if done >= steps { 1.0 } else { done as f64 / steps as f64 };
-        let t = index as i32 + 1;
+        let t = index.min(i32::MAX as u32 - 1) as i32 + 1; // where the corrections have long been 1
         Step {
             seed: self.seed,
             index,

@@ -128,7 +128,9 @@ impl Run {
         t.optimizer.check()?;
         at_least_one("steps", t.steps as usize, "--steps 1000 or --epochs 10")?;
         at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
-        self.model.check_batch(t.batch)?;
+        // A batch is never larger than the data, once these are known.
+        let rows = if self.data.rows > 0 { self.data.rows } else { usize::MAX };
+        self.model.check_batch(t.batch.min(rows))?;
         self.data.columns.as_ref().map_or(Ok(()), Columns::check)?;
         let variables = self.data.columns.as_ref().map_or(vec![], Columns::variables);
         let last = (self.model.input, self.model.columns());

@@ -238,7 +238,7 @@ impl Model {
     }
 
     /// The numbers of an example in its widest layer.
-    fn widest(&self) -> usize {
+    pub(crate) fn widest(&self) -> usize {
         self.hidden.iter().copied().fold(2 * self.columns().max(self.latent), usize::max)
     }
 

@@ -279,6 +279,20 @@ impl Dataset {
         observed
     }
 
+    /// # Errors
+    /// More examples than an engine counts: theirs are 32-bit numbers.
+    pub(crate) fn check_rows(&self) -> Result<()> {
+        match i32::try_from(self.rows()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::failed(format!(
+                "{} holds {} examples: at most {} are possible; give fewer",
+                self.name,
+                self.rows(),
+                i32::MAX
+            ))),
+        }
+    }
+
     /// Checks that something is there of each column, as a training needs.
     ///
     /// # Errors

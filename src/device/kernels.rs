@@ -24,6 +24,13 @@ pub enum InAny {
 }
 
 impl InAny {
+    /// The same numbers of another view.
+    pub fn map(self, f: impl Fn(View) -> View) -> InAny {
+        match self {
+            InAny::F32(view) => InAny::F32(f(view)),
+            InAny::Half(view) => InAny::Half(f(view)),
+        }
+    }
     fn arg(self) -> Arg {
         match self {
             InAny::F32(view) => Arg::AnyView { view, half: false },

@@ -93,6 +93,14 @@ impl Device {
     pub fn open(&self, layout: &Layout, batch: usize) -> Result<Box<dyn Backend>> {
         #[cfg(feature = "cuda")]
         if let Some(ordinal) = self.gpu {
+            // An update goes through all parameters as one row, whose positions are 32-bit numbers in the kernels.
+            let (parameters, most) = (layout.params().cols, i32::MAX);
+            if parameters > most as usize {
+                return Err(Error::request(format!(
+                    "hidden: the model would have {parameters} parameters with their padding, at most {most} are possible on a \
+                     GPU; pass a smaller --hidden"
+                )));
+            }
             let precision = match self.numbers {
                 Numbers::Tf32 => Precision::Tf32,
                 Numbers::Bf16 => Precision::Bf16,

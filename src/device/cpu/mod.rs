@@ -216,6 +216,7 @@ macro_rules! backends {
             Ok((0..src.rows).flat_map(row).map(|x| x.to_f64()).collect())
         }
         fn load(&mut self, data: &Arc<Dataset>) -> Result<()> {
+            data.check_rows()?;
             self.data = Some(data.clone());
             Ok(())
         }

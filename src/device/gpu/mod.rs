@@ -201,6 +201,7 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn load(&mut self, data: &Arc<Dataset>) -> Result<()> {
+        data.check_rows()?;
         self.driver.forget(); // what was captured holds the old address
         self.step = None;
         self.data = Some((data.rows(), data.cols));

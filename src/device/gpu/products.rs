@@ -62,6 +62,9 @@ impl Tiles {
     }
 }
 
+/// The most rows of one launch: tiles of the smallest, as many as a grid has in its second dimension.
+const ROWS: usize = 32 * 65_535;
+
 /// Where a Bernoulli's value and gradient go along with the product.
 pub(super) struct BernoulliOf {
     pub dout: View,
@@ -204,8 +207,13 @@ impl<D: Driver> Gpu<D> {
             (Factor::N(_), true, Tiles::Wide) => kernels::product_nn_tensor_wide,
         };
         let (a, b) = (self.operand(a)?, self.operand(b.view())?);
-        let (y16, d) = (self.copy16(y), &mut self.driver);
-        kernel(d, tiles.grid(y), Out(y), y16, Out(pre), a, b, In(bias), In(out), activation(f), operands)?;
+        for from in (0..y.rows).step_by(ROWS) {
+            let rows = from..y.rows.min(from + ROWS);
+            let part = |v: View| if v.rows == 0 { v } else { v.slice(rows.clone()) };
+            let (y, pre, a, out) = (part(y), part(pre), a.map(part), part(out));
+            let (y16, d) = (self.copy16(y), &mut self.driver);
+            kernel(d, tiles.grid(y), Out(y), y16, Out(pre), a, b, In(bias), In(out), activation(f), operands)?;
+        }
         self.changed(pre);
         self.copied(y);
         Ok(())
