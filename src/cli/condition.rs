@@ -1,7 +1,7 @@
 //! What a conditional model is given: `--condition`, `--past` and `--future`.
 use super::{Common, Part, data_for};
 use crate::config::{Condition, Run, Source};
-use crate::data::{Columns, Dataset, Missing};
+use crate::data::{Classes, Columns, Dataset, Missing};
 use crate::evaluate::same_columns;
 use crate::{Error, Result};
 use clap::Args;
@@ -14,8 +14,9 @@ pub(crate) struct DataFor {
     /// Examples like those of the training; for a model of built-in data, their test part if not given
     #[arg(long, value_name = "FILE")]
     pub(super) data: Option<String>,
-    /// Of a model with classes: the labels of --data, as idx; of one with --classes, where --data has no such column
-    #[arg(long = "condition", value_name = "LABELS")]
+    /// Of a model with classes: a file with those of --data, where these have no such column: idx, or a table with a column called
+    /// as that of --classes, or with a single one
+    #[arg(long = "condition", value_name = "FILE")]
     pub(super) labels: Option<String>,
 }
 
@@ -62,13 +63,16 @@ pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) 
         Some(Condition::Classes { classes, .. }) => {
             let named = source.classes();
             if let Some(labels) = labels {
-                data.labels = Some(Dataset::read_labels(Path::new(labels))?);
-                data.columns.classes = named.cloned(); // a label is a place among those that the model knows
+                data.labels = Some(Dataset::read_classes(Path::new(labels), named, *classes)?);
+                data.columns.classes = named.cloned();
             }
             if let (Some(named), None) = (named, &data.labels) {
+                if let Some(e) = data.columns.classes.as_ref().and_then(|found| found.incomplete(&data.name)) {
+                    return Err(e);
+                }
                 return Err(Error::failed(format!(
                     "{}: has no column {} with the class of each example, which the model is told; give data that have it, \
-                     or --condition LABELS",
+                     or --condition FILE",
                     data.name,
                     named.told()
                 )));
@@ -141,6 +145,25 @@ impl Told {
     }
 }
 
+/// A class, or a list of them, as a line of csv: in quotes where they have commas.
+fn classes_of(what: &str, named: Option<&Classes>, count: usize) -> Result<Vec<usize>> {
+    let class = |name: &str| match (named, name.trim().parse::<usize>()) {
+        (Some(named), _) => named.label(name.trim(), "condition"),
+        (None, Ok(class)) if class < count => Ok(class),
+        _ => Err(Error::request(format!(
+            "condition {name}: must be a class from 0 to {}, or a FILE of classes; pass --condition 0",
+            count - 1
+        ))),
+    };
+    if let Ok(one) = class(what) {
+        return Ok(vec![one]);
+    }
+    let mut lines = csv::ReaderBuilder::new();
+    let mut lines = lines.has_headers(false).trim(csv::Trim::All).from_reader(what.as_bytes());
+    let list = lines.records().next().and_then(std::result::Result::ok).unwrap_or_default();
+    if list.is_empty() { class(what).map(|one| vec![one]) } else { list.iter().map(class).collect() }
+}
+
 /// The condition of draws: classes by their numbers, as 7 or 0,1,2; or the rows of a file, of the condition's columns or
 /// of whole examples. All classes if not given.
 pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
@@ -154,21 +177,19 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
     };
     Ok(match (condition, what) {
         (Condition::Classes { classes, .. }, what) => {
-            let named = run.data.classes();
-            let class = |name: &str| match (named, name.trim().parse::<usize>()) {
-                (Some(named), _) => named.label(name.trim(), "condition"),
-                (None, Ok(class)) if class < *classes => Ok(class),
-                _ => Err(Error::request(format!(
-                    "condition {name}: must be a class from 0 to {}; pass --condition 0",
-                    classes - 1
-                ))),
-            };
-            let asked = match what {
-                Some(what) => what.split(',').map(class).collect::<Result<_>>()?,
-                None => (0..*classes).collect::<Vec<usize>>(),
+            let (asked, file) = match what {
+                Some(what) => match (classes_of(what, run.data.classes(), *classes), Path::new(what)) {
+                    (Ok(asked), _) => (asked, None),
+                    (Err(_), path) if path.is_file() => {
+                        let labels = Dataset::read_classes(path, run.data.classes(), *classes)?;
+                        (labels.into_iter().map(usize::from).collect(), Some(what.to_string()))
+                    }
+                    (Err(e), _) => return Err(e),
+                },
+                None => ((0..*classes).collect(), None),
             };
             let row = |&class: &usize| (0..width).map(|i| (i == class) as u8 as f32).collect();
-            Told { rows: asked.iter().map(row).collect(), file: None }
+            Told { rows: asked.iter().map(row).collect(), file }
         }
         (Condition::Columns { .. }, None) => {
             return Err(Error::request(

@@ -2,7 +2,7 @@
 use super::output::{Output, Target};
 use super::{Common, condition, encode};
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Run};
+use crate::config::{Binarize, Condition, Run};
 use crate::data::{Columns, Dataset};
 use crate::infer::Inference;
 use crate::plot::grid;
@@ -20,7 +20,8 @@ pub(crate) struct DecodeArgs {
     /// Latents, (N, Z)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Of a conditional model: classes, as 7 or 0,1,2, that take turns, all if not given; or a FILE with a row for each z
+    /// Of a conditional model: a class for all, classes that take turns, as 0,1,2, or a FILE with a row for each z, of classes too, as
+    /// the data have
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
     #[command(flatten)]
@@ -70,6 +71,12 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
             "{}: a row has {} numbers; must have {latent}, as the latents of the model: give what vae-gpu encode wrote",
             z.name, z.cols
         )));
+    }
+    if matches!(saved.run.data.condition, Some(Condition::Classes { .. })) && args.condition.is_none() {
+        return Err(Error::request(
+            "condition: not given; the model is told a class with each z: pass --condition FILE, with a row for each, or one \
+             class for all",
+        ));
     }
     let given = condition::told(&saved.run, args.condition.as_deref())?.each(z.rows())?;
     let device = args.common.device_at_hand()?;

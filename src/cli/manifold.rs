@@ -28,7 +28,7 @@ pub(crate) struct ManifoldArgs {
     /// Which two latents, counted from 0; the others are 0. Needed where there are not two
     #[arg(long, value_name = "I,J", value_parser = pair)]
     dims: Option<(usize, usize)>,
-    /// Of a conditional model: a class, 0 if not given; or a FILE, of which the first row counts
+    /// Of a conditional model: a class, the first if not given; or a FILE, of which the first row counts
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
     #[command(flatten)]

@@ -39,8 +39,8 @@ pub(crate) struct SampleArgs {
     /// The standard deviation of z is T times as large; 0: its mean
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     temperature: f64,
-    /// Of a conditional model: classes, as 7 or 0,1,2, or as the column of --classes has them, that take turns, all if not given; or
-    /// a FILE with a row for each draw. With --near, the labels of its examples
+    /// Of a conditional model: classes, as 7 or 0,1,2, or as the column of --classes has them, in quotes where they have commas, that
+    /// take turns, all if not given; or a FILE with a row for each draw, of classes too. With --near, a FILE of those of its examples
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
     /// Draws x ~ p(x|z), in place of its mean

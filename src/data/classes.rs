@@ -1,11 +1,15 @@
 //! The column of a table that is no part of x but says of what class each example is, in words or in numbers: it becomes the
 //! labels of the data.
-use super::asked::There;
+use super::asked::{Part, There};
 use super::csv::shown;
 use super::dictionary::{self, Dictionary, plain};
-use super::{Columns, Dataset, Values, named};
+use super::read::open_file;
+use super::source::Source;
+use super::{Asked, Columns, Dataset, Header, List, Missing, Values, idx, named};
+use crate::config::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// As many as a label, which is a byte, tells apart.
 const MOST: usize = 256;
@@ -22,9 +26,22 @@ pub struct Classes {
     /// As the file writes them, of numbers the shortest way: numbers by their size, words by the alphabet. A label is a
     /// place among them.
     pub words: Vec<String>,
+    /// Of a file of which not every example has one: the first that has none.
+    #[serde(skip)]
+    pub none: Option<String>,
+}
+
+/// Of line or row so and so.
+fn no_class(place: &str, file: &str, column: &str) -> String {
+    format!("{place} of {file} has no class in column {column}: fill the cell, or leave the example out")
 }
 
 impl Classes {
+    /// Of data that have the column, why they have no labels.
+    pub fn incomplete(&self, file: &str) -> Option<Error> {
+        Some(Error::failed(no_class(self.none.as_ref()?, file, &self.told())))
+    }
+
     /// The label of a class.
     ///
     /// # Errors
@@ -79,8 +96,6 @@ pub(super) struct Labels<'a> {
     classes: Classes,
     dictionary: Dictionary,
     labels: Vec<u8>,
-    /// An example has none.
-    incomplete: bool,
 }
 
 impl<'a> Labels<'a> {
@@ -89,28 +104,20 @@ impl<'a> Labels<'a> {
         let words = known.map_or(vec![], |known| known.words.clone());
         let name = there.title(at).unwrap_or_default().to_string();
         let dictionary = Dictionary::beginning_with(words, MOST);
-        Labels {
-            file: there.file,
-            classes: Classes { at, name, words: vec![] },
-            dictionary,
-            labels: vec![],
-            incomplete: false,
-        }
+        Labels { file: there.file, classes: Classes { at, name, ..Classes::default() }, dictionary, labels: vec![] }
     }
 
     /// # Errors
     /// More classes than can be; none, where a model does not know them yet: of a later file it may not need them.
     pub fn add(&mut self, line: impl FnOnce() -> String, word: &str) -> Result<()> {
         if word.is_empty() && self.dictionary.is_known() {
-            self.incomplete = true;
+            self.classes.none.get_or_insert_with(line);
             return Ok(());
         }
         let (file, column) = (self.file, || self.classes.told());
         if word.is_empty() {
             let (line, column) = (line(), column());
-            return Err(Error::failed(format!(
-                "{line} of {file} has no class in column {column}: fill the cell, or leave the example out"
-            )));
+            return Err(Error::failed(no_class(&line, file, &column)));
         }
         match self.dictionary.place(word) {
             Some(label) => self.labels.push(label as u8),
@@ -129,11 +136,47 @@ impl<'a> Labels<'a> {
     pub fn found(mut self) -> (Option<Vec<u8>>, Classes) {
         let (places, words) = self.dictionary.sorted();
         self.labels.iter_mut().for_each(|label| *label = places[*label as usize] as u8);
-        ((!self.incomplete).then_some(self.labels), Classes { words, ..self.classes })
+        (self.classes.none.is_none().then_some(self.labels), Classes { words, ..self.classes })
     }
 }
 
 impl Dataset {
+    /// The class of each example, of a file of them: an idx of labels, or a table. Of this the column counts that is called as the
+    /// classes are, or the only one. `known`: what a model knows, where they have words; else they are 0 to `count`.
+    ///
+    /// The bytes of an idx are the classes where these are numbers, and else places among them.
+    ///
+    /// # Errors
+    /// What cannot be read; a class that the model does not know.
+    pub fn read_classes(path: &Path, known: Option<&Classes>, count: usize) -> Result<Vec<u8>> {
+        let (name, file, length) = open_file(path)?;
+        let source = Source::new(name, file, length)?;
+        let name = source.name.clone();
+        let words: Vec<String> = if idx::is_idx(&source.head) {
+            let bytes = idx::read_labels(source)?;
+            let are_numbers = known.is_none_or(|known| known.words.iter().all(|word| word.parse::<f64>().is_ok()));
+            if !are_numbers {
+                return Ok(bytes);
+            }
+            bytes.iter().map(u8::to_string).collect()
+        } else {
+            drop(source);
+            words_of(path, known.filter(|known| !known.name.is_empty()).map(|known| known.name.as_str()))?
+        };
+        let label = |(i, word): (usize, &String)| {
+            let found = match known {
+                Some(known) => known.words.iter().position(|k| k == word),
+                None => word.parse().ok().filter(|&label| label < count),
+            };
+            let knows = || known.map_or(format!("0 to {}", count - 1), |known| known.list(known.words.len()));
+            let of = |word: &String| if known.is_some() { shown(word.as_bytes()) } else { word.clone() };
+            found.map(|label| label as u8).ok_or_else(|| {
+                Error::failed(format!("{name}: row {i} is of class {}; the model knows {}", of(word), knows()))
+            })
+        };
+        words.iter().enumerate().map(label).collect()
+    }
+
     /// The class of each example, from a column of an array of numbers.
     ///
     /// # Errors
@@ -168,6 +211,38 @@ impl Dataset {
             None => (label.to_string(), format!("0 to {}", known - 1)),
         }
     }
+}
+
+/// The words of one column of a table: of that name, or the only one.
+fn words_of(path: &Path, name: Option<&str>) -> Result<Vec<String>> {
+    let read = |part: Part, header| {
+        let (take, of_words) = (List::of(part.clone()), vec![(Likelihood::Categorical, List::of(part))]);
+        let asked = Asked { take: Some(take), likelihoods: of_words, header, ..Asked::default() };
+        Dataset::read_columns(path, Columns::asked(asked).as_ref(), Missing::Refuse)
+    };
+    // Where the file has another name, or none, a single column is meant all the same.
+    let by_name = name.map(|name| read(Part::Name(name.into()), Header::Auto));
+    let data = match by_name {
+        Some(Ok(data)) => data,
+        Some(Err(e)) => read(Part::Range(0, 1), Header::No).ok().filter(|data| data.columns.of == 1).ok_or(e)?,
+        None => {
+            let data = read(Part::Range(0, 1), Header::Auto)?;
+            if data.columns.of != 1 {
+                let (name, of) = (&data.name, data.columns.of);
+                return Err(Error::failed(format!(
+                    "{name}: has {of} columns; must have the class of each row, and nothing else"
+                )));
+            }
+            data
+        }
+    };
+    let words = &data.columns.words[0].words;
+    let mut row = vec![0.0; data.cols];
+    let word = |i: usize| {
+        data.row(i, &mut row);
+        words[row.iter().position(|&x| x == 1.0).expect("a word of each row, for none may be missing")].clone()
+    };
+    Ok((0..data.rows()).map(word).collect())
 }
 
 impl Columns {

@@ -170,7 +170,7 @@ impl Dataset {
 }
 
 /// A file, its path for messages, and how long it is, unless it is a pipe.
-fn open_file(path: &Path) -> Result<(String, File, Option<u64>)> {
+pub(super) fn open_file(path: &Path) -> Result<(String, File, Option<u64>)> {
     let name = path.display().to_string();
     let cannot = |e: io::Error| Error::failed(format!("{name} cannot be read: {e}; check the path"));
     let file = File::open(path).map_err(cannot)?;

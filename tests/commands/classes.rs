@@ -1,11 +1,11 @@
 //! `--classes`: a column that is no part of x but says of what class an example is. It is what a file of labels is, and later
 //! files are read by it.
 use crate::browser;
-use crate::program::{folder, run, write_labels};
+use crate::program::{command, folder, run, write_labels};
 use crate::runs::tensors;
 use std::fs;
 use std::path::Path;
-use vae_gpu::data::npy;
+use vae_gpu::data::{Dataset, npy};
 
 const ROWS: usize = 60;
 const SMALL: &str = "--likelihood gaussian --hidden 5 --latent 2 --batch 8 --steps 20 --device cpu --quiet";
@@ -135,16 +135,13 @@ fn later_files_have_the_column_by_its_name_or_say_that_they_have_not() {
     run(&home, "encode told --data x.csv --to no.npy --device cpu").refused(
         1,
         "x.csv: has no column class with the class of each example, which the model is told; give data that have it, or \
-         --condition LABELS",
+         --condition FILE",
     );
     // A cell without one: the model that is told nothing does not miss it.
     table(&home.join("some.csv"), &["a", "b", "class"], true, |class| ["Adelie", "", "chinstrap"][class].into());
     assert_eq!(encode("plain", "x.csv"), encode("plain", "some.csv"));
-    run(&home, "encode told --data some.csv --to no.npy --device cpu").refused(
-        1,
-        "some.csv: has no column class with the class of each example, which the model is told; give data that have it, or \
-         --condition LABELS",
-    );
+    run(&home, "encode told --data some.csv --to no.npy --device cpu")
+        .refused(1, "line 3 of some.csv has no class in column class: fill the cell, or leave the example out");
     // A label beyond the words.
     write_labels(&home.join("beyond.idx"), &[7; ROWS]);
     run(&home, "encode told --data x.csv --condition beyond.idx --to no.npy --device cpu")
@@ -181,6 +178,73 @@ fn a_class_is_drawn_by_its_word() {
     assert!(all.chunks(3).all(|x| near(&x[0], 1.0) && near(&x[1], 2.0) && near(&x[2], 0.0)), "{all:?}");
     run(&home, "sample run --condition hi --to no.csv --device cpu")
         .refused(2, "condition \"hi\": the model knows \"high\", \"highest\", \"low\"");
+}
+
+/// A class may have a comma in it, and a file may say which class each row is of.
+#[test]
+fn classes_are_asked_for_in_quotes_and_by_a_file() {
+    let home = folder("classes-files");
+    let words = ["low", "high, or so", "highest"];
+    table(&home.join("data.csv"), &["a", "b", "class"], true, |class| format!("\"{}\"", words[class]));
+    table(&home.join("x.csv"), &["a", "b"], true, |class| words[class].into());
+    run(&home, &format!("train --data data.csv --classes class --condition labels {SMALL} --out run")).succeeded();
+    let answer = |line: &str| {
+        run(&home, &format!("{line} --to out.npy --force --device cpu --quiet")).succeeded();
+        fs::read(home.join("out.npy")).unwrap()
+    };
+    let bare: String = (0..ROWS).map(|i| format!("\"{}\"\n", words[class(i)])).collect();
+    fs::write(home.join("named.csv"), format!("other\n{bare}").replace("other", "class")).unwrap();
+    fs::write(home.join("bare.csv"), &bare).unwrap();
+    let all = answer("reconstruct run --data data.csv");
+    answer("encode run --data data.csv");
+    fs::rename(home.join("out.npy"), home.join("z.npy")).unwrap();
+    for file in ["data.csv", "named.csv", "bare.csv"] {
+        assert!(answer(&format!("decode run --data z.npy --condition {file}")) == all, "{file}");
+        assert!(answer(&format!("reconstruct run --data x.csv --condition {file}")) == all, "{file}");
+    }
+    let drawn = |classes: &str| {
+        let line = "sample run --count 6 --temperature 0 --to drawn.npy --force --device cpu --quiet --condition";
+        let args: Vec<&str> = line.split(' ').chain([classes]).collect();
+        assert!(command(&home, &args).status().unwrap().success(), "{classes}");
+        Dataset::read(&home.join("drawn.npy")).unwrap().to_rows()
+    };
+    let (low, high) = (drawn("low"), drawn("high, or so"));
+    let turns: Vec<f32> = [&low[..2], &high[..2]].concat().repeat(3);
+    assert!(low != high && drawn("low,\"high, or so\"") == turns);
+    run(&home, "decode run --data z.npy --to no.npy --device cpu").refused(
+        2,
+        "condition: not given; the model is told a class with each z: pass --condition FILE, with a row for each, or one class for \
+         all",
+    );
+    fs::write(home.join("short.csv"), "low\nlow\n").unwrap();
+    run(&home, "decode run --data z.npy --condition short.csv --to no.npy --device cpu").refused(
+        1,
+        &format!("short.csv: has 2 rows, and {ROWS} are told something: give a row for each, or one for all"),
+    );
+    fs::write(home.join("new.csv"), "class\nlow\nhuge\n").unwrap();
+    run(&home, "sample run --condition new.csv --to no.npy --device cpu")
+        .refused(1, "new.csv: row 1 is of class \"huge\"; the model knows \"high, or so\", \"highest\", \"low\"");
+    fs::write(home.join("two.csv"), "low,1\nlow,2\n").unwrap();
+    run(&home, "sample run --condition two.csv --to no.npy --device cpu")
+        .refused(2, "columns class: two.csv has no column of this name; it has low, 1");
+
+    // Classes that are numbers are those of an idx, whatever their places; and labels of pictures come from a table too.
+    table(&home.join("numbers.csv"), &["a", "b", "class"], true, |class| (class + 1).to_string());
+    run(&home, &format!("train --data numbers.csv --classes class --condition labels {SMALL} --out numbers"))
+        .succeeded();
+    write_labels(&home.join("numbers.idx"), &(0..ROWS).map(|i| class(i) as u8 + 1).collect::<Vec<_>>());
+    let want = answer("encode numbers --data numbers.csv");
+    assert!(answer("encode numbers --data x.csv --condition numbers.idx") == want);
+    write_labels(&home.join("zero.idx"), &[0; ROWS]);
+    run(&home, "encode numbers --data x.csv --condition zero.idx --to no.npy --device cpu")
+        .refused(1, "zero.idx: row 0 is of class \"0\"; the model knows \"1\", \"2\", \"3\"");
+    labels(&home.join("labels.idx"));
+    run(&home, &format!("train --data x.csv --condition labels.idx {SMALL} --out plain")).succeeded();
+    fs::write(home.join("labels.csv"), (0..ROWS).map(|i| format!("{}\n", class(i))).collect::<String>()).unwrap();
+    assert!(
+        answer("encode plain --data x.csv --condition labels.csv")
+            == answer("encode plain --data x.csv --condition labels.idx")
+    );
 }
 
 #[test]
