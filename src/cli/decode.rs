@@ -3,6 +3,8 @@ use super::output::{Output, Target};
 use super::{Common, condition, encode};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Condition, Run};
+use crate::data::text::{Keep, Text};
+use crate::data::to_csv::Front;
 use crate::data::{Columns, Dataset};
 use crate::infer::Inference;
 use crate::plot::grid;
@@ -31,10 +33,10 @@ pub(crate) struct DecodeArgs {
 }
 
 /// Writes them as the name of the file says.
-pub(crate) fn write(path: &Path, target: Target, examples: Vec<f32>, run: &Run) -> Result<()> {
+pub(crate) fn write(path: &Path, target: Target, examples: Vec<f32>, run: &Run, front: Option<Front>) -> Result<()> {
     let cols = run.model.input;
     match target {
-        Target::Table(table) => table.write_examples(path, &examples, run),
+        Target::Table(table) => table.write_examples(path, &examples, run, front),
         Target::Png => {
             let shape = grid::shape_for(cols, run.data.shape);
             let columns = grid::columns_for(examples.len() / cols, shape);
@@ -81,5 +83,9 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let given = condition::told(&saved.run, args.condition.as_deref())?.each(z.rows())?;
     let device = args.common.device_at_hand()?;
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
-    write(path, target, decoded, &saved.run)
+    let text = match target.is_csv() {
+        true => Text::read(&args.data, &Columns::default(), Keep::RowNames)?.filter(|text| !text.kept.is_empty()),
+        false => None,
+    };
+    write(path, target, decoded, &saved.run, text.map(|text| text.front(1)))
 }

@@ -1,7 +1,7 @@
 //! `vae-gpu encode`
 use super::Common;
 use super::condition::DataFor;
-use super::output::Output;
+use super::output::{Kept, Output, Table};
 use crate::Result;
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
@@ -31,6 +31,8 @@ pub(crate) struct EncodeArgs {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -39,12 +41,13 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
+    let front = args.kept.front(&args.data, &saved.run, table == Table::Csv, 1)?;
     let device = args.common.device_at_hand()?;
     let head = Inference::open(&saved, saved.run.binarize(args.binarize)?, &device)?.encode(&data, args.common.seed)?;
     let latent = saved.run.model.latent;
     match args.logvar {
-        true => table.write(path, &head, &[names("mu", latent), names("logvar", latent)].concat()),
-        false => table.write(path, &latents::means(&head, latent), &names("mu", latent)),
+        true => table.write(path, &head, &[names("mu", latent), names("logvar", latent)].concat(), front),
+        false => table.write(path, &latents::means(&head, latent), &names("mu", latent), front),
     }
 }
 

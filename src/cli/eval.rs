@@ -1,6 +1,6 @@
 //! `vae-gpu eval`
 use super::condition::DataFor;
-use super::output::Output;
+use super::output::{Kept, Output, Table};
 use super::progress::Working;
 use super::{Common, counted, first, print, with_error};
 use crate::ais::{Ais, Annealer};
@@ -58,6 +58,8 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     output: Option<Output>,
     #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -81,6 +83,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     if let Some(count) = args.count {
         data = first(data, count);
     }
+    let front = args.kept.front(&args.data, &saved.run, matches!(output, Some((_, Table::Csv))), 1)?;
     let binarize = saved.run.binarize(args.binarize)?;
     let annealer = args
         .estimator
@@ -116,7 +119,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         let columns: Vec<&LogLikelihood> = [&e.iwae].into_iter().chain(others.iter().map(|(_, l)| l)).collect();
         let rows = (0..e.examples).flat_map(|i| columns.iter().map(move |l| l.per_example[i] as f32));
         let names = ["iwae"].into_iter().chain(others.iter().map(|(name, _)| *name)).map(String::from);
-        table.write(path, &rows.collect::<Vec<f32>>(), &names.collect::<Vec<String>>())?;
+        table.write(path, &rows.collect::<Vec<f32>>(), &names.collect::<Vec<String>>(), front)?;
     }
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.has(Likelihood::Gaussian));

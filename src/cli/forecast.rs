@@ -1,7 +1,7 @@
 //! `vae-gpu forecast`
 use super::condition::{self, DataFor};
 use super::decode::draw_rows;
-use super::output::{Output, Target};
+use super::output::{Kept, Output, Target};
 use super::sample::total;
 use super::{Common, first};
 use crate::checkpoint::Saved;
@@ -40,6 +40,8 @@ pub(crate) struct ForecastArgs {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
+    let front = args.kept.front(&args.data, &saved.run, target.is_csv(), args.draws)?;
 
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
@@ -71,7 +74,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         false => inference.decode(&z, &repeated)?,
     };
     match target {
-        Target::Table(table) => table.write_examples(path, &drawn, &saved.run),
+        Target::Table(table) => table.write_examples(path, &drawn, &saved.run, front),
         Target::Png => {
             let (truth, told) = (inference.examples(&data), inference.told(&data));
             // A past of another size is no tile of this picture.

@@ -3,13 +3,15 @@ use super::condition::DataFor;
 use super::decode::draw_rows;
 use super::output::{Output, Target};
 use super::progress::Working;
-use super::{Common, counted, print, thousands, with_error};
+use super::{BUILT_IN, Common, counted, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Run};
-use crate::data::{Columns, Dataset, Shape};
+use crate::data::text::{Keep, Text};
+use crate::data::{Columns, Dataset, Shape, to_csv};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
+use crate::files::write_atomically;
 use crate::impute::{Filled, Given, Imputer, Score, Settings, fills_in};
 use crate::plot::grid;
 use clap::Args;
@@ -32,6 +34,7 @@ use std::sync::Arc;
     A mask has 1 where a value is observed and 0 where it is missing, in the shape of the data (of a model with --columns: of \
     those, without a condition; of words one number a column) or as one row for all examples. In Python, for 28 x 28: m = np.zeros((28, 28)), then m[:14] = 1 for the upper half, or m[::2, ::2] = 1 for \
     super-resolution from every second pixel, then np.save('mask.npy', m.ravel()).\n\n\
+    A csv that is written for a csv is that table, with all its columns as they stand, and only what is missing filled in.\n\n\
     Chains over z and the missing part: importance resampling, then Gibbs sweeps with Metropolis steps (Rezende et al. 2014; \
     Mattei & Frellsen 2018), exact in the limit whatever the encoder is. The default is the mean of the missing part, over 10 \
     chains; --draws M writes M draws of each example instead, (N · M, D). A picture has rows of what is observed, of each \
@@ -124,6 +127,12 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     fills_in(&saved.run.model)?;
     let given = args.read(&saved.run, output.map(|(_, target)| target))?;
+    let text = match &args.data.data {
+        Some(path) if output.is_some_and(|(_, target)| target.is_csv()) && !BUILT_IN.contains(&path.as_str()) => {
+            Text::read(Path::new(path), &saved.run.data.known_columns(), Keep::All)?
+        }
+        _ => None,
+    };
     let mut seen = given.clone();
     if let Some(scale) = &saved.run.data.scale {
         scale.apply_to(&mut seen.values, 0..given.cols);
@@ -153,7 +162,10 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
             put_back(&given, &mut filled);
         }
         match target {
-            Target::Table(table) => table.write_examples(path, &filled.values, &saved.run)?,
+            Target::Table(table) => match text {
+                Some(text) => write_filled(path, &given, &filled.values, &text, args.noise.is_some(), &saved.run)?,
+                None => table.write_examples(path, &filled.values, &saved.run, None)?,
+            },
             Target::Png => draw(path, &given, &filled.values, &saved.run)?,
         }
     }
@@ -187,6 +199,17 @@ fn put_back(given: &Given, filled: &mut Filled) {
             *value = given.values[start + j];
         }
     }
+}
+
+/// The table of the file, with all its columns as they stand, and what was missing filled in, once for each draw. With noise nothing
+/// is as it stood.
+fn write_filled(path: &Path, given: &Given, filled: &[f32], text: &Text, noisy: bool, run: &Run) -> Result<()> {
+    let columns = run.data.known_columns();
+    let x = run.x();
+    let at = |j: usize| text.taken[columns.column_of(x[j])];
+    let hidden = |example: usize, j: usize| noisy || !given.observed[example * given.cols + j];
+    let values = (filled, given.cols, filled.len() / given.values.len());
+    write_atomically(path, |mut file| to_csv::write_filled(&mut file, text, values, &run.words(), at, hidden))
 }
 
 /// Rows of what is observed, of every filling, and of the truth if a mask alone hides it.

@@ -89,7 +89,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     let decoded = inference.decode(&ways, &given.flatten().collect::<Vec<_>>())?;
     let cols = saved.run.model.input;
     match target {
-        Target::Table(table) => table.write_examples(path, &decoded, &saved.run),
+        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None),
         Target::Png => {
             let originals = inference.examples(&ends);
             let ways = originals.chunks(2 * cols).zip(decoded.chunks(args.steps * cols));

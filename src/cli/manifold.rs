@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     let z = latents::manifold(args.side, dims, latent);
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;
     match target {
-        Target::Table(table) => table.write_examples(path, &decoded, &saved.run),
+        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None),
         Target::Png => draw_rows(path, decoded, args.side, &saved.run),
     }
 }

@@ -1,8 +1,11 @@
 //! The file that a command writes: `--to`, and `--force` for one that is there. What can be known about it is checked
 //! before any work is done.
+use super::BUILT_IN;
+use super::condition::DataFor;
 use crate::config::Run;
-use crate::data::npy;
-use crate::data::to_csv::{self, Of};
+use crate::data::text::{Keep, Text};
+use crate::data::to_csv::{self, Front, Of};
+use crate::data::{List, npy};
 use crate::files::write_atomically;
 use crate::{Error, Result};
 use clap::Args;
@@ -38,20 +41,71 @@ pub(crate) enum Table {
 
 impl Table {
     /// Rows of as many numbers as there are names.
-    pub(crate) fn write(self, path: &Path, values: &[f32], names: &[String]) -> Result<()> {
-        self.write_with_words(path, values, names, &[])
+    pub(crate) fn write(self, path: &Path, values: &[f32], names: &[String], front: Option<Front>) -> Result<()> {
+        self.write_with_words(path, values, names, &[], front)
     }
 
     /// Examples of a run. A csv has words where they are of words: of each the most probable.
-    pub(crate) fn write_examples(self, path: &Path, values: &[f32], run: &Run) -> Result<()> {
-        self.write_with_words(path, values, &run.names(), &run.words())
+    pub(crate) fn write_examples(self, path: &Path, values: &[f32], run: &Run, front: Option<Front>) -> Result<()> {
+        self.write_with_words(path, values, &run.names(), &run.words(), front)
     }
 
-    fn write_with_words(self, path: &Path, values: &[f32], names: &[String], words: &[Of]) -> Result<()> {
+    fn write_with_words(
+        self,
+        path: &Path,
+        values: &[f32],
+        names: &[String],
+        words: &[Of],
+        front: Option<Front>,
+    ) -> Result<()> {
         write_atomically(path, |mut file| match self {
             Table::Npy => npy::write(&mut file, values.len() / names.len(), names.len(), values),
-            Table::Csv => to_csv::write(&mut file, names, values, words),
+            Table::Csv => to_csv::write(&mut file, names, values, words, front.as_ref()),
         })
+    }
+}
+
+/// What stands in front of the rows of a csv: of a command that writes some for each example.
+#[derive(Args)]
+pub(crate) struct Kept {
+    /// Columns of --data that a csv has in front of its rows, as they stand there: positions, ranges and names, as id,date. If not given
+    /// a first column of names, where a row is written for each
+    #[arg(long, value_name = "COLUMNS")]
+    keep: Option<List>,
+}
+
+impl Kept {
+    /// `times` rows for each example of `data`, which was read for the run.
+    ///
+    /// # Errors
+    /// Columns that are not there; some that are asked for where no text is read, or none written.
+    pub(crate) fn front(&self, data: &DataFor, run: &Run, is_csv: bool, times: usize) -> Result<Option<Front>> {
+        let wrong = |why: String| match &self.keep {
+            Some(list) => Err(Error::request(format!("keep {list}: {why}"))),
+            None => Ok(None),
+        };
+        if !is_csv {
+            return wrong("only a csv has words; pass --to FILE.csv, or leave --keep out".into());
+        }
+        let Some(path) = data.data.as_ref().filter(|path| !BUILT_IN.contains(&path.as_str())) else {
+            return wrong("built-in data have no text; leave it out".into());
+        };
+        // Names of rows that come again name none, and such a table would be refused as data.
+        if times > 1 && self.keep.is_none() {
+            return Ok(None);
+        }
+        let keep = self.keep.as_ref().map_or(Keep::RowNames, Keep::Listed);
+        match Text::read(Path::new(path), &run.data.known_columns(), keep)? {
+            Some(text) if !text.kept.is_empty() => Ok(Some(text.front(times))),
+            Some(_) => Ok(None),
+            None => wrong(format!("{path} is no text that can be read a second time; leave it out")),
+        }
+    }
+}
+
+impl Target {
+    pub(crate) fn is_csv(self) -> bool {
+        self == Target::Table(Table::Csv)
     }
 }
 

@@ -1,11 +1,12 @@
 //! `vae-gpu rank`
 use super::condition::DataFor;
-use super::output::{Output, Table};
+use super::output::{Kept, Output, Table};
 use super::progress::Working;
 use super::{Common, counted, first, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Likelihood, Run};
 use crate::data::npy;
+use crate::data::to_csv::Front;
 use crate::error::{Error, Result, a_part, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_data;
@@ -50,6 +51,8 @@ pub(crate) struct RankArgs {
     at: Vec<usize>,
     #[command(flatten)]
     output: Option<Output>,
+    #[command(flatten)]
+    kept: Kept,
     /// How many columns of each example --to has; 20 if not given, or what of that a model of few columns has
     #[arg(long, value_name = "N", requires = "to")]
     best: Option<usize>,
@@ -111,12 +114,13 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
     if of_bits {
         check_zeros_and_ones(&data, model.input)?;
     }
+    let front = args.kept.front(&args.data, &saved.run, matches!(output, Some((_, Table::Csv))), 1)?;
     if let Some((path, table)) = output {
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &args.common.device_at_hand()?)?;
         let mut working = Working::new(&args.common, "ranking", data.rows());
         let seed = args.common.seed;
         let all = best_of(&data, model.input, &mut inference, best, seed, &mut |part| working.part(part))?;
-        return write_atomically(path, |mut file| write(&mut file, table, &all, best, &saved.run));
+        return write_atomically(path, |mut file| write(&mut file, table, &all, best, &saved.run, front.as_ref()));
     }
     let name = data.name.clone();
     let held = HeldOut::of(data, model.input, args.hold_out, args.common.seed)?;
@@ -139,7 +143,14 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
 }
 
 /// The columns of each example, `best` or fewer: their names, or their positions in x.
-fn write(file: &mut impl Write, table: Table, all: &[Vec<u32>], best: usize, run: &Run) -> std::io::Result<()> {
+fn write(
+    file: &mut impl Write,
+    table: Table,
+    all: &[Vec<u32>],
+    best: usize,
+    run: &Run,
+    front: Option<&Front>,
+) -> std::io::Result<()> {
     match table {
         Table::Npy => {
             let of_row =
@@ -150,9 +161,12 @@ fn write(file: &mut impl Write, table: Table, all: &[Vec<u32>], best: usize, run
         Table::Csv => {
             let names = run.names();
             let mut rows = csv::Writer::from_writer(file);
-            rows.write_record((1..=best).map(|place| place.to_string()))?;
-            for row in all {
-                rows.write_record((0..best).map(|i| row.get(i).map_or("", |&j| &names[j as usize])))?;
+            let none = &vec![];
+            let titles = front.map_or(none, |front| &front.titles).iter().cloned();
+            rows.write_record(titles.chain((1..=best).map(|place| place.to_string())))?;
+            for (i, row) in all.iter().enumerate() {
+                let front = front.map_or(none, |front| &front.rows[i]).iter().map(String::as_str);
+                rows.write_record(front.chain((0..best).map(|i| row.get(i).map_or("", |&j| &names[j as usize]))))?;
             }
             rows.flush()
         }

@@ -1,6 +1,6 @@
 //! `vae-gpu reconstruct`
 use super::condition::DataFor;
-use super::output::{Output, Target};
+use super::output::{Kept, Output, Target};
 use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::error::{Result, at_least_one};
@@ -25,6 +25,8 @@ pub(crate) struct ReconstructArgs {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -36,11 +38,12 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 32 } else { usize::MAX }).min(data.rows());
     let data = first(data, count);
+    let front = args.kept.front(&args.data, &saved.run, target.is_csv(), 1)?;
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let mut out = inference.reconstruct(&data, args.common.seed)?;
     match target {
-        Target::Table(table) => table.write_examples(path, &out, &saved.run),
+        Target::Table(table) => table.write_examples(path, &out, &saved.run, front),
         Target::Png => {
             let cols = saved.run.model.input;
             let mut originals = inference.examples(&data);

@@ -107,7 +107,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
-        return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run);
+        return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, None);
     };
 
     let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run, &args.common)?;
@@ -121,7 +121,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let variations = args.decode(&mut inference, &z, &given)?;
     let cols = saved.run.model.input;
     match target {
-        Target::Table(table) => table.write_examples(path, &variations, &saved.run),
+        Target::Table(table) => table.write_examples(path, &variations, &saved.run, None),
         Target::Png => {
             let rows = inference.examples(&data);
             let of_example = rows.chunks(cols).zip(variations.chunks(cols * args.per_example));

@@ -87,7 +87,7 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     let given = inference.condition_of(&data.pick(&[args.around.unwrap_or(0)])).repeat(dims.len() * args.steps);
     let decoded = inference.decode(&latents::traverse(&around, &dims, args.extent, args.steps), &given)?;
     match target {
-        Target::Table(table) => table.write_examples(path, &decoded, &saved.run)?,
+        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None)?,
         Target::Png => draw_rows(path, decoded, args.steps, &saved.run)?,
     }
     let kl: Vec<f64> = dims.iter().map(|&j| kl[j]).collect();

@@ -38,7 +38,7 @@ impl Run {
     }
 
     /// Where the columns of x stand among those of the data.
-    fn x(&self) -> Vec<usize> {
+    pub(crate) fn x(&self) -> Vec<usize> {
         let input = self.model.input;
         match self.data.condition {
             Some(Condition::Columns { x: Some((from, to)), .. }) => (from..to).take(input).collect(),

@@ -177,7 +177,7 @@ impl There<'_> {
     }
 
     /// The columns of a list, in the order of the file.
-    fn listed(&self, list: &List, what: &str) -> Result<Vec<bool>> {
+    pub(super) fn listed(&self, list: &List, what: &str) -> Result<Vec<bool>> {
         let mut is_listed = vec![false; self.width];
         for part in &list.0 {
             is_listed[self.range(part, what)?].fill(true);

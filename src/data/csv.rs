@@ -50,72 +50,105 @@ fn unrounded(bytes: &[u8], rounded: f32) -> f64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(rounded as f64)
 }
 
-/// One example per line, of all columns or of some.
-pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) -> Result<Dataset> {
-    let name = source.name.clone();
-    // Text has no zero bytes; pictures, archives and UTF-16 have.
-    if source.head.contains(&0) {
-        return Err(Error::failed(format!(
-            "{name} is none of the formats that are read, nor text: give a file of {FORMATS}"
-        )));
-    }
-    let none = |what| Error::failed(format!("{name} holds {what} and no examples: add a row of numbers per example"));
-    let mut rows = Rows::new(source);
-    let mut first = rows.next()?.ok_or_else(|| none("blank lines"))?;
-    let mut second = rows.next()?;
-    let mut header = None;
-    let wanted = Wanted::of(columns, &first.cells);
-    let mut notes = vec![];
-    let below = second.as_ref().map(|s| &s.cells);
-    let counted = wanted.is_of_numbers(&first.cells, below);
-    if counted || wanted.is_header(&first.cells, below) {
-        if counted {
-            let some: Vec<String> = first.cells.iter().take(4).map(shown).collect();
-            notes.push(format!("{name}: first line ({}, ...) {AS_NAMES}", some.join(", ")));
-        }
-        if let Some((word, number)) = mixed(&wanted.cells(&first.cells)).filter(|_| !counted) {
+/// A table, as far as its header and its first rows tell what it is.
+pub(super) struct Opened<'a> {
+    pub name: String,
+    pub rows: Rows<'a>,
+    /// The first two below the header.
+    pub first: Row,
+    pub second: Option<Row>,
+    /// What its columns are called.                                    (width)
+    pub names: Option<Vec<String>>,
+    pub width: usize,
+    /// The first column holds the names of the rows, and is not asked for as words.
+    pub rows_named: bool,
+    /// They stand there in the first row; else only the header says so.
+    named: bool,
+    /// What may have been meant otherwise; whether that was said of the header.
+    notes: Vec<String>,
+    counted: bool,
+}
+
+impl<'a> Opened<'a> {
+    pub fn new(source: Source<'a>, columns: Option<&Columns>) -> Result<Self> {
+        let name = source.name.clone();
+        // Text has no zero bytes; pictures, archives and UTF-16 have.
+        if source.head.contains(&0) {
             return Err(Error::failed(format!(
-                "line {} of {name} has the word {} and the number {} in it: a header must be words alone, an example \
-                 numbers alone; repair the line, or pass --header yes if it is a header",
-                first.line,
-                shown(word),
-                shown(number)
+                "{name} is none of the formats that are read, nor text: give a file of {FORMATS}"
             )));
         }
-        header = Some(std::mem::replace(&mut first, second.take().ok_or_else(|| none("a header row"))?));
+        let none =
+            |what| Error::failed(format!("{name} holds {what} and no examples: add a row of numbers per example"));
+        let mut rows = Rows::new(source);
+        let mut first = rows.next()?.ok_or_else(|| none("blank lines"))?;
+        let mut second = rows.next()?;
+        let mut header = None;
+        let wanted = Wanted::of(columns, &first.cells);
+        let mut notes = vec![];
+        let below = second.as_ref().map(|s| &s.cells);
+        let counted = wanted.is_of_numbers(&first.cells, below);
+        if counted || wanted.is_header(&first.cells, below) {
+            if counted {
+                let some: Vec<String> = first.cells.iter().take(4).map(shown).collect();
+                notes.push(format!("{name}: first line ({}, ...) {AS_NAMES}", some.join(", ")));
+            }
+            if let Some((word, number)) = mixed(&wanted.cells(&first.cells)).filter(|_| !counted) {
+                return Err(Error::failed(format!(
+                    "line {} of {name} has the word {} and the number {} in it: a header must be words alone, an example \
+                     numbers alone; repair the line, or pass --header yes if it is a header",
+                    first.line,
+                    shown(word),
+                    shown(number)
+                )));
+            }
+            header = Some(std::mem::replace(&mut first, second.take().ok_or_else(|| none("a header row"))?));
+        }
+
+        let width = first.cells.len();
+        if matches!(cell(&first.cells[0]), Cell::Missing) && second.is_none() {
+            second = rows.next()?;
+        }
+        // The name of the first row may be missing.
+        let below = || second.as_ref().is_some_and(|second| word(&second.cells[0]));
+        let named = width > 1 && (word(&first.cells[0]) || matches!(cell(&first.cells[0]), Cell::Missing) && below());
+        let mut rows_named = named;
+        let mut names: Option<Vec<String>> = None;
+        if let Some(header) = header {
+            // R leaves the title of the row names out; pandas leaves it empty.
+            let short = header.cells.len() + 1 == width;
+            rows_named = named || width > 1 && (short || header.cells[0].is_empty());
+            if header.cells.len() != width && !short {
+                return Err(ragged(&name, &header, &first));
+            }
+            let title = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let mut titles: Vec<String> = header.cells.iter().map(title).collect();
+            // NumPy writes a header as a comment. A model of before may have kept it so.
+            if let Some(inside) = titles[0].strip_prefix('#').map(str::trim).filter(|inside| !inside.is_empty())
+                && !titles[1..].iter().any(|title| title.starts_with('#'))
+                && !columns.is_some_and(|columns| columns.names.contains(&titles[0]))
+            {
+                titles[0] = inside.into();
+            }
+            titles.splice(0..0, short.then(String::new));
+            names = Some(titles);
+        }
+        let there = There { file: &name, width, rows_named, names: names.as_deref() };
+        let of_words = columns.is_some_and(|columns| columns.begin_with_words(&there));
+        let (named, rows_named) = (named && !of_words, rows_named && !of_words);
+        Ok(Opened { name, rows, first, second, names, width, rows_named, named, notes, counted })
     }
 
-    let width = first.cells.len();
-    if matches!(cell(&first.cells[0]), Cell::Missing) && second.is_none() {
-        second = rows.next()?;
+    pub fn there(&self) -> There<'_> {
+        There { file: &self.name, width: self.width, rows_named: self.rows_named, names: self.names.as_deref() }
     }
-    // The name of the first row may be missing.
-    let below = || second.as_ref().is_some_and(|second| word(&second.cells[0]));
-    let named = width > 1 && (word(&first.cells[0]) || matches!(cell(&first.cells[0]), Cell::Missing) && below());
-    let mut rows_named = named;
-    let mut names: Option<Vec<String>> = None;
-    if let Some(header) = header {
-        // R leaves the title of the row names out; pandas leaves it empty.
-        let short = header.cells.len() + 1 == width;
-        rows_named = named || width > 1 && (short || header.cells[0].is_empty());
-        if header.cells.len() != width && !short {
-            return Err(ragged(&name, &header, &first));
-        }
-        let title = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut titles: Vec<String> = header.cells.iter().map(title).collect();
-        // NumPy writes a header as a comment. A model of before may have kept it so.
-        if let Some(inside) = titles[0].strip_prefix('#').map(str::trim).filter(|inside| !inside.is_empty())
-            && !titles[1..].iter().any(|title| title.starts_with('#'))
-            && !columns.is_some_and(|columns| columns.names.contains(&titles[0]))
-        {
-            titles[0] = inside.into();
-        }
-        titles.splice(0..0, short.then(String::new));
-        names = Some(titles);
-    }
+}
+
+/// One example per line, of all columns or of some.
+pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) -> Result<Dataset> {
+    let opened = Opened::new(source, columns)?;
+    let Opened { name, mut rows, first, mut second, names, width, rows_named, named, mut notes, counted } = opened;
     let there = There { file: &name, width, rows_named, names: names.as_deref() };
-    let of_words = columns.is_some_and(|columns| columns.begin_with_words(&there));
-    let (named, there) = (named && !of_words, There { rows_named: rows_named && !of_words, ..there });
     let positions = match columns {
         Some(columns) => columns.positions(&there)?,
         None => there.all().collect(),
@@ -217,14 +250,14 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     Dataset { columns: chosen, labels, coarse: rounding.coarse(), notes, ..data }.with_words(dictionaries)
 }
 
-struct Row {
+pub(super) struct Row {
     /// Counted from 1, as editors do.
-    line: u64,
-    cells: ByteRecord,
+    pub line: u64,
+    pub cells: ByteRecord,
 }
 
 /// The lines that are not blank.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     reader: csv::Reader<Lines<Source<'a>>>,
     /// A record whose memory the next row takes over.
     spare: ByteRecord,
@@ -238,7 +271,7 @@ impl<'a> Rows<'a> {
         Self { reader: builder.from_reader(Lines::new(source, delimiter)), spare: ByteRecord::new() }
     }
 
-    fn next(&mut self) -> Result<Option<Row>> {
+    pub fn next(&mut self) -> Result<Option<Row>> {
         let mut cells = std::mem::take(&mut self.spare);
         loop {
             self.reader.get_mut().begin_row();

@@ -27,6 +27,7 @@ mod scipy;
 mod shape;
 mod source;
 mod sparse;
+pub mod text;
 pub mod to_csv;
 mod values;
 mod words;

@@ -1,4 +1,5 @@
 //! Writes a table as csv: a header, and a row a line. What [`super::Dataset::read`] gives back, to the bit.
+use super::text::Text;
 use std::io::{self, Write};
 use std::ops::Range;
 
@@ -11,35 +12,91 @@ pub struct Of {
     pub words: Vec<String>,
 }
 
+/// Text in front of rows.
+pub struct Front {
+    /// What its columns are called.
+    pub titles: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+    /// How many rows of the table each of these belongs to, one after the other.
+    pub times: usize,
+}
+
 /// `values` is (rows, as many columns as there are names), row-major; each number in as few digits as tell it from others. In
-/// place of the columns of `words`, in order, stands the word whose number is the largest; nothing where they are missing.
+/// place of the columns of `words`, in order, stands the word whose number is the largest; nothing where they are missing. `front`
+/// has a row for each, if there is one.
 ///
 /// # Errors
 /// Those of `out`.
 ///
 /// ```
 /// let mut file = Vec::new();
-/// vae_gpu::data::to_csv::write(&mut file, &["age", "weight, kg"].map(String::from), &[41.0, 70.5], &[])?;
+/// vae_gpu::data::to_csv::write(&mut file, &["age", "weight, kg"].map(String::from), &[41.0, 70.5], &[], None)?;
 /// assert_eq!(file, b"age,\"weight, kg\"\n41,70.5\n");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write(out: &mut impl Write, names: &[String], values: &[f32], words: &[Of]) -> io::Result<()> {
+pub fn write(
+    out: &mut impl Write,
+    names: &[String],
+    values: &[f32],
+    words: &[Of],
+    front: Option<&Front>,
+) -> io::Result<()> {
     assert!(values.len().is_multiple_of(names.len()), "rows have a number for each name");
     let mut rows = csv::Writer::from_writer(out);
-    rows.write_record(cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone()))?;
-    for row in values.chunks(names.len()) {
-        let word = |of: &Of| {
-            let columns = &row[of.columns.clone()];
-            let largest = (0..columns.len()).reduce(|best, j| if columns[j] > columns[best] { j } else { best });
-            largest.filter(|_| !columns[0].is_nan()).map_or(String::new(), |j| of.words[j].clone())
-        };
-        rows.write_record(cells(names.len(), words, |j| row[j].to_string(), word))?;
+    let none = &vec![];
+    let titles = front.map_or(none, |front| &front.titles);
+    rows.write_record(titles.iter().chain(&cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone())))?;
+    for (i, row) in values.chunks(names.len()).enumerate() {
+        let front = front.map_or(none, |front| &front.rows[i / front.times]);
+        rows.write_record(front.iter().chain(&texts(row, words)))?;
     }
     rows.flush()
 }
 
+/// The table `text`, of which examples are the first rows, with what is `hidden` filled in: the cells of example `i` in as many rows
+/// of `values` as are `times`. Columns of x, or of those that are the words of one the first, stand `at` so in the rows of `text`.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn write_filled(
+    out: &mut impl Write,
+    text: &Text,
+    (values, cols, times): (&[f32], usize, usize),
+    words: &[Of],
+    at: impl Fn(usize) -> usize,
+    hidden: impl Fn(usize, usize) -> bool,
+) -> io::Result<()> {
+    let mut rows = csv::Writer::from_writer(out);
+    if let Some(titles) = &text.titles {
+        rows.write_record(titles)?;
+    }
+    let firsts = cells(cols, words, |j| j, |of| of.columns.start);
+    let places: Vec<usize> = firsts.iter().map(|&j| at(j)).collect();
+    for (row, values) in values.chunks(cols).enumerate() {
+        let example = row / times;
+        let mut line = text.rows[example].clone();
+        for ((text, &j), &place) in texts(values, words).into_iter().zip(&firsts).zip(&places) {
+            if hidden(example, j) {
+                line[place] = text;
+            }
+        }
+        rows.write_record(&line)?;
+    }
+    rows.flush()
+}
+
+/// The numbers of a row in as few digits as tell them from others, and the words of its columns of words.
+fn texts(row: &[f32], words: &[Of]) -> Vec<String> {
+    let word = |of: &Of| {
+        let columns = &row[of.columns.clone()];
+        let largest = (0..columns.len()).reduce(|best, j| if columns[j] > columns[best] { j } else { best });
+        largest.filter(|_| !columns[0].is_nan()).map_or(String::new(), |j| of.words[j].clone())
+    };
+    cells(row.len(), words, |j| row[j].to_string(), word)
+}
+
 /// What stands in a line: of each column by itself, or of those that are the words of one.
-fn cells(columns: usize, words: &[Of], one: impl Fn(usize) -> String, word: impl Fn(&Of) -> String) -> Vec<String> {
+fn cells<T>(columns: usize, words: &[Of], one: impl Fn(usize) -> T, word: impl Fn(&Of) -> T) -> Vec<T> {
     let (mut cells, mut at) = (vec![], 0);
     for of in words {
         cells.extend((at..of.columns.start).map(&one));

@@ -381,7 +381,7 @@ fn tables_are_written_with_the_names_of_their_columns() {
     let train = format!("train --data all.csv {SMALL} --scale standard");
     run(&home, &format!("{train} --columns age,weight,score --out some")).succeeded();
     run(&home, &format!("{train} --skip-columns id,date --past 1..3 --future 0..1 --out told")).succeeded();
-    std::fs::write(home.join("gaps.csv"), "weight,age,score\n,0.5,0.25\n0.75,NA,0.125\n").unwrap();
+    std::fs::write(home.join("gaps.csv"), "age,weight,score\n0.5,,0.25\nNA,0.75,0.125\n").unwrap();
     for (line, header, rows) in [
         ("reconstruct some --data all.csv", "age,weight,score", ROWS),
         ("sample some --count 3", "age,weight,score", 3),
@@ -401,11 +401,102 @@ fn tables_are_written_with_the_names_of_their_columns() {
         let bits = |data: &Dataset| data.to_rows().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&csv), bits(&npy), "{line}");
     }
-    // What was there is as it was.
-    run(&home, "impute some --data gaps.csv --to filled.csv --device cpu --quiet").succeeded();
-    let filled = std::fs::read_to_string(home.join("filled.csv")).unwrap();
-    let rows: Vec<Vec<&str>> = filled.lines().skip(1).map(|line| line.split(',').collect()).collect();
-    assert!(rows[0][0] == "0.5" && rows[0][2] == "0.25" && rows[1][1..] == ["0.75", "0.125"], "{filled}");
+}
+
+/// What is not learned goes with the rows: names, and columns that are asked for; and a table is filled in where it has gaps, and is
+/// as it was everywhere else.
+#[test]
+fn what_is_written_can_be_joined_to_what_was_read() {
+    let home = folder("columns-joined");
+    let row = |i: usize| [number(i, "age"), number(i, "weight"), ["no", "yes"][i % 2].to_string()];
+    let line = |i: usize, [age, weight, ill]: [String; 3]| {
+        format!("n{i};2020-01-0{};\"{},50\";{age};{}{i};{weight};{ill}\n", i % 9 + 1, 12345678 + i, 100000000)
+    };
+    let head = "who;day;paid;age;account;weight;ill\n";
+    let whole: String = (0..ROWS).map(|i| line(i, row(i))).collect();
+    let gaps: String = (0..ROWS)
+        .map(|i| {
+            let [age, weight, ill] = row(i);
+            line(i, [if i % 3 == 0 { "NA".into() } else { age }, weight, if i % 5 == 0 { String::new() } else { ill }])
+        })
+        .collect();
+    std::fs::write(home.join("all.csv"), format!("{head}{whole}")).unwrap();
+    std::fs::write(home.join("gaps.csv"), format!("{head}{gaps}")).unwrap();
+    std::fs::write(home.join("bare.csv"), &gaps).unwrap();
+    let train = "train --data all.csv --columns age,weight,ill --categorical ill --scale standard --missing allow";
+    run(&home, &format!("{train} {SMALL} --out run")).succeeded();
+    let written = |line: &str| -> Vec<Vec<String>> {
+        run(&home, &format!("{line} --to out.csv --force --device cpu --quiet")).succeeded();
+        let mut rows = csv::ReaderBuilder::new();
+        let mut rows = rows.has_headers(false).from_path(home.join("out.csv")).unwrap();
+        rows.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect()
+    };
+    for (line, rest) in [
+        ("encode run --data all.csv", &["mu0", "mu1"][..]),
+        ("reconstruct run --data all.csv", &["age", "weight", "ill"]),
+        ("eval run --data all.csv", &["iwae"]),
+    ] {
+        let by_name = written(line);
+        assert_eq!((by_name.len(), by_name[0].join(" ")), (ROWS + 1, format!("who {}", rest.join(" "))), "{line}");
+        assert!((0..ROWS).all(|i| by_name[i + 1][0] == format!("n{i}")), "{line}");
+        let kept = written(&format!("{line} --keep 4,paid"));
+        assert_eq!(kept[0], [&["paid", "account"], rest].concat());
+        assert_eq!(kept[3][..2], ["12345680,50".to_string(), "1000000002".to_string()]);
+        assert!(kept.iter().zip(&by_name).all(|(kept, named)| kept[2..] == named[1..]), "{line}");
+    }
+    // And from there on.
+    written("encode run --data all.csv");
+    std::fs::copy(home.join("out.csv"), home.join("z.csv")).unwrap();
+    let decoded = written("decode run --data z.csv");
+    assert_eq!(decoded, written("reconstruct run --data all.csv"));
+    assert_eq!(written("encode run --data bare.csv")[0], ["", "mu0", "mu1"]);
+
+    // Filled in: what is there stays to the letter, what is missing is what the array has.
+    let filled = written("impute run --data gaps.csv");
+    let headless = written("impute run --data bare.csv");
+    assert_eq!((&filled[0].join(";"), &filled[1..]), (&head.trim().to_string(), &headless[..]));
+    run(&home, "impute run --data gaps.csv --to out.npy --device cpu --quiet").succeeded();
+    let array = Dataset::read(&home.join("out.npy")).unwrap().to_rows();
+    for (i, (got, values)) in headless.iter().zip(array.chunks(4)).enumerate() {
+        let mut want = row(i);
+        if i % 3 == 0 {
+            want[0] = values[0].to_string();
+        }
+        if i % 5 == 0 {
+            want[2] = if values[2] >= values[3] { "no".into() } else { "yes".into() };
+        }
+        let line = line(i, want).replace(['"', '\n'], "");
+        assert_eq!(got.join(";"), line);
+    }
+    let twice = written("impute run --data gaps.csv --draws 2");
+    assert!(twice.len() == 2 * ROWS + 1 && twice[1][..3] == twice[2][..3] && twice[3][1..3] == filled[2][1..3]);
+    // The gap of the first row, of a mask: what it hides is filled in, too.
+    std::fs::write(home.join("mask.csv"), "age,weight,ill\n1,0,1\n").unwrap();
+    let masked = written("impute run --data all.csv --mask mask.csv");
+    assert!((0..ROWS).all(|i| masked[i + 1][5] != row(i)[1] && masked[i + 1][3] == row(i)[0]));
+
+    run(&home, &format!("train --data all.csv --columns age,weight {SMALL} --out two")).succeeded();
+    run(&home, "reconstruct two --data all.csv --to two.npy --device cpu --quiet").succeeded();
+    for (line, said) in [
+        (
+            "encode run --data all.csv --keep who --to z.npy",
+            "keep who: only a csv has words; pass --to FILE.csv, or leave --keep out",
+        ),
+        (
+            "eval run --data all.csv --keep who",
+            "keep who: only a csv has words; pass --to FILE.csv, or leave --keep out",
+        ),
+        (
+            "encode run --data all.csv --keep whom --to no.csv",
+            "keep whom: all.csv has no column of this name; did you mean who?",
+        ),
+        (
+            "encode two --data two.npy --keep 0 --to no.csv",
+            "keep 0: two.npy is no text that can be read a second time; leave it out",
+        ),
+    ] {
+        run(&home, &format!("{line} --device cpu --quiet")).refused(2, said);
+    }
 }
 
 /// Columns that are told by name stand anywhere in the file; the model is that of a file where they stand last.

@@ -1,0 +1,91 @@
+//! The text of a table, read a second time: to be written beside what came of its rows, as it stands there, to the digit.
+use super::asked::{List, There};
+use super::csv::Opened;
+use super::read::open_file;
+use super::source::Source;
+use super::to_csv::Front;
+use super::{Columns, idx, named, npy, pictures, safetensors, zip};
+use crate::Result;
+use std::io::{Read, Seek};
+use std::path::Path;
+
+/// Which columns of a table are wanted as text.
+#[derive(Clone, Copy, Debug)]
+pub enum Keep<'a> {
+    /// The first, where it names the rows and is not learned.
+    RowNames,
+    Listed(&'a List),
+    All,
+}
+
+/// Some columns of a table, as text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Text {
+    /// What those are called that are kept; none where the file has no header.
+    pub titles: Option<Vec<String>>,
+    /// Where in the file they stand.
+    pub kept: Vec<usize>,
+    /// Where in the file the columns of the data stand: a column of words is one of them.
+    pub taken: Vec<usize>,
+    /// Of each example those that are kept.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Text {
+    /// The text of a file that was read as `columns`. None of what is no text, or comes through a pipe and is gone.
+    ///
+    /// # Errors
+    /// A file that cannot be read any more; columns to keep that are not there.
+    pub fn read(path: &Path, columns: &Columns, keep: Keep) -> Result<Option<Text>> {
+        let (path, array) = named::split(path);
+        if array.is_some() || !path.is_file() {
+            return Ok(None);
+        }
+        let (name, mut file, length) = open_file(&path)?;
+        let mut head = Vec::new();
+        let looked = file.by_ref().take(8).read_to_end(&mut head).and_then(|_| file.rewind());
+        if looked.is_err() || zip::is_zip(&head) || pictures::is_png(&head) {
+            return Ok(None);
+        }
+        let source = Source::new(name, file, length)?;
+        let head = &source.head;
+        if safetensors::is_safetensors(head) || npy::is_npy(head) || idx::is_idx(head) || zip::is_zip(head) {
+            return Ok(None);
+        }
+        let mut opened = Opened::new(source, Some(columns))?;
+        let there = opened.there();
+        let taken = columns.positions(&there)?;
+        let kept = match keep {
+            Keep::RowNames => (0..(there.rows_named && !taken.contains(&0)) as usize).collect(),
+            Keep::Listed(list) => there.places(list, "keep")?,
+            Keep::All => (0..there.width).collect::<Vec<usize>>(),
+        };
+        let titles = opened.names.as_ref().map(|names| kept.iter().map(|&j| names[j].clone()).collect());
+        let mut rows = vec![];
+        let mut row = Some(opened.first);
+        let mut second = opened.second;
+        while let Some(now) = row {
+            let text = |&j: &usize| String::from_utf8_lossy(now.cells.get(j).unwrap_or_default()).into_owned();
+            rows.push(kept.iter().map(text).collect());
+            row = match second.take() {
+                Some(second) => Some(second),
+                None => opened.rows.next()?,
+            };
+        }
+        Ok(Some(Text { titles, kept, taken, rows }))
+    }
+
+    /// In front of a table that has so many rows for each of its own.
+    pub fn front(self, times: usize) -> Front {
+        let titles = self.titles.unwrap_or(vec![String::new(); self.kept.len()]);
+        Front { titles, rows: self.rows, times }
+    }
+}
+
+impl There<'_> {
+    /// Where the columns of a list stand, in the order of the file.
+    fn places(&self, list: &List, what: &str) -> Result<Vec<usize>> {
+        let listed = self.listed(list, what)?;
+        Ok((0..self.width).filter(|&j| listed[j]).collect())
+    }
+}
