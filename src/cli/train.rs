@@ -95,6 +95,12 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         let kept = own.filter_map(|(j, own)| own.is_some_and(|own| !own.is_scaled()).then_some(j));
         *scale = Scale::find(scale.rule, &data, data.cols - classes)?.leaving(kept);
         (data, valid) = (scale.apply(data)?, valid.map(|valid| scale.apply(valid)).transpose()?);
+        if missing == Missing::Allow {
+            let judged = valid.as_ref().unwrap_or(&data);
+            let input = judged.cols - source.condition.as_ref().map_or(0, Condition::width);
+            let volumes = scale.log_volumes(judged, input);
+            source.log_volume = Some(volumes.iter().sum::<f64>() / volumes.len() as f64);
+        }
     }
     Ok((Arc::new(data), valid.map(Arc::new)))
 }

@@ -25,6 +25,10 @@ pub struct Source {
     /// How columns are scaled before the model sees them: those of x, then those of a condition that are no classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
+    /// Where values are missing and columns are scaled: by how much log p(x) is less in the units of the file, in nats per example, on
+    /// average over the data to validate on, or to train on if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_volume: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
     /// Where the examples are pictures.
@@ -44,6 +48,7 @@ impl Source {
             columns: None,
             bytes: None,
             scale: None,
+            log_volume: None,
             condition: None,
             shape: None,
             binarize: Binarize::None,
@@ -61,11 +66,12 @@ impl Source {
     }
 
     /// Whether these data, just read, are those of a run that an earlier version may have begun: it kept neither what bytes
-    /// stand for nor the names of all columns.
+    /// stand for, nor the names of all columns, nor what gaps make of units.
     pub fn are_of(&self, began: &Source) -> bool {
         let bytes = self.bytes.filter(|_| began.bytes.is_some());
         let columns = self.columns.clone().filter(|columns| began.columns.is_some() || !columns.are_all());
-        Source { bytes, columns, ..self.clone() } == *began
+        let log_volume = self.log_volume.filter(|_| began.log_volume.is_some());
+        Source { bytes, columns, log_volume, ..self.clone() } == *began
     }
 }
 

@@ -110,8 +110,8 @@ pub struct Row {
     pub runs: Vec<usize>,
     /// Of the runs that are done; where none is, of those that were cut. Failed ones are left out.
     pub elbo: Option<Spread>,
-    /// The elbo as a density in the units of the file; of what is not scaled, or no density, the elbo itself. None where
-    /// values are missing of columns that are scaled.
+    /// The elbo as a density in the units of the file; of what is not scaled, or no density, the elbo itself. None
+    /// of a run of before gaps were looked at for it.
     pub of_file: Option<Spread>,
     pub nll: Option<Spread>,
     pub kl: Option<Spread>,
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_units_of_the_file_is_known_where_nothing_is_missing() {
+    fn in_the_units_of_the_file_is_known_unless_gaps_were_never_looked_at() {
         use crate::config::Likelihood;
         use crate::data::{Missing, Scale, scale};
         let scaled = |run: &mut Run| {
@@ -368,11 +368,26 @@ mod tests {
             scaled(run);
             run.model.missing = Missing::Allow;
         };
-        let entries = vec![entry(0, &[-3.0], gaps), entry(0, &[-5.0], scaled), entry(0, &[-20.0], |_| ())];
-        let table = Table::new(entries, Rows::Runs, &[]).unwrap();
-        let bounds: Vec<Option<f64>> = table.rows.iter().map(|row| row.of_file.map(|bound| bound.mean)).collect();
+        let known = |run: &mut Run| {
+            gaps(run);
+            run.data.log_volume = Some(5.0);
+        };
+        let of_file = |entries: Vec<Entry>| {
+            let table = Table::new(entries, Rows::Runs, &[]).unwrap();
+            let bounds: Vec<_> = table.rows.iter().map(|row| row.of_file.map(|bound| bound.mean)).collect();
+            (bounds, table.incomparable)
+        };
+        let plain = |run: &mut Run| run.model.likelihood = Likelihood::Gaussian;
+        let (bounds, _) = of_file(vec![entry(0, &[-3.0], gaps), entry(0, &[-5.0], scaled), entry(0, &[-20.0], plain)]);
         let want = -5.0 - 4.0 * 10f64.ln();
         assert!((bounds[0].unwrap() - want).abs() < 1e-6 && bounds[1..] == [Some(-20.0), None], "{bounds:?}");
+        // By their means, of runs that know them: the same examples have other units by another rule.
+        let other = |run: &mut Run| {
+            known(run);
+            (run.data.scale.as_mut().unwrap().rule, run.data.log_volume) = (scale::Rule::Minmax, Some(1.0));
+        };
+        let (bounds, incomparable) = of_file(vec![entry(0, &[-3.0], known), entry(0, &[-5.0], other)]);
+        assert_eq!((bounds, incomparable), (vec![Some(-6.0), Some(-8.0)], vec![]));
     }
 
     #[test]

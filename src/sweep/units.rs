@@ -4,19 +4,19 @@ use super::table::Entry;
 use crate::config::{Likelihood, Run};
 
 /// log p(x) in the units of the file is less by this, in nats per example: nothing where p(x) is no density of columns
-/// that were scaled. None where values are missing: the examples differ in it, and what they lack is not known here.
+/// that were scaled. Where values are missing it is a mean over the examples; none of a run of before that was kept.
 pub(super) fn log_volume(run: &Run) -> Option<f64> {
     // Before its first step a run has not looked at its columns.
     match run.data.scale.as_ref().filter(|scale| run.model.has(Likelihood::Gaussian) && scale.is_found()) {
-        Some(_) if !run.model.missing.is_refused() => None,
+        Some(_) if !run.model.missing.is_refused() => run.data.log_volume,
         Some(scale) => Some(scale.log_volume(run.model.input)),
         None => Some(0.0),
     }
 }
 
-/// Whether p(x) is a density of the columns that are scaled, of every example.
-fn is_density_of_all(run: &Run) -> bool {
-    run.model.has(Likelihood::Gaussian) && run.model.missing.is_refused()
+/// Whether p(x) is a density of the columns that are scaled, and its units are known.
+fn is_density(run: &Run) -> bool {
+    run.model.has(Likelihood::Gaussian) && log_volume(run).is_some()
 }
 
 /// Whether runs are of columns in different units.
@@ -28,7 +28,7 @@ pub(super) fn differ(entries: &[Entry]) -> bool {
 /// runs differ.
 pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&'static str> {
     // No scale is undone for what is no density.
-    let scaled = entries.iter().any(|entry| !is_density_of_all(&entry.run));
+    let scaled = entries.iter().any(|entry| !is_density(&entry.run));
     let of_data = |option: &str| match option {
         "data" | "columns" | "future" | "binarize" | "missing" | "valid" => true,
         // Parts of the same data of different sizes are held against one another, a part and what was trained on are not.

@@ -1,6 +1,6 @@
 //! `--scale`: a model of scaled columns is the model of the same columns scaled by hand, and what it is given and gives is in
 //! the units of the file.
-use crate::numbers::Numbers;
+use crate::numbers::{Numbers, assert_near};
 use crate::program::{command, folder, run, write_labels};
 use crate::runs::{self, tensors};
 use std::fmt::Write as _;
@@ -425,4 +425,30 @@ fn a_column_of_times_is_refused() {
         );
     }
     run(&home, &format!("{train} --skip-columns time")).succeeded();
+}
+
+/// By the mean over the examples, of what is observed of each: what eval says of the same data.
+#[test]
+fn gaps_have_the_units_of_the_file_in_a_table_of_runs() {
+    let home = folder("scale-gaps-table");
+    let cell = |i: usize, j: usize| match (i * 7 + j * 3) % 5 {
+        0 => String::new(),
+        _ => ((i * (j + 3)) % 11 * [1, 100][j]).to_string(),
+    };
+    let rows: String = (0..60).map(|i| format!("{},{}\n", cell(i, 0), cell(i, 1))).collect();
+    std::fs::write(home.join("x.csv"), format!("a,b\n{rows}")).unwrap();
+    std::fs::write(home.join("valid.csv"), format!("a,b\n{}", rows.lines().take(25).collect::<Vec<_>>().join("\n")))
+        .unwrap();
+    for (rule, valid, on) in [("standard", "", "x.csv"), ("minmax", "--valid valid.csv", "valid.csv")] {
+        let train = "train --data x.csv --missing allow --likelihood gaussian --hidden 5 --latent 2 --steps 5 --device cpu --quiet";
+        run(&home, &format!("{train} --scale {rule} {valid} --out {rule}")).succeeded();
+        let said = run(&home, &format!("eval {rule} --data {on} --device cpu --json")).json();
+        let want = said["iwae"].as_f64().unwrap() - said["iwae_in_units_of_file"].as_f64().unwrap();
+        let config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(home.join(rule).join("config.json")).unwrap()).unwrap();
+        assert_near(rule, &[config["data"]["log_volume"].as_f64().unwrap()], &[want], 1e-9);
+    }
+    run(&home, "train --resume standard --steps 8 --device cpu --quiet").succeeded();
+    let table = run(&home, "compare standard minmax --json").succeeded().stdout;
+    assert!(!table.contains("\"elbo_in_units_of_file\":null"), "{table}");
 }
