@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Writes the latents of examples: the mean of q(z|x), as a table of (N, Z)
 #[derive(Args)]
 #[command(
-    mut_arg("to", |to| to.help("An .npy, or a .csv")),
+    mut_arg("to", |to| to.help("An .npy, or a .csv; - is a csv on stdout")),
     after_help = "Example:\n  vae-gpu encode runs/digits --data t10k-images-idx3-ubyte.gz --to latents.npy"
 )]
 pub(crate) struct EncodeArgs {

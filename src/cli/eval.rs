@@ -1,6 +1,6 @@
 //! `vae-gpu eval`
 use super::condition::DataFor;
-use super::output::{Kept, Output, Table};
+use super::output::{Kept, Output, Table, beside_lines};
 use super::progress::Working;
 use super::{Common, counted, first, print, with_error};
 use crate::ais::{Ais, Annealer};
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// Computes the elbo and its parts, estimates of log p(x), active units
 #[derive(Args)]
 #[command(
-    mut_arg("to", |to| to.required(false).help("An .npy: the estimates of log p(x) of each example, a column each, (N, 1) for L_K alone")),
+    mut_arg("to", |to| to.required(false).help("An .npy, or a .csv: the estimates of log p(x) of each example, a column each, (N, 1) for L_K alone")),
     after_help = "Examples:\n  \
     vae-gpu eval runs/digits\n  \
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 5000 --json\n  \
@@ -76,6 +76,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let ais = Ais { temperatures: args.temperatures, chains: args.chains, leapfrogs: args.leapfrogs };
     ais.check()?;
     let output = args.output.as_ref().map(Output::table).transpose()?;
+    output.map_or(Ok(()), |(path, _)| beside_lines(path))?;
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;
     let mut data = args.data.load(&saved.run, &args.common)?;

@@ -1,7 +1,7 @@
 //! `vae-gpu impute`
 use super::condition::DataFor;
 use super::decode::draw_rows;
-use super::output::{Output, Target};
+use super::output::{Output, Target, beside_lines, write_table};
 use super::progress::Working;
 use super::{BUILT_IN, Common, counted, print, thousands, with_error};
 use crate::checkpoint::Saved;
@@ -11,7 +11,6 @@ use crate::data::{Columns, Dataset, Shape, to_csv};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
-use crate::files::write_atomically;
 use crate::impute::{Filled, Given, Imputer, Score, Settings, fills_in};
 use crate::plot::grid;
 use clap::Args;
@@ -124,6 +123,9 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     let settings = args.settings();
     settings.check()?;
     let output = args.output.as_ref().map(Output::picture_or_table).transpose()?;
+    if let Some((path, _)) = output.filter(|_| args.score || args.common.json) {
+        beside_lines(path)?;
+    }
     let saved = Saved::read(&args.model)?;
     fills_in(&saved.run.model)?;
     let given = args.read(&saved.run, output.map(|(_, target)| target))?;
@@ -209,7 +211,7 @@ fn write_filled(path: &Path, given: &Given, filled: &[f32], text: &Text, noisy: 
     let at = |j: usize| text.taken[columns.column_of(x[j])];
     let hidden = |example: usize, j: usize| noisy || !given.observed[example * given.cols + j];
     let values = (filled, given.cols, filled.len() / given.values.len());
-    write_atomically(path, |mut file| to_csv::write_filled(&mut file, text, values, &run.words(), at, hidden))
+    write_table(path, |mut file| to_csv::write_filled(&mut file, text, values, &run.words(), at, hidden))
 }
 
 /// Rows of what is observed, of every filling, and of the truth if a mask alone hides it.

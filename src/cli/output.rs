@@ -1,7 +1,7 @@
 //! The file that a command writes: `--to`, and `--force` for one that is there. What can be known about it is checked
 //! before any work is done.
-use super::BUILT_IN;
 use super::condition::DataFor;
+use super::{BUILT_IN, unless_gone};
 use crate::config::Run;
 use crate::data::text::{Keep, Text};
 use crate::data::to_csv::{self, Front, Of};
@@ -10,13 +10,13 @@ use crate::files::write_atomically;
 use crate::{Error, Result};
 use clap::Args;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Where the result goes. A command with more to say about it says so with `mut_arg`.
 #[derive(Args)]
 pub(crate) struct Output {
-    /// A .png, or a table: an .npy, or a .csv with the names of its columns
+    /// A .png, or a table: an .npy, or a .csv with the names of its columns; - is a csv on stdout
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// Replaces the file of --to where it exists
@@ -58,7 +58,7 @@ impl Table {
         words: &[Of],
         front: Option<Front>,
     ) -> Result<()> {
-        write_atomically(path, |mut file| match self {
+        write_table(path, |mut file| match self {
             Table::Npy => npy::write(&mut file, values.len() / names.len(), names.len(), values),
             Table::Csv => to_csv::write(&mut file, names, values, words, front.as_ref()),
         })
@@ -148,13 +148,16 @@ impl Output {
     /// Another ending than .png, .npy or .csv, and those of [`Output::path`].
     pub(crate) fn picture_or_table(&self) -> Result<(&Path, Target)> {
         let target = match self.to.extension().and_then(|e| e.to_str()) {
+            _ if is_stdout(&self.to) => return Ok((&self.to, Target::Table(Table::Csv))),
             Some("png") => Target::Png,
             Some("npy") => Target::Table(Table::Npy),
             Some("csv") => Target::Table(Table::Csv),
-            _ => {
+            other => {
                 let (path, example) = (self.to.display(), self.to.file_stem().unwrap_or("picture".as_ref()));
+                let of_tables = ["tsv", "txt", "gz", "tab", "dat", "xlsx", "parquet"];
+                let ending = if other.is_some_and(|other| of_tables.contains(&other)) { "csv" } else { "png" };
                 return Err(Error::request(format!(
-                    "to {path}: must end in .png, .npy or .csv; pass --to {}.png",
+                    "to {path}: must end in .png, .npy or .csv; pass --to {}.{ending}",
                     example.display()
                 )));
             }
@@ -168,6 +171,7 @@ impl Output {
     /// Another ending than .npy or .csv, and those of [`Output::path`].
     pub(crate) fn table(&self) -> Result<(&Path, Table)> {
         let table = match self.to.extension().map(|e| e.to_str()) {
+            _ if is_stdout(&self.to) => return Ok((&self.to, Table::Csv)),
             Some(Some("csv")) => Table::Csv,
             Some(Some("npy")) | None => Table::Npy,
             Some(_) => {
@@ -180,6 +184,34 @@ impl Output {
         };
         Ok((self.path()?, table))
     }
+}
+
+/// Whether a table goes to stdout.
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Checks that a table does not come between the lines of a command that has some on stdout.
+///
+/// # Errors
+/// Both on stdout.
+pub(crate) fn beside_lines(path: &Path) -> Result<()> {
+    match is_stdout(path) {
+        true => Err(Error::request("to -: what is printed stands on stdout already; pass --to FILE.csv")),
+        false => Ok(()),
+    }
+}
+
+/// As [`write_atomically`]; or to stdout, whose reader may go away once it has what it wanted.
+pub(crate) fn write_table(path: &Path, fill: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<()> {
+    if !is_stdout(path) {
+        return write_atomically(path, fill);
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = fill(&mut out).and_then(|()| out.flush());
+    // What is left in the buffer would be written once more.
+    let _ = out.into_parts();
+    written.or_else(unless_gone)
 }
 
 /// Whether a directory can be made, and files in it. It is not made yet: what may fail comes first.

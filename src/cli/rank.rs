@@ -1,16 +1,15 @@
 //! `vae-gpu rank`
 use super::condition::DataFor;
-use super::output::{Kept, Output, Table};
+use super::output::{Kept, Output, Table, write_table};
 use super::progress::Working;
 use super::{Common, counted, first, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Likelihood, Run};
 use crate::data::npy;
-use crate::data::to_csv::Front;
+use crate::data::to_csv::{Front, cause};
 use crate::error::{Error, Result, a_part, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_data;
-use crate::files::write_atomically;
 use crate::infer::Inference;
 use crate::ranking::{HeldOut, Measures, best_of, check_zeros_and_ones};
 use clap::Args;
@@ -120,7 +119,7 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
         let mut working = Working::new(&args.common, "ranking", data.rows());
         let seed = args.common.seed;
         let all = best_of(&data, model.input, &mut inference, best, seed, &mut |part| working.part(part))?;
-        return write_atomically(path, |mut file| write(&mut file, table, &all, best, &saved.run, front.as_ref()));
+        return write_table(path, |mut file| write(&mut file, table, &all, best, &saved.run, front.as_ref()));
     }
     let name = data.name.clone();
     let held = HeldOut::of(data, model.input, args.hold_out, args.common.seed)?;
@@ -163,10 +162,11 @@ fn write(
             let mut rows = csv::Writer::from_writer(file);
             let none = &vec![];
             let titles = front.map_or(none, |front| &front.titles).iter().cloned();
-            rows.write_record(titles.chain((1..=best).map(|place| place.to_string())))?;
+            rows.write_record(titles.chain((1..=best).map(|place| place.to_string()))).map_err(cause)?;
             for (i, row) in all.iter().enumerate() {
                 let front = front.map_or(none, |front| &front.rows[i]).iter().map(String::as_str);
-                rows.write_record(front.chain((0..best).map(|i| row.get(i).map_or("", |&j| &names[j as usize]))))?;
+                rows.write_record(front.chain((0..best).map(|i| row.get(i).map_or("", |&j| &names[j as usize]))))
+                    .map_err(cause)?;
             }
             rows.flush()
         }

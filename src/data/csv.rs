@@ -1,7 +1,5 @@
 //! Tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped. Every other cell
 //! must be a finite number, but of columns that are asked for as words; missing values are refused, or NaN for who allows them.
-use std::io;
-
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::asked::There;
@@ -12,6 +10,7 @@ use super::read::{FORMATS, Missing};
 use super::rounding::Rounding;
 use super::row_names::{self, RowNames, Why, has_decimal_comma};
 use super::source::{Source, room};
+use super::to_csv::cause;
 use super::{Columns, Dataset, Values, read_words};
 use crate::{Error, Result};
 
@@ -278,11 +277,7 @@ impl<'a> Rows<'a> {
             let more = self.reader.read_byte_record(&mut cells);
             match more {
                 Err(e) => {
-                    let e = match e.into_kind() {
-                        csv::ErrorKind::Io(e) => e,
-                        other => io::Error::other(format!("{other:?}")),
-                    };
-                    return Err(self.reader.get_ref().inner.broken(e));
+                    return Err(self.reader.get_ref().inner.broken(cause(e)));
                 }
                 Ok(false) => return Ok(None),
                 Ok(true) if cells.len() == 1 && cells[0].is_empty() => {}

@@ -45,10 +45,11 @@ pub fn write(
     let mut rows = csv::Writer::from_writer(out);
     let none = &vec![];
     let titles = front.map_or(none, |front| &front.titles);
-    rows.write_record(titles.iter().chain(&cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone())))?;
+    rows.write_record(titles.iter().chain(&cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone())))
+        .map_err(cause)?;
     for (i, row) in values.chunks(names.len()).enumerate() {
         let front = front.map_or(none, |front| &front.rows[i / front.times]);
-        rows.write_record(front.iter().chain(&texts(row, words)))?;
+        rows.write_record(front.iter().chain(&texts(row, words))).map_err(cause)?;
     }
     rows.flush()
 }
@@ -68,7 +69,7 @@ pub(crate) fn write_filled(
 ) -> io::Result<()> {
     let mut rows = csv::Writer::from_writer(out);
     if let Some(titles) = &text.titles {
-        rows.write_record(titles)?;
+        rows.write_record(titles).map_err(cause)?;
     }
     let firsts = cells(cols, words, |j| j, |of| of.columns.start);
     let places: Vec<usize> = firsts.iter().map(|&j| at(j)).collect();
@@ -80,9 +81,17 @@ pub(crate) fn write_filled(
                 line[place] = text;
             }
         }
-        rows.write_record(&line)?;
+        rows.write_record(&line).map_err(cause)?;
     }
     rows.flush()
+}
+
+/// What it was that failed, of a table as text.
+pub(crate) fn cause(e: csv::Error) -> io::Error {
+    match e.into_kind() {
+        csv::ErrorKind::Io(e) => e,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 /// The numbers of a row in as few digits as tell them from others, and the words of its columns of words.

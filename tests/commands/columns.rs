@@ -451,6 +451,26 @@ fn what_is_written_can_be_joined_to_what_was_read() {
     assert_eq!(decoded, written("reconstruct run --data all.csv"));
     assert_eq!(written("encode run --data bare.csv")[0], ["", "mu0", "mu1"]);
 
+    // On stdout too, with nothing else.
+    let piped = |line: &str| {
+        let out = run(&home, &format!("{line} --to out.csv --force --device cpu")).succeeded();
+        assert_eq!(out.stdout, "", "{line}");
+        let table = std::fs::read_to_string(home.join("out.csv")).unwrap();
+        assert_eq!(run(&home, &format!("{line} --to - --device cpu")).succeeded().stdout, table, "{line}");
+    };
+    for line in [
+        "encode run --data all.csv",
+        "reconstruct run --data all.csv",
+        "sample run --count 3",
+        "impute run --data gaps.csv",
+        "decode run --data z.csv",
+    ] {
+        piped(line);
+    }
+    assert!(!home.join("-").exists());
+    run(&home, "eval run --data all.csv --to - --device cpu")
+        .refused(2, "to -: what is printed stands on stdout already; pass --to FILE.csv");
+
     // Filled in: what is there stays to the letter, what is missing is what the array has.
     let filled = written("impute run --data gaps.csv");
     let headless = written("impute run --data bare.csv");

@@ -18,7 +18,7 @@ fn home() -> &'static Path {
 }
 
 /// One of each kind of output on stdout: a table, a long text, lines of JSON while it works, an array.
-const TALKATIVE: [&str; 9] = [
+const TALKATIVE: [&str; 10] = [
     "--help",
     "help train",
     "--version",
@@ -26,6 +26,7 @@ const TALKATIVE: [&str; 9] = [
     "info --json",
     "eval run --data x.idx --device cpu",
     "train --data x.idx --steps 300 --log-every 1 --hidden 4 --latent 3 --json --device cpu --out RUN --force",
+    "encode run --data x.idx --to - --device cpu",
     "check run --json --device cpu",
     "mixture --data x.idx --components 2 --iterations 3 --restarts 1 --json --out RUN --force",
 ];
