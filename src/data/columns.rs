@@ -78,6 +78,12 @@ impl Columns {
         self.asked.is_none()
     }
 
+    /// Whether a column of a file is asked for as part of a condition.
+    pub(super) fn is_told(&self, there: &There, at: usize) -> bool {
+        let last = self.asked.as_ref().and_then(|asked| asked.last.as_ref());
+        last.is_some_and(|list| there.listed(list, "condition").is_ok_and(|listed| listed[at]))
+    }
+
     /// Whether a text has a header, as it was said of it.
     pub(super) fn said(&self) -> Header {
         self.asked.as_ref().map_or(self.header, |asked| asked.header)

@@ -8,7 +8,7 @@ use super::header::{Wanted, mixed};
 use super::lines::Lines;
 use super::read::{FORMATS, Missing};
 use super::rounding::Rounding;
-use super::row_names::{self, RowNames, Why, has_decimal_comma};
+use super::row_names::{self, RowNames, Why, has_commas_of_thousands, has_decimal_comma};
 use super::source::{Source, room};
 use super::to_csv::cause;
 use super::{Columns, Dataset, Values, read_words};
@@ -196,7 +196,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         }
         match row_names.as_mut().and_then(|names| names.add(&row.cells[0])) {
             None => {}
-            Some(Why::Value) => return Err(bad_cell(&there, row.line, 0, &row.cells[0])),
+            Some(Why::Value) => return Err(bad_cell(&there, row.line, 0, &row.cells[0], false)),
             Some(Why::Comment) => {
                 let (line, comment) = (row.line, shown(&row.cells[0]));
                 return Err(Error::failed(format!(
@@ -223,7 +223,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                     rounding.see(at, j, unrounded(bytes, v));
                     values.push(v);
                 }
-                _ => return Err(bad_cell(&there, row.line, i, bytes)),
+                _ => return Err(bad_cell(&there, row.line, i, bytes, columns.is_told(&there, i))),
             }
         }
         Ok(())
@@ -329,8 +329,8 @@ fn skipped(there: &There, j: usize) -> String {
     there.title(j).filter(plain).map_or(j.to_string(), String::from)
 }
 
-/// Column `j`, counted from 0; editors count from 1.
-fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
+/// Column `j`, counted from 0; editors count from 1. `is_told`: it was asked for as a condition.
+fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], is_told: bool) -> Error {
     let skipped = skipped(there, j);
     let title = there.title(j).map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
     let at = format!("line {line}, column {}{title} of {}", j + 1, there.file);
@@ -346,6 +346,13 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8]) -> Error {
         Cell::Word if has_decimal_comma(bytes) => {
             format!("{at} is {shown}, not a number: write the decimal comma as a point")
         }
+        Cell::Word if has_commas_of_thousands(bytes) => {
+            format!("{at} is {shown}, not a number: leave out the commas that part thousands")
+        }
+        Cell::Word if is_told => format!(
+            "{at} is {shown}, not a number, and a condition by columns is of numbers: where it is the class of an example train \
+             with --classes {skipped} --condition labels"
+        ),
         Cell::Word => {
             format!(
                 "{at} is {shown}, not a number: separate numbers by comma, semicolon or tab; of a column of words train with \

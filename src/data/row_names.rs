@@ -34,7 +34,7 @@ impl RowNames {
         }
         let is_truth = [b"true" as &[u8], b"false"].iter().any(|truth| name.eq_ignore_ascii_case(truth));
         match name {
-            _ if is_truth || has_decimal_comma(name) => Some(Why::Value),
+            _ if is_truth || has_decimal_comma(name) || has_commas_of_thousands(name) => Some(Why::Value),
             [b'#', b' ' | b'\t', ..] => Some(Why::Comment),
             _ => None,
         }
@@ -68,5 +68,18 @@ pub(super) fn note(file: &str, title: Option<&str>) -> String {
 pub(super) fn has_decimal_comma(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let is_number = |text: String| text.parse::<f32>().is_ok();
-    text.contains(',') && (is_number(text.replace(',', ".")) || is_number(text.replace('.', "").replace(',', ".")))
+    let after_points = text.rfind(',') > text.rfind('.');
+    after_points && (is_number(text.replace(',', ".")) || is_number(text.replace('.', "").replace(',', ".")))
+}
+
+/// 1,234.5 or 1,234,567
+pub(super) fn has_commas_of_thousands(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let whole = text.split('.').next().unwrap_or_default().trim_start_matches(['-', '+']);
+    let mut groups = whole.split(',');
+    let first = groups.next().is_some_and(|group| (1..=3).contains(&group.len()));
+    first
+        && whole.contains(',')
+        && groups.all(|group| group.len() == 3 && group.bytes().all(|b| b.is_ascii_digit()))
+        && text.replace(',', "").parse::<f32>().is_ok()
 }

@@ -283,6 +283,13 @@ fn what_is_no_column_of_classes_is_refused() {
     ] {
         run(&home, &format!("train --data {data} {SMALL} --out no")).refused(code, said);
     }
+    // Words that are told by columns.
+    fs::write(home.join("words.csv"), "a,class\n1,red\n2,blue\n").unwrap();
+    run(&home, &format!("train --data words.csv --condition class {SMALL} --out no")).refused(
+        1,
+        "line 2, column 2 (\"class\") of words.csv is \"red\", not a number, and a condition by columns is of numbers: where it is the \
+         class of an example train with --classes class --condition labels",
+    );
     // As many as a label can be.
     let just: String = (0..512).map(|i| format!("{},{}\n", i % 256, i % 5)).collect();
     fs::write(home.join("just.csv"), format!("id,a\n{just}")).unwrap();

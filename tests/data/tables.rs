@@ -34,6 +34,13 @@ fn words_that_are_no_names_of_rows_are_refused() {
     refused("t;v\n167,1;5\n168,2;6\n", "line 2, column 1 (\"t\") of");
     refused("t;v\n167,1;5\n168,2;6\n", "is \"167,1\", not a number: write the decimal comma as a point");
     refused("t;v\n1.234,5;5\n1.235,5;6\n", "is \"1.234,5\", not a number: write the decimal comma as a point");
+    for cell in ["1,234.5", "-12,345,678", "1,234,567.25"] {
+        refused(
+            &format!("t;v\n5;{cell}\n"),
+            &format!("is \"{cell}\", not a number: leave out the commas that part thousands"),
+        );
+    }
+    refused("t;v\n5;1,2,3\n", "not a number: separate numbers by comma, semicolon or tab");
     refused("t;v\n5;1.234,5\n", "is \"1.234,5\", not a number: write the decimal comma as a point");
     refused("flag,v\nTrue,5\nFalse,6\n", "is \"True\", not a number: separate numbers by");
     refused("flag,v\nfalse,5\ntrue,6\n", "or with --skip-columns flag");
