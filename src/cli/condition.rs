@@ -63,7 +63,7 @@ pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) 
         Some(Condition::Classes { classes, .. }) => {
             let named = source.classes();
             if let Some(labels) = labels {
-                data.labels = Some(Dataset::read_classes(Path::new(labels), named, *classes)?);
+                data.labels = Some(Dataset::read_classes(Path::new(labels), &source.known_columns(), *classes)?);
                 data.columns.classes = named.cloned();
             }
             if let (Some(named), None) = (named, &data.labels) {
@@ -160,8 +160,11 @@ fn classes_of(what: &str, named: Option<&Classes>, count: usize) -> Result<Vec<u
     }
     let mut lines = csv::ReaderBuilder::new();
     let mut lines = lines.has_headers(false).trim(csv::Trim::All).from_reader(what.as_bytes());
-    let list = lines.records().next().and_then(std::result::Result::ok).unwrap_or_default();
-    if list.is_empty() { class(what).map(|one| vec![one]) } else { list.iter().map(class).collect() }
+    let mut lines = lines.records();
+    match (lines.next(), lines.next()) {
+        (Some(Ok(list)), None) => list.iter().map(class).collect(),
+        _ => class(what).map(|one| vec![one]),
+    }
 }
 
 /// The condition of draws: classes by their numbers, as 7 or 0,1,2; or the rows of a file, of the condition's columns or
@@ -180,8 +183,8 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
             let (asked, file) = match what {
                 Some(what) => match (classes_of(what, run.data.classes(), *classes), Path::new(what)) {
                     (Ok(asked), _) => (asked, None),
-                    (Err(_), path) if path.is_file() => {
-                        let labels = Dataset::read_classes(path, run.data.classes(), *classes)?;
+                    (Err(_), path) if path.exists() && !path.is_dir() => {
+                        let labels = Dataset::read_classes(path, &run.data.known_columns(), *classes)?;
                         (labels.into_iter().map(usize::from).collect(), Some(what.to_string()))
                     }
                     (Err(e), _) => return Err(e),

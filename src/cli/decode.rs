@@ -5,7 +5,7 @@ use crate::checkpoint::Saved;
 use crate::config::{Binarize, Condition, Run};
 use crate::data::text::{Keep, Text};
 use crate::data::to_csv::Front;
-use crate::data::{Columns, Dataset};
+use crate::data::{Columns, Dataset, Missing};
 use crate::infer::Inference;
 use crate::plot::grid;
 use crate::report::on_one_scale;
@@ -55,10 +55,14 @@ pub(crate) fn draw_rows(path: &Path, mut examples: Vec<f32>, columns: usize, run
 
 /// A table with a header that names them is read by that: what `encode` wrote, with more beside it or in another order.
 fn latents(path: &Path, latent: usize) -> Result<Dataset> {
+    let columns = Columns { names: encode::names("mu", latent), ..Columns::default() };
+    // What stands beside them may be words then.
+    if let Ok(z) = Dataset::read_columns(path, Some(&columns), Missing::Refuse) {
+        return Ok(z);
+    }
     let z = Dataset::read(path)?;
-    let names = encode::names("mu", latent);
-    match z.columns.names.iter().any(|name| names.contains(name)) {
-        true => z.with_columns(&Columns { names, ..Columns::default() }),
+    match z.columns.names.iter().any(|name| columns.names.contains(name)) {
+        true => z.with_columns(&columns),
         false => Ok(z),
     }
 }
@@ -84,7 +88,9 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let device = args.common.device_at_hand()?;
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
     let text = match target.is_csv() {
-        true => Text::read(&args.data, &Columns::default(), Keep::RowNames)?.filter(|text| !text.kept.is_empty()),
+        true => {
+            Text::read(&args.data, &Columns::default(), Keep::RowNames, z.rows())?.filter(|text| !text.kept.is_empty())
+        }
         false => None,
     };
     write(path, target, decoded, &saved.run, text.map(|text| text.front(1)))

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
-    let front = args.kept.front(&args.data, &saved.run, table == Table::Csv, 1)?;
+    let front = args.kept.front((&args.data, &saved.run), table == Table::Csv, (data.rows(), 1), &[])?;
     let device = args.common.device_at_hand()?;
     let head = Inference::open(&saved, saved.run.binarize(args.binarize)?, &device)?.encode(&data, args.common.seed)?;
     let latent = saved.run.model.latent;

@@ -84,7 +84,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     if let Some(count) = args.count {
         data = first(data, count);
     }
-    let front = args.kept.front(&args.data, &saved.run, matches!(output, Some((_, Table::Csv))), 1)?;
+    let front =
+        args.kept.front((&args.data, &saved.run), matches!(output, Some((_, Table::Csv))), (data.rows(), 1), &[])?;
     let binarize = saved.run.binarize(args.binarize)?;
     let annealer = args
         .estimator

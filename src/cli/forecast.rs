@@ -61,7 +61,8 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
-    let front = args.kept.front(&args.data, &saved.run, target.is_csv(), args.draws)?;
+    let front =
+        args.kept.front((&args.data, &saved.run), target.is_csv(), (data.rows(), args.draws), &saved.run.names())?;
 
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);

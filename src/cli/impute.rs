@@ -131,7 +131,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     let given = args.read(&saved.run, output.map(|(_, target)| target))?;
     let text = match &args.data.data {
         Some(path) if output.is_some_and(|(_, target)| target.is_csv()) && !BUILT_IN.contains(&path.as_str()) => {
-            Text::read(Path::new(path), &saved.run.data.known_columns(), Keep::All)?
+            Text::read(Path::new(path), &saved.run.data.known_columns(), Keep::All, given.rows())?
         }
         _ => None,
     };
@@ -207,11 +207,13 @@ fn put_back(given: &Given, filled: &mut Filled) {
 /// is as it stood.
 fn write_filled(path: &Path, given: &Given, filled: &[f32], text: &Text, noisy: bool, run: &Run) -> Result<()> {
     let columns = run.data.known_columns();
-    let x = run.x();
-    let at = |j: usize| text.taken[columns.column_of(x[j])];
+    // A file may have a column for each word already, as an array has.
+    let is_wide = columns.is_wide(text.taken.len());
+    let (x, words) = (run.x(), if is_wide { vec![] } else { run.words() });
+    let at = |j: usize| text.taken[if is_wide { x[j] } else { columns.column_of(x[j]) }];
     let hidden = |example: usize, j: usize| noisy || !given.observed[example * given.cols + j];
     let values = (filled, given.cols, filled.len() / given.values.len());
-    write_table(path, |mut file| to_csv::write_filled(&mut file, text, values, &run.words(), at, hidden))
+    write_table(path, |mut file| to_csv::write_filled(&mut file, text, values, &words, at, hidden))
 }
 
 /// Rows of what is observed, of every filling, and of the truth if a mask alone hides it.

@@ -92,7 +92,7 @@ pub(super) struct DataArgs {
     #[arg(long, value_name = "COLUMNS", conflicts_with = "resume")]
     skip_columns: Option<List>,
     /// Whether the first line of a csv is the names of its columns: yes, no, or auto, which tells by its words and numbers. Kept in
-    /// the model, which reads other files so
+    /// the model, whose other files have one too, or tell by themselves
     #[arg(
         long,
         value_enum,

@@ -75,11 +75,17 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// `times` rows for each example of `data`, which was read for the run.
+    /// For a table of columns of these names, with `times` rows for each of `count` examples of `data`, which was read for the run.
     ///
     /// # Errors
-    /// Columns that are not there; some that are asked for where no text is read, or none written.
-    pub(crate) fn front(&self, data: &DataFor, run: &Run, is_csv: bool, times: usize) -> Result<Option<Front>> {
+    /// Columns that are not there, or are written anyway; some that are asked for where no text is read, or none written.
+    pub(crate) fn front(
+        &self,
+        (data, run): (&DataFor, &Run),
+        is_csv: bool,
+        (count, times): (usize, usize),
+        names: &[String],
+    ) -> Result<Option<Front>> {
         let wrong = |why: String| match &self.keep {
             Some(list) => Err(Error::request(format!("keep {list}: {why}"))),
             None => Ok(None),
@@ -95,9 +101,17 @@ impl Kept {
             return Ok(None);
         }
         let keep = self.keep.as_ref().map_or(Keep::RowNames, Keep::Listed);
-        match Text::read(Path::new(path), &run.data.known_columns(), keep)? {
-            Some(text) if !text.kept.is_empty() => Ok(Some(text.front(times))),
-            Some(_) => Ok(None),
+        match Text::read(Path::new(path), &run.data.known_columns(), keep, count)? {
+            Some(text) => {
+                let twice = text.titles.iter().flatten().find(|title| names.contains(title));
+                match twice {
+                    Some(title) if self.keep.is_some() => {
+                        wrong(format!("the table has a column {title:?} anyway; leave it out"))
+                    }
+                    _ if text.kept.is_empty() => Ok(None),
+                    _ => Ok(Some(text.front(times))),
+                }
+            }
             None => wrong(format!("{path} is no text that can be read a second time; leave it out")),
         }
     }

@@ -13,6 +13,7 @@ use crate::evaluate::check_data;
 use crate::infer::Inference;
 use crate::ranking::{HeldOut, Measures, best_of, check_zeros_and_ones};
 use clap::Args;
+use csv::ByteRecord;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::PathBuf;
@@ -113,7 +114,8 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
     if of_bits {
         check_zeros_and_ones(&data, model.input)?;
     }
-    let front = args.kept.front(&args.data, &saved.run, matches!(output, Some((_, Table::Csv))), 1)?;
+    let front =
+        args.kept.front((&args.data, &saved.run), matches!(output, Some((_, Table::Csv))), (data.rows(), 1), &[])?;
     if let Some((path, table)) = output {
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &args.common.device_at_hand()?)?;
         let mut working = Working::new(&args.common, "ranking", data.rows());
@@ -160,13 +162,14 @@ fn write(
         Table::Csv => {
             let names = run.names();
             let mut rows = csv::Writer::from_writer(file);
-            let none = &vec![];
-            let titles = front.map_or(none, |front| &front.titles).iter().cloned();
-            rows.write_record(titles.chain((1..=best).map(|place| place.to_string()))).map_err(cause)?;
+            let titles = front.map_or(ByteRecord::new(), |front| front.titles.iter().collect());
+            let mut line = |front: &ByteRecord, cells: Vec<String>| {
+                rows.write_record(front.iter().chain(cells.iter().map(String::as_bytes))).map_err(cause)
+            };
+            line(&titles, (1..=best).map(|place| place.to_string()).collect())?;
             for (i, row) in all.iter().enumerate() {
-                let front = front.map_or(none, |front| &front.rows[i]).iter().map(String::as_str);
-                rows.write_record(front.chain((0..best).map(|i| row.get(i).map_or("", |&j| &names[j as usize]))))
-                    .map_err(cause)?;
+                let cells = (0..best).map(|i| row.get(i).map_or(String::new(), |&j| names[j as usize].clone()));
+                line(front.map_or(&ByteRecord::new(), |front| &front.rows[i]), cells.collect())?;
             }
             rows.flush()
         }

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 32 } else { usize::MAX }).min(data.rows());
     let data = first(data, count);
-    let front = args.kept.front(&args.data, &saved.run, target.is_csv(), 1)?;
+    let front = args.kept.front((&args.data, &saved.run), target.is_csv(), (data.rows(), 1), &saved.run.names())?;
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let mut out = inference.reconstruct(&data, args.common.seed)?;

@@ -45,7 +45,9 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         }
         source.columns = data.columns.kept();
     }
-    let columns = if is_new { source.columns.clone() } else { columns };
+    // What is said of a header is said of the data; what they are validated on tells by itself, also when a run goes on.
+    let again = columns.map(|columns| Columns { again: columns.header.is_auto(), ..columns });
+    let columns = if is_new { source.columns.clone() } else { again };
     let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, columns.as_ref(), source.bytes, missing));
     let mut valid = valid.transpose()?;
     let in_a_column = source.classes().is_some();

@@ -82,11 +82,6 @@ impl Part {
 }
 
 impl List {
-    /// Of one.
-    pub(super) fn of(part: Part) -> List {
-        List(vec![part])
-    }
-
     /// Of columns at these positions, in order.
     pub(crate) fn at(positions: &[usize]) -> List {
         let mut parts: Vec<Part> = vec![];

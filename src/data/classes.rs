@@ -1,15 +1,11 @@
 //! The column of a table that is no part of x but says of what class each example is, in words or in numbers: it becomes the
 //! labels of the data.
-use super::asked::{Part, There};
+use super::asked::There;
 use super::csv::shown;
 use super::dictionary::{self, Dictionary, plain};
-use super::read::open_file;
-use super::source::Source;
-use super::{Asked, Columns, Dataset, Header, List, Missing, Values, idx, named};
-use crate::config::Likelihood;
+use super::{Columns, Dataset, Values, named};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// As many as a label, which is a byte, tells apart.
 const MOST: usize = 256;
@@ -32,7 +28,7 @@ pub struct Classes {
 }
 
 /// Of line or row so and so.
-fn no_class(place: &str, file: &str, column: &str) -> String {
+pub(super) fn no_class(place: &str, file: &str, column: &str) -> String {
     format!("{place} of {file} has no class in column {column}: fill the cell, or leave the example out")
 }
 
@@ -141,42 +137,6 @@ impl<'a> Labels<'a> {
 }
 
 impl Dataset {
-    /// The class of each example, of a file of them: an idx of labels, or a table. Of this the column counts that is called as the
-    /// classes are, or the only one. `known`: what a model knows, where they have words; else they are 0 to `count`.
-    ///
-    /// The bytes of an idx are the classes where these are numbers, and else places among them.
-    ///
-    /// # Errors
-    /// What cannot be read; a class that the model does not know.
-    pub fn read_classes(path: &Path, known: Option<&Classes>, count: usize) -> Result<Vec<u8>> {
-        let (name, file, length) = open_file(path)?;
-        let source = Source::new(name, file, length)?;
-        let name = source.name.clone();
-        let words: Vec<String> = if idx::is_idx(&source.head) {
-            let bytes = idx::read_labels(source)?;
-            let are_numbers = known.is_none_or(|known| known.words.iter().all(|word| word.parse::<f64>().is_ok()));
-            if !are_numbers {
-                return Ok(bytes);
-            }
-            bytes.iter().map(u8::to_string).collect()
-        } else {
-            drop(source);
-            words_of(path, known.filter(|known| !known.name.is_empty()).map(|known| known.name.as_str()))?
-        };
-        let label = |(i, word): (usize, &String)| {
-            let found = match known {
-                Some(known) => known.words.iter().position(|k| k == word),
-                None => word.parse().ok().filter(|&label| label < count),
-            };
-            let knows = || known.map_or(format!("0 to {}", count - 1), |known| known.list(known.words.len()));
-            let of = |word: &String| if known.is_some() { shown(word.as_bytes()) } else { word.clone() };
-            found.map(|label| label as u8).ok_or_else(|| {
-                Error::failed(format!("{name}: row {i} is of class {}; the model knows {}", of(word), knows()))
-            })
-        };
-        words.iter().enumerate().map(label).collect()
-    }
-
     /// The class of each example, from a column of an array of numbers.
     ///
     /// # Errors
@@ -211,38 +171,6 @@ impl Dataset {
             None => (label.to_string(), format!("0 to {}", known - 1)),
         }
     }
-}
-
-/// The words of one column of a table: of that name, or the only one.
-fn words_of(path: &Path, name: Option<&str>) -> Result<Vec<String>> {
-    let read = |part: Part, header| {
-        let (take, of_words) = (List::of(part.clone()), vec![(Likelihood::Categorical, List::of(part))]);
-        let asked = Asked { take: Some(take), likelihoods: of_words, header, ..Asked::default() };
-        Dataset::read_columns(path, Columns::asked(asked).as_ref(), Missing::Refuse)
-    };
-    // Where the file has another name, or none, a single column is meant all the same.
-    let by_name = name.map(|name| read(Part::Name(name.into()), Header::Auto));
-    let data = match by_name {
-        Some(Ok(data)) => data,
-        Some(Err(e)) => read(Part::Range(0, 1), Header::No).ok().filter(|data| data.columns.of == 1).ok_or(e)?,
-        None => {
-            let data = read(Part::Range(0, 1), Header::Auto)?;
-            if data.columns.of != 1 {
-                let (name, of) = (&data.name, data.columns.of);
-                return Err(Error::failed(format!(
-                    "{name}: has {of} columns; must have the class of each row, and nothing else"
-                )));
-            }
-            data
-        }
-    };
-    let words = &data.columns.words[0].words;
-    let mut row = vec![0.0; data.cols];
-    let word = |i: usize| {
-        data.row(i, &mut row);
-        words[row.iter().position(|&x| x == 1.0).expect("a word of each row, for none may be missing")].clone()
-    };
-    Ok((0..data.rows()).map(word).collect())
 }
 
 impl Columns {

@@ -78,6 +78,11 @@ impl Columns {
         self.asked.is_none()
     }
 
+    /// Whether the file is the one that they are first found in, or are found in again.
+    pub(super) fn are_first(&self) -> bool {
+        self.asked.is_some() || self.again
+    }
+
     /// Whether a column of a file is asked for as part of a condition.
     pub(super) fn is_told(&self, there: &There, at: usize) -> bool {
         let last = self.asked.as_ref().and_then(|asked| asked.last.as_ref());

@@ -138,6 +138,13 @@ impl<'a> Opened<'a> {
         Ok(Opened { name, rows, first, second, names, width, rows_named, named, notes, counted })
     }
 
+    /// All rows below the header.
+    pub fn into_rows(self) -> impl Iterator<Item = Result<Row>> + use<'a> {
+        let mut rows = self.rows;
+        let rest = std::iter::from_fn(move || rows.next().transpose());
+        [self.first].into_iter().chain(self.second).map(Ok).chain(rest)
+    }
+
     pub fn there(&self) -> There<'_> {
         There { file: &self.name, width: self.width, rows_named: self.rows_named, names: self.names.as_deref() }
     }

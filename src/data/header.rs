@@ -88,6 +88,11 @@ fn is_of_numbers(columns: &[usize], beside: &[usize], first: &ByteRecord, second
     numbers.len() >= fewest
 }
 
+/// x0, x1, and so on: what columns are called that have no names, as [`crate::config::Run::names`] has it.
+fn is_ours(cell: &[u8]) -> bool {
+    cell.strip_prefix(b"x").and_then(whole).is_some()
+}
+
 /// Whether the row is these names, in whatever order; an empty cell may stand in front, where pandas has no title.
 fn are_names(names: &[String], row: &ByteRecord) -> bool {
     // A single short one would be a number like another.
@@ -121,8 +126,10 @@ impl Wanted {
     pub fn of(columns: Option<&Columns>, first: &ByteRecord) -> Wanted {
         let Some(columns) = columns else { return Wanted::All };
         match columns.said() {
-            Header::No => return Wanted::Known(false),
-            Header::Yes if !columns.are_known() => return Wanted::Known(true),
+            Header::Yes => return Wanted::Known(true),
+            Header::No if columns.are_first() => return Wanted::Known(false),
+            // A later file may have one, where it shows: words where there are none, or the names that this program gives.
+            Header::No if !columns.words.is_empty() => return Wanted::Known(first.iter().all(is_ours)),
             _ => {}
         }
         // Behind the mark of a comment, as NumPy writes it.
@@ -135,7 +142,7 @@ impl Wanted {
             false => columns.taken.iter().flat_map(|&(from, to)| from..to.min(first.len())).collect(),
         };
         let same = || positions.iter().map(|&j| &first[j]).eq(columns.names.iter().map(String::as_bytes));
-        let surely = || columns.said() == Header::Yes || first.iter().any(word) || same();
+        let surely = || first.iter().any(word) || same();
         let others = columns.or == first.len() && are_names(&columns.or_names, first);
         if columns.by_name() && first.iter().any(word)
             || known && surely()

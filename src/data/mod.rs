@@ -18,6 +18,7 @@ pub mod npy;
 mod npz;
 mod pictures;
 mod read;
+mod read_classes;
 mod read_words;
 mod rounding;
 mod row_names;

@@ -58,6 +58,13 @@ impl RowNames {
     }
 }
 
+/// Whether these can be the names of rows, as [`RowNames::check`] has it.
+pub(super) fn are_names<'a>(cells: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut names = RowNames::default();
+    cells.for_each(|cell| _ = names.add(cell));
+    names.check("", None, "").is_ok()
+}
+
 /// The line about it.
 pub(super) fn note(file: &str, title: Option<&str>) -> String {
     let title = title.map_or(String::new(), |title| format!(" ({:?})", named::shown(title)));

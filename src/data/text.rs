@@ -1,18 +1,19 @@
 //! The text of a table, read a second time: to be written beside what came of its rows, as it stands there, to the digit.
 use super::asked::{List, There};
-use super::csv::Opened;
+use super::csv::{Opened, Row};
 use super::read::open_file;
 use super::source::Source;
 use super::to_csv::Front;
-use super::{Columns, idx, named, npy, pictures, safetensors, zip};
+use super::{Columns, idx, named, npy, pictures, row_names, safetensors, zip};
 use crate::Result;
+use csv::ByteRecord;
 use std::io::{Read, Seek};
 use std::path::Path;
 
 /// Which columns of a table are wanted as text.
 #[derive(Clone, Copy, Debug)]
 pub enum Keep<'a> {
-    /// The first, where it names the rows and is not learned.
+    /// The first, where it names the rows: it is not learned, nor of classes, and no name comes again and again.
     RowNames,
     Listed(&'a List),
     All,
@@ -27,16 +28,16 @@ pub struct Text {
     pub kept: Vec<usize>,
     /// Where in the file the columns of the data stand: a column of words is one of them.
     pub taken: Vec<usize>,
-    /// Of each example those that are kept.
-    pub rows: Vec<Vec<String>>,
+    /// Of each example those that are kept, as bytes: the file may be of any encoding.
+    pub rows: Vec<ByteRecord>,
 }
 
 impl Text {
-    /// The text of a file that was read as `columns`. None of what is no text, or comes through a pipe and is gone.
+    /// The text of the first `count` rows of a file that was read as `columns`. None of what is no text, or comes through a pipe and is gone.
     ///
     /// # Errors
     /// A file that cannot be read any more; columns to keep that are not there.
-    pub fn read(path: &Path, columns: &Columns, keep: Keep) -> Result<Option<Text>> {
+    pub fn read(path: &Path, columns: &Columns, keep: Keep, count: usize) -> Result<Option<Text>> {
         let (path, array) = named::split(path);
         if array.is_some() || !path.is_file() {
             return Ok(None);
@@ -52,26 +53,26 @@ impl Text {
         if safetensors::is_safetensors(head) || npy::is_npy(head) || idx::is_idx(head) || zip::is_zip(head) {
             return Ok(None);
         }
-        let mut opened = Opened::new(source, Some(columns))?;
+        let opened = Opened::new(source, Some(columns))?;
         let there = opened.there();
         let taken = columns.positions(&there)?;
-        let kept = match keep {
-            Keep::RowNames => (0..(there.rows_named && !taken.contains(&0)) as usize).collect(),
+        let class = columns.class_column(&there)?;
+        let mut kept = match keep {
+            Keep::RowNames => (0..(there.rows_named && !taken.contains(&0) && class != Some(0)) as usize).collect(),
             Keep::Listed(list) => there.places(list, "keep")?,
             Keep::All => (0..there.width).collect::<Vec<usize>>(),
         };
-        let titles = opened.names.as_ref().map(|names| kept.iter().map(|&j| names[j].clone()).collect());
-        let mut rows = vec![];
-        let mut row = Some(opened.first);
-        let mut second = opened.second;
-        while let Some(now) = row {
-            let text = |&j: &usize| String::from_utf8_lossy(now.cells.get(j).unwrap_or_default()).into_owned();
-            rows.push(kept.iter().map(text).collect());
-            row = match second.take() {
-                Some(second) => Some(second),
-                None => opened.rows.next()?,
-            };
+        let names = opened.names.clone();
+        let rows = opened.into_rows().take(if kept.is_empty() { 0 } else { count });
+        let part = |row: Result<Row>| {
+            let row = row?;
+            Ok(kept.iter().map(|&j| row.cells.get(j).unwrap_or_default()).collect::<ByteRecord>())
+        };
+        let mut rows = rows.map(part).collect::<Result<Vec<ByteRecord>>>()?;
+        if matches!(keep, Keep::RowNames) && !row_names::are_names(rows.iter().map(|row| &row[0])) {
+            (kept, rows) = (vec![], vec![]);
         }
+        let titles = names.map(|names| kept.iter().map(|&j| names[j].clone()).collect());
         Ok(Some(Text { titles, kept, taken, rows }))
     }
 

@@ -1,5 +1,6 @@
 //! Writes a table as csv: a header, and a row a line. What [`super::Dataset::read`] gives back, to the bit.
 use super::text::Text;
+use csv::ByteRecord;
 use std::io::{self, Write};
 use std::ops::Range;
 
@@ -16,7 +17,7 @@ pub struct Of {
 pub struct Front {
     /// What its columns are called.
     pub titles: Vec<String>,
-    pub rows: Vec<Vec<String>>,
+    pub rows: Vec<ByteRecord>,
     /// How many rows of the table each of these belongs to, one after the other.
     pub times: usize,
 }
@@ -41,15 +42,18 @@ pub fn write(
     words: &[Of],
     front: Option<&Front>,
 ) -> io::Result<()> {
-    assert!(values.len().is_multiple_of(names.len()), "rows have a number for each name");
+    let columns = names.len();
+    assert!(values.len().is_multiple_of(columns), "rows have a number for each name");
     let mut rows = csv::Writer::from_writer(out);
-    let none = &vec![];
-    let titles = front.map_or(none, |front| &front.titles);
-    rows.write_record(titles.iter().chain(&cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone())))
-        .map_err(cause)?;
-    for (i, row) in values.chunks(names.len()).enumerate() {
-        let front = front.map_or(none, |front| &front.rows[i / front.times]);
-        rows.write_record(front.iter().chain(&texts(row, words))).map_err(cause)?;
+    let titles = front.map_or(ByteRecord::new(), |front| front.titles.iter().collect());
+    let names = cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone());
+    let mut line = |front: &ByteRecord, cells: Vec<String>| {
+        let cells = cells.iter().map(String::as_bytes);
+        rows.write_record(front.iter().chain(cells)).map_err(cause)
+    };
+    line(&titles, names)?;
+    for (i, row) in values.chunks(columns).enumerate() {
+        line(front.map_or(&ByteRecord::new(), |front| &front.rows[i / front.times]), texts(row, words))?;
     }
     rows.flush()
 }
@@ -75,13 +79,14 @@ pub(crate) fn write_filled(
     let places: Vec<usize> = firsts.iter().map(|&j| at(j)).collect();
     for (row, values) in values.chunks(cols).enumerate() {
         let example = row / times;
-        let mut line = text.rows[example].clone();
-        for ((text, &j), &place) in texts(values, words).into_iter().zip(&firsts).zip(&places) {
+        let filled = texts(values, words);
+        let mut line: Vec<&[u8]> = text.rows[example].iter().collect();
+        for ((text, &j), &place) in filled.iter().zip(&firsts).zip(&places) {
             if hidden(example, j) {
-                line[place] = text;
+                line[place] = text.as_bytes();
             }
         }
-        rows.write_record(&line).map_err(cause)?;
+        rows.write_record(line).map_err(cause)?;
     }
     rows.flush()
 }

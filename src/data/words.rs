@@ -95,7 +95,7 @@ impl Columns {
     }
 
     /// How many columns data have that have one for each word, of a model without names of columns or with.
-    pub(super) fn is_wide(&self, width: usize) -> bool {
+    pub(crate) fn is_wide(&self, width: usize) -> bool {
         let narrow = if self.taken.is_empty() { self.names.len() } else { self.count() };
         let more: usize = self.words.iter().map(|words| words.words.len().saturating_sub(1)).sum();
         more > 0 && width == narrow + more

@@ -3,7 +3,7 @@ use crate::config::{
     Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training, name_of,
     used,
 };
-use crate::data::{Columns, scale};
+use crate::data::{Columns, Header, scale};
 use clap::ValueEnum;
 
 /// An option with the value that a run has.
@@ -46,6 +46,9 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     }
     if let Some(columns) = data.columns.as_ref().filter(|columns| !columns.are_all()) {
         line.unless(false, "columns", columns.list());
+    }
+    if let Some(columns) = &data.columns {
+        line.choice("header", columns.header, Header::Auto);
     }
     if let Some(classes) = data.classes() {
         line.unless(false, "classes", classes.column());

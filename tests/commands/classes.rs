@@ -225,8 +225,29 @@ fn classes_are_asked_for_in_quotes_and_by_a_file() {
     run(&home, "sample run --condition new.csv --to no.npy --device cpu")
         .refused(1, "new.csv: row 1 is of class \"huge\"; the model knows \"high, or so\", \"highest\", \"low\"");
     fs::write(home.join("two.csv"), "low,1\nlow,2\n").unwrap();
-    run(&home, "sample run --condition two.csv --to no.npy --device cpu")
-        .refused(2, "columns class: two.csv has no column of this name; it has low, 1");
+    run(&home, "sample run --condition two.csv --to no.npy --device cpu").refused(
+        1,
+        "two.csv: has 2 columns, and which is of classes is not known; give a column class, or the class of each row alone",
+    );
+    fs::write(home.join("other.csv"), format!("other\n{bare}")).unwrap();
+    assert!(answer("decode run --data z.npy --condition other.csv") == all, "a title is no class");
+    // Of a model without names of columns too; and a pipe is read once.
+    table(&home.join("headless.csv"), &["a", "b", "class"], false, |class| format!("\"{}\"", words[class]));
+    run(&home, &format!("train --data headless.csv --classes 2 --condition labels {SMALL} --out headless")).succeeded();
+    let want = answer("reconstruct headless --data headless.csv");
+    for file in ["bare.csv", "headless.csv", "other.csv"] {
+        assert!(answer(&format!("reconstruct headless --data x.csv --condition {file}")) == want, "{file}");
+    }
+    if cfg!(unix) {
+        let line = "reconstruct run --data x.csv --to out.npy --force --device cpu --quiet --condition /dev/stdin";
+        let mut piped = command(&home, &line.split(' ').collect::<Vec<_>>());
+        assert!(piped.stdin(fs::File::open(home.join("named.csv")).unwrap()).status().unwrap().success());
+        assert!(fs::read(home.join("out.npy")).unwrap() == all);
+    }
+    // A class may be called as what is missing elsewhere.
+    table(&home.join("na.csv"), &["a", "b", "class"], true, |class| ["NA", "EU", "nan"][class].into());
+    run(&home, &format!("train --data na.csv --classes class --condition labels {SMALL} --out na")).succeeded();
+    assert!(answer("encode na --data na.csv") == answer("encode na --data x.csv --condition na.csv"));
 
     // Classes that are numbers are those of an idx, whatever their places; and labels of pictures come from a table too.
     table(&home.join("numbers.csv"), &["a", "b", "class"], true, |class| (class + 1).to_string());

@@ -367,6 +367,22 @@ fn a_header_that_is_said_is_one_in_every_file() {
     assert_eq!(evaluated("no --data other.csv")["examples"], ROWS);
     run(&home, "train --resume no --steps 6 --device cpu --quiet").succeeded();
 
+    // Said of the data, "no" leaves other files with a header theirs, and "yes" asks for one.
+    write("titled.csv", three("a,b,c\n", [0, 1, 2], false));
+    run(&home, &format!("train --data bare.csv --valid titled.csv --header no {scaled} --out bare")).succeeded();
+    run(&home, "train --resume bare --steps 6 --device cpu --quiet").succeeded();
+    for model in ["bare", "no"] {
+        let line = if model == "no" { "reconstruct no --data other.csv" } else { "reconstruct bare --data bare.csv" };
+        run(&home, &format!("{line} --to ours.csv --force --device cpu --quiet")).succeeded();
+        assert!(std::fs::read_to_string(home.join("ours.csv")).unwrap().starts_with("x0,x1"));
+        assert_eq!(evaluated(&format!("{model} --data ours.csv"))["examples"], ROWS, "{model}");
+    }
+    write("others.csv", format!("31,9,77\n{}", rows(0)));
+    run(&home, "eval yes --data others.csv --device cpu")
+        .refused(1, "the model's column 12: others.csv has no column of this name; it has 31, 9, 77");
+    let report = std::fs::read_to_string(home.join("yes/report.html")).unwrap();
+    assert!(report.contains("vae-gpu train --data codes.csv --header yes"), "as the page says how it was made");
+
     run(&home, "mixture --data codes.csv --header yes --components 1 --out m --quiet").succeeded();
     write_idx(&home.join("x.idx"), 30, 6);
     run(&home, &format!("train --data x.idx --header yes {SMALL} --out idx"))
@@ -490,6 +506,37 @@ fn what_is_written_can_be_joined_to_what_was_read() {
     }
     let twice = written("impute run --data gaps.csv --draws 2");
     assert!(twice.len() == 2 * ROWS + 1 && twice[1][..3] == twice[2][..3] && twice[3][1..3] == filled[2][1..3]);
+    // A file that has a column for each word, and one in another encoding: what is not learned stays as it is, byte for byte.
+    std::fs::write(home.join("wide.csv"), "0.5,0.25,0,1\n,0.5,1,0\n0.5,,1,0\n0.5,0.5,,\n").unwrap();
+    let wide = written("impute run --data wide.csv");
+    let gaps: Vec<(usize, usize)> = vec![(1, 0), (2, 1), (3, 2), (3, 3)];
+    for (i, line) in ["0.5,0.25,0,1", ",0.5,1,0", "0.5,,1,0", "0.5,0.5,,"].iter().enumerate() {
+        for (j, cell) in line.split(',').enumerate() {
+            let filled = wide[i][j].parse::<f32>().is_ok_and(f32::is_finite);
+            assert!(filled && (gaps.contains(&(i, j)) || wide[i][j] == cell), "{i}, {j}: {wide:?}");
+        }
+    }
+    let latin = b"who,age,weight,ill\nM\xfcller,0.5,,no\nM\xf6ller,0.25,0.5,yes\n";
+    std::fs::write(home.join("latin.csv"), latin).unwrap();
+    for line in ["impute run --data latin.csv", "encode run --data latin.csv"] {
+        run(&home, &format!("{line} --to latin-out.csv --force --device cpu --quiet")).succeeded();
+        let bytes = std::fs::read(home.join("latin-out.csv")).unwrap();
+        assert!(bytes.windows(6).any(|b| b == b"M\xfcller") && bytes.windows(6).any(|b| b == b"M\xf6ller"));
+    }
+    // What comes again names no rows, and is left out unless it is asked for; decode finds what it needs beside words.
+    let ill = |text: &str| -> String {
+        text.lines()
+            .enumerate()
+            .map(|(i, line)| format!("{};{}\n", ["yes", "no"][i % 2], line.split_once(';').unwrap().1))
+            .collect()
+    };
+    std::fs::write(home.join("again.csv"), format!("{head}{}", ill(&whole))).unwrap();
+    assert_eq!(written("encode run --data again.csv")[0], ["mu0", "mu1"]);
+    written("encode run --data again.csv --keep who,day,paid");
+    std::fs::copy(home.join("out.csv"), home.join("z.csv")).unwrap();
+    assert_eq!(written("decode run --data z.csv").len(), ROWS + 1);
+    run(&home, "reconstruct run --data all.csv --keep age --to no.csv --device cpu")
+        .refused(2, "keep age: the table has a column \"age\" anyway; leave it out");
     // The gap of the first row, of a mask: what it hides is filled in, too.
     std::fs::write(home.join("mask.csv"), "age,weight,ill\n1,0,1\n").unwrap();
     let masked = written("impute run --data all.csv --mask mask.csv");
