@@ -1,6 +1,7 @@
 //! What a conditional model is given: `--condition`, `--past` and `--future`.
 use super::{Common, Part, data_for};
 use crate::config::{Condition, Run, Source};
+use crate::data::to_csv::Front;
 use crate::data::{Classes, Columns, Dataset, Missing};
 use crate::evaluate::same_columns;
 use crate::{Error, Result};
@@ -220,4 +221,27 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
             Told { rows: rows.chunks(width).map(<[f32]>::to_vec).collect(), file: Some(data.name) }
         }
     })
+}
+
+/// What draws were told, (count, condition), in front of a csv of them: under the names that it has in the data, so that the csv is
+/// such data. None where it has no names.
+pub(super) fn front(run: &Run, told: &[f32]) -> Option<Front> {
+    let (input, width) = (run.model.input, run.model.condition);
+    let (titles, rows) = match run.data.condition.as_ref()? {
+        Condition::Classes { .. } => {
+            let classes = run.data.classes().filter(|classes| !classes.name.is_empty())?;
+            let word = |row: &[f32]| row.iter().position(|&x| x == 1.0).map(|label| &classes.words[label]);
+            (vec![classes.name.clone()], told.chunks(width).map(|row| word(row).into_iter().collect()).collect())
+        }
+        Condition::Columns { columns: (from, to), .. } => {
+            let known = run.data.known_columns();
+            let names: Option<Vec<String>> = (*from..*to).map(|j| known.name_of(j).cloned()).collect();
+            let mut values = told.to_vec();
+            if let Some(scale) = &run.data.scale {
+                scale.undo(&mut values, input..input + width);
+            }
+            (names?, values.chunks(width).map(|row| row.iter().map(f32::to_string).collect()).collect())
+        }
+    };
+    Some(Front { titles, rows, times: 1 })
 }

@@ -40,7 +40,8 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     temperature: f64,
     /// Of a conditional model: classes, as 7 or 0,1,2, or as the column of --classes has them, in quotes where they have commas, that
-    /// take turns, all if not given; or a FILE with a row for each draw, of classes too. With --near, a FILE of those of its examples
+    /// take turns, all if not given; or a FILE with a row for each draw, of classes too. With --near, a FILE of those of its examples.
+    /// A csv of draws has in front what each was told, by the names that it has in the data
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
     /// Draws x ~ p(x|z), in place of its mean
@@ -107,7 +108,8 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
-        return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, None);
+        let front = target.is_csv().then(|| condition::front(&saved.run, &given)).flatten();
+        return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front);
     };
 
     let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run, &args.common)?;

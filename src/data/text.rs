@@ -5,7 +5,7 @@ use super::read::open_file;
 use super::source::Source;
 use super::to_csv::Front;
 use super::{Columns, idx, named, npy, pictures, row_names, safetensors, zip};
-use crate::Result;
+use crate::{Error, Result};
 use csv::ByteRecord;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -33,10 +33,11 @@ pub struct Text {
 }
 
 impl Text {
-    /// The text of the first `count` rows of a file that was read as `columns`. None of what is no text, or comes through a pipe and is gone.
+    /// The text of the first `count` rows of a file that was read as `columns`. None of what is no text, or comes through a pipe and
+    /// is gone.
     ///
     /// # Errors
-    /// A file that cannot be read any more; columns to keep that are not there.
+    /// A file that cannot be read any more, or has fewer rows now; columns to keep that are not there.
     pub fn read(path: &Path, columns: &Columns, keep: Keep, count: usize) -> Result<Option<Text>> {
         let (path, array) = named::split(path);
         if array.is_some() || !path.is_file() {
@@ -62,13 +63,18 @@ impl Text {
             Keep::Listed(list) => there.places(list, "keep")?,
             Keep::All => (0..there.width).collect::<Vec<usize>>(),
         };
-        let names = opened.names.clone();
+        let (file, names) = (opened.name.clone(), opened.names.clone());
         let rows = opened.into_rows().take(if kept.is_empty() { 0 } else { count });
         let part = |row: Result<Row>| {
             let row = row?;
             Ok(kept.iter().map(|&j| row.cells.get(j).unwrap_or_default()).collect::<ByteRecord>())
         };
         let mut rows = rows.map(part).collect::<Result<Vec<ByteRecord>>>()?;
+        if !kept.is_empty() && rows.len() < count {
+            return Err(Error::failed(format!(
+                "{file}: has fewer rows than a moment ago; leave it as it is, and try again"
+            )));
+        }
         if matches!(keep, Keep::RowNames) && !row_names::are_names(rows.iter().map(|row| &row[0])) {
             (kept, rows) = (vec![], vec![]);
         }

@@ -5,7 +5,8 @@ use crate::program::{command, folder, run, write_labels};
 use crate::runs::tensors;
 use std::fs;
 use std::path::Path;
-use vae_gpu::data::{Dataset, npy};
+use vae_gpu::Vae;
+use vae_gpu::data::{Dataset, Missing, npy};
 
 const ROWS: usize = 60;
 const SMALL: &str = "--likelihood gaussian --hidden 5 --latent 2 --batch 8 --steps 20 --device cpu --quiet";
@@ -166,7 +167,9 @@ fn a_class_is_drawn_by_its_word() {
         let line = format!("sample run --count 6 {condition} --to drawn.csv --force --temperature 0 --device cpu");
         run(&home, &line).succeeded();
         let text = fs::read_to_string(home.join("drawn.csv")).unwrap();
-        text.lines().skip(1).map(|line| line.split(',').map(|x| x.parse().unwrap()).collect()).collect()
+        assert!(text.starts_with("class,a,b\n"), "{text}");
+        let numbers = |line: &str| line.split(',').skip(1).map(|x| x.parse().unwrap()).collect();
+        text.lines().skip(1).map(numbers).collect()
     };
     let near = |drawn: &[f64], class: f64| (drawn[0] - class).abs() < 0.2 && (drawn[1] + class).abs() < 0.2;
     let highest = means("--condition highest");
@@ -176,6 +179,14 @@ fn a_class_is_drawn_by_its_word() {
     // All of them, by the alphabet.
     let all = means("");
     assert!(all.chunks(3).all(|x| near(&x[0], 1.0) && near(&x[1], 2.0) && near(&x[2], 0.0)), "{all:?}");
+    // And what is drawn is data of the model: every row has the class that it was drawn as.
+    let told = Dataset::read_columns(
+        &home.join("drawn.csv"),
+        Some(&Vae::open(home.join("run")).unwrap().run().data.known_columns()),
+        Missing::Refuse,
+    );
+    assert_eq!(told.unwrap().labels, Some(vec![0, 1, 2, 0, 1, 2]));
+    run(&home, "eval run --data drawn.csv --device cpu --quiet").succeeded();
     run(&home, "sample run --condition hi --to no.csv --device cpu")
         .refused(2, "condition \"hi\": the model knows \"high\", \"highest\", \"low\"");
 }

@@ -1,6 +1,7 @@
 //! `--columns` and `--skip-columns`: which columns are learned, that a model takes the same ones of every file, and that it
 //! says which it misses.
 use crate::browser;
+use crate::numbers::assert_near;
 use crate::program::{folder, run, write_idx, write_labels};
 use crate::runs;
 use std::fmt::Write as _;
@@ -597,11 +598,18 @@ fn a_condition_by_name_is_one_by_position() {
         for data in ["all.csv", "turned.csv", "bare.csv", "order.csv"] {
             assert_eq!(eval(&format!("run{i}"), data).stdout, elbo, "{told}: {data}");
         }
-        // What is drawn has the columns of x alone.
+        // What is drawn has in front what it was told, and so is data of the model.
         let sample = format!("sample run{i} --condition all.csv --count 3 --to drawn.csv --force --device cpu");
         run(&home, &sample).succeeded();
         let drawn = std::fs::read_to_string(home.join("drawn.csv")).unwrap();
-        assert_eq!(drawn.lines().next().unwrap(), order[..4 - count].join(","), "{told}");
+        let (x, given) = order.split_at(4 - count);
+        assert_eq!(drawn.lines().next().unwrap(), [given, x].concat().join(","), "{told}");
+        for (i, line) in drawn.lines().skip(1).enumerate() {
+            let got: Vec<f64> = line.split(',').take(count).map(|x| x.parse().unwrap()).collect();
+            let want: Vec<f64> = given.iter().map(|name| number(i, name).parse().unwrap()).collect();
+            assert_near(told, &got, &want, 1e-6);
+        }
+        assert!(eval(&format!("run{i}"), "drawn.csv").stdout.contains("\"examples\":3"), "{told}");
         run(&home, &format!("train --config run{i}/run.toml --device cpu --quiet --out again{i}")).succeeded();
         assert!(tensors(&home, &format!("again{i}")) == want, "{told}: run.toml");
         // The command that a report shows.

@@ -217,12 +217,13 @@ fn every_command_takes_words_and_gives_words() {
     );
     run(&home, &format!("train --data x.csv {OWN} --condition bmi {SMALL} --out told")).succeeded();
     run(&home, "sample told --condition other.csv --count 5 --draw --to told.csv --device cpu --quiet").succeeded();
-    assert!(fs::read_to_string(home.join("told.csv")).unwrap().starts_with("age,ward,ill\n"));
+    assert!(fs::read_to_string(home.join("told.csv")).unwrap().starts_with("bmi,age,ward,ill\n"));
+    run(&home, "eval told --data told.csv --device cpu --quiet").succeeded();
     run(&home, "eval told --data other.csv --device cpu --quiet").succeeded();
     let classes = format!("train --data x.csv --classes ill --condition labels {OWN} {SMALL} --out classes");
     run(&home, &classes.replace("ward,ill", "ward")).succeeded();
     run(&home, "sample classes --condition yes --count 5 --draw --to yes.csv --device cpu --quiet").succeeded();
-    assert!(fs::read_to_string(home.join("yes.csv")).unwrap().starts_with("age,ward,bmi\n"));
+    assert!(fs::read_to_string(home.join("yes.csv")).unwrap().starts_with("ill,age,ward,bmi\n"));
 }
 
 /// The first column is one of words where it is asked for as such, and else holds the names of rows.
