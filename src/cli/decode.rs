@@ -57,14 +57,10 @@ pub(crate) fn draw_rows(path: &Path, mut examples: Vec<f32>, columns: usize, run
 fn latents(path: &Path, latent: usize) -> Result<Dataset> {
     let columns = Columns { names: encode::names("mu", latent), ..Columns::default() };
     // What stands beside them may be words then.
-    if let Ok(z) = Dataset::read_columns(path, Some(&columns), Missing::Refuse) {
-        return Ok(z);
-    }
-    let z = Dataset::read(path)?;
-    match z.columns.names.iter().any(|name| columns.names.contains(name)) {
-        true => z.with_columns(&columns),
-        false => Ok(z),
-    }
+    Dataset::read_columns(path, Some(&columns), Missing::Refuse).or_else(|e| {
+        let z = Dataset::read(path)?;
+        if z.columns.names.iter().any(|name| columns.names.contains(name)) { Err(e) } else { Ok(z) }
+    })
 }
 
 pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
@@ -85,13 +81,13 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
         ));
     }
     let given = condition::told(&saved.run, args.condition.as_deref())?.each(z.rows())?;
-    let device = args.common.device_at_hand()?;
-    let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
     let text = match target.is_csv() {
         true => {
             Text::read(&args.data, &Columns::default(), Keep::RowNames, z.rows())?.filter(|text| !text.kept.is_empty())
         }
         false => None,
     };
+    let device = args.common.device_at_hand()?;
+    let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
     write(path, target, decoded, &saved.run, text.map(|text| text.front(1)))
 }

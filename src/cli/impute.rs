@@ -3,7 +3,7 @@ use super::condition::DataFor;
 use super::decode::draw_rows;
 use super::output::{Output, Target, beside_lines, write_table};
 use super::progress::Working;
-use super::{BUILT_IN, Common, counted, print, thousands, with_error};
+use super::{Common, counted, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Run};
 use crate::data::text::{Keep, Text};
@@ -129,9 +129,9 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     fills_in(&saved.run.model)?;
     let given = args.read(&saved.run, output.map(|(_, target)| target))?;
-    let text = match &args.data.data {
-        Some(path) if output.is_some_and(|(_, target)| target.is_csv()) && !BUILT_IN.contains(&path.as_str()) => {
-            Text::read(Path::new(path), &saved.run.data.known_columns(), Keep::All, given.rows())?
+    let text = match args.data.file() {
+        Some(path) if output.is_some_and(|(_, target)| target.is_csv()) => {
+            Text::read(path, &saved.run.data.known_columns(), Keep::All, given.rows())?
         }
         _ => None,
     };

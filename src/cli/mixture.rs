@@ -109,12 +109,10 @@ impl MixtureArgs {
         let asked = Columns::asked(Asked { take, skip, header: self.header, ..Asked::default() });
         let (known, bytes) = start.map_or((None, None), |start| (start.columns.clone(), start.bytes));
         if let (Some(_), Some(known)) = (&asked, known.as_ref().filter(|known| !known.names.is_empty())) {
-            let names: Vec<String> = known.names.iter().take(8).map(|name| format!("{name:?}")).collect();
-            let more = if known.names.len() > names.len() { ", ..." } else { "" };
             return Err(Error::request(format!(
-                "columns: the mixture of --start is of {}{more}, which are taken by their names; leave out --columns, \
+                "columns: the mixture of --start is of {}, which are taken by their names; leave out --columns, \
                  --skip-columns and --header",
-                names.join(", ")
+                known.listed_names()
             )));
         }
         Ok(Source { valid, valid_fraction, columns: asked.or(known), bytes, ..Source::new(train, 0) })

@@ -1,7 +1,7 @@
 //! The file that a command writes: `--to`, and `--force` for one that is there. What can be known about it is checked
 //! before any work is done.
 use super::condition::DataFor;
-use super::{BUILT_IN, unless_gone};
+use super::unless_gone;
 use crate::config::Run;
 use crate::data::text::{Keep, Text};
 use crate::data::to_csv::{self, Front, Of};
@@ -93,7 +93,7 @@ impl Kept {
         if !is_csv {
             return wrong("only a csv has words; pass --to FILE.csv, or leave --keep out".into());
         }
-        let Some(path) = data.data.as_ref().filter(|path| !BUILT_IN.contains(&path.as_str())) else {
+        let Some(path) = data.file() else {
             return wrong("built-in data have no text; leave it out".into());
         };
         // Names of rows that come again name none, and such a table would be refused as data.
@@ -101,7 +101,7 @@ impl Kept {
             return Ok(None);
         }
         let keep = self.keep.as_ref().map_or(Keep::RowNames, Keep::Listed);
-        match Text::read(Path::new(path), &run.data.known_columns(), keep, count)? {
+        match Text::read(path, &run.data.known_columns(), keep, count)? {
             Some(text) => {
                 let twice = text.titles.iter().flatten().find(|title| names.contains(title));
                 match twice {
@@ -112,7 +112,7 @@ impl Kept {
                     _ => Ok(Some(text.front(times))),
                 }
             }
-            None => wrong(format!("{path} is no text that can be read a second time; leave it out")),
+            None => wrong(format!("{} is no text that can be read a second time; leave it out", path.display())),
         }
     }
 }

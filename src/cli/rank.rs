@@ -6,14 +6,13 @@ use super::{Common, counted, first, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Likelihood, Run};
 use crate::data::npy;
-use crate::data::to_csv::{Front, cause};
+use crate::data::to_csv::{self, Front};
 use crate::error::{Error, Result, a_part, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_data;
 use crate::infer::Inference;
 use crate::ranking::{HeldOut, Measures, best_of, check_zeros_and_ones};
 use clap::Args;
-use csv::ByteRecord;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::PathBuf;
@@ -161,17 +160,11 @@ fn write(
         }
         Table::Csv => {
             let names = run.names();
-            let mut rows = csv::Writer::from_writer(file);
-            let titles = front.map_or(ByteRecord::new(), |front| front.titles.iter().collect());
-            let mut line = |front: &ByteRecord, cells: Vec<String>| {
-                rows.write_record(front.iter().chain(cells.iter().map(String::as_bytes))).map_err(cause)
+            let of_row = |row: &Vec<u32>| -> Vec<String> {
+                (0..best).map(|i| row.get(i).map_or(String::new(), |&j| names[j as usize].clone())).collect()
             };
-            line(&titles, (1..=best).map(|place| place.to_string()).collect())?;
-            for (i, row) in all.iter().enumerate() {
-                let cells = (0..best).map(|i| row.get(i).map_or(String::new(), |&j| names[j as usize].clone()));
-                line(front.map_or(&ByteRecord::new(), |front| &front.rows[i]), cells.collect())?;
-            }
-            rows.flush()
+            let titles = (1..=best).map(|place| place.to_string()).collect();
+            to_csv::write_rows(file, titles, all.iter().map(of_row), front)
         }
     }
 }

@@ -38,16 +38,21 @@ impl Classes {
         Some(Error::failed(no_class(self.none.as_ref()?, file, &self.told())))
     }
 
+    /// Where a class stands among them.
+    pub(super) fn place(&self, word: &str) -> Option<usize> {
+        let word = plain(word);
+        self.words.iter().position(|known| *known == word)
+    }
+
     /// The label of a class.
     ///
     /// # Errors
     /// None of them.
     pub fn label(&self, word: &str, what: &str) -> Result<usize> {
-        let word = plain(word);
-        self.words.iter().position(|known| *known == word).ok_or_else(|| {
+        self.place(word).ok_or_else(|| {
             Error::request(format!(
                 "{what} {}: the model knows {}",
-                shown(word.as_bytes()),
+                shown(plain(word).as_bytes()),
                 self.list(self.words.len())
             ))
         })

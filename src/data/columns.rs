@@ -4,7 +4,7 @@ use super::classes::Classes;
 use super::header::Header;
 use super::named::shown;
 use super::source::room;
-use super::{Bytes, Dataset, Values, Words, read_words};
+use super::{Bytes, Dataset, Values, Words, dictionary, read_words};
 use crate::config::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -180,6 +180,11 @@ impl Columns {
     /// How many were taken.
     pub fn count(&self) -> usize {
         self.taken.iter().map(|(from, to)| to.saturating_sub(*from)).fold(0, usize::saturating_add)
+    }
+
+    /// The first of their names, for a message.
+    pub(crate) fn listed_names(&self) -> String {
+        dictionary::list(&self.names, self.names.len())
     }
 
     /// As they are after they were taken from a file.

@@ -142,10 +142,9 @@ impl Wanted {
             false => columns.taken.iter().flat_map(|&(from, to)| from..to.min(first.len())).collect(),
         };
         let same = || positions.iter().map(|&j| &first[j]).eq(columns.names.iter().map(String::as_bytes));
-        let surely = || first.iter().any(word) || same();
         let others = columns.or == first.len() && are_names(&columns.or_names, first);
         if columns.by_name() && first.iter().any(word)
-            || known && surely()
+            || known && (first.iter().any(word) || same())
             || are_names(&columns.names, first)
             || others
         {

@@ -169,6 +169,12 @@ impl Dataset {
     }
 }
 
+/// Whether a file that begins so, unpacked, is none of the formats that are no text.
+pub(super) fn is_text(head: &[u8]) -> bool {
+    let others = [zip::is_zip, pictures::is_png, safetensors::is_safetensors, npy::is_npy, idx::is_idx];
+    !others.iter().any(|is| is(head))
+}
+
 /// A file, its path for messages, and how long it is, unless it is a pipe.
 pub(super) fn open_file(path: &Path) -> Result<(String, File, Option<u64>)> {
     let name = path.display().to_string();

@@ -47,10 +47,9 @@ impl Dataset {
 
 /// The label of a class, if the model knows it.
 fn place(word: &str, columns: &Columns, count: usize) -> Option<u8> {
-    let word = plain(word);
     let label = match &columns.classes {
-        Some(known) => known.words.iter().position(|k| *k == word),
-        None => word.parse().ok().filter(|&label| label < count),
+        Some(known) => known.place(word),
+        None => plain(word).parse().ok().filter(|&label| label < count),
     };
     label.map(|label| label as u8)
 }

@@ -1,13 +1,12 @@
 //! The text of a table, read a second time: to be written beside what came of its rows, as it stands there, to the digit.
 use super::asked::{List, There};
 use super::csv::{Opened, Row};
-use super::read::open_file;
+use super::read::{is_text, open_file};
 use super::source::Source;
 use super::to_csv::Front;
-use super::{Columns, idx, named, npy, pictures, row_names, safetensors, zip};
+use super::{Columns, named, row_names};
 use crate::{Error, Result};
 use csv::ByteRecord;
-use std::io::{Read, Seek};
 use std::path::Path;
 
 /// Which columns of a table are wanted as text.
@@ -43,15 +42,9 @@ impl Text {
         if array.is_some() || !path.is_file() {
             return Ok(None);
         }
-        let (name, mut file, length) = open_file(&path)?;
-        let mut head = Vec::new();
-        let looked = file.by_ref().take(8).read_to_end(&mut head).and_then(|_| file.rewind());
-        if looked.is_err() || zip::is_zip(&head) || pictures::is_png(&head) {
-            return Ok(None);
-        }
+        let (name, file, length) = open_file(&path)?;
         let source = Source::new(name, file, length)?;
-        let head = &source.head;
-        if safetensors::is_safetensors(head) || npy::is_npy(head) || idx::is_idx(head) || zip::is_zip(head) {
+        if !is_text(&source.head) {
             return Ok(None);
         }
         let opened = Opened::new(source, Some(columns))?;

@@ -44,18 +44,30 @@ pub fn write(
 ) -> io::Result<()> {
     let columns = names.len();
     assert!(values.len().is_multiple_of(columns), "rows have a number for each name");
-    let mut rows = csv::Writer::from_writer(out);
-    let titles = front.map_or(ByteRecord::new(), |front| front.titles.iter().collect());
-    let names = cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone());
+    let titles = cells(columns, words, |j| names[j].clone(), |of| of.name.clone());
+    write_rows(out, titles, values.chunks(columns).map(|row| texts(row, words)), front)
+}
+
+/// A header, and rows of text, each behind its `front`.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn write_rows(
+    out: &mut impl Write,
+    titles: Vec<String>,
+    rows: impl Iterator<Item = Vec<String>>,
+    front: Option<&Front>,
+) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
     let mut line = |front: &ByteRecord, cells: Vec<String>| {
-        let cells = cells.iter().map(String::as_bytes);
-        rows.write_record(front.iter().chain(cells)).map_err(cause)
+        csv.write_record(front.iter().chain(cells.iter().map(String::as_bytes))).map_err(cause)
     };
-    line(&titles, names)?;
-    for (i, row) in values.chunks(columns).enumerate() {
-        line(front.map_or(&ByteRecord::new(), |front| &front.rows[i / front.times]), texts(row, words))?;
+    let none = ByteRecord::new();
+    line(&front.map_or(none.clone(), |front| front.titles.iter().collect()), titles)?;
+    for (i, row) in rows.enumerate() {
+        line(front.map_or(&none, |front| &front.rows[i / front.times]), row)?;
     }
-    rows.flush()
+    csv.flush()
 }
 
 /// The table `text`, of which examples are the first rows, with what is `hidden` filled in: the cells of example `i` in as many rows
@@ -92,7 +104,7 @@ pub(crate) fn write_filled(
 }
 
 /// What it was that failed, of a table as text.
-pub(crate) fn cause(e: csv::Error) -> io::Error {
+pub(super) fn cause(e: csv::Error) -> io::Error {
     match e.into_kind() {
         csv::ErrorKind::Io(e) => e,
         other => io::Error::other(format!("{other:?}")),
