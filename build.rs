@@ -64,9 +64,9 @@ fn launchers(kernels: &[Kernel]) -> String {
     let launcher = |Kernel { name, params }: &Kernel| {
         let (mut typed, mut args, mut before) = (String::new(), String::new(), None);
         for (param, ty) in params {
-            if ty == "const __grid_constant__ Layers" {
+            if let Some(several) = ty.strip_prefix("const __grid_constant__ ") {
                 // Several arguments, which stand between the others.
-                typed += &format!(", {param}: &Layers");
+                typed += &format!(", {param}: &{several}");
                 before = Some(format!("&[{}][..], &{param}.args()", std::mem::take(&mut args)));
                 continue;
             }

@@ -147,6 +147,9 @@ fn oldest(ptx: &str) -> String {
     let (head, rest) = ptx.split_once(".version ").expect("PTX says its version");
     let (version, rest) = rest.split_once('\n').expect("a line ends");
     let version = version.trim().parse::<f32>().expect("a version is a number").min(8.0);
+    // Of a load it may say which bytes are used: a hint, which those drivers do not know.
+    let known = |line: &&str| !line.contains(".pragma \"used_bytes_mask");
+    let rest: String = rest.split_inclusive('\n').filter(known).collect();
     format!("{head}.version {version:.1}\n{rest}")
 }
 

@@ -18,6 +18,8 @@ __device__ __forceinline__ unsigned bf16x2(float low, float high) {
 struct Shared : In {};
 template <class View> constexpr bool kShared = false;
 template <> inline constexpr bool kShared<Shared> = true;
+// One of which that is not known when it is compiled.
+template <class View> constexpr bool kAnywhere = false;
 
 // What is f32 and no copy stays as it is: rounded when it is multiplied.
 template <class View>
@@ -67,9 +69,25 @@ __device__ __forceinline__ float2 load_if(const float2* p, bool wanted) {
     const uint2 x = load_if(reinterpret_cast<const uint2*>(p), wanted);
     return {__uint_as_float(x.x), __uint_as_float(x.y)};
 }
+// The same of an address of any kind of memory.
+__device__ __forceinline__ uint4 load_anywhere(const uint4* p, bool wanted) {
+    uint4 x;
+    asm volatile("{.reg .pred p; setp.ne.s32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;\n\t"
+                 "@p ld.v4.b32 {%0, %1, %2, %3}, [%4];}"
+                 : "=&r"(x.x), "=&r"(x.y), "=&r"(x.z), "=&r"(x.w) : "l"(p), "r"((int)wanted) : "memory");
+    return x;
+}
+__device__ __forceinline__ float4 load_anywhere(const float4* p, bool wanted) {
+    const uint4 x = load_anywhere(reinterpret_cast<const uint4*>(p), wanted);
+    return {__uint_as_float(x.x), __uint_as_float(x.y), __uint_as_float(x.z), __uint_as_float(x.w)};
+}
 #else
 template <class Type>
 Type load_if(const Type* p, bool wanted) {
+    return wanted ? *p : Type{};
+}
+template <class Type>
+Type load_anywhere(const Type* p, bool wanted) {
     return wanted ? *p : Type{};
 }
 #endif
@@ -115,6 +133,7 @@ struct Fragment {
             const auto* at = by_depth ? from.at[0] + (size_t)(k + l) * from.stride : from.at[i / kPerLine] + k + l;
             const auto* p = reinterpret_cast<const Type*>(at);
             if constexpr (kShared<View>) x[i] = k + l < depth ? *p : Type{};
+            else if constexpr (kAnywhere<View>) x[i] = load_anywhere(p, k + l < depth);
             else x[i] = load_if(p, k + l < depth);
         }
     }

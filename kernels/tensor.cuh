@@ -53,29 +53,30 @@ __device__ __forceinline__ void mma(float (&c)[4], const unsigned (&a)[4], const
 // The 32 x 16 sums of a warp, over one unit of the depth.
 using Sums = float[2][2][4];
 
-// sums += the products of a unit, of which the lane has N numbers of the depth: four rows of a, two columns of b.
-template <int operands, int N, class A, class B>
-__device__ __forceinline__ void multiply(Sums& sums, const A& a, const B& b) {
+// sums += the products of a unit, of which the lane has N numbers of the depth: of each 16 rows of a two, of each 8 columns of
+// b one.
+template <int operands, int N, int I, int J, class A, class B>
+__device__ __forceinline__ void multiply(float (&sums)[I][J][4], const A& a, const B& b) {
     // Words 1 and 3 of an operand a are of the lower rows, 2 and 3 of the later depth.
     if constexpr (operands == Split) {
         // Few products to a sum on the tensor core, which cuts off where the rest rounds; the small ones first.
-        float part[2][2][4] = {};
+        float part[I][J][4] = {};
 #pragma unroll
         for (int s = 0; s < N / 2; ++s) {
-            unsigned high[2][4], low[2][4];
+            unsigned high[I][4], low[I][4];
 #pragma unroll
-            for (int i = 0; i < 2; ++i)
+            for (int i = 0; i < I; ++i)
 #pragma unroll
                 for (int w = 0; w < 4; ++w) {
                     const Parts x = parts_of(a.number(2 * i + w % 2, 2 * s + w / 2));
                     high[i][w] = x.high, low[i][w] = x.low;
                 }
 #pragma unroll
-            for (int j = 0; j < 2; ++j) {
+            for (int j = 0; j < J; ++j) {
                 const Parts x = parts_of(b.number(j, 2 * s)), y = parts_of(b.number(j, 2 * s + 1));
                 const unsigned b_high[2] = {x.high, y.high}, b_low[2] = {x.low, y.low};
 #pragma unroll
-                for (int i = 0; i < 2; ++i) {
+                for (int i = 0; i < I; ++i) {
                     mma<false>(part[i][j], low[i], b_high);
                     mma<false>(part[i][j], high[i], b_low);
                     mma<false>(part[i][j], high[i], b_high);
@@ -83,9 +84,9 @@ __device__ __forceinline__ void multiply(Sums& sums, const A& a, const B& b) {
             }
         }
 #pragma unroll
-        for (int i = 0; i < 2; ++i)
+        for (int i = 0; i < I; ++i)
 #pragma unroll
-            for (int j = 0; j < 2; ++j)
+            for (int j = 0; j < J; ++j)
 #pragma unroll
                 for (int e = 0; e < 4; ++e) sums[i][j][e] += part[i][j][e];
     } else {
@@ -93,7 +94,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const A& a, const B& b) {
 #pragma unroll
         for (int s = 0; s < (half ? N / 4 : N / 2); ++s)
 #pragma unroll
-            for (int i = 0; i < 2; ++i) {
+            for (int i = 0; i < I; ++i) {
                 unsigned words[4];
 #pragma unroll
                 for (int w = 0; w < 4; ++w) {
@@ -102,7 +103,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const A& a, const B& b) {
                     else words[w] = tf32(a.number(row, l));
                 }
 #pragma unroll
-                for (int j = 0; j < 2; ++j) {
+                for (int j = 0; j < J; ++j) {
                     unsigned of_b[2];
 #pragma unroll
                     for (int w = 0; w < 2; ++w)

@@ -116,8 +116,9 @@ fn every_shortcut_on_the_gpu_is_a_step_of_the_reference() {
             let network = Network::training(&model, batch, Binarize::Dynamic);
             let want = train(&network, &mut Cpu::<f64>::new(network.layout(), batch), &data, &plan);
             let mut first = None;
-            for without in [None].into_iter().chain(Shortcut::value_variants().iter().copied().map(Some)) {
-                let device = without.map_or(device.clone(), |s| device.with(Variant::Without(s)));
+            let without = Shortcut::value_variants().iter().copied().map(Variant::Without);
+            for variant in [None, Some(Variant::Stacked)].into_iter().chain(without.map(Some)) {
+                let device = variant.map_or(device.clone(), |variant| device.with(variant));
                 let trained = || train(&network, &mut *device.open(network.layout(), batch).unwrap(), &data, &plan);
                 let (got, again) = (trained(), trained());
                 assert!(got == again, "{} {numbers:?} {input} {objective:?}: two runs differ", device.name);
@@ -126,7 +127,10 @@ fn every_shortcut_on_the_gpu_is_a_step_of_the_reference() {
                 assert!(near, "{} {numbers:?} {input} {objective:?}: {errors:?}", device.name);
                 // What runs beside what changes no sum.
                 let same = *first.get_or_insert(got.clone()) == got;
-                assert!(same || without != Some(Shortcut::Branch), "{numbers:?} {input} {objective:?}");
+                assert!(
+                    same || variant != Some(Variant::Without(Shortcut::Branch)),
+                    "{numbers:?} {input} {objective:?}"
+                );
             }
         }
     }

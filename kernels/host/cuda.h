@@ -95,14 +95,16 @@ struct Kernel {
     std::vector<size_t> sizes;
     // Of one that is executed in another way than by `call`: what comes first, what runs a block, and what both need.
     void (*begin)(const Kernel&, void** args) = nullptr;
-    void (*block)(const Kernel&, bool reverse) = nullptr;
+    // It runs up to the block's end or, then true, a barrier of its cluster, in which it has a slot.
+    bool (*block)(const Kernel&, bool reverse, unsigned slot, bool begins) = nullptr;
     const void* code = nullptr;
 };
 extern const std::vector<Kernel> kernels;  // written by build.rs
 const Kernel* find(const char* name);
 
-// Runs a kernel. Returns null, or what went wrong, which stands until the next launch of the same thread.
-const char* launch(const Kernel& kernel, dim3 grid, dim3 block, void** args, bool reverse);
+// Runs a kernel, in clusters of so many blocks. Returns null, or what went wrong, which stands until the next launch of the
+// same thread.
+const char* launch(const Kernel& kernel, dim3 grid, dim3 block, unsigned cluster, void** args, bool reverse);
 
 // For who runs a block: a thread is about to touch memory; a barrier was passed; the launch ends here, with an error of the
 // thread that touched memory last. `doing` is an instruction that the error shall name.
@@ -113,6 +115,7 @@ void next_interval();
 extern thread_local constinit const char* doing;
 
 void block_barrier(int line);
+void cluster_barrier(int line);
 uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane);
 void atomic_access(const void* address);
 void misaligned();
@@ -134,9 +137,12 @@ inline unsigned below(unsigned lanes) {
 
 template <class A>
 void add_views(std::vector<View>& all, const A& a) {
-    if constexpr (requires { a.of; }) {  // Layers of kernels/gradients.cu
+    if constexpr (requires { a.of[0].dbias; }) {  // Layers of kernels/gradients.cu
         for (const auto& [dw, dbias, dy, dy16, x] : a.of)
             all.insert(all.end(), {View(dw), View(dbias), View(dy), View(dy16), View(x)});
+    } else if constexpr (requires { a.of[0].kind; }) {  // Phases of kernels/stack.cu
+        for (const auto& [c, c16, pre, x, w, bias, out, kind, f] : a.of)
+            all.insert(all.end(), {View(c), View(c16), View(pre), View(x), View(w), View(bias), View(out)});
     } else {
         all.push_back(View(a));
     }

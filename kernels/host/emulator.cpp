@@ -1,4 +1,4 @@
-// Runs the kernels of kernels/*.cu on the CPU, one block at a time, one fiber per thread, so that `cargo test` executes
+// Runs the kernels of kernels/*.cu on the CPU, one block at a time (or cluster, block by block), one fiber per thread, so that `cargo test` executes
 // every kernel, and the Rust code that launches it, on a machine without a GPU. Every thread of the host has an emulator of
 // its own, shared memory included: tests run side by side.
 //
@@ -32,9 +32,9 @@ thread_local constinit const char* doing;
 
 namespace {
 
-enum State : uint8_t { Ready, AtWarp, AtBlock, Done };
+enum State : uint8_t { Ready, AtWarp, AtBlock, AtCluster, Done };
 
-constexpr unsigned kThreads = 1024;
+constexpr unsigned kThreads = 1024, kFibers = 4096;  // of a block, of a cluster
 constexpr size_t kStack = 64 << 10;
 
 struct Thread {
@@ -48,8 +48,8 @@ struct Thread {
     unsigned words[2][6];     // those of the matrix product in progress: four of a, two of b
 };
 
-// Who last touched a word, and how. Blocks are numbered through all launches, so that old touches need no clearing.
-// `block`, `thread`: kMany once there were several.
+// Who last touched a word, and how. Blocks are numbered through all launches, so that old touches need no clearing; after
+// each barrier of its cluster a block has another number. `block`, `thread`: kMany once there were several.
 // Small, for there is one for each word that a kernel touches: no block has 2^16 barriers.
 struct Touch { uint32_t block; uint16_t thread, interval; };
 constexpr uint16_t kMany = 0xffff;
@@ -90,11 +90,12 @@ thread_local constinit Machine* machine;
 
 // What runs the kernels of one thread of the host.
 struct Machine {
-    Thread threads[kThreads]{};
-    unsigned thread_count = 0;
-    char* stacks = static_cast<char*>(mmap(nullptr, kThreads * kStack, PROT_READ | PROT_WRITE,
+    Thread all_threads[kFibers]{};
+    Thread* threads = all_threads;  // of the block that runs
+    unsigned thread_count = 0;      // of a block
+    char* stacks = static_cast<char*>(mmap(nullptr, kFibers * kStack, PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    const Range on_stacks{uintptr_t(stacks), uintptr_t(stacks) + kThreads * kStack}, shared_memory = thread_locals();
+    const Range on_stacks{uintptr_t(stacks), uintptr_t(stacks) + kFibers * kStack}, shared_memory = thread_locals();
     const Range built_in{uintptr_t(&here), uintptr_t(&here + 1)};
     bool inside = false;  // a kernel is running: the hooks are live
     std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;  // by address / 4096
@@ -103,6 +104,9 @@ struct Machine {
     std::vector<View> views;
     jmp_buf scheduler{};
     uint32_t launch_number = 0, first_block = 1, block = 0;
+    // Of the launch's blocks, by number from `first_block` on: their cluster, and how many of its barriers they have passed.
+    struct Life { uint32_t cluster, passed; };
+    std::vector<Life> lives;
     uint16_t current = 0, interval = 0;
     const Kernel* kernel = nullptr;
     void** arguments = nullptr;
@@ -110,7 +114,7 @@ struct Machine {
 
     Machine() = default;
     Machine(const Machine&) = delete;
-    ~Machine() { machine = nullptr, munmap(stacks, kThreads * kStack); }
+    ~Machine() { machine = nullptr, munmap(stacks, kFibers * kStack); }
 
     void to_scheduler();
     void wait(State state, int line, unsigned mask);
@@ -118,8 +122,9 @@ struct Machine {
     void resume(Thread& t);
     bool release_warps();
     bool release_block();
-    void run_block(bool reverse);
-    const char* launch(const Kernel& k, dim3 grid, dim3 size, void** args, bool reverse);
+    bool run_block(bool reverse);
+    void run_cluster(dim3 grid, unsigned first, unsigned size, bool reverse);
+    const char* launch(const Kernel& k, dim3 grid, dim3 size, unsigned cluster, void** args, bool reverse);
 };
 
 void Machine::to_scheduler() {
@@ -150,7 +155,7 @@ void Machine::check(uintptr_t a, size_t size, Kind kind) {
         }
         if (kind != Load && !view->writable) fail("store to read-only " + what());
     }
-    const size_t unit = view ? view->unit : 4;
+    const size_t unit = view ? view->unit : 2;  // rows in bf16 may lie in shared memory
     for (uintptr_t word = a & ~uintptr_t(unit - 1); word < a + size; word += unit) {
         if (word / 4096 != last_page) {
             auto& page = pages[last_page = word / 4096];
@@ -161,11 +166,15 @@ void Machine::check(uintptr_t a, size_t size, Kind kind) {
         if (w.launch != launch_number) w = {launch_number, {}, {}, {}};
         auto conflicts = [&](const Touch& t) {  // with an access by this thread, now
             if (t.block == 0 || (shared && t.block != block)) return false;
-            if (t.block != block) return true;
+            if (t.block == kManyBlocks) return true;
+            if (t.block != block) {
+                const Life &then = lives[t.block - first_block], &now = lives[block - first_block];
+                return then.cluster != now.cluster || then.passed == now.passed;
+            }
             return t.interval == interval && t.thread != current;
         };
         auto record = [&](Touch& t) {
-            if (t.block != 0 && t.block != block && !shared) t.block = kManyBlocks;
+            if (t.block != 0 && t.block != block && !shared && conflicts(t)) t.block = kManyBlocks;
             else if (t.block == block && t.interval == interval && t.thread != current) t.thread = kMany;
             else t = {block, current, interval};
         };
@@ -201,7 +210,7 @@ void Machine::resume(Thread& t) {
     t.started = true;
     ucontext_t start;
     getcontext(&start);
-    start.uc_stack = {.ss_sp = stacks + (&t - threads) * kStack, .ss_flags = 0, .ss_size = kStack};
+    start.uc_stack = {.ss_sp = stacks + (&t - all_threads) * kStack, .ss_flags = 0, .ss_size = kStack};
     start.uc_link = nullptr;
     makecontext(&start, fiber, 0);
     setcontext(&start);
@@ -236,37 +245,61 @@ bool Machine::release_block() {
     return true;
 }
 
-void Machine::run_block(bool reverse) {
-    for (unsigned i = 0; i < thread_count; ++i) threads[i].state = Ready, threads[i].exchanges = 0;
+// Up to its end or the next barrier of its cluster: then true.
+bool Machine::run_block(bool reverse) {
     do {
-        bool done = true;
         for (unsigned i = 0; i < thread_count; ++i) {
             current = reverse ? thread_count - 1 - i : i;
             here.thread = {current % here.block_dim.x, current / here.block_dim.x, 0};
             if (threads[current].state == Ready) resume(threads[current]), inside = false;
-            if (!error.empty()) return;
-            done &= threads[current].state == Done;
+            if (!error.empty()) return false;
         }
-        if (done) return;
     } while (release_warps() || release_block());
+    unsigned b = 0;
+    auto same = [&](unsigned i) { return threads[i].state == threads[0].state && threads[i].line == threads[0].line; };
+    const bool ends = threads[0].state == Done, waits = threads[0].state == AtCluster;
+    if (ends) while (b < thread_count && threads[b].state == Done) ++b;
+    if (waits) while (b < thread_count && same(b)) ++b;
+    if (b == thread_count) return waits;
     auto describe = [&](size_t i) {
         const auto line = " waits at line " + std::to_string(threads[i].line);
         return "thread " + std::to_string(i) + (threads[i].state == Done ? " returned" : line);
     };
-    unsigned a = 0, b = 0;
+    unsigned a = b = 0;
     while (threads[a].state == Done) ++a;
     while (b + 1 < thread_count && threads[b].state == threads[a].state && threads[b].line == threads[a].line) ++b;
     error = std::string(kernel->name) + ": divergent barrier: " + describe(a) + ", " + describe(b);
-    for (Thread& t : threads) t.started = false;
+    for (Thread& t : all_threads) t.started = false;
+    return false;
+}
+
+// From one barrier of the cluster to the next, block by block: they share their shared memory here, and none has any that
+// outlasts such a barrier, for to load what another of its lives wrote is an error.
+void Machine::run_cluster(dim3 grid, unsigned first, unsigned size, bool reverse) {
+    for (unsigned i = 0; i < size * thread_count; ++i) all_threads[i].exchanges = 0;
+    for (uint32_t passed = 0;; ++passed) {
+        for (unsigned i = 0; i < size * thread_count; ++i) all_threads[i].state = Ready;
+        unsigned waiting = 0;
+        for (unsigned i = 0; i < size && error.empty(); ++i) {
+            const unsigned slot = reverse ? size - 1 - i : i, b = first + slot;
+            here.block = {b % grid.x, b / grid.x, 0}, interval = 0, threads = all_threads + slot * thread_count;
+            block = first_block + lives.size(), lives.push_back({first, passed});
+            if (!kernel->block) waiting += run_block(reverse);
+            else if (!_setjmp(scheduler)) waiting += kernel->block(*kernel, reverse, slot, passed == 0);  // `fail` returns here
+        }
+        if (!error.empty() || waiting == 0) return;
+        if (waiting != size) error = std::string(kernel->name) + ": a barrier of the cluster that some blocks never reach";
+    }
 }
 
 }  // namespace
 
 [[noreturn]] void fail(const std::string& what) {  // abandons the launch
     Machine& m = *machine;
-    m.error = std::string(m.kernel->name) + ": block " + std::to_string(m.block - m.first_block) + ", thread " +
+    const unsigned block = here.block.y * here.grid_dim.x + here.block.x;
+    m.error = std::string(m.kernel->name) + ": block " + std::to_string(block) + ", thread " +
               std::to_string(m.current) + ": " + what + (doing ? std::string(" at ") + doing : "");
-    for (Thread& t : m.threads) t.started = false;
+    for (Thread& t : m.all_threads) t.started = false;
     _longjmp(m.scheduler, 1);
 }
 
@@ -280,6 +313,10 @@ void next_interval() { ++machine->interval; }
 void block_barrier(int line) {
     Machine& m = *machine;
     m.inside = false, m.wait(AtBlock, line, 0), m.inside = true;
+}
+void cluster_barrier(int line) {
+    Machine& m = *machine;
+    m.inside = false, m.wait(AtCluster, line, 0), m.inside = true;
 }
 
 uint64_t exchange(int line, unsigned mask, uint64_t value, unsigned lane) {
@@ -323,37 +360,38 @@ const Kernel* find(const char* name) {
     return nullptr;
 }
 
-const char* Machine::launch(const Kernel& k, dim3 grid, dim3 size, void** args, bool reverse) {
+const char* Machine::launch(const Kernel& k, dim3 grid, dim3 size, unsigned cluster, void** args, bool reverse) {
     thread_count = size.x * size.y * size.z;
     if (thread_count == 0 || thread_count % 32 || thread_count > kThreads)
         return "block size must be a multiple of 32, at most 1024";
     if (grid.x == 0 || grid.y == 0 || grid.y > 65535) return "grid size must be at least 1, and y at most 65535";
-    if (uint64_t(grid.x) * grid.y >= kManyBlocks - first_block) return "more blocks than the emulator counts";
+    if (cluster == 0) cluster = 1;
+    const uint64_t lives_each = cluster == 1 ? 1 : 64;
+    if (lives_each * grid.x * grid.y >= kManyBlocks - first_block) return "more blocks than the emulator counts";
+    if (grid.x % cluster) return "a grid must be whole clusters";
+    if (cluster * thread_count > kFibers) return "more threads in a cluster than the emulator runs";
     kernel = &k, arguments = args, here.grid_dim = grid, here.block_dim = size;
     views = k.views(args), error.clear(), ++launch_number, doing = nullptr;
     if (k.begin) k.begin(k, args);
-    for (unsigned b = 0; b < grid.x * grid.y && error.empty(); ++b) {
-        here.block = {b % grid.x, b / grid.x, 0}, interval = 0, block = first_block + b;
-        if (!k.block) run_block(reverse);
-        else if (!_setjmp(scheduler)) k.block(k, reverse);  // `fail` returns here
-    }
-    first_block += grid.x * grid.y;
+    lives.clear();
+    for (unsigned b = 0; b < grid.x * grid.y && error.empty(); b += cluster) run_cluster(grid, b, cluster, reverse);
+    first_block += lives.size();
     return error.empty() ? nullptr : error.c_str();
 }
 
-const char* launch(const Kernel& k, dim3 grid, dim3 block, void** args, bool reverse) {
+const char* launch(const Kernel& k, dim3 grid, dim3 block, unsigned cluster, void** args, bool reverse) {
     static thread_local const auto own = std::make_unique<Machine>();
     machine = own.get();
-    return machine->launch(k, grid, block, args, reverse);
+    return machine->launch(k, grid, block, cluster, args, reverse);
 }
 
 }  // namespace emu
 
 // The interface to Rust: `Grid` of src/device/driver.rs.
-struct Grid { unsigned blocks[2], threads; };
+struct Grid { unsigned blocks[2], threads, cluster; };
 extern "C" const emu::Kernel* emu_find(const char* name) { return emu::find(name); }
 extern "C" const char* emu_launch(const emu::Kernel* k, Grid grid, void** args, bool reverse) {
-    return emu::launch(*k, {grid.blocks[0], grid.blocks[1], 1}, {grid.threads, 1, 1}, args, reverse);
+    return emu::launch(*k, {grid.blocks[0], grid.blocks[1], 1}, {grid.threads, 1, 1}, grid.cluster, args, reverse);
 }
 
 // What -fsanitize=thread makes the compiler call before every load and store.

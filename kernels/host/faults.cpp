@@ -95,5 +95,5 @@ extern "C" const char* emu_fault(size_t i, int planted, bool reverse) {
     Out y{written->numbers, 1, 2 * kThreads, 2 * kThreads};
     In x{read->numbers, 1, 2 * kThreads, 2 * kThreads};
     void* arguments[] = {&y, &x, &planted};
-    return emu::launch(kernels[i], {2, 1, 1}, {kThreads, 1, 1}, arguments, reverse);
+    return emu::launch(kernels[i], {2, 1, 1}, {kThreads, 1, 1}, 1, arguments, reverse);
 }

@@ -24,6 +24,7 @@
 #include <deque>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -224,10 +225,27 @@ API cuModuleUnload(void* module) {
     if (module != &lost) delete static_cast<Module*>(module);
     return Success;
 }
-struct LaunchConfig { unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared; Stream* stream; };  // and more
+struct Attribute { int id; char pad[4]; unsigned value[16]; };
+struct LaunchConfig {
+    unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared;
+    Stream* stream;
+    const Attribute* attributes;
+    unsigned count;
+};
+API cuFuncSetAttribute(const emu::Kernel*, int, int) { ENTER; return Success; }
+// As many clusters of two blocks, or of STAND_IN_CLUSTER, as there are processors for; no larger ones.
+API cuOccupancyMaxActiveClusters(int* n, const emu::Kernel*, const LaunchConfig* config) {
+    ENTER;
+    for (const Attribute& a : std::span(config->attributes, config->count))
+        if (a.id == 4) *n = int(a.value[0]) <= setting("STAND_IN_CLUSTER", 2) ? 132 / a.value[0] : 0;
+    return Success;
+}
 API cuLaunchKernelEx(const LaunchConfig* config, const emu::Kernel* kernel, char** args, void**) {
     ENTER;
-    const auto [grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream] = *config;
+    const auto [grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, attributes, count] = *config;
+    unsigned cluster = 1;
+    for (const Attribute& a : std::span(attributes, count))
+        if (a.id == 4) cluster = a.value[0];
     if (loaded != contexts) return InvalidHandle;
     const size_t blocks = size_t(grid_x) * grid_y * grid_z, threads = size_t(block_x) * block_y * block_z;
     if (!blocks || grid_y > 65535 || grid_z > 65535 || !threads || threads > 1024 || shared) return InvalidValue;
@@ -242,7 +260,7 @@ API cuLaunchKernelEx(const LaunchConfig* config, const emu::Kernel* kernel, char
                 fprintf(stderr, "stand-in: %s: a view lies outside every allocation\n", kernel->name);
                 return IllegalAddress;
             }
-        const char* error = emu::launch(*kernel, grid, block, pointers.data(), false);
+        const char* error = emu::launch(*kernel, grid, block, cluster, pointers.data(), false);
         if (error) fprintf(stderr, "stand-in: %s\n", error);
         return error ? IllegalAddress : Success;
     });

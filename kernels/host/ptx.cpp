@@ -238,7 +238,8 @@ std::map<std::string, Function> read(std::string_view text) {
     return all;
 }
 
-thread_local std::vector<Warp> warps(kLanes);  // as many as a block can have
+// As many as a block can have, for each block of a cluster.
+thread_local std::vector<std::vector<Warp>> slots;
 
 void begin(const emu::Kernel& k, void** args) {
     const Function& f = *static_cast<const Function*>(k.code);
@@ -251,7 +252,7 @@ void begin_warp(Warp& w, unsigned index, const Function& f) {
     w.function = &f;
     w.registers.resize(std::max(w.registers.size(), size_t(kLanes * f.registers)), ~0ull);
     w.first_thread = kLanes * index;
-    w.ready = ~Lanes(0), w.at_barrier = w.at_shuffle = w.launch_is_over = 0, w.instructions = 0;
+    w.ready = ~Lanes(0), w.at_barrier = w.at_cluster = w.at_shuffle = w.launch_is_over = 0, w.instructions = 0;
     const uint64_t of_block[] = {blockDim.x, blockIdx.x, blockIdx.y, gridDim.x};  // in the order of `Special`
     for (int lane = 0; lane < kLanes; ++lane) {
         w.next[lane] = 0;
@@ -294,27 +295,36 @@ void advance(Warp& w) {
     if (w.at_shuffle) emu::fail("a shuffle that some of its lanes never reach");
 }
 
-void block(const emu::Kernel& k, bool reverse) {
+bool block(const emu::Kernel& k, bool reverse, unsigned slot, bool begins) {
     const Function& f = *static_cast<const Function*>(k.code);
     const int n = blockDim.x / kLanes;
-    const std::span warps(ptx::warps.begin(), n);
-    for (int i = 0; i < n; ++i) begin_warp(warps[i], i, f);
+    if (slots.size() <= slot) slots.resize(slot + 1);
+    slots[slot].resize(kLanes);
+    const std::span warps(slots[slot].begin(), n);
+    for (int i = 0; i < n; ++i) {
+        if (begins) begin_warp(warps[i], i, f);
+        else warps[i].ready = std::exchange(warps[i].at_cluster, 0);
+    }
     for (;;) {
         for (int i = 0; i < n; ++i) advance(warps[reverse ? n - 1 - i : i]);
         // All wait at the same barrier, or none: who has returned never comes.
         const int place = warps[0].next[0];
-        bool all = true, none = true;
+        bool all = true, cluster = true, none = true;
         for (const Warp& w : warps) {
-            all &= w.at_barrier == ~Lanes(0) && std::all_of(w.next, w.next + kLanes, [&](int at) { return at == place; });
-            none &= w.at_barrier == 0;
+            const bool together = std::all_of(w.next, w.next + kLanes, [&](int at) { return at == place; });
+            all &= w.at_barrier == ~Lanes(0) && together;
+            cluster &= w.at_cluster == ~Lanes(0) && together;
+            none &= w.at_barrier == 0 && w.at_cluster == 0;
         }
         if (none) break;
+        if (cluster) return true;
         if (!all) emu::fail("a barrier that some of its threads never reach");
         emu::next_interval();
         for (Warp& w : warps) w.ready = std::exchange(w.at_barrier, 0);
     }
     for (const Warp& w : warps)
         counts.instructions += w.instructions, counts.longest = std::max(counts.longest, w.instructions);
+    return false;
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ struct Warp {
     unsigned first_thread;
     std::vector<uint64_t> registers;          // each of all lanes, one register after the other
     int next[kLanes];                         // the instruction that comes
-    Lanes ready, at_barrier, at_shuffle;      // the others are done
+    Lanes ready, at_barrier, at_cluster, at_shuffle;  // the others are done
     Lanes group;                              // those that go on now, from `place` on, until they part
     int place;
     bool parted;

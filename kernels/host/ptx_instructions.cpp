@@ -199,6 +199,7 @@ void arrive(Warp& w, const Instruction& i, Lanes lanes) {
 // Between threads.
 
 void barrier(Warp& w, const Instruction&, Lanes lanes) { w.wait(lanes, w.place, w.at_barrier); }
+void cluster_barrier(Warp& w, const Instruction&, Lanes lanes) { w.wait(lanes, w.place, w.at_cluster); }
 
 // Whether all that take part are here; else those that are wait.
 bool complete(Warp& w, const Instruction& i, Lanes& lanes, Lanes wanted) {
@@ -384,6 +385,7 @@ const std::unordered_map<std::string, Action> table = {
     {"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", multiply<false>},
     {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", multiply<true>},
     {"bra", branch}, {"bra.uni", branch}, {"ret", finish},
+    {"barrier.cluster.arrive.release.aligned", nothing}, {"barrier.cluster.wait.acquire.aligned", cluster_barrier},
     {"griddepcontrol.wait", wait_for_launch}, {"griddepcontrol.launch_dependents", nothing},
 };
 

@@ -58,6 +58,10 @@ pub(crate) struct BenchArgs {
     /// nll or latent gives
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES", hide_possible_values = true)]
     without: Vec<Shortcut>,
+    /// Beside each GPU the same with a small batch's whole pass, forward and backward, in one launch of clusters: no GPU
+    /// has run it yet, so trainings do without
+    #[arg(long)]
+    stacked: bool,
     /// How often each case is measured
     #[arg(long, value_name = "N", default_value_t = 7)]
     repeats: usize,
@@ -118,7 +122,8 @@ impl BenchArgs {
             _ => true,
         };
         let without = self.without.iter().copied().filter(changes).map(Variant::Without);
-        let variants = any_order.into_iter().chain(timed).chain(without);
+        let stacked = self.stacked.then_some(Variant::Stacked);
+        let variants = any_order.into_iter().chain(timed).chain(without).chain(stacked);
         if device.is_host() { vec![] } else { variants.map(|v| device.with(v)).collect() }
     }
 

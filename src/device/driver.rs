@@ -82,6 +82,22 @@ impl fmt::Display for Product {
 pub struct Grid {
     pub blocks: [u32; 2],
     pub threads: u32,
+    /// So many blocks run at once, and may wait for each other; of 1, no block waits for another.
+    pub cluster: u32,
+}
+
+impl Grid {
+    /// Blocks that do not wait for each other.
+    pub fn new(blocks: [u32; 2], threads: u32) -> Grid {
+        Grid { blocks, threads, cluster: 1 }
+    }
+}
+
+/// How many blocks a cluster may have, and how many such clusters run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    pub blocks: u32,
+    pub at_once: u32,
 }
 
 /// An argument of a kernel, before positions have become addresses.
@@ -104,6 +120,8 @@ pub enum Arg {
     Plan,
     U32(u32),
     F32(f32),
+    /// `Word` of kernels/stack.cu: a number among the views of a struct.
+    Word(u32),
 }
 
 /// Where each parameter begins, counted in arguments that have a value: a struct has none of its own, but is those that
@@ -167,6 +185,11 @@ pub trait Driver {
     /// Writes the plan's words from `at` on.
     fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()>;
     fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()>;
+    /// The clusters that `kernel` can run in with so many threads a block, the largest first; none where blocks cannot wait for
+    /// each other.
+    fn clusters(&self, _kernel: &'static str, _threads: u32) -> Vec<Cluster> {
+        vec![]
+    }
     /// Whether a library of products is there and better at this one than our own kernels.
     fn offers(&self, product: &Product) -> bool;
     /// By the library. False where the epilogue is not to be had: then nothing was done, and the caller takes it apart.

@@ -66,4 +66,37 @@ impl Layers {
     }
 }
 
+/// How many products one launch of a stack makes.
+pub const PHASES: usize = 14;
+
+/// One of [`Phases`]: a product, and what follows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Phase {
+    pub c: Out,
+    pub c16: Out16,
+    pub pre: Out,
+    pub a: InAny,
+    pub b: InAny,
+    pub bias: In,
+    pub out: In,
+    /// As kernels/stack.cu numbers them.
+    pub kind: u32,
+    pub f: i32,
+}
+
+/// A kernel's parameter of that type: see kernels/stack.cu.
+#[derive(Clone, Copy, Debug)]
+pub struct Phases(pub [Phase; PHASES]);
+
+impl Phases {
+    fn args(&self) -> Vec<Arg> {
+        let mut args = vec![Arg::Struct(9 * PHASES)];
+        for p in &self.0 {
+            args.extend([Arg::View(p.c.0), Arg::View16(p.c16.0), Arg::View(p.pre.0), p.a.arg(), p.b.arg()]);
+            args.extend([Arg::View(p.bias.0), Arg::View(p.out.0), Arg::Word(p.kind), Arg::Word(p.f as u32)]);
+        }
+        args
+    }
+}
+
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

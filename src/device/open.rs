@@ -32,6 +32,8 @@ pub enum Variant {
     Timed,
     /// Steps take longer.
     Without(Shortcut),
+    /// A small batch's whole pass, forward and backward, is one launch: what no GPU has run yet, and trainings do without.
+    Stacked,
 }
 
 impl Device {
@@ -110,11 +112,13 @@ impl Device {
             match self.variant {
                 Some(Variant::AnyOrder) => cuda.choose(cuda::Algorithms::AnyOrder),
                 Some(Variant::Timed) => cuda.choose(cuda::Algorithms::Fastest),
-                Some(Variant::Without(_)) | None => {}
+                Some(Variant::Without(_) | Variant::Stacked) | None => {}
             }
             let mut gpu = Gpu::new(cuda, layout)?;
-            if let Some(Variant::Without(shortcut)) = self.variant {
-                gpu.leave_out(shortcut);
+            match self.variant {
+                Some(Variant::Without(shortcut)) => gpu.leave_out(shortcut),
+                Some(Variant::Stacked) => gpu.stack_passes(),
+                _ => {}
             }
             return Ok(Box::new(gpu));
         }
@@ -145,6 +149,7 @@ impl Device {
             Variant::AnyOrder => format!("{}, any order", self.name),
             Variant::Timed => format!("{}, timed", self.name),
             Variant::Without(shortcut) => format!("{}, without {}", self.name, shortcut.name()),
+            Variant::Stacked => format!("{}, stacked", self.name),
         };
         Device { name, variant: Some(variant), ..self.clone() }
     }

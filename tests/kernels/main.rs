@@ -15,6 +15,7 @@ mod models;
 mod numbers;
 mod products;
 mod setting;
+mod stack;
 mod steps;
 use emulator::{Emulator, Library};
 use products::matrices;
@@ -70,15 +71,10 @@ fn reading_a_neighbour_s_columns_is_caught() {
     let mut e = Emulator::new(&layout, false);
     let bias = bias.columns(0..8); // the launcher's mistake
     let none = Out16(View { rows: 0, ..y });
-    kernels::bias_activation(&mut e, Grid { blocks: [1, 1], threads: 32 }, Out(y), none, Out(y), In(bias), 0).unwrap();
+    kernels::bias_activation(&mut e, Grid::new([1, 1], 32), Out(y), none, Out(y), In(bias), 0).unwrap();
     // the quad beyond is read as zeros; a scalar access is not so forgiving
-    let error = kernels::kl_forward(
-        &mut e,
-        Grid { blocks: [2, 1], threads: 256 },
-        Out(y.columns(0..1)),
-        Out(bias.columns(0..5)),
-        In(y),
-    );
+    let error =
+        kernels::kl_forward(&mut e, Grid::new([2, 1], 256), Out(y.columns(0..1)), Out(bias.columns(0..5)), In(y));
     let said = error.unwrap_err().to_string();
     assert!(said.starts_with("kl_forward: block 1, thread 4: load outside every view of the launch"), "{said}");
 }
@@ -90,7 +86,7 @@ fn a_race_between_two_rows_is_caught() {
         let mut e = Emulator::new(&layout, reverse);
         let (low, high) = (y.slice(0..4), y.slice(1..5)); // y(row) = a(row) + bias, and a is y one row further
         let none = Out16(View { rows: 0, ..y });
-        let grid = Grid { blocks: [1, 1], threads: 32 };
+        let grid = Grid::new([1, 1], 32);
         let error = kernels::bias_activation(&mut e, grid, Out(low), none, Out(high), In(y.slice(0..1)), 0);
         assert!(error.unwrap_err().to_string().contains("data race on view"));
     }

@@ -30,7 +30,7 @@ fn a_cast_rounds_to_the_nearest_bf16() {
         let ties = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, f64::INFINITY];
         values[..3].copy_from_slice(&ties);
         write(&mut e, x, &values);
-        kernels::cast(&mut e, Grid { blocks: [1, 1], threads: 32 }, Out16(x), In(x)).unwrap();
+        kernels::cast(&mut e, Grid::new([1, 1], 32), Out16(x), In(x)).unwrap();
         for row in 0..3 {
             for col in 0..cols {
                 let want = half::bf16::from_f64(values[row * cols + col]);
@@ -38,7 +38,7 @@ fn a_cast_rounds_to_the_nearest_bf16() {
             }
         }
         e.floats()[x.offset] = f32::from_bits(0x7f80_0001); // the NaN whose upper half is infinity
-        kernels::cast(&mut e, Grid { blocks: [1, 1], threads: 32 }, Out16(x), In(x)).unwrap();
+        kernels::cast(&mut e, Grid::new([1, 1], 32), Out16(x), In(x)).unwrap();
         assert!(half::bf16::from_bits(e.halves()[x.offset]).is_nan());
         let _ = In16(x);
     }
@@ -51,7 +51,7 @@ fn views_may_start_anywhere() {
     for first in 0..9 {
         let (from, to) = (x.columns(first..33), y.columns(first..33));
         write(&mut e, x, &numbers(99, first));
-        let grid = Grid { blocks: [1, 1], threads: 32 };
+        let grid = Grid::new([1, 1], 32);
         kernels::cast(&mut e, grid, Out16(to), In(from)).unwrap();
         let zero = In(View { rows: 1, ..layout.scratch().columns(first..33) });
         kernels::bias_activation(&mut e, grid, Out(to), Out16(View { rows: 0, ..y }), Out(from), zero, 0).unwrap();
@@ -115,7 +115,7 @@ fn products_match(
     for (v, is) in [x, w, bias, dy].into_iter().zip(&values) {
         write(&mut e, v, is);
         if copies {
-            kernels::cast(&mut e, Grid { blocks: [4, 1], threads: 32 }, Out16(v), In(v)).unwrap();
+            kernels::cast(&mut e, Grid::new([4, 1], 32), Out16(v), In(v)).unwrap();
             // dbias is a sum of dy in f32, and the slope that at x; the weights are only multiplied
             if v == w {
                 write(&mut e, v, &vec![f64::NAN; is.len()]);
@@ -125,8 +125,7 @@ fn products_match(
     let whole = |v: View| View { cols: v.stride, ..v };
     let any = |v: View| if copies { InAny::Half(whole(v)) } else { InAny::F32(whole(v)) };
     let none = View { rows: 0, ..x };
-    let grid =
-        |c: View| Grid { blocks: [c.cols.div_ceil(tile.1) as u32, c.rows.div_ceil(tile.0) as u32], threads: 512 };
+    let grid = |c: View| Grid::new([c.cols.div_ceil(tile.1) as u32, c.rows.div_ceil(tile.0) as u32], 512);
     use Precision::*;
     let nt = match (tensor, tile.1) {
         (false, 64) => kernels::product_nt_wide,
@@ -148,7 +147,7 @@ fn products_match(
     // the slope at x, as if a nonlinearity had made it
     let (tiles, no) = (grid(dx), In(none));
     nn(&mut e, tiles, Out(dx), Out16(none), Out(none), any(dy), any(w), no, In(x), number, operands).unwrap();
-    let tiles = Grid { blocks: [(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads: if tensor { 256 } else { 512 } };
+    let tiles = Grid::new([(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], if tensor { 256 } else { 512 });
     let dy16 = In16(if copies { whole(dy) } else { none });
     let (no, nothing) = (Out(none), In(none));
     let mut layers = [Layer { dw: no, dbias: no, dy: nothing, dy16: In16(none), x: InAny::F32(none) }; LAYERS];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vae_gpu::arena::View;
 use vae_gpu::config::{Binarize, Likelihood, Model, Optimizer, Rule};
 use vae_gpu::data::{Dataset, Missing, Values};
-use vae_gpu::device::driver::Stored;
+use vae_gpu::device::driver::{Cluster, Stored};
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
@@ -51,6 +51,8 @@ pub struct Setting {
     pub optimizer: Optimizer,
     pub library: Library,
     pub without: Option<Shortcut>,
+    /// Whole passes are one launch, in clusters of so many blocks; or, of 0, are not.
+    pub cluster: u32,
 }
 
 impl Setting {
@@ -61,7 +63,17 @@ impl Setting {
         let lr = if model.has_counts() { 0.05 * lr } else { lr };
         let optimizer = Optimizer { lr, ..Optimizer::new(Rule::Sgd) };
         let (binarize, library) = (Binarize::None, Library::Plain);
-        Setting { model, batch: 5, rows: 3, binarize, stored: Stored::Bytes, optimizer, library, without: None }
+        Setting {
+            model,
+            batch: 5,
+            rows: 3,
+            binarize,
+            stored: Stored::Bytes,
+            optimizer,
+            library,
+            without: None,
+            cluster: 0,
+        }
     }
     pub fn network(&self) -> Network {
         self.model.check().unwrap();
@@ -116,7 +128,11 @@ impl Setting {
     pub fn gpu(&self, network: &Network, reverse: bool) -> Gpu<Emulator> {
         let mut emulator = Emulator::new(network.layout(), reverse);
         emulator.library = self.library;
+        emulator.clusters = vec![Cluster { blocks: self.cluster.max(1), at_once: 16 }];
         let mut gpu = Gpu::new(emulator, network.layout()).unwrap();
+        if self.cluster > 0 {
+            gpu.stack_passes();
+        }
         self.without.into_iter().for_each(|shortcut| gpu.leave_out(shortcut));
         gpu
     }
@@ -211,7 +227,10 @@ pub fn is_stored(name: &str, network: &Network, launched: &BTreeSet<&str>) -> bo
     // The sum over a row is nobody's but the bound's, where blocks leave their parts.
     let apart = ["product_nt_bernoulli", "product_nt_bernoulli_middle", "product_nt_bernoulli_wide"]
         .map(|k| launched.contains(k));
-    !(parameter && !kept || name == "nll" && apart.contains(&true))
+    // There, nobody asks how large the KL of a dimension is.
+    let stacked = launched.iter().any(|kernel| kernel.starts_with("stack_"));
+    let unknown = name == "nll" && apart.contains(&true) || stacked && ["nll", "kl by dimension"].contains(&name);
+    !(parameter && !kept || unknown)
 }
 
 /// Each number within `tolerance` of the tensor's largest.

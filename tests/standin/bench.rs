@@ -98,6 +98,7 @@ fn bench_measures_beside_it_what_choices_cost_and_shortcuts_give() {
     };
     assert_eq!(devices(line), ["cuda:0 (Stand-in)"]);
     assert_eq!(devices(&format!("{line} --any-order")), ["cuda:0 (Stand-in)", "cuda:0 (Stand-in), any order"]);
+    assert_eq!(devices(&format!("{line} --stacked")), ["cuda:0 (Stand-in)", "cuda:0 (Stand-in), stacked"]);
     assert_eq!(devices(&format!("{line} --timed")), ["cuda:0 (Stand-in)", "cuda:0 (Stand-in), timed"]);
     let each = ["", ", without split", ", without update"].map(|variant| format!("cuda:0 (Stand-in){variant}"));
     assert_eq!(devices(&format!("{line} --without split,update")), each);

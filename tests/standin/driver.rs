@@ -151,7 +151,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
             cuda.upload(v.at(row, 0), &values)?;
         }
         if precision == Precision::Bf16 {
-            kernels::cast(&mut cuda, Grid { blocks: [1, 1], threads: 64 }, Out16(v), In(v))?;
+            kernels::cast(&mut cuda, Grid::new([1, 1], 64), Out16(v), In(v))?;
         }
     }
     let step = [
@@ -177,10 +177,8 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                 apart.set(true);
                 let Product { c, a, b, .. } = *product;
                 if !cuda.product(&Product { epilogue: Epilogue::None, ..*product })? {
-                    let grid = |rows, cols| Grid {
-                        blocks: [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32],
-                        threads: 512,
-                    };
+                    let grid =
+                        |rows, cols| Grid::new([c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32], 512);
                     let (c, c16, none) = (Out(c), Out16(View { rows: 0, ..c }), View { rows: 0, ..c });
                     let whole = |f: Factor| View { cols: f.view().stride, ..f.view() };
                     let (a_in, b_in) = (InAny::F32(whole(a)), InAny::F32(whole(b)));
@@ -191,7 +189,7 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                             let nothing = Layer { dw, dbias, dy: bias, dy16, x: InAny::F32(none) };
                             let mut layers = [nothing; LAYERS];
                             layers[0] = Layer { dw: c, dy: In(whole(a)), x: b_in, ..nothing };
-                            kernels::product_tn(cuda, Grid { blocks: [1, 1], threads: 512 }, &Layers(layers), 0)?
+                            kernels::product_tn(cuda, Grid::new([1, 1], 512), &Layers(layers), 0)?
                         }
                         (_, Factor::T(_)) => {
                             kernels::product_nt(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?

@@ -4,7 +4,9 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::io::Read;
 use std::{ops::Range, sync::Mutex};
 use vae_gpu::arena::{Layout, View};
-use vae_gpu::device::driver::{self, Arg, Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product, Resident};
+use vae_gpu::device::driver::{
+    self, Arg, Cluster, Driver, Epilogue, Factor, Grid, PLAN_WORDS, Precision, Product, Resident,
+};
 use vae_gpu::{Error, Result};
 
 /// A kernel of kernels/host/cuda.h, and those of a text in PTX.
@@ -144,6 +146,7 @@ pub struct Emulator {
     data: (Memory, [i32; 3]),
     pub precision: Precision,
     pub library: Library,
+    pub clusters: Vec<Cluster>,
     pub code: Code,
     /// What each launch executed, of PTX.
     pub counted: Vec<(&'static str, Counts)>,
@@ -170,6 +173,7 @@ impl Emulator {
             data: (Memory::new(0), [0; 3]),
             precision: Precision::Fp32,
             library: Library::Plain,
+            clusters: vec![],
             code: Code::wanted(),
             counted: vec![],
             reverse,
@@ -232,7 +236,7 @@ impl Emulator {
                 Operand { address: self.data.0.0.as_ptr() as u64, words: [rows, cols, stored, 0] }
             }
             Arg::Plan => Operand { address: self.plan.0.as_ptr() as u64, words: [0; 4] },
-            Arg::U32(x) => Operand { address: x as u64, words: [0; 4] }, // little-endian, as CUDA
+            Arg::U32(x) | Arg::Word(x) => Operand { address: x as u64, words: [0; 4] }, // little-endian, as CUDA
             Arg::F32(x) => Operand { address: x.to_bits() as u64, words: [0; 4] },
         };
         let valued = args.iter().filter(|arg| !matches!(arg, Arg::Struct(_)));
@@ -351,6 +355,9 @@ impl Driver for Emulator {
     fn launch(&mut self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
         self.launched.insert(kernel);
         self.enqueue(Work::Launch(kernel, grid, args.to_vec()))
+    }
+    fn clusters(&self, _: &'static str, _: u32) -> Vec<Cluster> {
+        self.clusters.clone()
     }
     fn offers(&self, _: &Product) -> bool {
         self.library != Library::Missing

@@ -13,11 +13,11 @@ use std::fmt;
 pub const DRIVER: &[&str] = &[
     "cuCtxGetCurrent", "cuCtxSetCurrent", "cuDeviceGet", "cuDeviceGetAttribute", "cuDeviceGetCount", "cuDeviceGetName",
     "cuDevicePrimaryCtxRelease_v2", "cuDevicePrimaryCtxRetain", "cuDeviceTotalMem_v2", "cuDriverGetVersion",
-    "cuEventCreate", "cuEventDestroy_v2", "cuEventElapsedTime", "cuEventRecord", "cuEventSynchronize",
+    "cuEventCreate", "cuEventDestroy_v2", "cuEventElapsedTime", "cuEventRecord", "cuEventSynchronize", "cuFuncSetAttribute",
     "cuGetErrorString", "cuGraphDestroy", "cuGraphExecDestroy", "cuGraphGetNodes", "cuGraphInstantiateWithFlags",
     "cuGraphLaunch", "cuGraphUpload", "cuInit", "cuLaunchKernelEx", "cuMemAlloc_v2", "cuMemFree_v2", "cuMemGetInfo_v2",
     "cuMemcpyDtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuMemcpyHtoDAsync_v2", "cuMemsetD8Async", "cuModuleGetFunction",
-    "cuModuleLoadData",
+    "cuModuleLoadData", "cuOccupancyMaxActiveClusters",
     "cuModuleUnload", "cuStreamBeginCapture_v2", "cuStreamCreate", "cuStreamDestroy_v2", "cuStreamEndCapture",
     "cuStreamSynchronize", "cuStreamWaitEvent",
 ];

@@ -3,7 +3,7 @@
 //! detection has asked for every library and symbol used here.
 #![allow(unsafe_code)]
 use super::Chosen;
-use super::driver::{self, Arg, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product, Resident, Stored};
+use super::driver::{self, Arg, Cluster, Driver, Epilogue, Grid, PLAN_WORDS, Precision, Product, Resident, Stored};
 use crate::arena::{Layout, View};
 use crate::{Error, Result};
 use blas::{Addresses, Blas, Lane};
@@ -36,8 +36,10 @@ pub use timer::Mark;
 
 /// The oldest driver whose graphs hold launches that overlap: 12.4.
 const OVERLAP: i32 = 12040;
+/// Sizes of clusters that are asked for, the largest first.
+const CLUSTERS: [u32; 4] = [16, 8, 4, 2];
 /// No kernel takes more.
-const MAX_ARGS: usize = 48;
+const MAX_ARGS: usize = 160;
 
 /// The resident data set.
 struct Data {
@@ -203,7 +205,7 @@ impl Cuda {
                 None => [0; 3],
             },
             Arg::Plan => [self.plan.at(0..4 * PLAN_WORDS), 0, 0],
-            Arg::U32(x) => [u64::from(x), 0, 0],
+            Arg::U32(x) | Arg::Word(x) => [u64::from(x), 0, 0],
             Arg::F32(x) => [u64::from(x.to_bits()), 0, 0],
         }
     }
@@ -274,30 +276,39 @@ impl Driver for Cuda {
         let function = self.functions[kernel].cu_function();
         // What waits for two streams does not overlap: after a fork, or a join.
         let alone = self.beside || std::mem::take(&mut self.joined);
-        // It may take its place on the GPU while the launch before it runs: see kernels/begin.cuh.
-        let mut overlap = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-            pad: Default::default(),
-            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
-        };
-        let config = sys::CUlaunchConfig {
-            gridDimX: grid.blocks[0],
-            gridDimY: grid.blocks[1],
-            gridDimZ: 1,
-            blockDimX: grid.threads,
-            blockDimY: 1,
-            blockDimZ: 1,
-            sharedMemBytes: 0,
-            hStream: self.lane().stream.cu_stream(),
-            attrs: &raw mut overlap,
-            numAttrs: (self.overlap && !alone) as u32,
-        };
+        let mut attributes = [cluster_of(grid.cluster), overlapping()];
+        let of_cluster = (grid.cluster > 1) as usize;
+        let attributes = &mut attributes[1 - of_cluster..if self.overlap && !alone { 2 } else { 1 }];
+        let config = sys::CUlaunchConfig { hStream: self.lane().stream.cu_stream(), ..config(grid, attributes) };
         // SAFETY: build.rs made the launcher from the kernel's signature, so number and types of the arguments agree,
         // and each value has the bytes of the widest; `Memory::at` checked the views, and tests/kernels that the
         // kernel keeps to them. build.rs checked that it waits for the launch before.
         let launched =
             unsafe { sys::cuLaunchKernelEx(&config, function, pointers.as_mut_ptr(), ptr::null_mut()) }.result();
         launched.map_err(|e| because(format_args!("cannot launch {kernel}"), e))
+    }
+
+    fn clusters(&self, kernel: &'static str, threads: u32) -> Vec<Cluster> {
+        if self.device.capability < (9, 0) {
+            return vec![];
+        }
+        let function = self.functions[kernel].cu_function();
+        let fits = |blocks: u32| {
+            let (mut attributes, mut at_once) = ([cluster_of(blocks)], 0);
+            let grid = Grid { blocks: [blocks, 1], threads, cluster: blocks };
+            let config = config(grid, &mut attributes);
+            let wide = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED;
+            // SAFETY: the kernel is loaded, and the attribute is of kernels; the configuration lives as long as the question.
+            let asked = unsafe {
+                match sys::cuFuncSetAttribute(function, wide, 1).result() {
+                    Ok(()) => sys::cuOccupancyMaxActiveClusters(&mut at_once, function, &config).result(),
+                    refused => refused,
+                }
+            };
+            // Where a size is not to be had, an error may say so.
+            asked.ok().filter(|()| at_once > 0).map(|()| Cluster { blocks, at_once: at_once as u32 })
+        };
+        CLUSTERS.into_iter().filter_map(fits).collect()
     }
 
     fn offers(&self, product: &Product) -> bool {
@@ -424,6 +435,41 @@ impl Drop for Cuda {
         if trunk.is_err() || branch.is_err() {
             image::forget(self.device.ordinal);
         }
+    }
+}
+
+/// How many blocks wait for each other.
+fn cluster_of(blocks: u32) -> sys::CUlaunchAttribute {
+    let size = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x: blocks, y: 1, z: 1 };
+    sys::CUlaunchAttribute {
+        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+        pad: Default::default(),
+        value: sys::CUlaunchAttributeValue { clusterDim: size },
+    }
+}
+
+/// The launch may take its place on the GPU while the one before it runs: see kernels/begin.cuh.
+fn overlapping() -> sys::CUlaunchAttribute {
+    sys::CUlaunchAttribute {
+        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+        pad: Default::default(),
+        value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+    }
+}
+
+/// It points to the attributes.
+fn config(grid: Grid, attributes: &mut [sys::CUlaunchAttribute]) -> sys::CUlaunchConfig {
+    sys::CUlaunchConfig {
+        gridDimX: grid.blocks[0],
+        gridDimY: grid.blocks[1],
+        gridDimZ: 1,
+        blockDimX: grid.threads,
+        blockDimY: 1,
+        blockDimZ: 1,
+        sharedMemBytes: 0,
+        hStream: ptr::null_mut(),
+        attrs: attributes.as_mut_ptr(),
+        numAttrs: attributes.len() as u32,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a step asks of its driver, noted, to be asked again.
 use crate::Result;
 use crate::arena::View;
-use crate::device::driver::{Arg, Driver, Grid, Precision, Product, Resident};
+use crate::device::driver::{Arg, Cluster, Driver, Grid, Precision, Product, Resident};
 use std::ops::Range;
 
 /// A launch, of our own kernels or of the library's.
@@ -22,7 +22,7 @@ impl Call {
     /// The kernel, how many blocks of how many threads, and what it writes first; or the product.
     pub fn name(&self) -> String {
         match self {
-            Call::Kernel(kernel, Grid { blocks: [x, y], threads }, args) => {
+            Call::Kernel(kernel, Grid { blocks: [x, y], threads, .. }, args) => {
                 let first = args.iter().filter_map(view).map(|(v, _)| v).find(|v| v.rows > 0);
                 let shape = first.map(|v| format!(" {}×{}", v.rows, v.cols)).unwrap_or_default();
                 let blocks = if *y == 1 { x.to_string() } else { format!("{x}×{y}") };
@@ -48,7 +48,7 @@ fn view(arg: &Arg) -> Option<(View, usize)> {
         Arg::View(v) => Some((v, 4)),
         Arg::View16(v) => Some((v, 2)),
         Arg::AnyView { view, half } => Some((view, if half { 2 } else { 4 })),
-        Arg::Struct(_) | Arg::Data | Arg::Plan | Arg::U32(_) | Arg::F32(_) => None,
+        Arg::Struct(_) | Arg::Data | Arg::Plan | Arg::U32(_) | Arg::F32(_) | Arg::Word(_) => None,
     }
 }
 
@@ -96,6 +96,9 @@ impl Driver for Noting<'_> {
     }
     fn write_plan(&mut self, at: usize, words: &[u32]) -> Result<()> {
         self.driver.write_plan(at, words)
+    }
+    fn clusters(&self, kernel: &'static str, threads: u32) -> Vec<Cluster> {
+        self.driver.clusters(kernel, threads)
     }
     fn offers(&self, product: &Product) -> bool {
         self.driver.offers(product)

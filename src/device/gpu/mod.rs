@@ -21,6 +21,7 @@ mod nll;
 mod plan;
 mod products;
 mod shortcut;
+mod stack;
 
 pub use shortcut::Shortcut;
 
@@ -42,6 +43,8 @@ pub struct Gpu<D> {
     library: bool,
     /// What a step does without: for benches.
     without: Option<Shortcut>,
+    /// Whether a small batch's whole pass is one launch, where it can be.
+    stacks: bool,
     /// The step of training that ran last, and whether it is captured.
     step: Option<(Tape, Optimizer, bool)>,
 }
@@ -55,7 +58,7 @@ const MANY: usize = 2048;
 
 impl Grid {
     pub(super) fn line(blocks: usize, threads: u32) -> Grid {
-        Grid { blocks: [blocks as u32, 1], threads }
+        Grid::new([blocks as u32, 1], threads)
     }
     /// For kernels that walk over `Quads` of `v`.
     fn quads(v: View) -> Grid {
@@ -108,8 +111,16 @@ impl<D: Driver> Gpu<D> {
             unseen: false,
             library: false,
             without: None,
+            stacks: false,
             step: None,
         })
+    }
+
+    /// From now on, a small batch's whole pass is one launch, where it can be.
+    pub fn stack_passes(&mut self) {
+        self.driver.forget();
+        self.step = None;
+        self.stacks = true;
     }
 
     /// From now on, steps do without this one.

@@ -18,8 +18,13 @@ const BOUND_IN_PASSING: usize = 2048;
 impl<D: Driver> Gpu<D> {
     /// What `Tape::step` does, for the step whose turn it is.
     pub(super) fn merged_step(&mut self, tape: &Tape, optimizer: &Optimizer) -> Result<()> {
-        let parts = self.merged_forward(tape)?;
-        let gradients = self.merged_backward(tape, parts)?;
+        let gradients = match self.stack(tape) {
+            Some(stack) => self.stacked_step(tape, &stack)?,
+            None => {
+                let parts = self.merged_forward(tape)?;
+                self.merged_backward(tape, parts)?
+            }
+        };
         self.driver.join()?;
         if self.adam_at_once(tape, optimizer, &gradients) {
             return self.gradients_and_adam(tape, optimizer, &gradients);
@@ -83,7 +88,7 @@ impl<D: Driver> Gpu<D> {
     }
 
     /// Then the backward pass need not wait for the bound either.
-    fn bound_in_passing(&self, tape: &Tape) -> bool {
+    pub(super) fn bound_in_passing(&self, tape: &Tape) -> bool {
         self.nll_at_once(tape) && tape.weight.rows <= BOUND_IN_PASSING
     }
 

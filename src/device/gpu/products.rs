@@ -58,7 +58,7 @@ impl Tiles {
             Tiles::Middle => (32, 32),
             Tiles::Wide => (64, 64),
         };
-        Grid { blocks: [c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32], threads: 512 }
+        Grid::new([c.cols.div_ceil(cols) as u32, c.rows.div_ceil(rows) as u32], 512)
     }
 }
 
