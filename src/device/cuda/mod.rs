@@ -312,7 +312,7 @@ impl Driver for Cuda {
     }
 
     fn offers(&self, product: &Product) -> bool {
-        self.blas.is_some() && shape::large(product)
+        self.blas.is_some() && shape::large(product, self.precision)
     }
 
     fn product(&mut self, product: &Product) -> Result<bool> {

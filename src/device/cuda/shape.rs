@@ -6,7 +6,7 @@
 //! rounded up where *both* views that have it are padded along it: sums gain terms 0 · 0, and the padding of the result
 //! is assigned 0. Nothing else is read or written.
 use crate::arena::{ALIGN, View};
-use crate::device::driver::{Epilogue, Factor, Product};
+use crate::device::driver::{Epilogue, Factor, Precision, Product};
 use std::ops::Range;
 
 /// `product` with its extents rounded up where that changes no number. `padded_rows`: the part of the arena where rows
@@ -55,23 +55,30 @@ pub fn rounded(product: &Product, padded_rows: &Range<usize>) -> Product {
 }
 
 /// Whether cuBLAS is faster at a product than our own kernels, which start sooner, do what follows in the same launch (for
-/// gradients, those of all layers), and fall behind as products grow. On an H200, as nodes of a graph, us, ours (cuBLAS),
-/// first in fp32 (by FMA; as two numbers in tf32 they have not been timed), then in tf32:
+/// gradients, those of all layers, and Adam), and fall behind as products grow: in f32, where they have the tensor cores and
+/// cuBLAS has not, later than elsewhere. A step of 784-500-20-500-784 on an H200, us, by our own kernels alone, and beside
+/// it with cuBLAS for what takes more than 2^26 multiplications forward or 256 rows backward:
 ///
 /// ```text
-/// forward   100×500×784   10.6 (9.5)   5.6 (6.4)      1024×40×500     7.4 (7.4)    4.9 (4.9)
-/// forward   100×784×500   10.8 (9.6)   7.2 (6.6)      1024×784×500   46   (26)    45   (7.7)
-/// gradient of 500×784 over 100 examples   8.6 (5.9)   5.7 (3.7), and as much for three more layers along with it;
-///                      over 1024 examples 63  (26)   31   (14)
+/// batch            100           192            256            384            512           1024
+/// fp32    63.2  (62.9)   85.7 (98.1)   90.8 (104.7)  125.7 (157.0)  138.7 (176.1)  191.3 (254.7)
+/// tf32    53.6  (53.9)   73.7 (79.5)   77.9  (84.7)  108.0 (107.2)  119.9 (120.4)  156.4 (140.8)
+/// bf16    44.9  (45.2)   63.4 (67.2)   66.9  (70.7)   94.3  (86.6)  101.5  (97.4)  133.9 (110.6)
 /// ```
 ///
-/// Between 100 and 1024 nothing has been timed, nor has the kernel of today, which has half the instructions: `bench
-/// --without library` will tell.
-pub fn large(product: &Product) -> bool {
+/// So the limits are of the batch and of what is multiplied, and such that a layer of 500×784 goes over at the same batch
+/// forward and backward: a single gradient by cuBLAS takes Adam out of the launch that makes the others. Beyond a batch of
+/// 1024 our own kernels have not been timed: there all goes that takes cuBLAS as long as a launch or two.
+pub fn large(product: &Product, precision: Precision) -> bool {
     let (rows, depth) = product.a.shape();
+    let multiplications = rows * product.c.cols * depth;
+    let (batch, most) = match precision {
+        Precision::Fp32 => (1024, 1 << 29),
+        Precision::Tf32 | Precision::Bf16 => (256, 1 << 27),
+    };
     match product.a {
-        Factor::T(_) => depth > 256,
-        Factor::N(_) => rows * product.c.cols * depth > 1 << 26,
+        Factor::T(_) => depth > 256 && (depth > batch || multiplications > most),
+        Factor::N(_) => multiplications > if rows > batch { 1 << 26 } else { most },
     }
 }
 
@@ -100,14 +107,26 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_a_hundred_is_ours_and_one_of_a_thousand_the_library_s() {
-        for (batch, wanted) in [(100, [false, false]), (1024, [true, true])] {
+    fn a_layer_goes_to_the_library_at_the_batch_from_which_that_was_faster() {
+        let goes = |batch: usize, wide: usize, precision: Precision| {
             let mut layout = Layout::training();
-            let weight = layout.weight(500, 784);
-            let (x, y) = (layout.activation(batch, 784), layout.activation(batch, 500));
+            let weight = layout.weight(500, wide);
+            let (x, y) = (layout.activation(batch, wide), layout.activation(batch, 500));
             let forward = Product { c: y, a: Factor::N(x), b: Factor::T(weight), epilogue: Epilogue::None };
+            let data = Product { c: x, a: Factor::N(y), b: Factor::N(weight), epilogue: Epilogue::None };
             let gradient = Product { c: layout.d(weight), a: Factor::T(y), b: Factor::N(x), epilogue: Epilogue::None };
-            assert_eq!([large(&forward), large(&gradient)], wanted);
+            [forward, data, gradient].map(|product| large(&product, precision))
+        };
+        for (precision, ours, theirs) in
+            [(Precision::Fp32, 1024, 8192), (Precision::Tf32, 256, 384), (Precision::Bf16, 256, 384)]
+        {
+            assert_eq!(goes(100, 784, precision), [false; 3], "{precision:?}");
+            assert_eq!(goes(ours, 784, precision), [false; 3], "{precision:?}");
+            assert_eq!(goes(theirs, 784, precision), [true; 3], "{precision:?}");
+            // The narrow layers around the latent variables go later, but for their gradients.
+            assert_eq!(goes(1025, 20, precision), [false, false, true], "{precision:?}");
+            assert_eq!(goes(8192, 20, precision), [true; 3], "{precision:?}");
+            assert_eq!(goes(1024, 8192, precision), [true; 3], "{precision:?}");
         }
     }
 
