@@ -67,7 +67,8 @@ struct Reader {
 struct Body {
     Function& f;
     std::vector<Names> scopes{  // the innermost last
-        {{"%tid.x", {Tid}}, {"%ntid.x", {Ntid}}, {"%ctaid.x", {CtaidX}}, {"%ctaid.y", {CtaidY}}, {"%nctaid.x", {NctaidX}}}};
+        {{"%tid.x", {Tid}}, {"%ntid.x", {Ntid}}, {"%ctaid.x", {CtaidX}}, {"%ctaid.y", {CtaidY}}, {"%nctaid.x", {NctaidX}},
+         {"%nctaid.y", {NctaidY}}}};
     std::unordered_map<uint64_t, int> constants{};
     std::unordered_map<std::string, int> labels{};
     std::vector<std::pair<int, std::string>> branches{};
@@ -253,11 +254,11 @@ void begin_warp(Warp& w, unsigned index, const Function& f) {
     w.registers.resize(std::max(w.registers.size(), size_t(kLanes * f.registers)), ~0ull);
     w.first_thread = kLanes * index;
     w.ready = ~Lanes(0), w.at_barrier = w.at_cluster = w.at_shuffle = w.launch_is_over = 0, w.instructions = 0;
-    const uint64_t of_block[] = {blockDim.x, blockIdx.x, blockIdx.y, gridDim.x};  // in the order of `Special`
+    const uint64_t of_block[] = {blockDim.x, blockIdx.x, blockIdx.y, gridDim.x, gridDim.y};  // in the order of `Special`
     for (int lane = 0; lane < kLanes; ++lane) {
         w.next[lane] = 0;
         w.of({Tid})[lane] = w.first_thread + lane;
-        for (int i = 0; i < 4; ++i) w.of({Ntid + i})[lane] = of_block[i];
+        for (int i = 0; i < int(std::size(of_block)); ++i) w.of({Ntid + i})[lane] = of_block[i];
         w.copies[lane].clear(), w.copies[lane].emplace_back();
     }
 }

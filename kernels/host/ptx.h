@@ -43,7 +43,7 @@ struct Function {
 };
 
 // Registers that the hardware sets. 0 is none.
-enum Special { Tid = 1, Ntid, CtaidX, CtaidY, NctaidX, kSpecial };
+enum Special { Tid = 1, Ntid, CtaidX, CtaidY, NctaidX, NctaidY, kSpecial };
 
 struct Copy {
     char *to, *from;  // of zeros, from nowhere
