@@ -45,7 +45,18 @@ __device__ __forceinline__ float slope(int f, float y) {
 __device__ __forceinline__ float4 activate(int f, float4 a) {
     return {activate(f, a.x), activate(f, a.y), activate(f, a.z), activate(f, a.w)};
 }
-// d times the slopes.
-__device__ __forceinline__ float4 times_slope(int f, float4 d, float4 y) {
+// d times the slopes. Which nonlinearity it is, is asked once for the four.
+template <int f>
+__device__ __forceinline__ float4 times_slope(float4 d, float4 y) {
     return {d.x * slope(f, y.x), d.y * slope(f, y.y), d.z * slope(f, y.z), d.w * slope(f, y.w)};
+}
+__device__ __forceinline__ float4 times_slope(int f, float4 d, float4 y) {
+    switch (f) {
+        case Tanh: return times_slope<Tanh>(d, y);
+        case Relu: return times_slope<Relu>(d, y);
+        case Softplus: return times_slope<Softplus>(d, y);
+        case Gelu: return times_slope<Gelu>(d, y);
+        case Sigmoid: return times_slope<Sigmoid>(d, y);
+        default: return d;
+    }
 }

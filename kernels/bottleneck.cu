@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y
     const int tiles = (y.rows + 31) / 32;
     if ((int)blockIdx.y >= tiles) {
         const int block = ((int)blockIdx.y - tiles) * gridDim.x + blockIdx.x;
-        kl_of_block(block, kl_row, kl_dim, head, &plan->now, scratch);
+        kl_of_block(block, kl_row, kl_dim, Out{}, head, &plan->now, scratch);
         return;
     }
     const int r = threadIdx.x / kQuadsOfRow, row = 32 * blockIdx.y + r, col = 4 * (threadIdx.x % kQuadsOfRow);

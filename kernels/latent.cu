@@ -6,11 +6,12 @@
 // reparam_forward and kl_forward. The first blocks are those of kl_forward, of which some take longest; the others draw 8
 // rows of z each.
 extern "C" __global__ void __launch_bounds__(256) latent_forward(Out z, Out16 z16, Out ratio, Out kl_row, Out kl_dim,
-                                                                 In head, In eps, Plan* plan, int samples) {
+                                                                 Out partial, In head, In eps, Plan* plan,
+                                                                 int samples) {
     begin();
     __shared__ float scratch[8][kColumns];
     const int block = (int)blockIdx.x, of_kl = (int)gridDim.x - (z.rows + 7) / 8;
-    if (block < of_kl) kl_of_block(block, kl_row, kl_dim, head, &plan->now, scratch);
+    if (block < of_kl) kl_of_block(block, kl_row, kl_dim, partial, head, &plan->now, scratch);
     else draw_rows(block - of_kl, z, z16, ratio, head, eps, plan, samples);
 }
 

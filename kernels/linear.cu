@@ -36,11 +36,56 @@ extern "C" __global__ void __launch_bounds__(512, 1) activation_backward(Out dy,
             store4(dy, row, col, v[i]);
         }
         store4(dy16, row, col, v[i]);
-        sum = {sum.x + v[i].x, sum.y + v[i].y, sum.z + v[i].z, sum.w + v[i].w};
+        sum = sum + v[i];
     };
-    if (col < dy.cols) each_row(dy.rows, load, pass);
+    if (col < dy.cols) each(threadIdx.x / 2, dy.rows, blockDim.x / 2, load, pass);
     const float total = column_sum(sum, scratch);
     if (dbias.rows && threadIdx.x < kColumns && first + (int)threadIdx.x < dy.cols) {
+        dbias(0, first + threadIdx.x) = total;
+        note_gradient(plan, total * total);
+    }
+}
+
+// The same of thousands of rows: partial[part, col] = the sum over the rows of a part.   partial: (parts, out), or no rows
+// A block for 32 columns of a part: of each row a line of memory, whole in bf16 too.
+constexpr int kLineQuads = 8;
+extern "C" __global__ void __launch_bounds__(256, 3) activation_backward_tall(Out dy, Out16 dy16, Out partial, In y,
+                                                                              int f) {
+    begin();
+    __shared__ float4 scratch[8][kLineQuads];
+    const int quad = threadIdx.x % kLineQuads, col = 4 * (blockIdx.x * kLineQuads + quad);
+    const int2 rows = rows_of(dy.rows, blockIdx.y, gridDim.y);
+    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f}, v[kAtOnce], out[kAtOnce];
+    auto load = [&](int i, int row) {
+        v[i] = load4(dy, row, col);
+        if (f != Identity) out[i] = load4(y, row, col);
+    };
+    auto pass = [&](int i, int row) {
+        if (f != Identity) {
+            v[i] = times_slope(f, v[i], out[i]);
+            store4(dy, row, col, v[i]);
+        }
+        store4(dy16, row, col, v[i]);
+        sum = sum + v[i];
+    };
+    if (col < dy.cols) each(rows.x + threadIdx.x / kLineQuads, rows.y, blockDim.x / kLineQuads, load, pass);
+    for (int lanes = 16; lanes >= kLineQuads; lanes /= 2) sum = sum + shuffle_xor(sum, lanes);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (lane < kLineQuads) scratch[warp][lane] = sum;
+    __syncthreads();
+    if (partial.rows && warp == 0 && lane < kLineQuads && col < dy.cols) {
+        for (int w = 1; w < (int)blockDim.x / 32; ++w) sum = sum + scratch[w][lane];
+        store4(partial, blockIdx.y, col, sum);
+    }
+}
+
+// Then dbias = the sum of the parts. A block for 8 columns.
+extern "C" __global__ void __launch_bounds__(64) bias_of_parts(Out dbias, In partial, Plan* plan) {
+    begin();
+    __shared__ float scratch[kParts / 16][kColumns];
+    const int first = blockIdx.x * kColumns;
+    const float total = sum_of_parts(partial, first, scratch);
+    if (threadIdx.x < kColumns && first + (int)threadIdx.x < dbias.cols) {
         dbias(0, first + threadIdx.x) = total;
         note_gradient(plan, total * total);
     }

@@ -117,6 +117,10 @@ __device__ __forceinline__ float component(const float4& quad, int i) {
 }
 __device__ __forceinline__ float component(const float2& pair, int i) { return i == 0 ? pair.x : pair.y; }
 
+__device__ __forceinline__ float4 operator+(const float4& a, const float4& b) {
+    return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
+}
+
 // This thread's share of all quads of a matrix, or that of its group of `lanes`, in a grid of any size, which may begin
 // with blocks for other work:
 // for (Quads q(view); q.more(); q.next())

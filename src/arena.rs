@@ -4,8 +4,8 @@
 //! same on every device. Segments, in elements:
 //!
 //! ```text
-//! training:   params | grads | moment 1 | moment 2 | activations | their gradients | metrics | scratch
-//! inference:  params | activations | metrics | scratch
+//! training:   params | grads | moment 1 | moment 2 | activations | their gradients | metrics | scratch | sums
+//! inference:  params | activations | metrics | scratch | sums
 //! ```
 //!
 //! so the gradient of a view is the same view one segment further: [`Layout::d`].
@@ -23,6 +23,8 @@ pub const RING: usize = 256;
 pub const METRICS: usize = 4;
 /// How many numbers the first stage of a sum may leave to the second, on a device with many processors.
 pub const SCRATCH: usize = 1024;
+/// The same of sums over thousands of rows, of which each column has several parts.
+pub const SUMS: usize = 8192;
 
 /// A `(rows, cols)` matrix whose rows begin `stride` elements apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,9 +166,16 @@ impl Layout {
         View { offset: self.metrics().padded().end, rows: 1, cols: SCRATCH, stride: SCRATCH }
     }
 
+    /// Where operations leave the parts of [`SUMS`], as the scratch: one for those that run one after the other, and one for
+    /// those beside them.
+    pub fn sums(&self) -> [View; 2] {
+        let first = View { offset: self.scratch().padded().end, rows: 1, cols: SUMS, stride: SUMS };
+        [first, View { offset: first.padded().end, ..first }]
+    }
+
     /// The length of the allocation, in elements.
     pub fn total(&self) -> usize {
-        self.scratch().padded().end
+        self.sums()[1].padded().end
     }
 }
 
@@ -183,7 +192,8 @@ mod tests {
         let gradients: Vec<View> = views.iter().map(|&v| layout.d(v)).collect();
         let moments: Vec<View> =
             views[..params].iter().flat_map(|&v| [layout.moment(v, 0), layout.moment(v, 1)]).collect();
-        let mut all = [views, gradients, moments, vec![layout.metrics(), layout.scratch()]].concat();
+        let mut all =
+            [views, gradients, moments, vec![layout.metrics(), layout.scratch()], layout.sums().to_vec()].concat();
         all.sort_by_key(|v| v.offset);
         for pair in all.windows(2) {
             assert!(pair[0].padded().end <= pair[1].offset, "{pair:?}");

@@ -1,5 +1,6 @@
 // The CUDA C++ subset our kernels use, declared for the host compiler; emulator.cpp is the runtime behind it.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -28,6 +29,7 @@ struct dim3 { unsigned x, y, z; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(8) float2 { float x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(8) int2 { int x, y; };
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(4) uchar4 { unsigned char x, y, z, w; };
 
@@ -205,3 +207,4 @@ inline void sincospif(float x, float* s, float* c) {
     *s = float(std::sin(turn)), *c = float(std::cos(turn));
 }
 using std::isfinite;
+using std::min;

@@ -17,6 +17,7 @@ mod products;
 mod setting;
 mod stack;
 mod steps;
+mod tall;
 use emulator::{Emulator, Library};
 use products::matrices;
 use setting::{Setting, adam, optimizers};
@@ -52,6 +53,7 @@ fn every_kernel_is_launched_by_a_test() {
     for input in [6100, 2200, 3] {
         launch(adam(Model::new(input, &[2], 1), Rule::Adam));
     }
+    launch(tall::tall(Model::new(3, &[2], 1)));
     for likelihood in [Likelihood::Bernoulli, Likelihood::Poisson, Likelihood::Multinomial] {
         let model = Model { likelihood, ..Model::new(3, &[2], 1) };
         launched.append(&mut one_by_one_and_merged(&Setting::new(model)));
@@ -70,11 +72,11 @@ fn reading_a_neighbour_s_columns_is_caught() {
     let (layout, [y, bias]) = matrices([(3, 9), (1, 9)]);
     let mut e = Emulator::new(&layout, false);
     let bias = bias.columns(0..8); // the launcher's mistake
-    let none = Out16(View { rows: 0, ..y });
+    let (none, none_of_parts) = (Out16(View { rows: 0, ..y }), Out(View::NONE));
     kernels::bias_activation(&mut e, Grid::new([1, 1], 32), Out(y), none, Out(y), In(bias), 0).unwrap();
     // the quad beyond is read as zeros; a scalar access is not so forgiving
-    let error =
-        kernels::kl_forward(&mut e, Grid::new([2, 1], 256), Out(y.columns(0..1)), Out(bias.columns(0..5)), In(y));
+    let (kl, kl_dim) = (Out(y.columns(0..1)), Out(bias.columns(0..5)));
+    let error = kernels::kl_forward(&mut e, Grid::new([2, 1], 256), kl, kl_dim, none_of_parts, In(y));
     let said = error.unwrap_err().to_string();
     assert!(said.starts_with("kl_forward: block 1, thread 4: load outside every view of the launch"), "{said}");
 }

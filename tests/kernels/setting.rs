@@ -251,6 +251,7 @@ pub fn used(network: &Network) -> Vec<bool> {
     views.extend(views.clone().iter().map(|&v| layout.d(v)));
     views.extend(network.parameters.iter().flat_map(|p| [layout.moment(p.view, 0), layout.moment(p.view, 1)]));
     views.extend([layout.metrics(), layout.scratch()]);
+    views.extend(layout.sums());
     views.extend(layout.constants().iter().map(|(v, _)| *v));
     let mut used = vec![false; layout.total()];
     for v in views {

@@ -34,10 +34,10 @@ impl<D: Driver> Gpu<D> {
     /// What the step of training that ran last asks of its driver, and whether that runs beside the rest.
     fn calls(&mut self) -> Result<Vec<(Call, bool)>> {
         let Some((tape, optimizer, _)) = self.step.take() else { return Ok(vec![]) };
-        let Gpu { scratch, data, unseen, library, without, stacks, .. } = *self;
+        let Gpu { scratch, sums, aside, data, unseen, library, without, stacks, .. } = *self;
+        let (fresh, step) = (self.fresh.clone(), None);
         let driver = Noting { driver: &mut self.driver, calls: vec![], beside: false };
-        let mut noting =
-            Gpu { driver, scratch, data, fresh: self.fresh.clone(), unseen, library, without, stacks, step: None };
+        let mut noting = Gpu { driver, scratch, sums, aside, data, fresh, unseen, library, without, stacks, step };
         noting.driver.begin_capture()?;
         let noted = noting.planned_step(&tape, &optimizer);
         let ended = noting.driver.end_capture();

@@ -77,8 +77,18 @@ impl<D: Driver> Gpu<D> {
         let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
         let source = In(f.map_or(y, |f| f.slope_from(a, y)));
         self.copied(dy);
-        let (grid, f) = (Grid::columns(dy), activation(f));
-        kernels::activation_backward(&mut self.driver, grid, Out(dy), dy16, Out(dbias), source, f)
+        let (f, parts) = (activation(f), self.parts(dy.rows, dy.cols));
+        let d = &mut self.driver;
+        if parts.rows == 0 {
+            return kernels::activation_backward(d, Grid::columns(dy), Out(dy), dy16, Out(dbias), source, f);
+        }
+        let grid = Grid { blocks: [dy.cols.div_ceil(32) as u32, parts.rows as u32], threads: 256 };
+        let partial = if dbias.rows > 0 { parts } else { NONE };
+        kernels::activation_backward_tall(d, grid, Out(dy), dy16, Out(partial), source, f)?;
+        match dbias.rows {
+            0 => Ok(()),
+            _ => kernels::bias_of_parts(d, Grid::line(dbias.cols.div_ceil(8), 64), Out(dbias), In(partial)),
+        }
     }
 
     /// Notes the gradients of a layer's parameters for later where our own kernel makes them, or has the library make
@@ -124,7 +134,9 @@ impl<D: Driver> Gpu<D> {
             return work(self);
         }
         self.driver.branch()?;
+        self.aside = true;
         let done = work(self);
+        self.aside = false;
         self.driver.trunk();
         done
     }

@@ -59,9 +59,20 @@ impl<D: Driver> Gpu<D> {
             self.copied(y);
             return Ok(true);
         }
-        let grid = Grid::line(z.rows.div_ceil(8) + kl_rows.div_ceil(8) + kl_cols, 256);
-        kernels::latent_forward(&mut self.driver, grid, Out(z), z16, ratio, kl, kl_dim, In(head), eps, samples)?;
+        let parts = self.parts(head.rows, kl_dim.0.cols);
+        let grid = Grid::line(z.rows.div_ceil(8) + kl_rows.div_ceil(8) + kl_cols * parts.rows.max(1), 256);
+        let (d, partial) = (&mut self.driver, Out(parts));
+        kernels::latent_forward(d, grid, Out(z), z16, ratio, kl, kl_dim, partial, In(head), eps, samples)?;
+        self.kl_of_parts(kl_dim.0, parts)?;
         Ok(false)
+    }
+
+    /// The second stage of the mean of each dimension, where there are parts.
+    pub(super) fn kl_of_parts(&mut self, kl_dim: View, parts: View) -> Result<()> {
+        if parts.rows == 0 {
+            return Ok(());
+        }
+        kernels::kl_dim_of_parts(&mut self.driver, Grid::line(kl_dim.cols.div_ceil(8), 64), Out(kl_dim), In(parts))
     }
 
     /// Backward of `Op::Reparam` and `Op::Kl`, and `Op::Bound`, where the weights are known. `parts`: of `Op::Nll`, where

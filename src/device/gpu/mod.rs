@@ -5,7 +5,7 @@
 use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS, Resident};
 use super::kernels::{self, In, Out, Out16};
 use super::{Backend, Chosen, Gauge, Real};
-use crate::arena::{Layout, RING, SCRATCH, View};
+use crate::arena::{ALIGN, Layout, RING, SCRATCH, View};
 use crate::config::{Activation, Binarize, Objective, Optimizer, Rule};
 use crate::data::Dataset;
 use crate::step::Step;
@@ -33,6 +33,10 @@ use products::Finish;
 pub struct Gpu<D> {
     pub driver: D,
     scratch: View,
+    /// For the parts of sums over many rows: of what runs one after the other, and beside.
+    sums: [View; 2],
+    /// What is launched now runs beside the rest.
+    aside: bool,
     /// What the device holds of the data: (rows, cols).
     data: Option<(usize, usize)>,
     /// The views whose copy in bf16 is up to date.
@@ -53,6 +57,11 @@ pub struct Gpu<D> {
 pub(super) const NONE: View = View::NONE;
 /// Of so many samples an example, and of more, a warp makes the gradient of a latent dimension together.
 const SPREAD: i32 = 8;
+/// A sum over so many rows has parts, which a launch of its own adds up: it takes less than the wait for a block that goes
+/// through all of them.
+const TALL: usize = 2048;
+/// At most so many: kParts of kernels/reduce.cuh.
+const PARTS: usize = 32;
 /// Blocks that fill any GPU of today several times over; kernels walk over the rest.
 const MANY: usize = 2048;
 
@@ -106,6 +115,8 @@ impl<D: Driver> Gpu<D> {
         Ok(Gpu {
             driver,
             scratch: layout.scratch(),
+            sums: layout.sums(),
+            aside: false,
             data: None,
             fresh: vec![],
             unseen: false,
@@ -132,6 +143,13 @@ impl<D: Driver> Gpu<D> {
     }
     fn has(&self, shortcut: Shortcut) -> bool {
         self.without != Some(shortcut)
+    }
+
+    /// Where a sum over so many rows leaves its parts, a row each: no rows where it has none.
+    pub(super) fn parts(&self, rows: usize, cols: usize) -> View {
+        let (View { offset, cols: room, .. }, stride) = (self.sums[self.aside as usize], cols.next_multiple_of(ALIGN));
+        let parts = if rows < TALL { 0 } else { (room / stride).min(PARTS) };
+        View { offset, rows: parts, cols, stride }
     }
 
     /// `gather`; with `next` as the first launch of a planned step. And `log1p`, where there is a view for it, and for the codes
@@ -383,8 +401,10 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn kl_forward(&mut self, kl: View, kl_dim: View, head: View) -> Result<()> {
-        let grid = Grid::line(head.rows.div_ceil(8) + kl_dim.cols.div_ceil(8), 256);
-        kernels::kl_forward(&mut self.driver, grid, Out(kl), Out(kl_dim), In(head))
+        let parts = self.parts(head.rows, kl_dim.cols);
+        let grid = Grid::line(head.rows.div_ceil(8) + kl_dim.cols.div_ceil(8) * parts.rows.max(1), 256);
+        kernels::kl_forward(&mut self.driver, grid, Out(kl), Out(kl_dim), Out(parts), In(head))?;
+        self.kl_of_parts(kl_dim, parts)
     }
 
     fn kl_backward(&mut self, dhead: View, head: View, kl_dim: View, goal: Goal) -> Result<()> {

@@ -1,0 +1,73 @@
+//! Thousands of rows: sums over them have parts, which a launch of its own adds up.
+use crate::emulator::Library;
+use crate::setting::{Setting, adam, compare};
+use std::collections::BTreeSet;
+use vae_gpu::config::{Activation, Model, Rule};
+use vae_gpu::device::Shortcut;
+use vae_gpu::device::driver::Precision;
+
+/// Those that a step launches because its rows are many.
+const TALL: [&str; 3] = ["activation_backward_tall", "bias_of_parts", "kl_dim_of_parts"];
+
+fn of_them(launched: &BTreeSet<&'static str>) -> Vec<&'static str> {
+    TALL.into_iter().filter(|kernel| launched.contains(kernel)).collect()
+}
+
+/// A batch for which every sum has parts.
+pub fn tall(model: Model) -> Setting {
+    Setting { batch: 4100, rows: 4099, ..Setting::new(model) }
+}
+
+#[test]
+fn sums_over_thousands_of_rows_match_the_reference() {
+    // More columns than a block has lines of; more dimensions than one block sums; no nonlinearity, and two.
+    let model = |hidden: &[usize], latent, activation| Model { activation, ..Model::new(3, hidden, latent) };
+    let free = Model { free_bits: 0.05, ..model(&[33], 9, Activation::Gelu) };
+    for model in [free, model(&[2, 5], 1, Activation::Relu), model(&[], 2, Activation::Relu)] {
+        // Three steps, whose sums have thousands of terms, of which most cancel.
+        assert_eq!(of_them(&tall(model).check_within(1e-4)), TALL);
+    }
+}
+
+/// Sums with a few parts or with none are the same, but for the order: from 2048 rows on they have some.
+#[test]
+fn fewer_rows_have_fewer_parts_or_none() {
+    for (batch, rows, wanted) in [(2047, 2047, &[][..]), (2048, 3, &TALL[..])] {
+        let setting = Setting { batch, rows, ..Setting::new(Model::new(2, &[3], 1)) };
+        assert_eq!(of_them(&setting.check_within(1e-4)), wanted, "{batch}");
+    }
+}
+
+/// In bf16, by the library and by our own kernels, with Adam.
+#[test]
+fn thousands_of_rows_leave_their_copies_in_bf16() {
+    for library in [Library::Plain, Library::Missing] {
+        let model = Model { activation: Activation::Tanh, ..Model::new(5, &[33], 2) };
+        let setting = Setting { batch: 2050, rows: 2049, library, ..adam(model, Rule::Adam) };
+        let network = setting.network();
+        let want = setting.train(&network, &mut setting.reference(&network));
+        let mut gpu = setting.gpu(&network, false);
+        gpu.driver.precision = Precision::Bf16;
+        for ((name, got), (_, want)) in setting.train(&network, &mut gpu).iter().zip(&want) {
+            if crate::setting::is_stored(name, &network, &gpu.driver.launched) {
+                compare(&format!("{name} {library:?}"), got, want, 0.1); // operands of 8 bits
+            }
+        }
+        let tall = gpu.driver.launched.contains("activation_backward_tall");
+        assert_eq!(tall, library == Library::Plain, "our own gradients sum up what they read anyway");
+        assert!(!gpu.driver.captured_kernels().contains(&"cast"), "{library:?}");
+    }
+}
+
+/// The two sums of what runs beside and of what does not have places of their own.
+#[test]
+fn parts_of_sums_beside_do_not_meet_those_of_the_rest() {
+    let trained = |reverse: bool, without: Option<Shortcut>| {
+        let model = Model { activation: Activation::Relu, ..Model::new(2, &[3, 2], 1) };
+        let setting = Setting { batch: 2050, rows: 2050, without, ..Setting::new(model) };
+        let network = setting.network();
+        setting.train(&network, &mut setting.gpu(&network, reverse))
+    };
+    let want = trained(false, Some(Shortcut::Branch));
+    assert!(trained(false, None) == want && trained(true, None) == want);
+}
