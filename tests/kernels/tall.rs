@@ -2,12 +2,12 @@
 use crate::emulator::Library;
 use crate::setting::{Setting, adam, compare};
 use std::collections::BTreeSet;
-use vae_gpu::config::{Activation, Model, Rule};
+use vae_gpu::config::{Activation, Model, Objective, Rule};
 use vae_gpu::device::Shortcut;
 use vae_gpu::device::driver::Precision;
 
 /// Those that a step launches because its rows are many.
-const TALL: [&str; 3] = ["activation_backward_tall", "bias_of_parts", "kl_dim_of_parts"];
+const TALL: [&str; 4] = ["activation_backward_tall", "bias_of_parts", "kl_dim_of_parts", "metrics_of_parts"];
 
 fn of_them(launched: &BTreeSet<&'static str>) -> Vec<&'static str> {
     TALL.into_iter().filter(|kernel| launched.contains(kernel)).collect()
@@ -32,9 +32,22 @@ fn sums_over_thousands_of_rows_match_the_reference() {
 /// Sums with a few parts or with none are the same, but for the order: from 2048 rows on they have some.
 #[test]
 fn fewer_rows_have_fewer_parts_or_none() {
-    for (batch, rows, wanted) in [(2047, 2047, &[][..]), (2048, 3, &TALL[..])] {
+    for (batch, rows, wanted) in [(2047, 2047, &[][..]), (2048, 3, &TALL[..3]), (4096, 4096, &TALL[..3])] {
         let setting = Setting { batch, rows, ..Setting::new(Model::new(2, &[3], 1)) };
         assert_eq!(of_them(&setting.check_within(1e-4)), wanted, "{batch}");
+    }
+}
+
+#[test]
+fn the_bound_of_many_examples_with_samples_is_the_reference_s() {
+    for objective in [Objective::Elbo, Objective::ElboMc, Objective::Iwae] {
+        // 32 examples are two for each warp of a block, and one is left; a multiple of neither.
+        for (batch, rows, samples) in [(33, 32, 3), (83, 70, 35)] {
+            let model = Model { objective, samples, ..Model::new(3, &[2], 2) };
+            let split = Setting { batch, rows, ..Setting::new(model) }.check().contains("metrics_of_parts");
+            // Else the bound goes along with the latent variables, where the weights are known.
+            assert_eq!(split, objective == Objective::Iwae || batch * samples > 2048, "{objective:?} {batch}");
+        }
     }
 }
 

@@ -442,9 +442,13 @@ impl<D: Driver> Backend for Gpu<D> {
     ) -> Result<()> {
         let samples = (nll.rows / kl.rows) as i32;
         let objective = objective(goal.objective);
-        // As many threads as there are samples, or warps as there are examples.
-        let threads = if samples == 1 { kl.rows } else { 32 * kl.rows }.next_multiple_of(32).min(512);
-        let (grid, d) = (Grid::line(1, threads as u32), &mut self.driver);
+        // As many threads as there are examples, or warps if these have samples. One block goes round twice, a thread with
+        // four examples at a time; of more, each goes round once, and another launch adds up what they leave.
+        let (threads, at_once) = if samples == 1 { (kl.rows, 4 * 512) } else { (32 * kl.rows, 512) };
+        let blocks = if threads <= 2 * at_once { 1 } else { threads.div_ceil(512).min(SCRATCH / 4) };
+        let partial = View { rows: if blocks > 1 { blocks } else { 0 }, cols: 3, stride: 4, ..self.scratch };
+        let grid = Grid::line(blocks, threads.next_multiple_of(32).min(512) as u32);
+        let (free_bits, d) = (goal.free_bits as f32, &mut self.driver);
         let (nll, kl, kl_dim, ratio) = (In(nll), In(kl), In(kl_dim), In(ratio));
         let (bound, weight, metrics) = (Out(bound), Out(weight), Out(metrics));
         kernels::bound(
@@ -453,14 +457,19 @@ impl<D: Driver> Backend for Gpu<D> {
             bound,
             weight,
             metrics,
+            Out(partial),
             nll,
             kl,
             kl_dim,
             ratio,
             samples,
             objective,
-            goal.free_bits as f32,
-        )
+            free_bits,
+        )?;
+        match partial.rows {
+            0 => Ok(()),
+            _ => kernels::metrics_of_parts(d, Grid::line(1, 256), metrics, In(partial), kl_dim, objective, free_bits),
+        }
     }
 
     fn update(&mut self, layout: &Layout, o: &Optimizer) -> Result<()> {
