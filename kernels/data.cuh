@@ -35,8 +35,9 @@ struct Data {
         return x;
     }
 
-    // Four columns of an example, from any on; zero beyond the last.
-    __device__ __forceinline__ float4 quad(unsigned row, int col) const {
+    // Four columns of an example, from any on, as they are stored: loads and nothing that waits for them. Zero beyond the
+    // last. Of bytes, one word.
+    __device__ __forceinline__ float4 load(unsigned row, int col) const {
         if (stored == kSparse) return entries(row, col);
         float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
         const size_t at = (size_t)row * cols + col;
@@ -52,13 +53,27 @@ struct Data {
         }
         const unsigned char* p = static_cast<const unsigned char*>(values) + at;
         if (aligned) {
-            const uchar4 b = *reinterpret_cast<const uchar4*>(p);
-            return {b.x / 255.0f, b.y / 255.0f, b.z / 255.0f, b.w / 255.0f};
+            x.x = __uint_as_float(*reinterpret_cast<const unsigned*>(p));
+            return x;
         }
-        x.x = p[0] / 255.0f;
-        if (col + 1 < cols) x.y = p[1] / 255.0f;
-        if (col + 2 < cols) x.z = p[2] / 255.0f;
-        if (col + 3 < cols) x.w = p[3] / 255.0f;
+        unsigned word = p[0];
+        if (col + 1 < cols) word |= (unsigned)p[1] << 8;
+        if (col + 2 < cols) word |= (unsigned)p[2] << 16;
+        if (col + 3 < cols) word |= (unsigned)p[3] << 24;
+        x.x = __uint_as_float(word);
         return x;
+    }
+
+    // The numbers that these are.
+    __device__ __forceinline__ float4 numbers(const float4& x) const {
+        if (stored != kBytes) return x;
+        const unsigned word = __float_as_uint(x.x);
+        return {of_byte(word & 255), of_byte(word >> 8 & 255), of_byte(word >> 16 & 255), of_byte(word >> 24)};
+    }
+
+    // byte / 255, rounded as a division is: the quotient, and once more what it leaves. A division is thrice as long.
+    __device__ __forceinline__ static float of_byte(unsigned byte) {
+        const float x = (float)byte, quotient = x * (1.0f / 255.0f);
+        return fmaf(fmaf(-quotient, 255.0f, x), 1.0f / 255.0f, quotient);
     }
 };

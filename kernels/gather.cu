@@ -3,6 +3,7 @@
 #include "kinds.cuh"
 #include "missing.cuh"
 #include "philox.cuh"
+#include "reduce.cuh"
 #include "view.cuh"
 
 // The step whose turn it is. The cursor moves on in the last launch of a step: see `update` of optimizer.cu.
@@ -20,37 +21,47 @@ __device__ __forceinline__ void take_next(Plan* plan) {
 // seen = log(1 + x) of the columns that are counts, which are all or those whose kinds say so: what the encoder sees of them.
 // No rows: it sees x.
 // `next` 1: the first launch of a planned step, which becomes `now`.
+// A row is that of `lanes` threads, a power of two, for its place in the order takes longer to find than its quads.
 extern "C" __global__ void __launch_bounds__(256) gather(Out x, Out16 x16, Out seen, Out16 seen16, In kinds, Data data,
                                                          Plan* plan, int shuffled, int binarize, int missing, int from,
-                                                         int samples, int next) {
+                                                         int samples, int next, int lanes) {
     begin();
     if (next) take_next(plan);
     const Step* step = next ? next_step(plan) : &plan->now;
-    for (Quads q(x); q.more(); q.next()) {
-        float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
-        const int row = q.row / samples;
-        if (row < (int)step->rows) {
-            unsigned example = step->position + (unsigned)row;
-            if (shuffled) example = shuffle(example, (unsigned)data.rows, step->shuffle);
-            v = data.quad(example, from + q.col);
-            const float4 raw = v;
-            float4 u = {0.5f, 0.5f, 0.5f, 0.5f};
-            if (binarize == 1) v = {v.x >= u.x ? 1.0f : 0.0f, v.y >= u.y ? 1.0f : 0.0f, v.z >= u.z ? 1.0f : 0.0f,
-                                    v.w >= u.w ? 1.0f : 0.0f};
-            if (binarize == 2) {
-                u = uniform4(*step, Binarize, step->first_row + (unsigned)row, q.col);
-                v = {u.x < v.x ? 1.0f : 0.0f, u.y < v.y ? 1.0f : 0.0f, u.z < v.z ? 1.0f : 0.0f,
-                     u.w < v.w ? 1.0f : 0.0f};
+    const int rows = (int)step->rows, per_row = (x.cols + 3) / 4, apart = (int)(gridDim.x * blockDim.x) / lanes;
+    const unsigned thread = blockIdx.x * blockDim.x + threadIdx.x;
+    for (int r = (int)thread / lanes; r < x.rows; r += apart) {
+        const int row = r / samples;
+        unsigned example = step->position + (unsigned)row;
+        if (shuffled && row < rows) example = shuffle(example, (unsigned)data.rows, step->shuffle);
+        float4 stored[kAtOnce];
+        auto load = [&](int i, int quad) {
+            if (row < rows) stored[i] = data.load(example, from + 4 * quad);
+        };
+        each((int)thread % lanes, per_row, lanes, load, [&](int i, int quad) {
+            const int col = 4 * quad;
+            float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+            if (row < rows) {
+                v = data.numbers(stored[i]);
+                const float4 raw = v;
+                float4 u = {0.5f, 0.5f, 0.5f, 0.5f};
+                if (binarize == 1) v = {v.x >= u.x ? 1.0f : 0.0f, v.y >= u.y ? 1.0f : 0.0f, v.z >= u.z ? 1.0f : 0.0f,
+                                        v.w >= u.w ? 1.0f : 0.0f};
+                if (binarize == 2) {
+                    u = uniform4(*step, Binarize, step->first_row + (unsigned)row, col);
+                    v = {u.x < v.x ? 1.0f : 0.0f, u.y < v.y ? 1.0f : 0.0f, u.z < v.z ? 1.0f : 0.0f,
+                         u.w < v.w ? 1.0f : 0.0f};
+                }
+                if (data.stored != Data::kBytes)
+                    v = {known(v.x, raw.x, missing), known(v.y, raw.y, missing), known(v.z, raw.z, missing),
+                         known(v.w, raw.w, missing)};
             }
-            if (data.stored != Data::kBytes)
-                v = {known(v.x, raw.x, missing), known(v.y, raw.y, missing), known(v.z, raw.z, missing),
-                     known(v.w, raw.w, missing)};
-        }
-        store4(x, q.row, q.col, v);
-        if (seen.rows) v = seen_of(v, kinds, q.col);
-        note_size(plan, v);
-        if (seen.rows) store4(seen, q.row, q.col, v);
-        store4(x16, q.row, q.col, v);
-        store4(seen16, q.row, q.col, v);
+            store4(x, r, col, v);
+            if (seen.rows) v = seen_of(v, kinds, col);
+            note_size(plan, v);
+            if (seen.rows) store4(seen, r, col, v);
+            store4(x16, r, col, v);
+            store4(seen16, r, col, v);
+        });
     }
 }

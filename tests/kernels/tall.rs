@@ -1,10 +1,12 @@
-//! Thousands of rows: sums over them have parts, which a launch of its own adds up.
+//! Thousands of rows: sums over them have parts, which a launch of its own adds up, and threads take several quads.
 use crate::emulator::Library;
-use crate::setting::{Setting, adam, compare};
+use crate::setting::{Setting, adam, compare, dataset};
 use std::collections::BTreeSet;
-use vae_gpu::config::{Activation, Model, Objective, Rule};
-use vae_gpu::device::Shortcut;
-use vae_gpu::device::driver::Precision;
+use vae_gpu::config::{Activation, Binarize, Model, Objective, Rule};
+use vae_gpu::device::driver::{Precision, Stored};
+use vae_gpu::device::{Backend, Shortcut};
+use vae_gpu::step::Step;
+use vae_gpu::tape::{Fetch, Order};
 
 /// Those that a step launches because its rows are many.
 const TALL: [&str; 4] = ["activation_backward_tall", "bias_of_parts", "kl_dim_of_parts", "metrics_of_parts"];
@@ -83,4 +85,42 @@ fn parts_of_sums_beside_do_not_meet_those_of_the_rest() {
     };
     let want = trained(false, Some(Shortcut::Branch));
     assert!(trained(false, None) == want && trained(true, None) == want);
+}
+
+#[test]
+fn rows_of_many_quads_are_gathered_by_fewer_threads() {
+    // 65 quads: a thread each for few rows, two or more for many, with a rest; and whatever is stored.
+    for (batch, stored) in [
+        (3, Stored::Bytes),
+        (1100, Stored::Bytes),
+        (2100, Stored::Bytes),
+        (2100, Stored::Reals),
+        (2100, Stored::Sparse),
+    ] {
+        for binarize in [Binarize::None, Binarize::Dynamic] {
+            let setting = Setting { batch, rows: batch - 1, stored, binarize, ..Setting::new(Model::new(260, &[], 1)) };
+            let network = setting.network();
+            let (mut gpu, mut cpu) = (setting.gpu(&network, true), setting.reference(&network));
+            let gathered = [&mut gpu as &mut dyn Backend, &mut cpu].map(|b: &mut dyn Backend| {
+                b.load(&dataset(2 * batch, 260, stored)).unwrap();
+                b.set_step(&Step { position: batch as u32, ..Step::batch(3, batch - 1) }).unwrap();
+                b.gather(network.x, Fetch::new(Order::Shuffled, binarize)).unwrap();
+                b.read(network.x.slice(0..batch - 1)).unwrap()
+            });
+            assert!(gathered[0] == gathered[1], "{batch} {stored:?} {binarize:?}");
+        }
+    }
+}
+
+#[test]
+fn every_byte_is_divided_as_by_a_division() {
+    let setting = Setting { batch: 256, rows: 256, ..Setting::new(Model::new(1, &[], 1)) };
+    let network = setting.network();
+    let mut gpu = setting.gpu(&network, false);
+    let values = vae_gpu::data::Values::Bytes((0..=255).collect());
+    gpu.load(&std::sync::Arc::new(vae_gpu::data::Dataset::new("", 1, values))).unwrap();
+    gpu.set_step(&Step { position: 0, ..Step::batch(3, 256) }).unwrap();
+    gpu.gather(network.x, Fetch::new(Order::Sequential, Binarize::None)).unwrap();
+    let want: Vec<f64> = (0..=255).map(|byte| f64::from(byte as f32 / 255.0)).collect();
+    assert_eq!(gpu.read(network.x).unwrap(), want);
 }

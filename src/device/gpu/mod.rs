@@ -174,10 +174,15 @@ impl<D: Driver> Gpu<D> {
         }
         self.copied(seen);
         let (from, samples, missing, next) = (from as i32, samples as i32, missing as i32, next as i32);
-        let grid = Grid::quads(x);
+        // A thread for each quad, until there are so many that they fill a GPU of today: then several a thread.
+        let mut lanes = x.cols.div_ceil(4).next_power_of_two().min(256);
+        while lanes > 32 && x.rows * lanes > 1 << 17 {
+            lanes /= 2;
+        }
+        let (grid, lanes) = (Grid::line((x.rows * lanes).div_ceil(256).clamp(1, MANY), 256), lanes as i32);
         let d = &mut self.driver;
         let (x, seen, kinds) = (Out(x), Out(seen), In(kinds));
-        kernels::gather(d, grid, x, x16, seen, seen16, kinds, shuffled, binarize, missing, from, samples, next)
+        kernels::gather(d, grid, x, x16, seen, seen16, kinds, shuffled, binarize, missing, from, samples, next, lanes)
     }
 
     /// From the first of these on, nothing halted.
