@@ -3,17 +3,6 @@
 #pragma once
 #include "view.cuh"
 
-// Two bf16 in a word, the first in its lower half.
-__device__ __forceinline__ unsigned bf16x2(float low, float high) {
-#ifdef __CUDA_ARCH__
-    unsigned y;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
-    return y;
-#else
-    return bf16(low) | (unsigned)bf16(high) << 16;
-#endif
-}
-
 // A factor in shared memory.
 struct Shared : In {};
 template <class View> constexpr bool kShared = false;
