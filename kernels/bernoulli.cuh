@@ -12,14 +12,15 @@ __device__ __forceinline__ float bernoulli(float l, float x) {
 
 __device__ __forceinline__ float bernoulli_slope(float l, float x) { return observed(x, sigmoid(l) - x); }
 
-// The sum over the quad `l` at (row, col); dout = w (s(l) - x). The rows from step.rows on have w = 0, and dout too.
-__device__ __forceinline__ float bernoulli_quad(const Out& dout, const Out16& dout16, const In& x, Plan* plan, int row,
-                                                int example, int col, float4 l, float w) {
-    float4 t = load4(x, example, col), d = {0.0f, 0.0f, 0.0f, 0.0f};
+// The sum over the quad at (row, col), logits l and data t; dout = w (s(l) - t). The rows from step.rows on have w = 0, and
+// dout too.
+__device__ __forceinline__ float bernoulli_quad(const Out& dout, const Out16& dout16, Plan* plan, int row, int col,
+                                                int cols, float4 l, float4 t, float w) {
+    float4 d = {0.0f, 0.0f, 0.0f, 0.0f};
     float sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-        if (col + i < x.cols) {
+        if (col + i < cols) {
             sum += bernoulli(component(l, i), component(t, i));
             if (w > 0.0f) component(d, i) = w * bernoulli_slope(component(l, i), component(t, i));
         }

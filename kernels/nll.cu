@@ -49,8 +49,11 @@ extern "C" __global__ void __launch_bounds__(256) bernoulli_both(Out nll, Out do
     const int row = blockIdx.x, example = row / samples;
     const float w = weight_of(In{}, row, samples, plan->now);
     float sum = 0.0f;
-    for (int col = 4 * threadIdx.x; col < x.cols; col += 4 * blockDim.x)
-        sum += bernoulli_quad(dout, dout16, x, plan, row, example, col, load4(out, row, col), w);
+    float4 l[kAtOnce], t[kAtOnce];
+    auto load = [&](int i, int quad) { l[i] = load4(out, row, 4 * quad), t[i] = load4(x, example, 4 * quad); };
+    each(threadIdx.x, (x.cols + 3) / 4, blockDim.x, load, [&](int i, int quad) {
+        sum += bernoulli_quad(dout, dout16, plan, row, 4 * quad, x.cols, l[i], t[i], w);
+    });
     sum = block_sum(sum, scratch);
     if (threadIdx.x == 0) nll(row, 0) = sum;
 }

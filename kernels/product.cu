@@ -25,7 +25,8 @@ struct BernoulliFinish {
             v = {v.x + b.x, v.y + b.y, v.z + b.z, v.w + b.w};
             store4(c, row, col, v);
             const int rows = (int)plan->now.rows;
-            sum = bernoulli_quad(dout, dout16, x, plan, row, row, col, v, row < rows ? 1.0f / (float)rows : 0.0f);
+            const float w = row < rows ? 1.0f / (float)rows : 0.0f;
+            sum = bernoulli_quad(dout, dout16, plan, row, col, x.cols, v, load4(x, row, col), w);
         }
 #pragma unroll
         for (int lanes = kPerRow / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);

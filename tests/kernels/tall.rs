@@ -2,7 +2,7 @@
 use crate::emulator::Library;
 use crate::setting::{Setting, adam, compare, dataset};
 use std::collections::BTreeSet;
-use vae_gpu::config::{Activation, Binarize, Model, Objective, Rule};
+use vae_gpu::config::{Activation, Binarize, Likelihood, Model, Objective, Rule};
 use vae_gpu::device::driver::{Precision, Stored};
 use vae_gpu::device::{Backend, Shortcut};
 use vae_gpu::step::Step;
@@ -123,4 +123,13 @@ fn every_byte_is_divided_as_by_a_division() {
     gpu.gather(network.x, Fetch::new(Order::Sequential, Binarize::None)).unwrap();
     let want: Vec<f64> = (0..=255).map(|byte| f64::from(byte as f32 / 255.0)).collect();
     assert_eq!(gpu.read(network.x).unwrap(), want);
+}
+
+#[test]
+fn likelihoods_of_thousands_of_rows_match_the_reference() {
+    for input in [3, 70] {
+        let model = Model { likelihood: Likelihood::Bernoulli, ..Model::new(input, &[2], 1) };
+        let setting = Setting { batch: 2050, rows: 2049, ..Setting::new(model) };
+        assert!(setting.check_within(1e-4).contains("bernoulli_both"));
+    }
 }

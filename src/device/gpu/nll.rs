@@ -7,6 +7,9 @@ use crate::device::driver::{Driver, Grid};
 use crate::device::kernels::{self, In, Out};
 use crate::tape::{Decoded, Family};
 
+/// So many rows have work for all processors with a few warps each.
+const FULL: usize = 512;
+
 /// The decoder's output and the log-dispersions, as the kernels take them. Without rows: there are none.
 struct Parts {
     /// Whether the mean of a Gaussian is the sigmoid of the output.
@@ -70,6 +73,8 @@ impl<D: Driver> Gpu<D> {
         let blocks = if scalar.is_some() { mean.rows.min(SCRATCH) } else { mean.rows };
         let partial = scalar.map_or(NONE, |_| self.scratch.columns(0..blocks));
         let (grid, by_four) = (Grid::rows(blocks, x.cols), Grid::rows(mean.rows, x.cols.div_ceil(4)));
+        // Of rows that fill a GPU of today a thread takes four quads, whose loads are on their way at once.
+        let few = if mean.rows < FULL { by_four } else { Grid::rows(mean.rows, x.cols.div_ceil(16)) };
         let (d, by_columns) = (&mut self.driver, Grid::line(x.cols.div_ceil(8), 256));
         let (out, a, x, w) = (In(mean), In(dispersion), In(x), In(weight));
         let (value, pull, pull_spread, part) = (Out(nll), Out(dmean), Out(dnetwork), Out(partial));
@@ -105,7 +110,7 @@ impl<D: Driver> Gpu<D> {
             Likelihood::Bernoulli if nll.rows == 0 => {
                 kernels::bernoulli_backward(d, Grid::quads(dmean), pull, dmean16, out, x, w, samples)?
             }
-            Likelihood::Bernoulli => kernels::bernoulli_both(d, by_four, value, pull, dmean16, out, x, samples)?,
+            Likelihood::Bernoulli => kernels::bernoulli_both(d, few, value, pull, dmean16, out, x, samples)?,
             Likelihood::Gaussian => kernels::gaussian_nll(
                 d, grid, value, pull, dmean16, pull_spread, dnetwork16, part,
                 out, a, x, w, samples, squash, fixed,
