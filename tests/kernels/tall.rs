@@ -74,6 +74,21 @@ fn thousands_of_rows_leave_their_copies_in_bf16() {
     }
 }
 
+/// In bf16 that lasts longer than one after the other.
+#[test]
+fn gradients_of_thousands_of_rows_run_beside_the_rest_but_not_in_bf16() {
+    for (precision, batch, beside) in
+        [(Precision::Fp32, 4096, true), (Precision::Tf32, 4096, true), (Precision::Bf16, 4096, false)]
+    {
+        let setting = Setting { batch, rows: batch, ..Setting::new(Model::new(2, &[2], 1)) };
+        let network = setting.network();
+        let mut gpu = setting.gpu(&network, true);
+        gpu.driver.precision = precision;
+        setting.train(&network, &mut gpu);
+        assert_eq!(gpu.driver.branched > 0, beside, "{precision:?}");
+    }
+}
+
 /// The two sums of what runs beside and of what does not have places of their own.
 #[test]
 fn parts_of_sums_beside_do_not_meet_those_of_the_rest() {

@@ -4,12 +4,16 @@ use super::{Gpu, NONE, Shortcut, activation};
 use crate::Result;
 use crate::arena::View;
 use crate::config::{Activation, Optimizer, Rule};
-use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
+use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
 use crate::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
 use crate::tape::{Op, Tape};
 
 /// Over so many rows at most, gradients whose factors are not large are finite: see kernels/step.cuh.
 const FINITE: usize = 8192;
+/// In bf16, gradients of so many rows do not run beside the rest: each of two products takes little time there, but the whole
+/// GPU and all that its memory gives. On an H200 a step of 784-500-20-500-784 took with and without, us: 8192 rows 411 (366);
+/// 1024 108.5 (111.6); in tf32 8192 rows 454 (474). In between nothing has been timed.
+const CROWDED: usize = 4096;
 /// Blocks of a launch that has something to do in rare steps only.
 const FEW: usize = 256;
 
@@ -113,7 +117,7 @@ impl<D: Driver> Gpu<D> {
         let mut done = false;
         if library {
             self.refresh_factors(&product)?;
-            done = self.beside(|gpu| {
+            done = self.beside(dy.rows, |gpu| {
                 if f.is_none() {
                     gpu.through_activation(dbias, dy, y, a, f)?;
                 }
@@ -129,8 +133,8 @@ impl<D: Driver> Gpu<D> {
     }
 
     /// Beside whatever follows up to `Driver::join`. The copies in bf16 that it reads are up to date.
-    fn beside<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if !self.has(Shortcut::Branch) {
+    fn beside<T>(&mut self, rows: usize, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if !self.has(Shortcut::Branch) || self.driver.precision() == Precision::Bf16 && rows >= CROWDED {
             return work(self);
         }
         self.driver.branch()?;
