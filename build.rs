@@ -17,7 +17,14 @@ mod stand_in;
 struct Kernel {
     name: String,
     params: Vec<(String, String)>,
+    /// Of one `EACH_WAY(bounds) name(params)`, which stands for several: its launch bounds.
+    each_way: Option<String>,
 }
+
+/// The parameter that is several arguments; of what kernels of a family call, `const Layers&`.
+const LAYERS: &str = "const __grid_constant__ Layers";
+/// The ways in which tensor cores multiply: of the `Operands` of kernels/tensor.cuh and of the enum `Way`, the names.
+const WAYS: [&str; 4] = ["Tf32", "Bf16", "Split", "Half"];
 
 fn main() {
     println!("cargo::rerun-if-changed=kernels");
@@ -27,10 +34,13 @@ fn main() {
     let mut files: Vec<_> = fs::read_dir("kernels").unwrap().map(|f| f.unwrap().path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "cu"));
     files.sort();
-    let kernels: Vec<Kernel> = files.iter().flat_map(|f| scan(f)).collect();
-    fs::write(format!("{out}/kernels.rs"), launchers(&kernels)).unwrap();
+    let (families, mut kernels): (Vec<_>, Vec<_>) =
+        files.iter().flat_map(|f| scan(f)).partition(|k| k.each_way.is_some());
+    kernels.extend(families.iter().flat_map(|f| WAYS.map(|way| f.of_way(way))));
+    fs::write(format!("{out}/kernels.rs"), launchers(&kernels) + &choosers(&families)).unwrap();
     let include = |f: &PathBuf| format!("#include {:?}\n", f.file_name().unwrap());
-    fs::write(format!("{out}/kernels.cu"), files.iter().map(include).collect::<String>()).unwrap();
+    let source = files.iter().map(include).collect::<String>() + &families.iter().map(each_way).collect::<String>();
+    fs::write(format!("{out}/kernels.cu"), source).unwrap();
     image::build(&out);
     if let Err(why) = emulator(&out, &kernels) {
         warn(&why);
@@ -41,7 +51,7 @@ fn main() {
 /// Finds the kernels of a file. What a kernel may take is listed in `launchers`, and is little on purpose.
 fn scan(path: &Path) -> Vec<Kernel> {
     let text = fs::read_to_string(path).unwrap();
-    let kernel = |head: &str| {
+    let kernel = |head: &str, each_way: bool| {
         let (head, body) = head.split_once('{').expect("a kernel has a body");
         let head = head.trim_end().strip_suffix(')').unwrap();
         // without it a kernel would read what the launch before has not written yet
@@ -49,40 +59,88 @@ fn scan(path: &Path) -> Vec<Kernel> {
         let (name, params) = head.rsplit_once('(').expect("a kernel has parameters");
         let param = |p: &str| {
             let (ty, name) = p.trim().rsplit_once(' ').expect("a parameter has a type and a name");
-            (name.to_string(), ty.to_string())
+            (name.to_string(), if ty == "const Layers&" { LAYERS } else { ty }.to_string())
         };
-        // The name is the last word: __launch_bounds__ may stand before it.
-        let name = name.split_whitespace().next_back().unwrap().to_string();
-        Kernel { name, params: params.split(',').map(param).collect() }
+        // The name is the last word: launch bounds may stand before it.
+        let (bounds, name) = name.rsplit_once(' ').unwrap_or_default();
+        let each_way = each_way.then(|| bounds.trim().strip_suffix(')').expect("bounds end").to_string());
+        Kernel { name: name.to_string(), params: params.split(',').map(param).collect(), each_way }
     };
-    text.split("extern \"C\" __global__ void").skip(1).map(kernel).collect()
+    let alone = text.split("extern \"C\" __global__ void").skip(1).map(|head| kernel(head, false));
+    alone.chain(text.split("\nEACH_WAY(").skip(1).map(|head| kernel(head, true))).collect()
+}
+
+impl Kernel {
+    /// Of a family, the kernel of one way of multiplying.
+    fn of_way(&self, way: &str) -> Kernel {
+        let name = format!("{}_{}", self.name, way.to_lowercase());
+        Kernel { name, params: self.params.clone(), each_way: None }
+    }
+}
+
+/// The kernels of a family, in CUDA.
+fn each_way(family: &Kernel) -> String {
+    let Kernel { name, params, each_way: bounds } = family;
+    let typed: Vec<_> = params.iter().map(|(param, ty)| format!("{ty} {param}")).collect();
+    let args: Vec<_> = params.iter().map(|(param, _)| param.as_str()).collect();
+    let (bounds, typed, args) = (bounds.as_ref().unwrap(), typed.join(", "), args.join(", "));
+    let kernel = |way: &str| {
+        let kernel = &family.of_way(way).name;
+        format!(
+            "extern \"C\" __global__ void __launch_bounds__({bounds}) {kernel}({typed}) {{ {name}<{way}>({args}); }}\n"
+        )
+    };
+    WAYS.map(kernel).concat()
+}
+
+/// For each family a function with its name, that gives the launcher of a way.
+fn choosers(families: &[Kernel]) -> String {
+    let chooser = |family: &Kernel| {
+        let name = &family.name;
+        let types: String = family
+            .params
+            .iter()
+            .filter_map(|(param, ty)| taken(name, param, ty).0)
+            .map(|ty| format!(", {ty}"))
+            .collect();
+        let arms = WAYS.map(|way| format!("        Way::{way} => {},\n", family.of_way(way).name)).concat();
+        format!(
+            "#[allow(clippy::type_complexity)]\npub fn {name}<D: Driver>(way: Way) -> fn(&mut D, Grid{types}) -> \
+             crate::Result<()> {{\n    match way {{\n{arms}    }}\n}}\n"
+        )
+    };
+    families.iter().map(chooser).collect()
+}
+
+/// What a launcher takes for a parameter, if anything, and what it hands to the driver.
+fn taken<'a>(name: &str, param: &str, ty: &'a str) -> (Option<&'a str>, String) {
+    match ty {
+        LAYERS => (Some("&Layers"), format!("{param}.args()")),
+        "In" | "Out" => (Some(ty), format!("Arg::View({param}.0)")),
+        "In16" | "Out16" => (Some(ty), format!("Arg::View16({param}.0)")),
+        "InAny" => (Some("InAny"), format!("{param}.arg()")),
+        "int" => (Some("i32"), format!("Arg::U32({param} as u32)")),
+        "unsigned" => (Some("u32"), format!("Arg::U32({param})")),
+        "float" => (Some("f32"), format!("Arg::F32({param})")),
+        "Data" => (None, "Arg::Data".into()),
+        "const Step*" | "Plan*" | "const Plan*" => (None, "Arg::Plan".into()),
+        _ => panic!("{name}: `{ty} {param}`: see kernels/README.md for what a kernel may take"),
+    }
 }
 
 /// For each kernel a function with its name and parameters, so that rustc checks their number, order and types. The
 /// data set and the plan are the device's own: there is one of each, and callers do not name them.
 fn launchers(kernels: &[Kernel]) -> String {
-    let launcher = |Kernel { name, params }: &Kernel| {
+    let launcher = |Kernel { name, params, .. }: &Kernel| {
         let (mut typed, mut args, mut before) = (String::new(), String::new(), None);
         for (param, ty) in params {
-            if let Some(several) = ty.strip_prefix("const __grid_constant__ ") {
+            let (rust, arg) = taken(name, param, ty);
+            typed += &rust.map(|ty| format!(", {param}: {ty}")).unwrap_or_default();
+            match ty.as_str() {
                 // Several arguments, which stand between the others.
-                typed += &format!(", {param}: &{several}");
-                before = Some(format!("&[{}][..], &{param}.args()", std::mem::take(&mut args)));
-                continue;
+                LAYERS | PHASES => before = Some(format!("&[{}][..], &{arg}", std::mem::take(&mut args))),
+                _ => args += &format!("{arg}, "),
             }
-            let (ty, arg) = match ty.as_str() {
-                "In" | "Out" => (Some(ty.as_str()), format!("Arg::View({param}.0)")),
-                "In16" | "Out16" => (Some(ty.as_str()), format!("Arg::View16({param}.0)")),
-                "InAny" => (Some("InAny"), format!("{param}.arg()")),
-                "int" => (Some("i32"), format!("Arg::U32({param} as u32)")),
-                "unsigned" => (Some("u32"), format!("Arg::U32({param})")),
-                "float" => (Some("f32"), format!("Arg::F32({param})")),
-                "Data" => (None, "Arg::Data".into()),
-                "const Step*" | "Plan*" | "const Plan*" => (None, "Arg::Plan".into()),
-                _ => panic!("{name}: `{ty} {param}`: see kernels/README.md for what a kernel may take"),
-            };
-            typed += &ty.map(|ty| format!(", {param}: {ty}")).unwrap_or_default();
-            args += &format!("{arg}, ");
         }
         let args = match before {
             Some(before) => format!("&[{before}, &[{args}]].concat()"),

@@ -20,10 +20,8 @@ __device__ __forceinline__ Shared factor(const float* rows, int cols, int stride
 
 // reparam_forward, kl_forward, and y = f(z w^T + bias).
 // y, pre: (rows K, out), w: (out, latent); the others as there. A block for each 32 x 16 of y, then those of the KL.
-extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z16,
-                                                                           Out ratio, Out kl_row, Out kl_dim, In head,
-                                                                           In eps, InAny w, In bias, Plan* plan,
-                                                                           int samples, int f, int operands) {
+EACH_WAY(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z16, Out ratio, Out kl_row, Out kl_dim,
+                                       In head, In eps, InAny w, In bias, Plan* plan, int samples, int f) {
     begin();
     __shared__ float4 shared[kSums];
     __shared__ float scratch[kWarps][kColumns];
@@ -50,17 +48,17 @@ extern "C" __global__ void __launch_bounds__(512, 1) latent_forward_linear(Out y
     }
     __syncthreads();
     const Shared a = factor(reinterpret_cast<const float*>(shared), z.cols, kLatentRow);
-    TensorTile<false, true, 1, 1, 16>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, true, 1, 1, 16>::run<operands>(shared, a, w, blockIdx.y, blockIdx.x, Out{},
                                                  Finish{y, y16, pre, bias, In{}, plan, f});
 }
 
 // latent_backward, and dx = dhead w f'(x).
 // dx, out: (rows, inputs), w: (2 latent, inputs); the others as there. A block for each 32 x 16 of dx, and one for the
 // bound.
-extern "C" __global__ void __launch_bounds__(512, 1)
-    latent_backward_linear(Out dx, Out16 dx16, Out dhead, Out16 dhead16, Out bound, Out weight, Out metrics, In dz, In z,
-                           In head, In eps, In nll, In kl_row, In kl_dim, In ratio, InAny w, In out, Plan* plan,
-                           int samples, int objective, float free_bits, int f, int operands) {
+EACH_WAY(512, 1) latent_backward_linear(Out dx, Out16 dx16, Out dhead, Out16 dhead16, Out bound, Out weight,
+                                        Out metrics, In dz, In z, In head, In eps, In nll, In kl_row, In kl_dim,
+                                        In ratio, InAny w, In out, Plan* plan, int samples, int objective,
+                                        float free_bits, int f) {
     begin();
     __shared__ float4 shared[kSums];
     __shared__ float scratch[32];
@@ -83,6 +81,6 @@ extern "C" __global__ void __launch_bounds__(512, 1)
     }
     __syncthreads();
     const Shared a = factor(rows, 2 * latent, kHeadRow);
-    TensorTile<false, false, 1, 1, 16>::run(shared, a, w, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, false, 1, 1, 16>::run<operands>(shared, a, w, blockIdx.y, blockIdx.x, Out{},
                                                   Finish{dx, dx16, Out{}, In{}, out, plan, f});
 }

@@ -54,18 +54,16 @@ struct Store {
 
 // By tensor cores. A warp takes the whole depth, its sums go from registers to memory, and two blocks fit a processor:
 // as one waits for memory, the other multiplies. Who sums dy up as well has it in f32.
-template <class Finish>
-__device__ __forceinline__ void gradient(const Place& at, int operands, const Finish& finish) {
+template <int operands, class Finish>
+__device__ __forceinline__ void gradient(const Place& at, const Finish& finish) {
     using Tile = TensorTile<true, false, 2, 4, 1>;
     const Layer& l = at.layer;
-    if (l.x.half && at.col > 0)
-        Tile::run<Bf16>(nullptr, l.dy16, as_half(l.x), at.row, at.col, Out{}, finish);
-    else
-        Tile::run(nullptr, l.dy, l.x, at.row, at.col, operands, l.dbias, finish);
+    if constexpr (operands == Half)
+        if (at.col > 0) return Tile::run<operands>(nullptr, l.dy16, l.x, at.row, at.col, Out{}, finish);
+    Tile::run<operands>(nullptr, l.dy, l.x, at.row, at.col, l.dbias, finish);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_tn(const __grid_constant__ Layers layers, Plan* plan,
-                                                                int operands) {
+extern "C" __global__ void __launch_bounds__(512, 1) product_tn(const __grid_constant__ Layers layers, Plan* plan) {
     begin();
     __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
     const Place at = place_of(layers, blockIdx.x);
@@ -73,11 +71,10 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_tn(const __grid_con
     FullTile<true, false, 2, 4>::run(shared, l.dy, as_f32(l.x), at.row, at.col, l.dbias, Store{l.dw, plan});
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) product_tn_tensor(const __grid_constant__ Layers layers,
-                                                                       Plan* plan, int operands) {
+EACH_WAY(256, 2) product_tn_tensor(const Layers& layers, Plan* plan) {
     begin();
     const Place at = place_of(layers, blockIdx.x);
-    gradient(at, operands, Store{at.layer.dw, plan});
+    gradient<operands>(at, Store{at.layer.dw, plan});
 }
 
 // Adam steps at once, and the gradients are not stored. w, w16, m and v are the arrays of all parameters, g that of their
@@ -122,16 +119,16 @@ struct AdamStep {
 };
 
 // Unless a factor is large: then the gradients are stored, and `adam` comes after, when all have been seen.
-extern "C" __global__ void __launch_bounds__(256, 2)
-    product_tn_adam(Out w, Out16 w16, Out m, Out v, In g, const __grid_constant__ Layers layers, Plan* plan, float decay,
-                    float shrink, float beta1, float rest1, float beta2, float rest2, float eps, int operands) {
+EACH_WAY(256, 2) product_tn_adam(Out w, Out16 w16, Out m, Out v, In g, const Layers& layers, Plan* plan,
+                                 float decay, float shrink, float beta1, float rest1, float beta2,
+                                 float rest2, float eps) {
     begin();
     const Place at = place_of(layers, blockIdx.x);
     if (blockIdx.x == 0 && threadIdx.x == 0) plan->left = plan->large;
     if (plan->large) {
-        gradient(at, operands, Store{at.layer.dw, plan});
+        gradient<operands>(at, Store{at.layer.dw, plan});
     } else if (!plan->halted) {
         const Adam rule(plan->now, shrink, beta1, rest1, beta2, rest2, eps);
-        gradient(at, operands, AdamStep{at.layer.dw, w, w16, m, v, g, rule, decay});
+        gradient<operands>(at, AdamStep{at.layer.dw, w, w16, m, v, g, rule, decay});
     }
 }

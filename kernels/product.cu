@@ -37,9 +37,9 @@ struct BernoulliFinish {
 
 // c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, its depth shared by
 // all warps; for each 32 x 32 where `middle`, 64 x 64 where `wide`. f32 by FMA; where `tensor`, by tensor cores,
-// `operands` as they say.
+// in each way.
 extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
-                                                                In out, Plan* plan, int f, int operands) {
+                                                                In out, Plan* plan, int f) {
     begin();
     __shared__ float4 shared[FullTile<false, true, 1, 1>::kQuads];
     FullTile<false, true, 1, 1>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
@@ -47,41 +47,38 @@ extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
-                                                                     In out, Plan* plan, int f, int operands) {
+                                                                     In out, Plan* plan, int f) {
     begin();
     __shared__ float4 shared[FullTile<false, true, 2, 4>::kQuads];
     FullTile<false, true, 2, 4>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                      Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
-                                                                       In out, Plan* plan, int f, int operands) {
+EACH_WAY(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 1, 16>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                            Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1)
-    product_nt_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f,
-                             int operands) {
+EACH_WAY(512, 1) product_nt_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
+                                          int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 2, 8>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                           Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b,
-                                                                            In bias, In out, Plan* plan, int f,
-                                                                            int operands) {
+EACH_WAY(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
+                                        int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 2, 4, 2>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                           Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
-                                                                In out, Plan* plan, int f, int operands) {
+                                                                In out, Plan* plan, int f) {
     begin();
     __shared__ float4 shared[FullTile<false, false, 1, 1>::kQuads];
     FullTile<false, false, 1, 1>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
@@ -89,63 +86,57 @@ extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
-                                                                     In out, Plan* plan, int f, int operands) {
+                                                                     In out, Plan* plan, int f) {
     begin();
     __shared__ float4 shared[FullTile<false, false, 2, 4>::kQuads];
     FullTile<false, false, 2, 4>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                       Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
-                                                                       In out, Plan* plan, int f, int operands) {
+EACH_WAY(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, false, 1, 1, 16>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, false, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                             Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1)
-    product_nn_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f,
-                             int operands) {
+EACH_WAY(512, 1) product_nn_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
+                                          int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, false, 1, 2, 8>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, false, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                            Finish{c, c16, pre, bias, out, plan, f});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b,
-                                                                            In bias, In out, Plan* plan, int f,
-                                                                            int operands) {
+EACH_WAY(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
+                                        int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, false, 2, 4, 2>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, false, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                            Finish{c, c16, pre, bias, out, plan, f});
 }
 
 // c, dout, x: (m, n), parts: (m, blocks across c).
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, InAny a,
-                                                                          InAny b, In bias, In x, Plan* plan,
-                                                                          int operands) {
+EACH_WAY(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
+                                      Plan* plan) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 1, 16>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                            BernoulliFinish<4>{c, parts, dout, dout16, bias, x, plan});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1)
-    product_nt_bernoulli_middle(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x, Plan* plan,
-                                int operands) {
+EACH_WAY(512, 1) product_nt_bernoulli_middle(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
+                                             Plan* plan) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 2, 8>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                           BernoulliFinish<8>{c, parts, dout, dout16, bias, x, plan});
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout,
-                                                                               Out16 dout16, InAny a, InAny b, In bias, In x,
-                                                                               Plan* plan, int operands) {
+EACH_WAY(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
+                                           Plan* plan) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 2, 4, 2>::run(shared, a, b, blockIdx.y, blockIdx.x, operands, Out{},
+    TensorTile<false, true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
                                           BernoulliFinish<16>{c, parts, dout, dout16, bias, x, plan});
 }

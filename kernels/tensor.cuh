@@ -3,8 +3,14 @@
 #include "fragment.cuh"
 #include "product.cuh"
 
-// What is multiplied: operands rounded to tf32, or to bf16, or the numbers of f32 themselves, each as two of tf32.
-enum Operands { Tf32 = 0, Bf16 = 1, Split = 2 };
+// What is multiplied: operands rounded to tf32, or to bf16, or the numbers of f32 themselves, each as two of tf32; or
+// copies in bf16. `Way` of src/device/kernels.rs.
+enum Operands { Tf32 = 0, Bf16 = 1, Split = 2, Half = 3 };
+
+// Before a kernel's name and parameters, with its launch bounds: build.rs writes a kernel for each way of multiplying,
+// name_tf32, name_bf16, name_split and name_half. A launch that is over in microseconds spends much of them on fetching
+// instructions, so none stands between those that it executes.
+#define EACH_WAY(...) template <int operands> __device__ __forceinline__ void
 
 // Rounded to the 10 bits of tf32: to the nearest, ties to even or, before compute capability 9.0, away from zero.
 __device__ __forceinline__ unsigned tf32(float x) {
@@ -124,18 +130,16 @@ template <bool TA, bool TB, int WM, int WN, int WK>
 struct TensorTile {
     static_assert(WK == 1 ? TA && !TB : !TA, "only there has a lane quads of c, and are its rows counted");
 
-    // `shared` holds kSums quads, for WK of 1 none. Factors in bf16 are both so, but for an `a` in shared memory.
-    template <class A, class Finish>
+    // `shared` holds kSums quads, for WK of 1 none. Of `Half`, both factors are copies, but for an `a` in shared memory.
+    template <int operands, class A, class Finish>
     static __device__ __forceinline__ void run(float4* shared, const A& a, const InAny& b, int block_row,
-                                               int block_col, int operands, const Out& rows, const Finish& finish) {
-        if (b.half) run<Bf16>(shared, as_half(a), as_half(b), block_row, block_col, rows, finish);
-        else if (operands == Split) run<Split>(shared, as_f32(a), as_f32(b), block_row, block_col, rows, finish);
-        else if (operands == Bf16) run<Bf16>(shared, as_f32(a), as_f32(b), block_row, block_col, rows, finish);
-        else run<Tf32>(shared, as_f32(a), as_f32(b), block_row, block_col, rows, finish);
+                                               int block_col, const Out& rows, const Finish& finish) {
+        if constexpr (operands == Half) sum<Bf16>(shared, as_half(a), as_half(b), block_row, block_col, rows, finish);
+        else sum<operands>(shared, as_f32(a), as_f32(b), block_row, block_col, rows, finish);
     }
 
     template <int operands, class A, class B, class Finish>
-    static __device__ __forceinline__ void run(float4* shared, const A& a, const B& b, int block_row, int block_col,
+    static __device__ __forceinline__ void sum(float4* shared, const A& a, const B& b, int block_row, int block_col,
                                                const Out& rows, const Finish& finish) {
         constexpr int N = kHalf<B> ? 8 : 4, kAhead = kHalf<B> && !kHalf<A> ? 1 : 2;  // as registers allow
         const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;

@@ -39,6 +39,19 @@ impl InAny {
     }
 }
 
+/// How tensor cores multiply: `Operands` of kernels/tensor.cuh. Each way has kernels of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Numbers of f32, rounded to tf32.
+    Tf32,
+    /// Numbers of f32, rounded to bf16.
+    Bf16,
+    /// Numbers of f32, each as two of tf32.
+    Split,
+    /// Copies in bf16.
+    Half,
+}
+
 /// How many layers' gradients one launch makes.
 pub const LAYERS: usize = 6;
 

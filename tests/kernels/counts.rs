@@ -27,7 +27,7 @@ fn warps_meet_in_no_bank_of_shared_memory_where_their_sums_do() {
             for &(kernel, c) in &gpu.driver.counted {
                 let Counts { instructions, longest, products, sectors, passes, least_passes, .. } = c;
                 println!(
-                    "{kernel:28} {instructions:8} {longest:5} {products:7} {sectors:8} {passes:7} {least_passes:7}"
+                    "{kernel:33} {instructions:8} {longest:5} {products:7} {sectors:8} {passes:7} {least_passes:7}"
                 );
                 if kernel.starts_with("product_") {
                     assert_eq!(passes, least_passes, "{kernel}, {precision:?}");

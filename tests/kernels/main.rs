@@ -25,7 +25,8 @@ use std::collections::BTreeSet;
 use steps::one_by_one_and_merged;
 use vae_gpu::arena::View;
 use vae_gpu::config::{Dispersion, Likelihood, Model, Optimizer, Rule, Variance};
-use vae_gpu::device::driver::Grid;
+use vae_gpu::device::Shortcut;
+use vae_gpu::device::driver::{Grid, Precision};
 use vae_gpu::device::kernels::{self, In, Out, Out16};
 
 #[test]
@@ -54,6 +55,18 @@ fn every_kernel_is_launched_by_a_test() {
         launch(adam(Model::new(input, &[2], 1), Rule::Adam));
     }
     launch(tall::tall(Model::new(3, &[2], 1)));
+    // Each way of multiplying has kernels of its own. What bf16 rounds may turn a relu of so many columns around: what it
+    // gives is compared in `halves`.
+    for input in [6100, 2200, 3] {
+        let of = |precision, without| Setting { precision, without, ..adam(Model::new(input, &[2], 1), Rule::Adam) };
+        launched.append(&mut of(Precision::Tf32, None).check_within(0.02));
+        for setting in [None, Some(Shortcut::Copies)].map(|without| of(Precision::Bf16, without)) {
+            let network = setting.network();
+            let mut gpu = setting.gpu(&network, input == 3);
+            setting.train(&network, &mut gpu);
+            launched.append(&mut gpu.driver.launched);
+        }
+    }
     for likelihood in [Likelihood::Bernoulli, Likelihood::Poisson, Likelihood::Multinomial] {
         let model = Model { likelihood, ..Model::new(3, &[2], 1) };
         launched.append(&mut one_by_one_and_merged(&Setting::new(model)));

@@ -69,7 +69,7 @@ fn a_step_leaves_out_what_is_missing_as_the_reference_does() {
         launched.extend(setting.check());
     }
     for kernel in ["bernoulli_backward", "bernoulli_both", "product_nt_bernoulli", "gaussian_nll", "poisson_nll"] {
-        assert!(launched.contains(&kernel), "{kernel} was not launched: {launched:?}");
+        assert!(launched.iter().any(|k| k.starts_with(kernel)), "{kernel} was not launched: {launched:?}");
     }
 }
 

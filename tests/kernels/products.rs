@@ -4,7 +4,7 @@ use crate::setting::numbers;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::Activation;
 use vae_gpu::device::driver::{Grid, Precision};
-use vae_gpu::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16};
+use vae_gpu::device::kernels::{self, In, In16, InAny, LAYERS, Layer, Layers, Out, Out16, Way};
 
 /// A layout with one view of that shape for each of the names.
 pub fn matrices<const N: usize>(shapes: [(usize, usize); N]) -> (Layout, [View; N]) {
@@ -77,17 +77,17 @@ fn our_own_products_match_in_every_layout_and_precision() {
     use {Activation::*, Precision::*};
     for (turn, (m, n, k)) in [(1, 1, 1), (17, 33, 65), (33, 17, 300), (70, 130, 16), (5, 66, 9)].into_iter().enumerate()
     {
-        // Each with how the tensor cores take its operands; f32 also without them, bf16 also from copies.
-        for (precision, operands, copies) in [
-            (Fp32, None, false),
-            (Fp32, Some(2), false),
-            (Tf32, Some(0), false),
-            (Bf16, Some(1), false),
-            (Bf16, Some(1), true),
+        // Each with how the tensor cores multiply it; f32 also without them, bf16 also from copies.
+        for (precision, way) in [
+            (Fp32, None),
+            (Fp32, Some(Way::Split)),
+            (Tf32, Some(Way::Tf32)),
+            (Bf16, Some(Way::Bf16)),
+            (Bf16, Some(Way::Half)),
         ] {
-            for tile in if operands.is_some() { &[(32, 16), (32, 32), (64, 64)][..] } else { &[(32, 16), (64, 64)] } {
+            for tile in if way.is_some() { &[(32, 16), (32, 32), (64, 64)][..] } else { &[(32, 16), (64, 64)] } {
                 let f = [None, Some(Gelu), Some(Tanh)][turn % 3];
-                products_match((m, n, k), precision, (operands, copies), *tile, turn % 2 == 0, f);
+                products_match((m, n, k), precision, way, *tile, turn % 2 == 0, f);
             }
         }
     }
@@ -96,7 +96,7 @@ fn our_own_products_match_in_every_layout_and_precision() {
 fn products_match(
     (m, n, k): (usize, usize, usize),
     p: Precision,
-    (operands, copies): (Option<i32>, bool),
+    way: Option<Way>,
     tile: (usize, usize),
     reverse: bool,
     f: Option<Activation>,
@@ -104,7 +104,7 @@ fn products_match(
     let (layout, [y, pre, dx, dw, dbias, x, w, bias, dy]) =
         matrices([(m, n), (m, n), (m, k), (n, k), (1, n), (m, k), (n, k), (1, n), (m, n)]);
     let mut e = Emulator::new(&layout, reverse);
-    let (tensor, operands) = (operands.is_some(), operands.unwrap_or(0));
+    let copies = way == Some(Way::Half);
     let number = match f {
         Some(Activation::Tanh) => 1,
         Some(Activation::Gelu) => 4,
@@ -127,32 +127,35 @@ fn products_match(
     let none = View { rows: 0, ..x };
     let grid = |c: View| Grid::new([c.cols.div_ceil(tile.1) as u32, c.rows.div_ceil(tile.0) as u32], 512);
     use Precision::*;
-    let nt = match (tensor, tile.1) {
-        (false, 64) => kernels::product_nt_wide,
-        (false, _) => kernels::product_nt,
-        (true, 64) => kernels::product_nt_tensor_wide,
-        (true, 32) => kernels::product_nt_tensor_middle,
-        (true, _) => kernels::product_nt_tensor,
+    let nt = match (way, tile.1) {
+        (None, 64) => kernels::product_nt_wide,
+        (None, _) => kernels::product_nt,
+        (Some(way), 64) => kernels::product_nt_tensor_wide(way),
+        (Some(way), 32) => kernels::product_nt_tensor_middle(way),
+        (Some(way), _) => kernels::product_nt_tensor(way),
     };
-    let nn = match (tensor, tile.1) {
-        (false, 64) => kernels::product_nn_wide,
-        (false, _) => kernels::product_nn,
-        (true, 64) => kernels::product_nn_tensor_wide,
-        (true, 32) => kernels::product_nn_tensor_middle,
-        (true, _) => kernels::product_nn_tensor,
+    let nn = match (way, tile.1) {
+        (None, 64) => kernels::product_nn_wide,
+        (None, _) => kernels::product_nn,
+        (Some(way), 64) => kernels::product_nn_tensor_wide(way),
+        (Some(way), 32) => kernels::product_nn_tensor_middle(way),
+        (Some(way), _) => kernels::product_nn_tensor(way),
     };
-    let tn = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
+    let (tn, threads) = match way {
+        Some(way) => (kernels::product_tn_tensor(way), 256),
+        None => (kernels::product_tn as fn(&mut Emulator, Grid, &Layers) -> vae_gpu::Result<()>, 512),
+    };
     let half16 = if p == Bf16 { y } else { none };
-    nt(&mut e, grid(y), Out(y), Out16(half16), Out(pre), any(x), any(w), In(bias), In(none), number, operands).unwrap();
+    nt(&mut e, grid(y), Out(y), Out16(half16), Out(pre), any(x), any(w), In(bias), In(none), number).unwrap();
     // the slope at x, as if a nonlinearity had made it
     let (tiles, no) = (grid(dx), In(none));
-    nn(&mut e, tiles, Out(dx), Out16(none), Out(none), any(dy), any(w), no, In(x), number, operands).unwrap();
-    let tiles = Grid::new([(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], if tensor { 256 } else { 512 });
+    nn(&mut e, tiles, Out(dx), Out16(none), Out(none), any(dy), any(w), no, In(x), number).unwrap();
+    let tiles = Grid::new([(n.div_ceil(64) * k.div_ceil(64)) as u32, 1], threads);
     let dy16 = In16(if copies { whole(dy) } else { none });
     let (no, nothing) = (Out(none), In(none));
     let mut layers = [Layer { dw: no, dbias: no, dy: nothing, dy16: In16(none), x: InAny::F32(none) }; LAYERS];
     layers[0] = Layer { dw: Out(dw), dbias: Out(dbias), dy: In(whole(dy)), dy16, x: any(x) };
-    tn(&mut e, tiles, &Layers(layers), operands).unwrap();
+    tn(&mut e, tiles, &Layers(layers)).unwrap();
 
     let r = |x: f64| rounded(x, p);
     let dot = |a: &dyn Fn(usize) -> f64, b: &dyn Fn(usize) -> f64, depth| -> f64 {

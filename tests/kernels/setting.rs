@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vae_gpu::arena::View;
 use vae_gpu::config::{Binarize, Likelihood, Model, Optimizer, Rule};
 use vae_gpu::data::{Dataset, Missing, Values};
-use vae_gpu::device::driver::{Cluster, Stored};
+use vae_gpu::device::driver::{Cluster, Precision, Stored};
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
@@ -51,6 +51,7 @@ pub struct Setting {
     pub optimizer: Optimizer,
     pub library: Library,
     pub without: Option<Shortcut>,
+    pub precision: Precision,
     /// Whole passes are one launch, in clusters of so many blocks; or, of 0, are not.
     pub cluster: u32,
 }
@@ -72,6 +73,7 @@ impl Setting {
             optimizer,
             library,
             without: None,
+            precision: Precision::Fp32,
             cluster: 0,
         }
     }
@@ -127,7 +129,7 @@ impl Setting {
     }
     pub fn gpu(&self, network: &Network, reverse: bool) -> Gpu<Emulator> {
         let mut emulator = Emulator::new(network.layout(), reverse);
-        emulator.library = self.library;
+        (emulator.library, emulator.precision) = (self.library, self.precision);
         emulator.clusters = vec![Cluster { blocks: self.cluster.max(1), at_once: 16 }];
         let mut gpu = Gpu::new(emulator, network.layout()).unwrap();
         if self.cluster > 0 {
@@ -223,14 +225,18 @@ impl Setting {
 pub fn is_stored(name: &str, network: &Network, launched: &BTreeSet<&str>) -> bool {
     let parameter = name.strip_prefix("d ").is_some_and(|name| network.parameter(name).is_some());
     // Adam in their launch keeps the gradients of parameters to itself.
-    let kept = !launched.contains("product_tn_adam");
+    let kept = !is_launched(launched, "product_tn_adam");
     // The sum over a row is nobody's but the bound's, where blocks leave their parts.
-    let apart = ["product_nt_bernoulli", "product_nt_bernoulli_middle", "product_nt_bernoulli_wide"]
-        .map(|k| launched.contains(k));
+    let apart = is_launched(launched, "product_nt_bernoulli");
     // There, nobody asks how large the KL of a dimension is.
-    let stacked = launched.iter().any(|kernel| kernel.starts_with("stack_"));
-    let unknown = name == "nll" && apart.contains(&true) || stacked && ["nll", "kl by dimension"].contains(&name);
+    let stacked = is_launched(launched, "stack_");
+    let unknown = name == "nll" && apart || stacked && ["nll", "kl by dimension"].contains(&name);
     !(parameter && !kept || unknown)
+}
+
+/// The kernel of that name, or of a way of multiplying and a width of tiles.
+pub fn is_launched(launched: &BTreeSet<&str>, family: &str) -> bool {
+    launched.iter().any(|kernel| kernel.starts_with(family))
 }
 
 /// Each number within `tolerance` of the tensor's largest.

@@ -189,12 +189,12 @@ fn products(precision: Precision, say: &mut impl FnMut(String)) -> Result<()> {
                             let nothing = Layer { dw, dbias, dy: bias, dy16, x: InAny::F32(none) };
                             let mut layers = [nothing; LAYERS];
                             layers[0] = Layer { dw: c, dy: In(whole(a)), x: b_in, ..nothing };
-                            kernels::product_tn(cuda, Grid::new([1, 1], 512), &Layers(layers), 0)?
+                            kernels::product_tn(cuda, Grid::new([1, 1], 512), &Layers(layers))?
                         }
                         (_, Factor::T(_)) => {
-                            kernels::product_nt(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?
+                            kernels::product_nt(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0)?
                         }
-                        _ => kernels::product_nn(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0, 0)?,
+                        _ => kernels::product_nn(cuda, grid(32, 16), c, c16, pre, a_in, b_in, bias, bias, 0)?,
                     }
                 }
             }

@@ -147,12 +147,13 @@ impl<D: Driver> Gpu<D> {
 
     /// By our own kernels.
     pub(super) fn gradients(&mut self, layers: &[Gradient]) -> Result<()> {
-        let (tensor, kind) = self.tensor();
-        let kernel = if tensor { kernels::product_tn_tensor } else { kernels::product_tn };
-        let threads = if tensor { 256 } else { 512 };
+        let (kernel, threads) = match self.tensor() {
+            Some(way) => (kernels::product_tn_tensor(way), 256),
+            None => (kernels::product_tn as fn(&mut D, Grid, &Layers) -> Result<()>, 512),
+        };
         for layers in layers.chunks(LAYERS) {
             let (blocks, operands) = self.operands(layers)?;
-            kernel(&mut self.driver, Grid::line(blocks, threads), &operands, kind)?;
+            kernel(&mut self.driver, Grid::line(blocks, threads), &operands)?;
             layers.iter().for_each(|g| self.changed(g.dw));
         }
         Ok(())
@@ -164,7 +165,7 @@ impl<D: Driver> Gpu<D> {
         let layers = tape.ops.iter().filter(|op| matches!(op, Op::Linear { .. })).count();
         let learned = |op: &Op| matches!(op, Op::Nll { decoded, .. } if decoded.learned.is_some());
         self.has(Shortcut::Update)
-            && self.tensor().0
+            && self.tensor().is_some()
             && !self.library
             && matches!(optimizer.rule, Rule::Adam | Rule::Adamw)
             && optimizer.clip_norm == 0.0
@@ -179,11 +180,11 @@ impl<D: Driver> Gpu<D> {
         let [w, m, v] = [params, tape.layout.moment(params, 0), tape.layout.moment(params, 1)].map(Out);
         let (g, none, metrics) = (In(tape.layout.d(params)), In(NONE), Out(tape.layout.metrics()));
         let Constants { decay, shrink, b1, r1, b2, r2, eps } = Constants::new(o);
-        let (_, kind) = self.tensor();
+        let kernel = kernels::product_tn_adam(self.way());
         for layers in gradients.chunks(LAYERS) {
             let (blocks, operands) = self.operands(layers)?;
             let (d, grid) = (&mut self.driver, Grid::line(blocks, 256));
-            kernels::product_tn_adam(d, grid, w, w16, m, v, g, &operands, decay, shrink, b1, r1, b2, r2, eps, kind)?;
+            kernel(d, grid, w, w16, m, v, g, &operands, decay, shrink, b1, r1, b2, r2, eps)?;
         }
         self.changed(tape.layout.d(params));
         self.updated(params, w16);

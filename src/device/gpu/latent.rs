@@ -49,11 +49,12 @@ impl<D: Driver> Gpu<D> {
             let kl_blocks = kl_rows.div_ceil(16) + kl_cols;
             grid.blocks[1] += (kl_blocks as u32).div_ceil(grid.blocks[0]);
             let (y16, pre) = (self.copy16(y), Out(if a == y { NONE } else { a }));
-            let (w, bias, f, kind) = (self.operand(weight)?, In(bias), activation(f), self.tensor().1);
+            let (w, bias, f, kernel) =
+                (self.operand(weight)?, In(bias), activation(f), kernels::latent_forward_linear(self.way()));
             #[rustfmt::skip] // a line for each group
-            kernels::latent_forward_linear(
+            kernel(
                 &mut self.driver, grid, Out(y), y16, pre, Out(z), z16, ratio, kl, kl_dim,
-                In(head), eps, w, bias, samples, f, kind,
+                In(head), eps, w, bias, samples, f,
             )?;
             self.changed(a);
             self.copied(y);
@@ -100,12 +101,13 @@ impl<D: Driver> Gpu<D> {
         if let Some(EncoderEnd { x, weight: w, out, f }) = self.encoder_end(tape, head, z) {
             let mut grid = Tiles::Small.grid(x);
             grid.blocks[1] += 1; // for the bound
-            let (dx16, w, f, kind) = (self.copy16(d(x)), self.operand(w)?, activation(Some(f)), self.tensor().1);
+            let (dx16, w, f) = (self.copy16(d(x)), self.operand(w)?, activation(Some(f)));
+            let kernel = kernels::latent_backward_linear(self.way());
             #[rustfmt::skip] // a line for each group
-            kernels::latent_backward_linear(
+            kernel(
                 &mut self.driver, grid, Out(d(x)), dx16, dhead, dhead16, bound, weight, metrics,
                 dz, In(z), In(head), eps, nll, kl, kl_dim, ratio, w, In(out),
-                samples, goal, free_bits, f, kind,
+                samples, goal, free_bits, f,
             )?;
             self.copied(d(x));
             return Ok(Some(x));

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::arena::{ALIGN, View};
 use crate::config::Activation;
 use crate::device::driver::{Driver, Epilogue, Factor, Grid, Precision, Product};
-use crate::device::kernels::{self, In, InAny, Out, Out16};
+use crate::device::kernels::{self, In, InAny, Out, Out16, Way};
 
 /// What our own product does with its sums.
 #[derive(Clone, Copy)]
@@ -192,19 +192,19 @@ impl<D: Driver> Gpu<D> {
             Finish::Activation { bias, pre, f } => (bias, if pre == y { NONE } else { pre }, NONE, f),
             Finish::Slope { out, f } => (NONE, NONE, out, f),
         };
-        let (tensor, operands) = self.tensor();
-        let tiles = Tiles::of(y, tensor);
-        let kernel = match (b, tensor, tiles) {
-            (Factor::T(_), false, Tiles::Wide) => kernels::product_nt_wide,
-            (Factor::T(_), false, _) => kernels::product_nt,
-            (Factor::T(_), true, Tiles::Small) => kernels::product_nt_tensor,
-            (Factor::T(_), true, Tiles::Middle) => kernels::product_nt_tensor_middle,
-            (Factor::T(_), true, Tiles::Wide) => kernels::product_nt_tensor_wide,
-            (Factor::N(_), false, Tiles::Wide) => kernels::product_nn_wide,
-            (Factor::N(_), false, _) => kernels::product_nn,
-            (Factor::N(_), true, Tiles::Small) => kernels::product_nn_tensor,
-            (Factor::N(_), true, Tiles::Middle) => kernels::product_nn_tensor_middle,
-            (Factor::N(_), true, Tiles::Wide) => kernels::product_nn_tensor_wide,
+        let way = self.tensor();
+        let tiles = Tiles::of(y, way.is_some());
+        let kernel = match (b, way, tiles) {
+            (Factor::T(_), None, Tiles::Wide) => kernels::product_nt_wide,
+            (Factor::T(_), None, _) => kernels::product_nt,
+            (Factor::T(_), Some(way), Tiles::Small) => kernels::product_nt_tensor(way),
+            (Factor::T(_), Some(way), Tiles::Middle) => kernels::product_nt_tensor_middle(way),
+            (Factor::T(_), Some(way), Tiles::Wide) => kernels::product_nt_tensor_wide(way),
+            (Factor::N(_), None, Tiles::Wide) => kernels::product_nn_wide,
+            (Factor::N(_), None, _) => kernels::product_nn,
+            (Factor::N(_), Some(way), Tiles::Small) => kernels::product_nn_tensor(way),
+            (Factor::N(_), Some(way), Tiles::Middle) => kernels::product_nn_tensor_middle(way),
+            (Factor::N(_), Some(way), Tiles::Wide) => kernels::product_nn_tensor_wide(way),
         };
         let (a, b) = (self.operand(a)?, self.operand(b.view())?);
         for from in (0..y.rows).step_by(ROWS) {
@@ -212,7 +212,7 @@ impl<D: Driver> Gpu<D> {
             let part = |v: View| if v.rows == 0 { v } else { v.slice(rows.clone()) };
             let (y, pre, a, out) = (part(y), part(pre), a.map(part), part(out));
             let (y16, d) = (self.copy16(y), &mut self.driver);
-            kernel(d, tiles.grid(y), Out(y), y16, Out(pre), a, b, In(bias), In(out), activation(f), operands)?;
+            kernel(d, tiles.grid(y), Out(y), y16, Out(pre), a, b, In(bias), In(out), activation(f))?;
         }
         self.changed(pre);
         self.copied(y);
@@ -223,17 +223,17 @@ impl<D: Driver> Gpu<D> {
     /// row so many columns as are handed back.
     pub(super) fn bernoulli_product(&mut self, y: View, x: View, w: View, bias: View, op: BernoulliOf) -> Result<View> {
         let BernoulliOf { dout, data, room } = op;
-        let tiles = Tiles::of(y, true);
+        let (tiles, way) = (Tiles::of(y, true), self.way());
         let kernel = match tiles {
-            Tiles::Small => kernels::product_nt_bernoulli,
-            Tiles::Middle => kernels::product_nt_bernoulli_middle,
-            Tiles::Wide => kernels::product_nt_bernoulli_wide,
+            Tiles::Small => kernels::product_nt_bernoulli(way),
+            Tiles::Middle => kernels::product_nt_bernoulli_middle(way),
+            Tiles::Wide => kernels::product_nt_bernoulli_wide(way),
         };
         let grid = tiles.grid(y);
         let parts = room.columns(0..grid.blocks[0] as usize);
         let (x, w) = (self.operand(x)?, self.operand(w)?);
-        let (operands, dout16, d) = (self.tensor().1, self.copy16(dout), &mut self.driver);
-        kernel(d, grid, Out(y), Out(parts), Out(dout), dout16, x, w, In(bias), In(data), operands)?;
+        let (dout16, d) = (self.copy16(dout), &mut self.driver);
+        kernel(d, grid, Out(y), Out(parts), Out(dout), dout16, x, w, In(bias), In(data))?;
         self.changed(y);
         self.copied(dout);
         Ok(parts)
@@ -245,15 +245,20 @@ impl<D: Driver> Gpu<D> {
 
     /// Whether our own kernel makes c = a b, by tensor cores: then more can go along.
     pub(super) fn is_ours(&self, c: View, a: Factor, b: Factor) -> bool {
-        self.tensor().0 && !self.library_takes(&Product { c, a, b, epilogue: Epilogue::None })
+        self.tensor().is_some() && !self.library_takes(&Product { c, a, b, epilogue: Epilogue::None })
     }
 
-    /// Whether products are for the tensor cores, and what these multiply: as kernels/tensor.cuh numbers it.
-    pub(super) fn tensor(&self) -> (bool, i32) {
+    /// How the tensor cores multiply; `None` where products are not for them.
+    pub(super) fn tensor(&self) -> Option<Way> {
         match self.driver.precision() {
-            Precision::Fp32 => (self.has(Shortcut::Split), 2),
-            Precision::Tf32 => (true, 0),
-            Precision::Bf16 => (true, 1),
+            Precision::Fp32 => self.has(Shortcut::Split).then_some(Way::Split),
+            Precision::Tf32 => Some(Way::Tf32),
+            Precision::Bf16 => Some(if self.reads_copies() { Way::Half } else { Way::Bf16 }),
         }
+    }
+
+    /// The same, of a launch that there is for the tensor cores alone.
+    pub(super) fn way(&self) -> Way {
+        self.tensor().expect("what goes along with a product is asked for where tensor cores make it")
     }
 }
