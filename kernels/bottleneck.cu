@@ -48,8 +48,8 @@ EACH_WAY(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z
     }
     __syncthreads();
     const Shared a = factor(reinterpret_cast<const float*>(shared), z.cols, kLatentRow);
-    TensorTile<false, true, 1, 1, 16>::run<operands>(shared, a, w, blockIdx.y, blockIdx.x, Out{},
-                                                 Finish{y, y16, pre, bias, In{}, plan, f});
+    TensorTile<true, 1, 1, 16>::run<operands>(shared, a, w, blockIdx.y, blockIdx.x,
+                                              Finish{y, y16, pre, bias, In{}, plan, f});
 }
 
 // latent_backward, and dx = dhead w f'(x).
@@ -81,6 +81,6 @@ EACH_WAY(512, 1) latent_backward_linear(Out dx, Out16 dx16, Out dhead, Out16 dhe
     }
     __syncthreads();
     const Shared a = factor(rows, 2 * latent, kHeadRow);
-    TensorTile<false, false, 1, 1, 16>::run<operands>(shared, a, w, blockIdx.y, blockIdx.x, Out{},
-                                                  Finish{dx, dx16, Out{}, In{}, out, plan, f});
+    TensorTile<false, 1, 1, 16>::run<operands>(shared, a, w, blockIdx.y, blockIdx.x,
+                                               Finish{dx, dx16, Out{}, In{}, out, plan, f});
 }

@@ -57,24 +57,24 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nt_wide(Out c, Out1
 EACH_WAY(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                           Finish{c, c16, pre, bias, out, plan, f});
+    TensorTile<true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                              Finish{c, c16, pre, bias, out, plan, f});
 }
 
 EACH_WAY(512, 1) product_nt_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
                                           int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                          Finish{c, c16, pre, bias, out, plan, f});
+    TensorTile<true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                             Finish{c, c16, pre, bias, out, plan, f});
 }
 
 EACH_WAY(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
                                         int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                          Finish{c, c16, pre, bias, out, plan, f});
+    TensorTile<true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                             Finish{c, c16, pre, bias, out, plan, f});
 }
 
 extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
@@ -96,24 +96,24 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_nn_wide(Out c, Out1
 EACH_WAY(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, false, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                            Finish{c, c16, pre, bias, out, plan, f});
+    TensorTile<false, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                               Finish{c, c16, pre, bias, out, plan, f});
 }
 
 EACH_WAY(512, 1) product_nn_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
                                           int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, false, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                           Finish{c, c16, pre, bias, out, plan, f});
+    TensorTile<false, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                              Finish{c, c16, pre, bias, out, plan, f});
 }
 
 EACH_WAY(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
                                         int f) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, false, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                           Finish{c, c16, pre, bias, out, plan, f});
+    TensorTile<false, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                              Finish{c, c16, pre, bias, out, plan, f});
 }
 
 // c, dout, x: (m, n), parts: (m, blocks across c).
@@ -121,22 +121,22 @@ EACH_WAY(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, 
                                       Plan* plan) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                           BernoulliFinish<4>{c, parts, dout, dout16, bias, x, plan});
+    TensorTile<true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                              BernoulliFinish<4>{c, parts, dout, dout16, bias, x, plan});
 }
 
 EACH_WAY(512, 1) product_nt_bernoulli_middle(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
                                              Plan* plan) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                          BernoulliFinish<8>{c, parts, dout, dout16, bias, x, plan});
+    TensorTile<true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                             BernoulliFinish<8>{c, parts, dout, dout16, bias, x, plan});
 }
 
 EACH_WAY(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
                                            Plan* plan) {
     begin();
     __shared__ float4 shared[kSums];
-    TensorTile<false, true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x, Out{},
-                                          BernoulliFinish<16>{c, parts, dout, dout16, bias, x, plan});
+    TensorTile<true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
+                                             BernoulliFinish<16>{c, parts, dout, dout16, bias, x, plan});
 }

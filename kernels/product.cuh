@@ -26,17 +26,20 @@ __device__ __forceinline__ void store2(float* to, float2 pair) {
 }
 __device__ __forceinline__ void store4(float* to, float4 quad) { *reinterpret_cast<float4*>(to) = quad; }
 
-// Four numbers of one stored row, zero outside, into shared memory without waiting on the GPU.
-__device__ __forceinline__ void copy_quad(float4* to, const In& v, int row, int col) {
+// 16 bytes, or zero where they are not `wanted`, into shared memory without waiting on the GPU.
+__device__ __forceinline__ void copy_if(float4* to, const void* from, bool wanted) {
 #ifdef __CUDA_ARCH__
-    const bool inside = row < v.rows && col < v.cols;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
-                 "l"(inside ? &v(row, col) : v.data), "r"(inside ? 16 : 0)
+                 "l"(from), "r"(wanted ? 16 : 0)
                  : "memory");
 #else
-    const bool inside = row < v.rows && col < v.cols;
-    *to = load_if(reinterpret_cast<const float4*>(inside ? &v(row, col) : v.data), inside);
+    *to = load_if(static_cast<const float4*>(from), wanted);
 #endif
+}
+// Four numbers of one stored row, zero outside.
+__device__ __forceinline__ void copy_quad(float4* to, const In& v, int row, int col) {
+    const bool inside = row < v.rows && col < v.cols;
+    copy_if(to, inside ? &v(row, col) : v.data, inside);
 }
 __device__ __forceinline__ void commit_copies() {
 #ifdef __CUDA_ARCH__

@@ -1,4 +1,4 @@
-// Tiles by tensor cores, for product.cu and gradients.cu.
+// Tiles by tensor cores, and what they are made of, for product.cu, bottleneck.cu and gradients.cu.
 #pragma once
 #include "fragment.cuh"
 #include "product.cuh"
@@ -126,21 +126,20 @@ __device__ __forceinline__ void multiply(float (&sums)[I][J][4], const A& a, con
 // the order of the depth, and of rows or columns, is chosen to make that possible: of a unit of the depth, the lane t of
 // a group has N t .. N t + N - 1, whatever the tensor core calls them. With b in bf16 N is 8, else 4.
 // A factor `Shared` has the block's rows alone, and lies where the sums go after.
-template <bool TA, bool TB, int WM, int WN, int WK>
+// TB: b is stored (cols, depth). What is stored (depth, rows), gradients.cu multiplies in another way.
+template <bool TB, int WM, int WN, int WK>
 struct TensorTile {
-    static_assert(WK == 1 ? TA && !TB : !TA, "only there has a lane quads of c, and are its rows counted");
-
-    // `shared` holds kSums quads, for WK of 1 none. Of `Half`, both factors are copies, but for an `a` in shared memory.
+    // `shared` holds kSums quads. Of `Half`, both factors are copies, but for an `a` in shared memory.
     template <int operands, class A, class Finish>
     static __device__ __forceinline__ void run(float4* shared, const A& a, const InAny& b, int block_row,
-                                               int block_col, const Out& rows, const Finish& finish) {
-        if constexpr (operands == Half) sum<Bf16>(shared, as_half(a), as_half(b), block_row, block_col, rows, finish);
-        else sum<operands>(shared, as_f32(a), as_f32(b), block_row, block_col, rows, finish);
+                                               int block_col, const Finish& finish) {
+        if constexpr (operands == Half) sum<Bf16>(shared, as_half(a), as_half(b), block_row, block_col, finish);
+        else sum<operands>(shared, as_f32(a), as_f32(b), block_row, block_col, finish);
     }
 
     template <int operands, class A, class B, class Finish>
     static __device__ __forceinline__ void sum(float4* shared, const A& a, const B& b, int block_row, int block_col,
-                                               const Out& rows, const Finish& finish) {
+                                               const Finish& finish) {
         constexpr int N = kHalf<B> ? 8 : 4, kAhead = kHalf<B> && !kHalf<A> ? 1 : 2;  // as registers allow
         const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
         const int share = warp / (WM * WN), wm = warp / WN % WM, wn = warp % WN;
@@ -148,15 +147,13 @@ struct TensorTile {
         constexpr bool shared_a = kShared<A>;
         const int a_row0 = shared_a ? wm * 32 : row0;
         // Of a factor that is stored by depth, the rows are real; columns are with their padding, which is zero.
-        const int depth = TA ? a.rows : TB ? a.cols : b.rows, units = (depth + 4 * N - 1) / (4 * N);
-        const Source<TA, 4, A> of_a(a, a_row0 + (TA ? 4 * g : g));
+        const int depth = TB ? a.cols : b.rows, units = (depth + 4 * N - 1) / (4 * N);
+        const Source<false, 4, A> of_a(a, a_row0 + g);
         const Source<!TB, 2, B> of_b(b, col0 + (TB ? g : 2 * g));
-        const bool counts = TA && !kHalf<A> && rows.rows && block_col == 0;
         Sums sums = {};
-        float row_sum[4] = {};
 
         for (int first = share; first < units; first += kAhead * WK) {
-            Fragment<TA, 4, A, N> p[kAhead];
+            Fragment<false, 4, A, N> p[kAhead];
             Fragment<!TB, 2, B, N> q[kAhead];
             const int k = (4 * first + t) * N;
 #pragma unroll
@@ -169,50 +166,25 @@ struct TensorTile {
 #ifndef __CUDA_ARCH__
                 if (first + n * WK >= units) continue;  // zeros; the GPU multiplies them sooner than it branches
 #endif
-                if constexpr (!kHalf<A>)
-                    if (counts)
-#pragma unroll
-                        for (int i = 0; i < 4; ++i)
-#pragma unroll
-                            for (int l = 0; l < N; ++l) row_sum[i] += p[n].number(i, l);
                 multiply<operands, N>(sums, p[n], q[n]);
             }
         }
-        if (counts)
+        float* parts = reinterpret_cast<float*>(shared);
+        if (shared_a) __syncthreads();  // all have read it
+        float* of_row = parts + place_of_sums(warp, g, TB ? t / 2 : t) + (TB ? 2 * (t % 2) : 0);
+        float* of_next = parts + place_of_sums(warp, g, 2 + t / 2) + 2 * (t % 2);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                row_sum[i] += __shfl_xor_sync(0xffffffffu, row_sum[i], 1);
-                row_sum[i] += __shfl_xor_sync(0xffffffffu, row_sum[i], 2);
+        for (int i = 0; i < 4; ++i) {  // row 8 i + g: places are the same every eight rows
+            const float(&low)[4] = sums[i / 2][0], (&high)[4] = sums[i / 2][1];
+            const int e = 2 * (i % 2), at = i * 8 * 16;
+            if constexpr (TB) {  // columns 2 t + 0, 1 and 8 + 2 t + 0, 1
+                store2(of_row + at, {low[e], low[e + 1]});
+                store2(of_next + at, {high[e], high[e + 1]});
+            } else {  // columns 4 t + 0, 1, 2, 3
+                store4(of_row + at, {low[e], high[e], low[e + 1], high[e + 1]});
             }
-        if constexpr (WK == 1) {
-            float4 v[4];
-#pragma unroll
-            for (int i = 0; i < 4; ++i)
-                v[i] = {sums[i / 2][0][2 * (i % 2)], sums[i / 2][1][2 * (i % 2)], sums[i / 2][0][2 * (i % 2) + 1],
-                        sums[i / 2][1][2 * (i % 2) + 1]};
-            finish.quads(row0 + 4 * g, col0 + 4 * t, v);
-            if (counts && wn == 0 && t == 0)
-#pragma unroll
-                for (int i = 0; i < 4; ++i)
-                    if (row0 + 4 * g + i < rows.cols) finish.total(rows, row0 + 4 * g + i, row_sum[i]);
-        } else {
-            float* parts = reinterpret_cast<float*>(shared);
-            if (shared_a) __syncthreads();  // all have read it
-            float* of_row = parts + place_of_sums(warp, g, TB ? t / 2 : t) + (TB ? 2 * (t % 2) : 0);
-            float* of_next = parts + place_of_sums(warp, g, 2 + t / 2) + 2 * (t % 2);
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {  // row 8 i + g: places are the same every eight rows
-                const float(&low)[4] = sums[i / 2][0], (&high)[4] = sums[i / 2][1];
-                const int e = 2 * (i % 2), at = i * 8 * 16;
-                if constexpr (TB) {  // columns 2 t + 0, 1 and 8 + 2 t + 0, 1
-                    store2(of_row + at, {low[e], low[e + 1]});
-                    store2(of_next + at, {high[e], high[e + 1]});
-                } else {  // columns 4 t + 0, 1, 2, 3
-                    store4(of_row + at, {low[e], high[e], low[e + 1], high[e + 1]});
-                }
-            }
-            __syncthreads();
-            gather_sums<WM, WN>(parts, block_row * 32 * WM, block_col * 16 * WN, false, rows, finish);
         }
+        __syncthreads();
+        gather_sums<WM, WN>(parts, block_row * 32 * WM, block_col * 16 * WN, false, Out{}, finish);
     }
 };
