@@ -338,10 +338,10 @@ const std::unordered_map<std::string, Action> table = {
     {"fma.rm.f32", V((f32 x, f32 y, f32 z) {
          return rounding(FE_DOWNWARD, [&] { volatile f32 a = x, b = y, c = z; return std::fma(a, b, c); });
      })},
-    {"div.rn.f32", V((f32 x, f32 y) { return x / y; })}, {"div.approx.f32", V((f32 x, f32 y) { return x / y; })},
+    {"div.rn.f32", V((f32 x, f32 y) { return x / y; })},
     {"rcp.rn.f32", V((f32 x) { return 1 / x; })},
     {"rcp.approx.ftz.f32", V((f32 x) { return flushed(1 / flushed(x)); })},
-    {"sqrt.rn.f32", V((f32 x) { return std::sqrt(x); })}, {"sqrt.approx.f32", V((f32 x) { return std::sqrt(x); })},
+    {"sqrt.rn.f32", V((f32 x) { return std::sqrt(x); })}, {"sqrt.approx.ftz.f32", V((f32 x) { return std::sqrt(flushed(x)); })},
     {"ex2.approx.f32", V((f32 x) { return f32(std::exp2(f64(x))); })},
     {"ex2.approx.ftz.f32", V((f32 x) { return flushed(f32(std::exp2(f64(flushed(x))))); })},
     {"neg.f32", V((f32 x) { return -x; })}, {"abs.f32", V((f32 x) { return std::fabs(x); })},
