@@ -45,9 +45,7 @@ impl<D: Driver> Gpu<D> {
             && x == z
             && self.beside_latent(y, Factor::N(x), Factor::T(weight), head, z)
         {
-            let mut grid = Tiles::Small.grid(y);
-            let kl_blocks = kl_rows.div_ceil(16) + kl_cols;
-            grid.blocks[1] += (kl_blocks as u32).div_ceil(grid.blocks[0]);
+            let grid = Grid::line(kl_cols + Tiles::Small.count(y), 512);
             let (y16, pre) = (self.copy16(y), Out(if a == y { NONE } else { a }));
             let (w, bias, f, kernel) =
                 (self.operand(weight)?, In(bias), activation(f), kernels::latent_forward_linear(self.way()));
@@ -99,8 +97,7 @@ impl<D: Driver> Gpu<D> {
         let (free_bits, goal) = (goal.free_bits as f32, objective(goal.objective));
         self.copied(d(head));
         if let Some(EncoderEnd { x, weight: w, out, f }) = self.encoder_end(tape, head, z) {
-            let mut grid = Tiles::Small.grid(x);
-            grid.blocks[1] += 1; // for the bound
+            let grid = Grid::line(1 + Tiles::Small.count(x), 512);
             let (dx16, w, f) = (self.copy16(d(x)), self.operand(w)?, activation(Some(f)));
             let kernel = kernels::latent_backward_linear(self.way());
             #[rustfmt::skip] // a line for each group

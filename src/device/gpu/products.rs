@@ -35,22 +35,25 @@ pub(super) enum Tiles {
 }
 
 /// From so many blocks on, products take wide tiles: they keep a GPU of today busy, and read less.
-const WIDE: u32 = 96;
+const WIDE: usize = 96;
 /// The processors of an H200. Each has room for one block of a product by tensor cores: those beyond would be a second
 /// round. There 100×784×500, 196 small tiles, took 7.2 µs in tf32, and 100×500×784, 128 of them, 5.6.
-const PROCESSORS: u32 = 132;
+const PROCESSORS: usize = 132;
 
 impl Tiles {
     /// For `c`; `tensor` cores or not.
     pub fn of(c: View, tensor: bool) -> Tiles {
-        let blocks = |tiles: Tiles| tiles.grid(c).blocks.iter().product::<u32>();
-        if blocks(Tiles::Wide) >= WIDE {
+        if Tiles::Wide.count(c) >= WIDE {
             Tiles::Wide
-        } else if tensor && blocks(Tiles::Small) > PROCESSORS {
+        } else if tensor && Tiles::Small.count(c) > PROCESSORS {
             Tiles::Middle
         } else {
             Tiles::Small
         }
+    }
+    /// Blocks for `c`.
+    pub fn count(self, c: View) -> usize {
+        self.grid(c).blocks.iter().product::<u32>() as usize
     }
     pub fn grid(self, c: View) -> Grid {
         let (rows, cols) = match self {
