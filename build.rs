@@ -21,8 +21,9 @@ struct Kernel {
     each_way: Option<String>,
 }
 
-/// The parameter that is several arguments; of what kernels of a family call, `const Layers&`.
+/// The parameters that are several arguments; of what kernels of a family call, `const Layers&`.
 const LAYERS: &str = "const __grid_constant__ Layers";
+const PHASES: &str = "const __grid_constant__ Phases";
 /// The ways in which tensor cores multiply: of the `Operands` of kernels/tensor.cuh and of the enum `Way`, the names.
 const WAYS: [&str; 4] = ["Tf32", "Bf16", "Split", "Half"];
 
@@ -59,7 +60,12 @@ fn scan(path: &Path) -> Vec<Kernel> {
         let (name, params) = head.rsplit_once('(').expect("a kernel has parameters");
         let param = |p: &str| {
             let (ty, name) = p.trim().rsplit_once(' ').expect("a parameter has a type and a name");
-            (name.to_string(), if ty == "const Layers&" { LAYERS } else { ty }.to_string())
+            let of_kernel = match ty {
+                "const Layers&" => LAYERS,
+                "const Phases&" => PHASES,
+                _ => ty,
+            };
+            (name.to_string(), of_kernel.to_string())
         };
         // The name is the last word: launch bounds may stand before it.
         let (bounds, name) = name.rsplit_once(' ').unwrap_or_default();
@@ -116,6 +122,7 @@ fn choosers(families: &[Kernel]) -> String {
 fn taken<'a>(name: &str, param: &str, ty: &'a str) -> (Option<&'a str>, String) {
     match ty {
         LAYERS => (Some("&Layers"), format!("{param}.args()")),
+        PHASES => (Some("&Phases"), format!("{param}.args()")),
         "In" | "Out" => (Some(ty), format!("Arg::View({param}.0)")),
         "In16" | "Out16" => (Some(ty), format!("Arg::View16({param}.0)")),
         "InAny" => (Some("InAny"), format!("{param}.arg()")),

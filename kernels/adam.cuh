@@ -2,7 +2,7 @@
 #pragma once
 #include "step.cuh"
 
-// To two units in the last place, little beside what a sum of gradients has lost, and a fifth of the instructions: they
+// To two units in the last place, little beside what a sum of gradients has lost, and fewer instructions: they
 // are what a launch that is over in microseconds is long of. What has lost bits, below 2^-126, counts as zero.
 constexpr float kLeast = 0x1p-126f;
 __device__ __forceinline__ float quick_sqrt(float x) {

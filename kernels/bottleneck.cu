@@ -34,7 +34,7 @@ __device__ __forceinline__ Shared factor(const float* rows, int cols, int stride
 EACH_WAY(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z16, Out ratio, Out kl_row, Out kl_dim,
                                        In head, In eps, InAny w, In bias, Plan* plan, int samples, int f) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     __shared__ float scratch[kWarps][kColumns];
     const int of_kl = (kl_dim.cols + kColumns - 1) / kColumns;
     if ((int)blockIdx.x < of_kl) {
@@ -82,7 +82,7 @@ EACH_WAY(512, 1) latent_backward_linear(Out dx, Out16 dx16, Out dhead, Out16 dhe
                                         In ratio, InAny w, In out, Plan* plan, int samples, int objective,
                                         float free_bits, int f) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     __shared__ float scratch[32];
     if (blockIdx.x == 0) {
         bound_of_batch(bound, weight, metrics, nll, kl_row, kl_dim, ratio, plan, samples, objective, free_bits, scratch);

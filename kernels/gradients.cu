@@ -50,7 +50,7 @@ struct Store {
 
 extern "C" __global__ void __launch_bounds__(512, 1) product_tn(const __grid_constant__ Layers layers, Plan* plan) {
     begin();
-    __shared__ float4 shared[FullTile<true, false, 2, 4>::kQuads];
+    float4* const shared = shared_quads<FullTile<true, false, 2, 4>::kQuads>();
     const Place at = place_of(layers, blockIdx.x);
     const Layer& l = at.layer;
     FullTile<true, false, 2, 4>::run(shared, l.dy, as_f32(l.x), at.row, at.col, l.dbias, Store{l.dw, plan});
@@ -61,9 +61,6 @@ extern "C" __global__ void __launch_bounds__(512, 1) product_tn(const __grid_con
 // what else the tile needs: the weights and their moments arrive while the last stages are multiplied. Whatever can be is a
 // loop, for instructions come from as far away as numbers do.
 constexpr int kPlace = 512, kPlaces = 6;  // quads of a place
-
-template <int operands> struct Multiplied { using View = In; };
-template <> struct Multiplied<Half> { using View = In16; };
 
 template <int operands>
 struct GradientTile {
@@ -221,7 +218,7 @@ struct Own {
 
 EACH_WAY(256, 2) product_tn_tensor(const Layers& layers, Plan* plan) {
     begin();
-    __shared__ float4 shared[kPlaces * kPlace];
+    float4* const shared = shared_quads<kPlaces * kPlace>();
     const Place at = place_of(layers, blockIdx.x);
     GradientTile<operands> tile(at);
     tile.start(shared);
@@ -236,7 +233,7 @@ EACH_WAY(256, 2) product_tn_tensor(const Layers& layers, Plan* plan) {
 EACH_WAY(256, 2) product_tn_adam(Out w, Out16 w16, Out m, Out v, In g, const Layers& layers, Plan* plan, float decay,
                                  float shrink, float beta1, float rest1, float beta2, float rest2, float eps) {
     begin();
-    __shared__ float4 shared[kPlaces * kPlace];
+    float4* const shared = shared_quads<kPlaces * kPlace>();
     const Place at = place_of(layers, blockIdx.x);
     const Layer& l = at.layer;
     GradientTile<operands> tile(at);

@@ -41,7 +41,7 @@ struct BernoulliFinish {
 extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                 In out, Plan* plan, int f) {
     begin();
-    __shared__ float4 shared[FullTile<false, true, 1, 1>::kQuads];
+    float4* const shared = shared_quads<FullTile<false, true, 1, 1>::kQuads>();
     FullTile<false, true, 1, 1>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                      Finish{c, c16, pre, bias, out, plan, f});
 }
@@ -49,14 +49,14 @@ extern "C" __global__ void __launch_bounds__(512, 2) product_nt(Out c, Out16 c16
 extern "C" __global__ void __launch_bounds__(512, 1) product_nt_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                      In out, Plan* plan, int f) {
     begin();
-    __shared__ float4 shared[FullTile<false, true, 2, 4>::kQuads];
+    float4* const shared = shared_quads<FullTile<false, true, 2, 4>::kQuads>();
     FullTile<false, true, 2, 4>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                      Finish{c, c16, pre, bias, out, plan, f});
 }
 
 EACH_WAY(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                               Finish{c, c16, pre, bias, out, plan, f});
 }
@@ -64,7 +64,7 @@ EACH_WAY(512, 1) product_nt_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, 
 EACH_WAY(512, 1) product_nt_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
                                           int f) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                              Finish{c, c16, pre, bias, out, plan, f});
 }
@@ -72,7 +72,7 @@ EACH_WAY(512, 1) product_nt_tensor_middle(Out c, Out16 c16, Out pre, InAny a, In
 EACH_WAY(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
                                         int f) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                              Finish{c, c16, pre, bias, out, plan, f});
 }
@@ -80,7 +80,7 @@ EACH_WAY(512, 1) product_nt_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAn
 extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                 In out, Plan* plan, int f) {
     begin();
-    __shared__ float4 shared[FullTile<false, false, 1, 1>::kQuads];
+    float4* const shared = shared_quads<FullTile<false, false, 1, 1>::kQuads>();
     FullTile<false, false, 1, 1>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                       Finish{c, c16, pre, bias, out, plan, f});
 }
@@ -88,14 +88,14 @@ extern "C" __global__ void __launch_bounds__(512, 2) product_nn(Out c, Out16 c16
 extern "C" __global__ void __launch_bounds__(512, 1) product_nn_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias,
                                                                      In out, Plan* plan, int f) {
     begin();
-    __shared__ float4 shared[FullTile<false, false, 2, 4>::kQuads];
+    float4* const shared = shared_quads<FullTile<false, false, 2, 4>::kQuads>();
     FullTile<false, false, 2, 4>::run(shared, as_f32(a), as_f32(b), blockIdx.y, blockIdx.x, Out{},
                                       Finish{c, c16, pre, bias, out, plan, f});
 }
 
 EACH_WAY(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan, int f) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<false, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                                Finish{c, c16, pre, bias, out, plan, f});
 }
@@ -103,7 +103,7 @@ EACH_WAY(512, 1) product_nn_tensor(Out c, Out16 c16, Out pre, InAny a, InAny b, 
 EACH_WAY(512, 1) product_nn_tensor_middle(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
                                           int f) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<false, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                               Finish{c, c16, pre, bias, out, plan, f});
 }
@@ -111,7 +111,7 @@ EACH_WAY(512, 1) product_nn_tensor_middle(Out c, Out16 c16, Out pre, InAny a, In
 EACH_WAY(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAny b, In bias, In out, Plan* plan,
                                         int f) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<false, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                               Finish{c, c16, pre, bias, out, plan, f});
 }
@@ -120,7 +120,7 @@ EACH_WAY(512, 1) product_nn_tensor_wide(Out c, Out16 c16, Out pre, InAny a, InAn
 EACH_WAY(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
                                       Plan* plan) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                               BernoulliFinish<4>{c, parts, dout, dout16, bias, x, plan});
 }
@@ -128,7 +128,7 @@ EACH_WAY(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, 
 EACH_WAY(512, 1) product_nt_bernoulli_middle(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
                                              Plan* plan) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                              BernoulliFinish<8>{c, parts, dout, dout16, bias, x, plan});
 }
@@ -136,7 +136,7 @@ EACH_WAY(512, 1) product_nt_bernoulli_middle(Out c, Out parts, Out dout, Out16 d
 EACH_WAY(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
                                            Plan* plan) {
     begin();
-    __shared__ float4 shared[kSums];
+    float4* const shared = shared_quads<kSums>();
     TensorTile<true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
                                              BernoulliFinish<16>{c, parts, dout, dout16, bias, x, plan});
 }

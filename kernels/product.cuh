@@ -9,6 +9,14 @@ constexpr int kWarps = 16, kThreads = 32 * kWarps;
 constexpr int kTotals = kWarps * 32 * 16;          // where the sums of a alone begin, behind those of the products
 constexpr int kSums = (kTotals + kWarps * 32) / 4;  // quads that both take
 
+// Shared memory of so many quads, once in a kernel. All kernels that ask for as many have the same variable: the emulator has it
+// in each thread of the host.
+template <int quads>
+__device__ __forceinline__ float4* shared_quads() {
+    __shared__ float4 all[quads];
+    return all;
+}
+
 // Where in shared memory a quad of a warp's 32 x 16 sums lies, in floats. Quads change places from row to row, and rows
 // from warp to warp, so that lanes never meet in a bank: neither where they write a quad each, two numbers or one, nor where
 // they read quads of neighbouring rows, or of one row of neighbouring tiles.

@@ -153,7 +153,7 @@ struct PhaseFinish {
             store4(p.c, row, col, v);
             const int rows = (int)it.plan->now.rows;
             const float w = row < rows ? 1.0f / (float)rows : 0.0f;
-            sum = bernoulli_quad(it.dout, it.dout16, it.x, it.plan, row, row, col, v, w);
+            sum = bernoulli_quad(it.dout, it.dout16, it.plan, row, col, it.x.cols, v, load4(it.x, row, col), w);
         }
         for (int lanes = per_row / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
         if ((int)threadIdx.x % per_row == 0 && row < p.c.rows) it.parts(row, block) = sum;
@@ -162,9 +162,10 @@ struct PhaseFinish {
 
 // The columns of a product that this block makes: 16 for each of `across` warps, and as many shares of the depth as are
 // left.
-template <bool TB, int operands, class View>
+template <bool TB, int operands>
 __device__ __forceinline__ void run_phase(float* sums, float* rows, const Phase& p, const Around& it, int row0, int rank,
                                           int size, bool waits) {
+    using View = typename Multiplied<operands>::View;
     constexpr int N = kHalf<View> ? 8 : 4, kAhead = operands == Split ? 1 : 2;  // as registers allow
     const int kind = p.kind.value, latent = it.z.cols, n = p.c.cols;
     const int across = n <= 16 * size ? 1 : n <= 32 * size ? 2 : 4, width = 16 * across;
@@ -202,7 +203,7 @@ __device__ __forceinline__ void run_phase(float* sums, float* rows, const Phase&
 #pragma unroll
             for (int i = 0; i < kAhead; ++i) x[i].load(of_a, (4 * (first + i * shares) + t) * N, 0, depth);
 #pragma unroll
-            for (int i = 0; i < kAhead; ++i) multiply<operands, N>(sum, x[i], q[i]);
+            for (int i = 0; i < kAhead; ++i) multiply<operands == Half ? Bf16 : operands, N>(sum, x[i], q[i]);
             if (first + kAhead * shares < units) load_b(first + kAhead * shares);
         }
         if (block != rank) __syncthreads();  // the sums before have been read
@@ -223,7 +224,7 @@ __device__ __forceinline__ void run_phase(float* sums, float* rows, const Phase&
     }
 }
 
-template <int operands, class View>
+template <int operands>
 __device__ __forceinline__ void run_phases(float* sums, float* rows, const Phases& phases, const Around& it, int count,
                                            int size) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900  // before, there are no clusters
@@ -231,42 +232,22 @@ __device__ __forceinline__ void run_phases(float* sums, float* rows, const Phase
 #pragma unroll 1
     for (int i = 0; i < count; ++i) {
         const Phase& p = phases.of[i];
-        if (p.kind.value < Backward) run_phase<true, operands, View>(sums, rows, p, it, row0, rank, size, i > 0);
-        else run_phase<false, operands, View>(sums, rows, p, it, row0, rank, size, i > 0);
+        if (p.kind.value < Backward) run_phase<true, operands>(sums, rows, p, it, row0, rank, size, i > 0);
+        else run_phase<false, operands>(sums, rows, p, it, row0, rank, size, i > 0);
         if (i + 1 < count) cluster_arrive();
     }
 #endif
 }
 
 // z, kl_row and so on as in latent.cu, of one sample for each example; parts: (rows, blocks of columns); dout: of the logits.
-// As many blocks as `size` for each 16 rows. By what is multiplied: tf32, f32 as two of tf32, copies in bf16.
-extern "C" __global__ void __launch_bounds__(512, 1)
-    stack_tf32(const __grid_constant__ Phases phases, Out z, Out16 z16, Out ratio, Out kl_row, In head, In eps, Out dhead,
-               Out16 dhead16, In dz, Out parts, Out dout, Out16 dout16, In x, Plan* plan, int objective, int count,
-               int size) {
+// As many blocks as `size` for each 16 rows.
+EACH_WAY(512, 1) stack(const Phases& phases, Out z, Out16 z16, Out ratio, Out kl_row, In head, In eps, Out dhead,
+                       Out16 dhead16, In dz, Out parts, Out dout, Out16 dout16, In x, Plan* plan, int objective, int count,
+                       int size) {
     begin();
-    __shared__ float4 sums[kWarps * kExamples * kSumsRow / 4], rows[kExamples * kFactorRow / 4];
-    run_phases<Tf32, In>(
-        reinterpret_cast<float*>(sums), reinterpret_cast<float*>(rows), phases,
-        {z, z16, ratio, kl_row, head, eps, dhead, dhead16, dz, parts, dout, dout16, x, plan, objective}, count, size);
-}
-extern "C" __global__ void __launch_bounds__(512, 1)
-    stack_split(const __grid_constant__ Phases phases, Out z, Out16 z16, Out ratio, Out kl_row, In head, In eps, Out dhead,
-                Out16 dhead16, In dz, Out parts, Out dout, Out16 dout16, In x, Plan* plan, int objective, int count,
-                int size) {
-    begin();
-    __shared__ float4 sums[kWarps * kExamples * kSumsRow / 4], rows[kExamples * kFactorRow / 4];
-    run_phases<Split, In>(
-        reinterpret_cast<float*>(sums), reinterpret_cast<float*>(rows), phases,
-        {z, z16, ratio, kl_row, head, eps, dhead, dhead16, dz, parts, dout, dout16, x, plan, objective}, count, size);
-}
-extern "C" __global__ void __launch_bounds__(512, 1)
-    stack_half(const __grid_constant__ Phases phases, Out z, Out16 z16, Out ratio, Out kl_row, In head, In eps, Out dhead,
-               Out16 dhead16, In dz, Out parts, Out dout, Out16 dout16, In x, Plan* plan, int objective, int count,
-               int size) {
-    begin();
-    __shared__ float4 sums[kWarps * kExamples * kSumsRow / 4], rows[kExamples * kFactorRow / 4];
-    run_phases<Bf16, In16>(
+    float4 *const sums = shared_quads<kWarps * kExamples * kSumsRow / 4>(),
+           *const rows = shared_quads<kExamples * kFactorRow / 4>();
+    run_phases<operands>(
         reinterpret_cast<float*>(sums), reinterpret_cast<float*>(rows), phases,
         {z, z16, ratio, kl_row, head, eps, dhead, dhead16, dz, parts, dout, dout16, x, plan, objective}, count, size);
 }

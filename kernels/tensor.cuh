@@ -7,6 +7,10 @@
 // copies in bf16. `Way` of src/device/kernels.rs.
 enum Operands { Tf32 = 0, Bf16 = 1, Split = 2, Half = 3 };
 
+// What a factor is then.
+template <int operands> struct Multiplied { using View = In; };
+template <> struct Multiplied<Half> { using View = In16; };
+
 // Before a kernel's name and parameters, with its launch bounds: build.rs writes a kernel for each way of multiplying,
 // name_tf32, name_bf16, name_split and name_half. A launch that is over in microseconds spends much of them on fetching
 // instructions, so none stands between those that it executes.

@@ -97,8 +97,11 @@
 //! - The gradients that cuBLAS makes of the weights, of more than 256 examples, and of the biases beside them are a branch
 //!   of the captured graph: nothing waits for them before the update, and one of 500 × 784 is 28 tiles of 128 × 128, where
 //!   an H200 has 132 processors.
+//! - A small batch's whole pass can be one launch of clusters (`kernels/stack.cu`): nearer to the plan's resident kernel than
+//!   to its graph of fused ones, but weights and their moments stay in memory, and Adam goes along with the gradients in a
+//!   launch of the whole GPU. No GPU has run it yet, so only `bench --stacked` does.
 //! - Large batches are not cut into sub-batches that stay in L2. An H200 moves 4.0 TB/s from and to its memory and 8.9 from
-//!   L2 (`benches/RESULTS.md`), so of the 493 µs of a step of 8192 examples the cache could save 25, at 183 MB a step; each
+//!   L2 (`benches/RESULTS.md`), so of the 411 µs of a step of 8192 examples the cache could save 25, at 183 MB a step; each
 //!   of three passes more would be some twenty launches of 0.7 µs, over tiles for half of its processors.
 //! - The build makes no fatbin: code of each architecture, and beside it the PTX that it was assembled from, which says
 //!   that it is of CUDA 12.0. Drivers of CUDA 12 know neither the code nor the PTX of CUDA 13; that PTX they compile, as

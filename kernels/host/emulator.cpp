@@ -90,8 +90,8 @@ thread_local constinit Machine* machine;
 
 // What runs the kernels of one thread of the host.
 struct Machine {
-    Thread all_threads[kFibers]{};
-    Thread* threads = all_threads;  // of the block that runs
+    std::vector<Thread> all_threads = std::vector<Thread>(kFibers);
+    Thread* threads = all_threads.data();  // of the block that runs
     unsigned thread_count = 0;      // of a block
     char* stacks = static_cast<char*>(mmap(nullptr, kFibers * kStack, PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
@@ -210,7 +210,7 @@ void Machine::resume(Thread& t) {
     t.started = true;
     ucontext_t start;
     getcontext(&start);
-    start.uc_stack = {.ss_sp = stacks + (&t - all_threads) * kStack, .ss_flags = 0, .ss_size = kStack};
+    start.uc_stack = {.ss_sp = stacks + (&t - all_threads.data()) * kStack, .ss_flags = 0, .ss_size = kStack};
     start.uc_link = nullptr;
     makecontext(&start, fiber, 0);
     setcontext(&start);
@@ -282,7 +282,7 @@ void Machine::run_cluster(dim3 grid, unsigned first, unsigned size, bool reverse
         unsigned waiting = 0;
         for (unsigned i = 0; i < size && error.empty(); ++i) {
             const unsigned slot = reverse ? size - 1 - i : i, b = first + slot;
-            here.block = {b % grid.x, b / grid.x, 0}, interval = 0, threads = all_threads + slot * thread_count;
+            here.block = {b % grid.x, b / grid.x, 0}, interval = 0, threads = all_threads.data() + slot * thread_count;
             block = first_block + lives.size(), lives.push_back({first, passed});
             if (!kernel->block) waiting += run_block(reverse);
             else if (!_setjmp(scheduler)) waiting += kernel->block(*kernel, reverse, slot, passed == 0);  // `fail` returns here

@@ -66,6 +66,7 @@ struct Reader {
 // Reads one kernel.
 struct Body {
     Function& f;
+    const std::map<std::string, std::string>& of_module;  // shared variables outside kernels: a kernel has those that it names
     std::vector<Names> scopes{  // the innermost last
         {{"%tid.x", {Tid}}, {"%ntid.x", {Ntid}}, {"%ctaid.x", {CtaidX}}, {"%ctaid.y", {CtaidY}}, {"%nctaid.x", {NctaidX}},
          {"%nctaid.y", {NctaidY}}}};
@@ -83,6 +84,8 @@ struct Body {
     Operand operand(const std::string& word) {
         for (auto names = scopes.rbegin(); names != scopes.rend(); ++names)
             if (const auto found = names->find(word); found != names->end()) return found->second;
+        if (const auto found = of_module.find(word); found != of_module.end())
+            return shared_variable(Reader{found->second}, scopes.front());
         if (word.empty() || !(isdigit(word[0]) || word[0] == '-')) refuse(f.name + ": unknown name '" + word + "'");
         const bool bits = word.size() > 1 && word[0] == '0' && (word[1] == 'f' || word[1] == 'd');
         if (bits) return constant(std::stoull(word.substr(2), nullptr, 16));
@@ -139,14 +142,15 @@ struct Body {
             for (size_t i = 0; i < n; ++i) scopes.back()[name + std::to_string(i)] = fresh();
         } while (r.take(','));
     }
-    void shared_variable(Reader r) {  // `.align 16 .b8 name[size]`
+    Operand shared_variable(Reader r, Names& scope) {  // `.align 16 .b8 name[size]`
         if (r.word() != ".align") refuse(f.name + ": a shared variable that says no alignment");
         const size_t align = std::stoul(r.word()), size = size_of(r.word().substr(1));
         const std::string name = r.word();
         f.shared = (f.shared + align - 1) / align * align;
-        scopes.back()[name] = constant(f.shared);
+        const Operand place = scope[name] = constant(f.shared);
         f.shared += size * (r.starts("[") ? r.number_in('[', ']') : 1);
         if (f.shared > kShared) refuse(f.name + ": more shared memory than a block has");
+        return place;
     }
 
     void instruction(const std::string& text) {
@@ -197,7 +201,7 @@ struct Body {
                 d = Reader{statement};
                 d.word();
                 if (kind == ".reg") d.word(), registers(d);
-                else if (kind == ".shared") shared_variable(d);
+                else if (kind == ".shared") shared_variable(d, scopes.back());
                 else if (kind != ".pragma") refuse(f.name + ": the executor does not know '" + statement + "'");
             } else if (r.starts("$")) {
                 labels[r.until(':')] = f.code.size();
@@ -215,6 +219,7 @@ struct Body {
 
 std::map<std::string, Function> read(std::string_view text) {
     std::map<std::string, Function> all;
+    std::map<std::string, std::string> of_module;
     const std::string plain = without_comments(text);
     Reader r{plain};
     while (!r.ended()) {
@@ -225,13 +230,18 @@ std::map<std::string, Function> read(std::string_view text) {
             if (r.word() != ".entry") refuse("something visible that is no kernel");
             Function f;
             f.name = r.word(), f.registers = kSpecial;
-            Body body{f};
+            Body body{f, of_module};
             if (!r.take('(')) refuse(f.name + ": no parameters");
             body.parameters(r);
             while (!r.take('{')) r.text.remove_prefix(1);  // limits of threads and registers
             body.statements(r);
             const std::string name = f.name;
             all[name] = std::move(f);
+        } else if (w == ".shared") {
+            const std::string statement = r.until(';');
+            Reader name{statement};
+            for (int word = 0; word < 3; ++word) name.word();  // .align, how much, .b8
+            of_module[name.word()] = statement;
         } else {
             refuse("the executor does not know '" + w + "'");
         }

@@ -314,6 +314,7 @@ const std::unordered_map<std::string, Action> table = {
     {"rem.s32", V((s32 x, s32 y) { return x % y; })},
     {"rem.u32", V((u32 x, u32 y) { return x % y; })}, {"max.s32", V((s32 x, s32 y) { return x > y ? x : y; })},
     {"min.s32", V((s32 x, s32 y) { return x < y ? x : y; })}, {"neg.s32", V((u32 x) { return -x; })},
+    {"and.b16", V((u16 x, u16 y) { return u16(x & y); })},
     {"and.b32", V((u32 x, u32 y) { return x & y; })}, {"and.b64", V((u64 x, u64 y) { return x & y; })},
     {"or.b32", V((u32 x, u32 y) { return x | y; })}, {"xor.b32", V((u32 x, u32 y) { return x ^ y; })},
     {"not.b32", V((u32 x) { return ~x; })},
@@ -361,7 +362,7 @@ const std::unordered_map<std::string, Action> table = {
     {"neg.f64", V((f64 x) { return -x; })}, {"max.f64", V((f64 x, f64 y) { return std::fmax(x, y); })},
     // From one type to another.
     {"cvt.s64.s32", V((s32 x) { return s64(x); })}, {"cvt.u64.u32", V((u32 x) { return u64(x); })},
-    {"cvt.u32.u64", V((u64 x) { return u32(x); })}, {"cvt.rn.f32.s32", V((s32 x) { return f32(x); })},
+    {"cvt.u16.u32", V((u32 x) { return u16(x); })}, {"cvt.u32.u64", V((u64 x) { return u32(x); })}, {"cvt.rn.f32.s32", V((s32 x) { return f32(x); })},
     {"cvt.rn.f32.u32", V((u32 x) { return f32(x); })}, {"cvt.rn.f32.u16", V((u16 x) { return f32(x); })},
     {"cvt.rn.f64.s32", V((s32 x) { return f64(x); })}, {"cvt.f64.f32", V((f32 x) { return f64(x); })},
     {"cvt.rn.f32.f64", V((f64 x) { return f32(x); })}, {"cvt.rni.f32.f32", V((f32 x) { return std::nearbyint(x); })},

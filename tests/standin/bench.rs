@@ -62,7 +62,7 @@ fn kernels_are_timed_as_a_graph_runs_them() {
 /// Neighbours in one launch, cuBLAS's products, and those that run beside the rest.
 #[test]
 fn launches_are_timed_one_by_one() {
-    for precision in ["fp32", "bf16"] {
+    for precision in ["tf32", "bf16"] {
         let model = format!("--input 5 --hidden 3 --latent 2 --batch 300 --device cuda --precision {precision}");
         let (step, _) = traced(&format!("bench-standin-step-{precision}"), &format!("bench {model} {QUICK}"));
         let (kernels, _) =

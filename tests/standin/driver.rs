@@ -78,6 +78,8 @@ fn helper() {
         "small" => Cuda::new(0, &small(), Precision::Fp32).map(drop),
         "ordinal" => Cuda::new(1, &small(), Precision::Fp32).map(drop),
         "turns" => turns(&mut say),
+        "clusters" => Cuda::new(0, &small(), Precision::Tf32)
+            .map(|cuda| cuda.clusters("stack_tf32", 512).iter().for_each(|cluster| say(format!("{cluster:?}")))),
         _ => panic!("no scenario {scenario}"),
     };
     if let Err(why) = result {
@@ -387,6 +389,16 @@ fn without_cublas_our_own_kernel_multiplies_and_says_so_once() {
     }
 }
 
+/// Those that a GPU says it has room for; none where one older than Hopper has no clusters.
+#[test]
+fn clusters_are_as_large_as_the_driver_lets_them_be() {
+    let of = |env: &[(&str, &str)]| stand_in("clusters", env).lines;
+    assert_eq!(of(&[]), ["Cluster { blocks: 2, at_once: 66 }"]);
+    let four = ["Cluster { blocks: 4, at_once: 33 }", "Cluster { blocks: 2, at_once: 66 }"];
+    assert_eq!(of(&[("STAND_IN_CLUSTER", "4")]), four);
+    assert!(of(&[("STAND_IN_CAPABILITY", "86")]).is_empty());
+}
+
 #[test]
 fn a_replay_is_one_driver_call() {
     let o = stand_in("fp32", &[]);
@@ -402,7 +414,9 @@ fn detection_asks_for_every_call_the_program_makes() {
     let asked: HashSet<&str> = detect::DRIVER.iter().chain(libraries::CUBLAS).copied().collect();
     let mut made = HashSet::new();
     let fails = ["none:1:1", "cuMemAlloc_v2:1:2", "cuGraphLaunch:2:719"];
-    for (scenario, fail) in [("bf16", fails[0]), ("report", fails[0]), ("fp32", fails[1]), ("fp32", fails[2])] {
+    for (scenario, fail) in
+        [("bf16", fails[0]), ("report", fails[0]), ("clusters", fails[0]), ("fp32", fails[1]), ("fp32", fails[2])]
+    {
         made.extend(stand_in(scenario, &[("STAND_IN_FAIL", fail), ("STAND_IN_TIMED", "1")]).trace);
     }
     for call in &made {

@@ -86,7 +86,7 @@ impl<D: Driver> Gpu<D> {
         if parts.rows == 0 {
             return kernels::activation_backward(d, Grid::columns(dy), Out(dy), dy16, Out(dbias), source, f);
         }
-        let grid = Grid { blocks: [dy.cols.div_ceil(32) as u32, parts.rows as u32], threads: 256 };
+        let grid = Grid::new([dy.cols.div_ceil(32) as u32, parts.rows as u32], 256);
         let partial = if dbias.rows > 0 { parts } else { NONE };
         kernels::activation_backward_tall(d, grid, Out(dy), dy16, Out(partial), source, f)?;
         match dbias.rows {

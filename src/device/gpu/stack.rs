@@ -5,8 +5,8 @@ use crate::Result;
 use crate::arena::View;
 use crate::config::{Activation, Likelihood};
 use crate::device::Backend;
-use crate::device::driver::{Driver, Factor, Grid, Precision, Product};
-use crate::device::kernels::{self, In, InAny, Out, Out16, PHASES, Phase, Phases};
+use crate::device::driver::{Driver, Factor, Grid, Product};
+use crate::device::kernels::{self, In, InAny, Out, Out16, PHASES, Phase, Phases, Way};
 use crate::tape::{Fetch, Goal, Op, Tape};
 
 /// As kernels/stack.cu has them: the examples of a cluster, the threads of a block, and room for so many latent dimensions.
@@ -46,7 +46,7 @@ pub(super) struct Stack {
     goal: Goal,
     /// Blocks of a cluster.
     size: u32,
-    kernel: &'static str,
+    way: Way,
 }
 
 /// As kernels/stack.cu numbers them.
@@ -88,12 +88,7 @@ impl<D: Driver> Gpu<D> {
         let &[Op::Nll { decoded, x: data, .. }, Op::Bound { bound, weight, objective: goal, .. }] = ops else {
             return None;
         };
-        let kernel = match self.driver.precision() {
-            Precision::Fp32 if self.tensor().0 => "stack_split",
-            Precision::Tf32 => "stack_tf32",
-            Precision::Bf16 if self.reads_copies() => "stack_half",
-            _ => return None,
-        };
+        let way = self.tensor()?;
         let all = || encoder.iter().chain(&decoder);
         let gradient = |l: &Linear| {
             let (dw, dy) = (tape.layout.d(l.weight), tape.layout.d(l.y));
@@ -109,32 +104,35 @@ impl<D: Driver> Gpu<D> {
             && goal.free_bits == 0.0
             && clusters * weights <= WEIGHTS
             && !all().any(|l| self.library_takes(&gradient(l)));
-        let of_size = |size: u32| {
-            let stack = Stack {
-                x,
-                fetch,
-                encoder: encoder.clone(),
-                decoder: decoder.clone(),
-                kl,
-                kl_dim,
-                head,
-                z,
-                ratio,
-                eps,
-                data,
-                bound,
-                weight,
-                goal,
-                size,
-                kernel,
-            };
-            Some(stack)
-        };
         if !fits {
             return None;
         }
+        let kernel = match way {
+            Way::Tf32 => "stack_tf32",
+            Way::Bf16 => "stack_bf16",
+            Way::Split => "stack_split",
+            Way::Half => "stack_half",
+        };
         let sizes = self.driver.clusters(kernel, THREADS);
-        of_size(sizes.iter().find(|cluster| cluster.at_once as usize >= clusters)?.blocks)
+        let size = sizes.iter().find(|cluster| cluster.at_once as usize >= clusters)?.blocks;
+        Some(Stack {
+            x,
+            fetch,
+            encoder,
+            decoder,
+            kl,
+            kl_dim,
+            head,
+            z,
+            ratio,
+            eps,
+            data,
+            bound,
+            weight,
+            goal,
+            size,
+            way,
+        })
     }
 
     /// Down to the gradients that are left to be made.
@@ -215,15 +213,10 @@ impl<D: Driver> Gpu<D> {
 
         // The data need no gradient.
         let parts = d(x).columns(0..parts(logits.cols, size as usize));
-        let kernel = match stack.kernel {
-            "stack_tf32" => kernels::stack_tf32,
-            "stack_split" => kernels::stack_split,
-            _ => kernels::stack_half,
-        };
         let grid = Grid { blocks: [size * x.rows.div_ceil(EXAMPLES) as u32, 1], threads: THREADS, cluster: size };
         let (z16, dhead16, dout16) = (self.copy16(z), self.copy16(d(head)), self.copy16(d(logits)));
         #[rustfmt::skip] // a line for each group
-        kernel(
+        kernels::stack(stack.way)(
             &mut self.driver, grid, &phases, Out(z), z16, Out(ratio), Out(kl), In(head), In(eps.unwrap_or(NONE)),
             Out(d(head)), dhead16, In(d(z)), Out(parts), Out(d(logits)), dout16, In(data),
             objective(goal.objective), count as i32, size as i32,
