@@ -60,7 +60,7 @@ enum Kind {
 }
 
 /// The layers that `ops` begins with.
-fn layers<'a>(ops: &'a [Op], of: View) -> (Vec<Linear>, &'a [Op]) {
+fn layers(ops: &[Op], of: View) -> (Vec<Linear>, &[Op]) {
     let (mut layers, mut input) = (vec![], of);
     for op in ops {
         match *op {
