@@ -24,6 +24,7 @@ mod blas;
 mod branch;
 pub mod detect;
 pub mod image;
+mod launch;
 pub mod libraries;
 mod memory;
 mod shape;
@@ -276,10 +277,11 @@ impl Driver for Cuda {
         let function = self.functions[kernel].cu_function();
         // What waits for two streams does not overlap: after a fork, or a join.
         let alone = self.beside || std::mem::take(&mut self.joined);
-        let mut attributes = [cluster_of(grid.cluster), overlapping()];
+        let mut attributes = [launch::cluster_of(grid.cluster), launch::overlapping()];
         let of_cluster = (grid.cluster > 1) as usize;
         let attributes = &mut attributes[1 - of_cluster..if self.overlap && !alone { 2 } else { 1 }];
-        let config = sys::CUlaunchConfig { hStream: self.lane().stream.cu_stream(), ..config(grid, attributes) };
+        let config =
+            sys::CUlaunchConfig { hStream: self.lane().stream.cu_stream(), ..launch::config(grid, attributes) };
         // SAFETY: build.rs made the launcher from the kernel's signature, so number and types of the arguments agree,
         // and each value has the bytes of the widest; `Memory::at` checked the views, and tests/kernels that the
         // kernel keeps to them. build.rs checked that it waits for the launch before.
@@ -294,9 +296,9 @@ impl Driver for Cuda {
         }
         let function = self.functions[kernel].cu_function();
         let fits = |blocks: u32| {
-            let (mut attributes, mut at_once) = ([cluster_of(blocks)], 0);
+            let (mut attributes, mut at_once) = ([launch::cluster_of(blocks)], 0);
             let grid = Grid { blocks: [blocks, 1], threads, cluster: blocks };
-            let config = config(grid, &mut attributes);
+            let config = launch::config(grid, &mut attributes);
             let wide = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED;
             // SAFETY: the kernel is loaded, and the attribute is of kernels; the configuration lives as long as the question.
             let asked = unsafe {
@@ -435,41 +437,6 @@ impl Drop for Cuda {
         if trunk.is_err() || branch.is_err() {
             image::forget(self.device.ordinal);
         }
-    }
-}
-
-/// How many blocks wait for each other.
-fn cluster_of(blocks: u32) -> sys::CUlaunchAttribute {
-    let size = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x: blocks, y: 1, z: 1 };
-    sys::CUlaunchAttribute {
-        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
-        pad: Default::default(),
-        value: sys::CUlaunchAttributeValue { clusterDim: size },
-    }
-}
-
-/// The launch may take its place on the GPU while the one before it runs: see kernels/begin.cuh.
-fn overlapping() -> sys::CUlaunchAttribute {
-    sys::CUlaunchAttribute {
-        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-        pad: Default::default(),
-        value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
-    }
-}
-
-/// It points to the attributes.
-fn config(grid: Grid, attributes: &mut [sys::CUlaunchAttribute]) -> sys::CUlaunchConfig {
-    sys::CUlaunchConfig {
-        gridDimX: grid.blocks[0],
-        gridDimY: grid.blocks[1],
-        gridDimZ: 1,
-        blockDimX: grid.threads,
-        blockDimY: 1,
-        blockDimZ: 1,
-        sharedMemBytes: 0,
-        hStream: ptr::null_mut(),
-        attrs: attributes.as_mut_ptr(),
-        numAttrs: attributes.len() as u32,
     }
 }
 
