@@ -18,7 +18,6 @@ struct Tile {
     }
 };
 
-constexpr int kQuadsOfRow = 16;           // a thread for each quad of 32 rows: latent is at most 64
 constexpr int kLatentRow = 4 * kQuadsOfRow + 4;
 constexpr int kHeadRow = 8 * kQuadsOfRow + 4;  // 4 more than columns, against conflicts of banks
 static_assert(32 * kHeadRow / 4 <= kSums, "the rows lie where the sums go after");
@@ -47,8 +46,7 @@ EACH_WAY(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z
     float sum = 0.0f;
     if (row < z.rows && col < z.cols) sum = draw_quad(quad, head, eps, &plan->now, samples, row, col);
     shared[(r * kLatentRow + col) / 4] = quad;
-#pragma unroll
-    for (int lanes = kQuadsOfRow / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+    sum = sum_of_lanes(sum, kQuadsOfRow);
     if (tile.col == (y.cols > 16 ? 1 : 0)) {
         const int example = row / samples, latent = z.cols;
         const bool first = row < z.rows && row == example * samples;
@@ -56,8 +54,7 @@ EACH_WAY(512, 1) latent_forward_linear(Out y, Out16 y16, Out pre, Out z, Out16 z
         if (first)
 #pragma unroll 1
             for (int j = col; j < latent && j < col + 4; ++j) of_row += kl(head(example, j), head(example, latent + j));
-#pragma unroll
-        for (int lanes = kQuadsOfRow / 2; lanes > 0; lanes /= 2) of_row += __shfl_xor_sync(0xffffffffu, of_row, lanes);
+        of_row = sum_of_lanes(of_row, kQuadsOfRow);
         if (first && col == 0) kl_row(example, 0) = of_row;
     }
     if (tile.col == 0 && row < z.rows) {

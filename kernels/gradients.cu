@@ -3,6 +3,7 @@
 // rows. A block for each 64 x 64 of each dw, in their order.
 #include "adam.cuh"
 #include "product.cuh"
+#include "reduce.cuh"
 #include "step.cuh"
 #include "tensor.cuh"
 
@@ -91,13 +92,11 @@ struct GradientTile {
 
     static __device__ __forceinline__ const In& dy_of(const Layer& l, const In&) { return l.dy; }
     static __device__ __forceinline__ const In16& dy_of(const Layer& l, const In16&) { return l.dy16; }
-    static __device__ __forceinline__ In x_of(const Layer& l, const In&) { return as_f32(l.x); }
-    static __device__ __forceinline__ In16 x_of(const Layer& l, const In16&) { return as_half(l.x); }
 
     __device__ __forceinline__ explicit GradientTile(const Place& at)
         : units((at.layer.dy.rows + kDepth - 1) / kDepth), counts(at.layer.dbias.rows && at.col == 0),
           dy(dy_of(at.layer, View{}), threadIdx.x / kPieces, 64 * at.row + threadIdx.x % kPieces * (16 / kBytes)),
-          x(x_of(at.layer, View{}), threadIdx.x / kPieces, 64 * at.col + threadIdx.x % kPieces * (16 / kBytes)),
+          x(factor_of<View>(at.layer.x), threadIdx.x / kPieces, 64 * at.col + threadIdx.x % kPieces * (16 / kBytes)),
           full(at.layer.dy, threadIdx.x / 16, 64 * at.row + threadIdx.x % 16 * 4) {}
 
     // The pieces of a row change places from row to row, so that lanes never meet in a bank: see `run`.
@@ -114,7 +113,7 @@ struct GradientTile {
         const float4* own = stage + (half ? 512 + (int)threadIdx.x : place_of_piece());
 #pragma unroll
         for (int i = 0; i < kDepth / 16; ++i)
-            sum = {sum.x + own[256 * i].x, sum.y + own[256 * i].y, sum.z + own[256 * i].z, sum.w + own[256 * i].w};
+            sum = sum + own[256 * i];
     }
 
     // The first stages are on their way.
@@ -177,10 +176,7 @@ struct GradientTile {
         float total = 0.0f;
         if (counts) {
             float* parts = reinterpret_cast<float*>(free);
-            own.x += __shfl_xor_sync(0xffffffffu, own.x, 16);
-            own.y += __shfl_xor_sync(0xffffffffu, own.y, 16);
-            own.z += __shfl_xor_sync(0xffffffffu, own.z, 16);
-            own.w += __shfl_xor_sync(0xffffffffu, own.w, 16);
+            own = own + shuffle_xor(own, 16);
             if (threadIdx.x % 32 < 16) store4(parts + 64 * warp + 4 * (threadIdx.x % 16), own);
             __syncthreads();
             if (threadIdx.x < 64)

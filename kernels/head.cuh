@@ -3,6 +3,9 @@
 #include "step.cuh"
 #include "view.cuh"
 
+// Where a block makes rows of z, or of this gradient, itself: a thread for each quad of a row, so latent is at most 64.
+constexpr int kQuadsOfRow = 16;
+
 struct HeadQuad {
     float4 mu, logvar;
 };

@@ -18,13 +18,9 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation(Out y, Out16 y
     }
 }
 
-// da = dy f'(a), in place; dbias[col] = sum_row da[row, col].    dy, y: (rows, out), dbias: (1, out), or no rows
-// `y` is the layer's output, for gelu what went into it. One block for each 8 columns: 32 bytes of every row.
-extern "C" __global__ void __launch_bounds__(512, 1) activation_backward(Out dy, Out16 dy16, Out dbias, In y,
-                                                                         Plan* plan, int f) {
-    begin();
-    __shared__ float scratch[16][kColumns];
-    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2);
+// da = dy f'(a), in place, of four columns of the rows first, first + apart, ... below end; and their sum.
+__device__ __forceinline__ float4 through_slope(const Out& dy, const Out16& dy16, const In& y, int f, int col, int first,
+                                                int end, int apart) {
     float4 sum = {0.0f, 0.0f, 0.0f, 0.0f}, v[kAtOnce], out[kAtOnce];
     auto load = [&](int i, int row) {
         v[i] = load4(dy, row, col);
@@ -38,7 +34,18 @@ extern "C" __global__ void __launch_bounds__(512, 1) activation_backward(Out dy,
         store4(dy16, row, col, v[i]);
         sum = sum + v[i];
     };
-    if (col < dy.cols) each(threadIdx.x / 2, dy.rows, blockDim.x / 2, load, pass);
+    if (col < dy.cols) each(first, end, apart, load, pass);
+    return sum;
+}
+
+// da = dy f'(a), in place; dbias[col] = sum_row da[row, col].    dy, y: (rows, out), dbias: (1, out), or no rows
+// `y` is the layer's output, for gelu what went into it. One block for each 8 columns: 32 bytes of every row.
+extern "C" __global__ void __launch_bounds__(512, 1) activation_backward(Out dy, Out16 dy16, Out dbias, In y,
+                                                                         Plan* plan, int f) {
+    begin();
+    __shared__ float scratch[16][kColumns];
+    const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2);
+    const float4 sum = through_slope(dy, dy16, y, f, col, threadIdx.x / 2, dy.rows, blockDim.x / 2);
     const float total = column_sum(sum, scratch);
     if (dbias.rows && threadIdx.x < kColumns && first + (int)threadIdx.x < dy.cols) {
         dbias(0, first + threadIdx.x) = total;
@@ -55,20 +62,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) activation_backward_tall(Ou
     __shared__ float4 scratch[8][kLineQuads];
     const int quad = threadIdx.x % kLineQuads, col = 4 * (blockIdx.x * kLineQuads + quad);
     const int2 rows = rows_of(dy.rows, blockIdx.y, gridDim.y);
-    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f}, v[kAtOnce], out[kAtOnce];
-    auto load = [&](int i, int row) {
-        v[i] = load4(dy, row, col);
-        if (f != Identity) out[i] = load4(y, row, col);
-    };
-    auto pass = [&](int i, int row) {
-        if (f != Identity) {
-            v[i] = times_slope(f, v[i], out[i]);
-            store4(dy, row, col, v[i]);
-        }
-        store4(dy16, row, col, v[i]);
-        sum = sum + v[i];
-    };
-    if (col < dy.cols) each(rows.x + threadIdx.x / kLineQuads, rows.y, blockDim.x / kLineQuads, load, pass);
+    float4 sum = through_slope(dy, dy16, y, f, col, rows.x + threadIdx.x / kLineQuads, rows.y, blockDim.x / kLineQuads);
     for (int lanes = 16; lanes >= kLineQuads; lanes /= 2) sum = sum + shuffle_xor(sum, lanes);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     if (lane < kLineQuads) scratch[warp][lane] = sum;

@@ -10,31 +10,6 @@
 #include "step.cuh"
 #include "tensor.cuh"
 
-// What the last product does with its sums where they are the logits of a Bernoulli and each example has one sample: +
-// bias, and bernoulli_both, whose sum over this block's columns goes to parts(row, block). kPerRow threads share a row.
-template <int kPerRow>
-struct BernoulliFinish {
-    Out c, parts, dout;
-    Out16 dout16;
-    In bias, x;
-    Plan* plan;
-    __device__ __forceinline__ void operator()(int row, int col, float4 v) const {
-        float sum = 0.0f;
-        if (row < c.rows && col < c.cols) {
-            const float4 b = load4(bias, 0, col);
-            v = {v.x + b.x, v.y + b.y, v.z + b.z, v.w + b.w};
-            store4(c, row, col, v);
-            const int rows = (int)plan->now.rows;
-            const float w = row < rows ? 1.0f / (float)rows : 0.0f;
-            sum = bernoulli_quad(dout, dout16, plan, row, col, x.cols, v, load4(x, row, col), w);
-        }
-#pragma unroll
-        for (int lanes = kPerRow / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-        if (threadIdx.x % kPerRow == 0 && row < c.rows) parts(row, blockIdx.x) = sum;
-    }
-    __device__ __forceinline__ void total(const Out&, int, float) const {}
-};
-
 // c, pre, out: (m, n), a: (m, k), b: (n, k) or (k, n), bias: (1, n). A block for each 32 x 16 of c, its depth shared by
 // all warps; for each 32 x 32 where `middle`, 64 x 64 where `wide`. f32 by FMA; where `tensor`, by tensor cores,
 // in each way.
@@ -122,7 +97,7 @@ EACH_WAY(512, 1) product_nt_bernoulli(Out c, Out parts, Out dout, Out16 dout16, 
     begin();
     float4* const shared = shared_quads<kSums>();
     TensorTile<true, 1, 1, 16>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
-                                              BernoulliFinish<4>{c, parts, dout, dout16, bias, x, plan});
+                                              BernoulliFinish{c, parts, dout, dout16, bias, x, plan, 4, (int)blockIdx.x});
 }
 
 EACH_WAY(512, 1) product_nt_bernoulli_middle(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
@@ -130,7 +105,7 @@ EACH_WAY(512, 1) product_nt_bernoulli_middle(Out c, Out parts, Out dout, Out16 d
     begin();
     float4* const shared = shared_quads<kSums>();
     TensorTile<true, 1, 2, 8>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
-                                             BernoulliFinish<8>{c, parts, dout, dout16, bias, x, plan});
+                                             BernoulliFinish{c, parts, dout, dout16, bias, x, plan, 8, (int)blockIdx.x});
 }
 
 EACH_WAY(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout, Out16 dout16, InAny a, InAny b, In bias, In x,
@@ -138,5 +113,5 @@ EACH_WAY(512, 1) product_nt_bernoulli_wide(Out c, Out parts, Out dout, Out16 dou
     begin();
     float4* const shared = shared_quads<kSums>();
     TensorTile<true, 2, 4, 2>::run<operands>(shared, a, b, blockIdx.y, blockIdx.x,
-                                             BernoulliFinish<16>{c, parts, dout, dout16, bias, x, plan});
+                                             BernoulliFinish{c, parts, dout, dout16, bias, x, plan, 16, (int)blockIdx.x});
 }

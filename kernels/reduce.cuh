@@ -2,12 +2,15 @@
 #pragma once
 #include "view.cuh"
 
-// The result is in every lane. All 32 take part.
+// Of `width` neighbouring lanes, a power of two; the result is in each of them. All 32 take part.
 template <class T>
-__device__ __forceinline__ T warp_sum(T v) {
-    for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(0xffffffffu, v, lanes);
+__device__ __forceinline__ T sum_of_lanes(T v, int width) {
+#pragma unroll
+    for (int lanes = width / 2; lanes > 0; lanes /= 2) v += __shfl_xor_sync(0xffffffffu, v, lanes);
     return v;
 }
+template <class T>
+__device__ __forceinline__ T warp_sum(T v) { return sum_of_lanes(v, 32); }
 
 template <class T>
 __device__ __forceinline__ T warp_max(T v) {

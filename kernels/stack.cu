@@ -12,8 +12,7 @@
 
 constexpr int kExamples = 16;       // of a cluster
 constexpr int kPhases = 14;         // products of a pass
-constexpr int kQuadsInRow = 16;     // a thread for each quad of 16 rows of z: latent is at most 64
-constexpr int kFactorRow = 8 * kQuadsInRow + 8;  // numbers between rows of [dmu | dlogvar] in shared memory: 8 for the banks
+constexpr int kFactorRow = 8 * kQuadsOfRow + 8;  // numbers between rows of [dmu | dlogvar] in shared memory: 8 for the banks
 constexpr int kSumsRow = 16 + 8;    // floats between rows of a warp's sums: 8 for the banks
 
 // A number where views stand: as wide as they.
@@ -59,10 +58,6 @@ template <class View> struct Anywhere : View {};
 template <> inline constexpr bool kHalf<Anywhere<In16>> = true;
 template <class View> constexpr bool kAnywhere<Anywhere<View>> = true;
 
-template <class View> __device__ __forceinline__ View factor_of(const InAny& v);
-template <> __device__ __forceinline__ In factor_of(const InAny& v) { return as_f32(v); }
-template <> __device__ __forceinline__ In16 factor_of(const InAny& v) { return as_half(v); }
-
 // The rows that a block makes itself, as a factor: to be written, and to be read.
 __device__ __forceinline__ Out writable(float* rows, int cols, const In*) { return {rows, kExamples, cols, kFactorRow}; }
 __device__ __forceinline__ Out16 writable(float* rows, int cols, const In16*) {
@@ -73,7 +68,7 @@ __device__ __forceinline__ Out16 writable(float* rows, int cols, const In16*) {
 // fetched; the first stores it.
 template <class View>
 __device__ __forceinline__ void draw(const Around& it, float* rows, int row0, bool stores) {
-    const int r = threadIdx.x / kQuadsInRow, row = row0 + r, col = 4 * (threadIdx.x % kQuadsInRow), latent = it.z.cols;
+    const int r = threadIdx.x / kQuadsOfRow, row = row0 + r, col = 4 * (threadIdx.x % kQuadsOfRow), latent = it.z.cols;
     if (r >= kExamples) return;
     float4 quad = {0.0f, 0.0f, 0.0f, 0.0f};
     float ratio = 0.0f, divergence = 0.0f;
@@ -84,11 +79,8 @@ __device__ __forceinline__ void draw(const Around& it, float* rows, int row0, bo
             if (col + i < latent) divergence += kl(it.head(row, col + i), it.head(row, latent + col + i));
     }
     store4(writable(rows, kFactorRow, static_cast<const View*>(nullptr)), r, col, quad);
-#pragma unroll
-    for (int lanes = kQuadsInRow / 2; lanes > 0; lanes /= 2) {
-        ratio += __shfl_xor_sync(0xffffffffu, ratio, lanes);
-        divergence += __shfl_xor_sync(0xffffffffu, divergence, lanes);
-    }
+    ratio = sum_of_lanes(ratio, kQuadsOfRow);
+    divergence = sum_of_lanes(divergence, kQuadsOfRow);
     if (!stores || row >= it.z.rows) return;
     if (col < latent) {
         note_size(it.plan, quad);
@@ -104,11 +96,11 @@ __device__ __forceinline__ void draw(const Around& it, float* rows, int row0, bo
 // [dmu | dlogvar] of this cluster's examples: reparam_backward and, of the elbo, kl_backward without free bits.
 template <class View>
 __device__ __forceinline__ void pull_back_rows(const Around& it, float* rows, int row0, bool stores) {
-    const int r = threadIdx.x / kQuadsInRow, row = row0 + r, col = 4 * (threadIdx.x % kQuadsInRow), latent = it.dz.cols;
+    const int r = threadIdx.x / kQuadsOfRow, row = row0 + r, col = 4 * (threadIdx.x % kQuadsOfRow), latent = it.dz.cols;
     const auto to = writable(rows, kFactorRow, static_cast<const View*>(nullptr));
     // Beyond both halves a product reads up to 7 numbers, which shall be zero; rows beyond the batch, too.
     if (r < kExamples)
-        for (int quad = threadIdx.x % kQuadsInRow; quad < 2 * kQuadsInRow; quad += kQuadsInRow)
+        for (int quad = threadIdx.x % kQuadsOfRow; quad < 2 * kQuadsOfRow; quad += kQuadsOfRow)
             store4(to, r, 4 * quad, {0.0f, 0.0f, 0.0f, 0.0f});
     __syncthreads();
     if (r < kExamples && row < it.head.rows && col < latent) {
@@ -128,35 +120,21 @@ __device__ __forceinline__ void finish_rows(const float* sums, int across, int r
     const float* at = sums + (quad / 4 * kExamples + row) * kSumsRow + quad % 4 * 4;
     float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 4
-    for (int share = 0; share < shares; ++share) {
-        const float4 part = *reinterpret_cast<const float4*>(at + share * across * kExamples * kSumsRow);
-        v = {v.x + part.x, v.y + part.y, v.z + part.z, v.w + part.w};
-    }
+    for (int share = 0; share < shares; ++share)
+        v = v + *reinterpret_cast<const float4*>(at + share * across * kExamples * kSumsRow);
     finish(row0 + row, col0 + 4 * quad, v, per_row);
 }
 
-// What follows a product: `Finish` of finish.cuh, or of logits `bernoulli_both`, whose sum over the columns of `block` goes
-// to a column of `parts`.
+// What follows a product, of finish.cuh: `BernoulliFinish` of logits.
 struct PhaseFinish {
     const Phase& p;
     const Around& it;
     int kind, block;
     __device__ __forceinline__ void operator()(int row, int col, float4 v, int per_row) const {
-        if (kind != Logits) {
+        if (kind == Logits)
+            BernoulliFinish{p.c, it.parts, it.dout, it.dout16, p.bias, it.x, it.plan, per_row, block}(row, col, v);
+        else
             Finish{p.c, p.c16, p.pre, p.bias, p.out, it.plan, p.f.value}(row, col, v);
-            return;
-        }
-        float sum = 0.0f;
-        if (row < p.c.rows && col < p.c.cols) {
-            const float4 b = load4(p.bias, 0, col);
-            v = {v.x + b.x, v.y + b.y, v.z + b.z, v.w + b.w};
-            store4(p.c, row, col, v);
-            const int rows = (int)it.plan->now.rows;
-            const float w = row < rows ? 1.0f / (float)rows : 0.0f;
-            sum = bernoulli_quad(it.dout, it.dout16, it.plan, row, col, it.x.cols, v, load4(it.x, row, col), w);
-        }
-        for (int lanes = per_row / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-        if ((int)threadIdx.x % per_row == 0 && row < p.c.rows) it.parts(row, block) = sum;
     }
 };
 

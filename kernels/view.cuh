@@ -45,6 +45,10 @@ __device__ __forceinline__ In as_f32(const InAny& v) {
 __device__ __forceinline__ In16 as_half(const InAny& v) {
     return {static_cast<const unsigned short*>(v.data), v.rows, v.cols, v.stride};
 }
+// The one that it is known to be.
+template <class View> __device__ __forceinline__ View factor_of(const InAny& v);
+template <> __device__ __forceinline__ In factor_of(const InAny& v) { return as_f32(v); }
+template <> __device__ __forceinline__ In16 factor_of(const InAny& v) { return as_half(v); }
 
 // `cols` columns from `first` on: of [mu | logvar] a half.
 template <class View>

@@ -8,8 +8,9 @@ use crate::device::driver::{Driver, Factor, Grid};
 use crate::device::kernels::{self, In, Out};
 use crate::tape::{Op, Tape};
 
-/// What kernels/bottleneck.cu has room for: so many latent dimensions, and so many samples drawn again in each block.
-const LATENT: usize = 64;
+/// What kernels/bottleneck.cu has room for: so many latent dimensions, as kernels/stack.cu, and so many samples drawn again in
+/// each block.
+pub(super) const LATENT: usize = 64;
 const SAMPLES: usize = 8;
 
 /// The views of `Op::Kl` and `Op::Reparam`.

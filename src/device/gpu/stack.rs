@@ -1,18 +1,18 @@
 //! A small batch's pass through all layers, forward and backward, in one launch: see kernels/stack.cu.
 use super::gradients::Gradient;
+use super::latent::LATENT;
 use super::{Gpu, NONE, activation, objective};
 use crate::Result;
 use crate::arena::View;
 use crate::config::{Activation, Likelihood};
 use crate::device::Backend;
-use crate::device::driver::{Driver, Factor, Grid, Product};
+use crate::device::driver::{Driver, Epilogue, Factor, Grid, Product};
 use crate::device::kernels::{self, In, InAny, Out, Out16, PHASES, Phase, Phases, Way};
 use crate::tape::{Fetch, Goal, Op, Tape};
 
-/// As kernels/stack.cu has them: the examples of a cluster, the threads of a block, and room for so many latent dimensions.
+/// As kernels/stack.cu has them: the examples of a cluster, and the threads of a block.
 const EXAMPLES: usize = 16;
 const THREADS: u32 = 512;
-const LATENT: usize = 64;
 /// Every cluster reads all weights. Where they are more than these together, launches that read them once are sooner done.
 const WEIGHTS: usize = 1 << 24;
 
@@ -92,7 +92,7 @@ impl<D: Driver> Gpu<D> {
         let all = || encoder.iter().chain(&decoder);
         let gradient = |l: &Linear| {
             let (dw, dy) = (tape.layout.d(l.weight), tape.layout.d(l.y));
-            Product { c: dw, a: Factor::T(dy), b: Factor::N(l.x), epilogue: super::Epilogue::None }
+            Product { c: dw, a: Factor::T(dy), b: Factor::N(l.x), epilogue: Epilogue::None }
         };
         let weights: usize = all().map(|l| l.weight.elements()).sum();
         let clusters = x.rows.div_ceil(EXAMPLES);
@@ -140,15 +140,15 @@ impl<D: Driver> Gpu<D> {
         let d = |v| tape.layout.d(v);
         let Stack { x, kl, kl_dim, head, z, ratio, eps, data, goal, size, .. } = *stack;
         self.fetch(x, None, stack.fetch, true)?;
-        let (encoder, decoder) = (&stack.encoder, &stack.decoder);
+        let layers = [&stack.encoder[..], &stack.decoder].concat();
+        let logits = layers[layers.len() - 1].y;
         let mut phases = vec![];
-        for (i, &l) in encoder.iter().chain(decoder).enumerate() {
-            let kind = match i {
-                _ if i == encoder.len() => Kind::Draw,
-                _ if i + 1 == encoder.len() + decoder.len() => Kind::Logits,
-                _ => Kind::Forward,
+        for &l in &layers {
+            let (kind, a) = if l.x == z {
+                (Kind::Draw, InAny::F32(NONE))
+            } else {
+                (if l.y == logits { Kind::Logits } else { Kind::Forward }, self.operand(l.x)?)
             };
-            let a = if i == encoder.len() { InAny::F32(NONE) } else { self.operand(l.x)? };
             let (pre, b) = (if l.a == l.y { NONE } else { l.a }, self.operand(l.weight)?);
             let (c16, f) = (self.copy16(l.y), activation(l.f));
             phases.push(Phase {
@@ -168,29 +168,26 @@ impl<D: Driver> Gpu<D> {
             } else {
                 self.copied(l.y)
             }
-            if i + 1 == encoder.len() {
+            if l.y == head {
                 self.copied(z);
             }
         }
-        let logits = decoder.last().expect("a decoder has layers").y;
         self.copied(d(logits));
         let mut gradients = vec![];
-        let layers: Vec<(Linear, bool)> =
-            encoder.iter().map(|&l| (l, false)).chain(decoder.iter().map(|&l| (l, true))).collect();
-        for (i, &(l, decodes)) in layers.iter().enumerate().rev() {
+        for (i, &l) in layers.iter().enumerate().rev() {
             gradients.push(Gradient { dw: d(l.weight), dbias: d(l.bias), dy: d(l.y), x: l.x });
             if l.x == x {
                 continue;
             }
-            let kind = if l.y == head { Kind::PullBack } else { Kind::Backward };
-            let a = if l.y == head { InAny::F32(NONE) } else { self.operand(d(l.y))? };
+            let (kind, a) =
+                if l.y == head { (Kind::PullBack, InAny::F32(NONE)) } else { (Kind::Backward, self.operand(d(l.y))?) };
             let b = self.operand(l.weight)?;
             // What the slope of the layer before is a function of; z has none before it.
-            let slope = layers[..i].last().filter(|_| !(decodes && l.x == z)).and_then(|(l, _)| Some((l, l.f?)));
+            let slope = layers[..i].last().filter(|_| l.x != z).and_then(|l| Some((l, l.f?)));
             let (out, f) = slope.map_or((NONE, None), |(l, f)| (f.slope_from(l.a, l.y), Some(f)));
-            let (c, c16, none) = (d(l.x), self.copy16(d(l.x)), NONE);
+            let (c, c16) = (d(l.x), self.copy16(d(l.x)));
             let (f, kind) = (activation(f), kind as u32);
-            phases.push(Phase { c: Out(c), c16, pre: Out(none), a, b, bias: In(none), out: In(out), kind, f });
+            phases.push(Phase { c: Out(c), c16, pre: Out(NONE), a, b, bias: In(NONE), out: In(out), kind, f });
             self.copied(c);
             if l.x == z {
                 self.copied(d(head));
