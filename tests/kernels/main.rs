@@ -24,7 +24,7 @@ use setting::{Setting, adam, optimizers};
 use std::collections::BTreeSet;
 use steps::one_by_one_and_merged;
 use vae_gpu::arena::View;
-use vae_gpu::config::{Dispersion, Likelihood, Model, Optimizer, Rule, Variance};
+use vae_gpu::config::{Activation, Dispersion, Likelihood, Model, Optimizer, Rule, Variance};
 use vae_gpu::device::Shortcut;
 use vae_gpu::device::driver::{Grid, Precision};
 use vae_gpu::device::kernels::{self, In, Out, Out16};
@@ -67,6 +67,11 @@ fn every_kernel_is_launched_by_a_test() {
             launched.append(&mut gpu.driver.launched);
         }
     }
+    let relu = tall::tall(Model { activation: Activation::Relu, ..Model::new(3, &[2], 1) });
+    let (network, relu) = (relu.network(), Setting { precision: Precision::Bf16, ..relu });
+    let mut gpu = relu.gpu(&network, false);
+    relu.train(&network, &mut gpu); // compared in `tall`
+    launched.append(&mut gpu.driver.launched);
     for likelihood in [Likelihood::Bernoulli, Likelihood::Poisson, Likelihood::Multinomial] {
         let model = Model { likelihood, ..Model::new(3, &[2], 1) };
         launched.append(&mut one_by_one_and_merged(&Setting::new(model)));

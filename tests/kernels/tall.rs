@@ -74,6 +74,24 @@ fn thousands_of_rows_leave_their_copies_in_bf16() {
     }
 }
 
+/// Relu's gradient is in bf16 alone, or in f32 too: the products, the sums and so the parameters have the same bits.
+#[test]
+fn nobody_misses_the_gradient_that_relu_leaves_in_bf16_alone() {
+    let model = Model { activation: Activation::Relu, ..Model::new(5, &[33, 7], 2) };
+    let network = Setting { batch: 2050, ..Setting::new(model.clone()) }.network();
+    let trained = |without: Option<Shortcut>| {
+        let precision = Precision::Bf16;
+        let setting = Setting { batch: 2050, rows: 2049, precision, without, ..Setting::new(model.clone()) };
+        let mut gpu = setting.gpu(&network, false);
+        (setting.train(&network, &mut gpu), gpu.driver.launched)
+    };
+    let ((alone, by), (both, other)) = (trained(None), trained(Some(Shortcut::Copies)));
+    assert!(by.contains("relu_backward_tall") && !other.contains("relu_backward_tall"));
+    for ((name, got), (_, want)) in alone.iter().zip(&both) {
+        assert!(got == want || !crate::setting::is_stored(name, &network, &by), "{name}");
+    }
+}
+
 /// In bf16 that lasts longer than one after the other.
 #[test]
 fn gradients_of_thousands_of_rows_run_beside_the_rest_but_not_in_bf16() {

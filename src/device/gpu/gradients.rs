@@ -68,7 +68,8 @@ impl<D: Driver> Gpu<D> {
         Ok((blocks, Layers(all)))
     }
 
-    /// `dy` becomes the gradient before the activation; dbias its sum over the rows, where that has rows itself.
+    /// `dy` becomes the gradient before the activation; dbias its sum over the rows, where that has rows itself. Of
+    /// thousands of rows in bf16, whose gradient no kernel reads but products, relu's is in bf16 alone.
     pub(super) fn through_activation(
         &mut self,
         dbias: View,
@@ -79,6 +80,7 @@ impl<D: Driver> Gpu<D> {
     ) -> Result<()> {
         let copy = f.is_some() || !self.is_fresh(dy);
         let dy16 = if copy { self.copy16(dy) } else { Out16(NONE) };
+        let halves = self.reads_copies() && f == Some(Activation::Relu) && self.is_fresh(y);
         let source = In(f.map_or(y, |f| f.slope_from(a, y)));
         self.copied(dy);
         let (f, parts) = (activation(f), self.parts(dy.rows, dy.cols));
@@ -88,7 +90,11 @@ impl<D: Driver> Gpu<D> {
         }
         let grid = Grid::new([dy.cols.div_ceil(32) as u32, parts.rows as u32], 256);
         let partial = if dbias.rows > 0 { parts } else { NONE };
-        kernels::activation_backward_tall(d, grid, Out(dy), dy16, Out(partial), source, f)?;
+        if halves {
+            kernels::relu_backward_tall(d, grid, In(dy), dy16, Out(partial), In16(y))?;
+        } else {
+            kernels::activation_backward_tall(d, grid, Out(dy), dy16, Out(partial), source, f)?;
+        }
         match dbias.rows {
             0 => Ok(()),
             _ => kernels::bias_of_parts(d, Grid::line(dbias.cols.div_ceil(8), 64), Out(dbias), In(partial)),

@@ -9,7 +9,8 @@ pub enum Shortcut {
     Library,
     /// Products in f32 by tensor cores, each number as two of tf32: else by the cores for f32.
     Split,
-    /// In bf16, factors of our own products from their copies in bf16: else from f32, rounded when they are multiplied.
+    /// In bf16, factors of our own products from their copies in bf16: else from f32, rounded when they are multiplied. And
+    /// relu's gradient of thousands of rows as that copy alone.
     Copies,
     /// The gradients that cuBLAS makes of the weights, and sums over rows, beside the rest of the backward pass: else one
     /// after the other.
