@@ -1,7 +1,7 @@
 //! `vae-gpu mixture`
-use super::output::can_make;
+use super::output::{Kept, Output, Table, beside_lines, can_make};
 use super::progress::Working;
-use super::{Common, counted, held_out_part, own_test, print, train, with_error};
+use super::{BUILT_IN, Common, counted, held_out_part, own_test, print, train, with_error};
 use crate::config::name_of;
 use crate::config::{Numbers, Source};
 use crate::data::{Asked, Columns, Dataset, Header, List, Missing};
@@ -12,7 +12,7 @@ use crate::mixture::{Config, Covariance, Mixture};
 use crate::plot::grid;
 use crate::{Error, Result, host};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What it writes into its directory.
@@ -30,10 +30,13 @@ const SAMPLES: usize = 64;
     vae-gpu mixture                                            the built-in digits, 10 components\n  \
     vae-gpu mixture --data table.csv --components 5 --covariance full --valid-fraction 0.1\n  \
     vae-gpu mixture --data faces.idx.gz --components 1 --covariance full --out runs/faces\n  \
-    vae-gpu mixture --start runs/faces/mixture.safetensors --data other.idx.gz --iterations 0 --out runs/other\n\n\
+    vae-gpu mixture --start runs/faces/mixture.safetensors --data other.idx.gz --iterations 0 --out runs/other\n  \
+    vae-gpu mixture --start runs/mixture/mixture.safetensors --data new.csv --iterations 0 --to of-each.csv\n\n\
     Writes mixture.safetensors (weights, means, variances or covariances), means.png (the largest weight first) and \
     samples.png. The log-likelihood is that of a density, in nats per example with its standard error: it depends on \
-    the scale of the data. Bytes count as byte / 255."
+    the scale of the data. Bytes count as byte / 255.\n\n\
+    With --to a table has a row for each example: log p(x); the component it most probably belongs to, by its place in \
+    mixture.safetensors, counted from 0; and how probable each is."
 )]
 pub(crate) struct MixtureArgs {
     /// idx, npy, npz (sparse too), safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays; digits, built in, if
@@ -55,12 +58,18 @@ pub(crate) struct MixtureArgs {
     /// Whether the first line of a csv is the names of its columns: yes, no, or auto, which tells by its words and numbers
     #[arg(long, value_enum, default_value = "auto", hide_possible_values = true, value_name = "WHETHER")]
     header: Header,
-    /// Where mixture.safetensors and the pictures go
-    #[arg(long, value_name = "DIR", default_value = "runs/mixture")]
-    out: PathBuf,
-    /// Writes into a directory that holds a mixture already
+    /// Where mixture.safetensors and the pictures go; runs/mixture if not given, and nowhere where nothing is fitted: with
+    /// --start, --iterations 0 and --to
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Writes into a directory that holds a mixture already, and replaces the file of --to where it exists
     #[arg(long)]
     force: bool,
+    /// An .npy, or a .csv: what each example of --data belongs to, (N, 2 + K)
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
     /// How many Gaussians
     #[arg(long, value_name = "K", default_value_t = 10)]
     components: usize,
@@ -118,15 +127,38 @@ impl MixtureArgs {
         Ok(Source { valid, valid_fraction, columns: asked.or(known), bytes, ..Source::new(train, 0) })
     }
 
+    /// Where it writes a mixture, if it fits one.
+    fn out(&self) -> Option<PathBuf> {
+        let fits = self.start.is_none() || self.iterations > 0 || self.to.is_none();
+        self.out.clone().or(fits.then(|| "runs/mixture".into()))
+    }
+
     /// A directory that holds one of its files, and a run's samples.png is one, is not written into unasked.
     fn check_out(&self) -> Result<()> {
-        match FILES.iter().find(|name| self.out.join(name).exists()) {
+        let Some(out) = self.out() else { return Ok(()) };
+        match FILES.iter().find(|name| out.join(name).exists()) {
             Some(name) if !self.force => Err(Error::request(format!(
                 "out {}: holds {name} already; pass another --out, or --force to replace it",
-                self.out.display()
+                out.display()
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Where the table of all examples goes.
+    fn table(&self) -> Result<Option<(PathBuf, Table)>> {
+        let Some(to) = &self.to else { return Ok(None) };
+        beside_lines(to)?;
+        if let Some(part) = self.valid_fraction {
+            return Err(Error::request(format!(
+                "to {}: --valid-fraction {part} takes part of the rows away; leave one of them out, or write the table \
+                 afterwards, with --start and --iterations 0",
+                to.display()
+            )));
+        }
+        let (path, table) =
+            Output::new(to.clone(), self.force).table().map(|(path, table)| (path.to_path_buf(), table))?;
+        Ok(Some((path, table)))
     }
 
     /// The threads, and nothing else of a device: it is always the CPU, in f64.
@@ -150,7 +182,7 @@ impl MixtureArgs {
 
 pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     args.check_out()?;
-    let out = args.out.display().to_string();
+    let (out, table) = (args.out(), args.table()?);
     args.open()?;
     let start = args.start.as_ref().map(|path| Mixture::read(path)).transpose()?;
     let mut source = args.source(start.as_ref().map(|(_, config)| config))?;
@@ -172,21 +204,27 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         settings.floor = Some(em::common_floor(&x, data.cols));
     }
 
-    can_make(&args.out)?;
+    let file = (!BUILT_IN.contains(&source.train.as_str())).then(|| PathBuf::from(&source.train));
+    let columns = source.columns.clone().unwrap_or_default();
+    let names = of_each_names(settings.components);
+    let is_csv = matches!(table, Some((_, Table::Csv)));
+    let front = args.kept.front_of((file.as_deref(), &columns), is_csv, (data.rows(), 1), &names)?;
+
+    out.as_deref().map_or(Ok(()), can_make)?;
+    let goes = [&out, &args.to].into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>();
     args.common.say(format!(
-        "{}: {} of {}; {}, {} covariance; writing to {out}",
+        "{}: {} of {}; {}, {} covariance; writing to {}",
         data.name,
         counted(data.rows(), "example"),
         data.cols,
         counted(settings.components, "component"),
         name_of(settings.covariance),
+        goes.join(" and "),
     ));
     let clock = Instant::now();
     let fit = follow(args, &x, data.cols, start, &settings)?;
     let seconds = clock.elapsed().as_secs_f64();
 
-    std::fs::create_dir_all(&args.out)
-        .map_err(|e| Error::failed(format!("cannot make the directory {out}: {e}; pass another --out")))?;
     let config = Config {
         components: settings.components,
         covariance: settings.covariance,
@@ -198,8 +236,16 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         floor: settings.floor,
         seed: settings.seed,
     };
-    fit.mixture.write(&args.out.join(FILES[0]), &config)?;
-    draw(args, &fit.mixture, &data)?;
+    if let Some(out) = &out {
+        std::fs::create_dir_all(out).map_err(|e| {
+            Error::failed(format!("cannot make the directory {}: {e}; pass another --out", out.display()))
+        })?;
+        fit.mixture.write(&out.join(FILES[0]), &config)?;
+        draw(out, args.common.seed, &fit.mixture, &data)?;
+    }
+    if let Some((path, table)) = table {
+        table.write(&path, &of_each(&fit.mixture, &x)?, &names, front)?;
+    }
     let on_valid = match &valid {
         Some(valid) => Some(Likelihood::of(&fit.mixture.log_likelihoods(&rows(valid))?)),
         None => None,
@@ -244,18 +290,35 @@ fn follow(args: &MixtureArgs, x: &[f64], cols: usize, start: Option<Mixture>, se
     Ok(fit)
 }
 
+/// The columns of the table of all examples.
+fn of_each_names(components: usize) -> Vec<String> {
+    let each = (0..components).map(|k| format!("p(z = {k})"));
+    ["log p(x)", "component"].into_iter().map(String::from).chain(each).collect()
+}
+
+/// Its rows.                                                                                             (N, 2 + K)
+fn of_each(mixture: &Mixture, x: &[f64]) -> Result<Vec<f32>> {
+    let (log_p, r) = mixture.expect(x)?;
+    let row = |(log_p, r): (&f64, &[f64])| {
+        // The first of several that are as probable.
+        let best = (0..r.len()).rev().max_by(|&i, &j| r[i].total_cmp(&r[j])).unwrap_or(0);
+        [*log_p, best as f64].into_iter().chain(r.iter().copied()).map(|x| x as f32).collect::<Vec<f32>>()
+    };
+    Ok(log_p.iter().zip(r.chunks(mixture.components())).flat_map(row).collect())
+}
+
 /// Both pictures on the scale of the data.
-fn draw(args: &MixtureArgs, mixture: &Mixture, data: &Dataset) -> Result<()> {
+fn draw(out: &Path, seed: u64, mixture: &Mixture, data: &Dataset) -> Result<()> {
     let shape = grid::shape_for(data.cols, data.shape);
     let (low, high) = grid::range(&data.first(1000).to_rows());
     let picture = |name: &str, values: Vec<f64>| {
         let mut tiles: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
         grid::normalise(&mut tiles, low, high);
         let count = tiles.len() / data.cols;
-        grid::write_png(&args.out.join(name), &tiles, shape, grid::columns_for(count, shape))
+        grid::write_png(&out.join(name), &tiles, shape, grid::columns_for(count, shape))
     };
     picture(FILES[1], mixture.by_weight().into_iter().flat_map(|k| mixture.mean(k)).copied().collect())?;
-    picture(FILES[2], mixture.sample(SAMPLES, args.common.seed)?.0)
+    picture(FILES[2], mixture.sample(SAMPLES, seed)?.0)
 }
 
 /// log p(x) over a data set, in nats per example.
@@ -287,7 +350,7 @@ fn report(args: &MixtureArgs, fit: &Fit, config: &Config, seconds: f64, valid: O
     let (iterations, empty) = (fit.trace.len() - 1, fit.mixture.empty());
     if args.common.json {
         return print(serde_json::json!({
-            "out": args.out.display().to_string(),
+            "out": args.out().map(|out| out.display().to_string()),
             "config": config,
             "iterations": iterations,
             "converged": fit.converged,
@@ -306,11 +369,13 @@ fn report(args: &MixtureArgs, fit: &Fit, config: &Config, seconds: f64, valid: O
         1 => "; 1 component is empty".into(),
         n => format!("; {n} components are empty"),
     };
-    args.common.say(format!(
-        "start {}: {}, {ending}{empty}; {seconds:.1} s in all",
-        fit.restart + 1,
-        counted(iterations, "iteration")
-    ));
+    if args.iterations > 0 {
+        args.common.say(format!(
+            "start {}: {}, {ending}{empty}; {seconds:.1} s in all",
+            fit.restart + 1,
+            counted(iterations, "iteration")
+        ));
+    }
     print(format!("nats per example ± standard error\n{}", train.line("train")))?;
     match valid {
         Some(valid) => print(valid.line("valid")),

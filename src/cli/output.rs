@@ -5,7 +5,7 @@ use super::unless_gone;
 use crate::config::Run;
 use crate::data::text::{Keep, Text};
 use crate::data::to_csv::{self, Front, Of};
-use crate::data::{List, npy};
+use crate::data::{Columns, List, npy};
 use crate::files::write_atomically;
 use crate::{Error, Result};
 use clap::Args;
@@ -83,6 +83,20 @@ impl Kept {
         &self,
         (data, run): (&DataFor, &Run),
         is_csv: bool,
+        rows: (usize, usize),
+        names: &[String],
+    ) -> Result<Option<Front>> {
+        self.front_of((data.file(), &run.data.known_columns()), is_csv, rows, names)
+    }
+
+    /// The same of a file, unless the data are built in, that was read as these columns.
+    ///
+    /// # Errors
+    /// As [`Kept::front`].
+    pub(crate) fn front_of(
+        &self,
+        (file, columns): (Option<&Path>, &Columns),
+        is_csv: bool,
         (count, times): (usize, usize),
         names: &[String],
     ) -> Result<Option<Front>> {
@@ -93,7 +107,7 @@ impl Kept {
         if !is_csv {
             return wrong("only a csv has words; pass --to FILE.csv, or leave --keep out".into());
         }
-        let Some(path) = data.file() else {
+        let Some(path) = file else {
             return wrong("built-in data have no text; leave it out".into());
         };
         // Names of rows that come again name none, and such a table would be refused as data.
@@ -101,7 +115,7 @@ impl Kept {
             return Ok(None);
         }
         let keep = self.keep.as_ref().map_or(Keep::RowNames, Keep::Listed);
-        match Text::read(path, &run.data.known_columns(), keep, count)? {
+        match Text::read(path, columns, keep, count)? {
             Some(text) => {
                 let twice = text.titles.iter().flatten().find(|title| names.contains(title));
                 match twice {
@@ -124,6 +138,11 @@ impl Target {
 }
 
 impl Output {
+    /// For a command whose `--force` is of more than this file.
+    pub(crate) fn new(to: PathBuf, force: bool) -> Output {
+        Output { to, force }
+    }
+
     /// The path, once a file can be written there.
     ///
     /// # Errors

@@ -82,3 +82,42 @@ fn a_mixture_knows_its_columns() {
     assert_eq!(config.bytes, Dataset::read(&home.join("x.idx")).unwrap().bytes);
     assert!(config.bytes.is_some());
 }
+
+/// What each example belongs to, from the fit and from its file; which is all that is written where nothing is fitted.
+#[test]
+fn a_table_says_what_each_example_belongs_to() {
+    let home = folder("mixture-table");
+    // Two heaps, one behind the other; the first column names the rows.
+    let cells = |i: usize| [i / 30 * 50 + i * i % 7, 3 + i / 30 * 40 + i * 3 % 5];
+    let line = |i: usize| format!("p{i},{}.5,{}\n", cells(i)[0], cells(i)[1]);
+    std::fs::write(home.join("x.csv"), "id,a,b\n".to_string() + &(0..50).map(line).collect::<String>()).unwrap();
+    run(&home, "mixture --data x.csv --components 2 --quiet --out m --to fitted.csv").succeeded();
+    let start = "mixture --data x.csv --start m/mixture.safetensors --iterations 0";
+    let json = run(&home, &format!("{start} --to later.npy --json")).json();
+    run(&home, &format!("{start} --to titled.csv --keep id,b --quiet")).succeeded();
+    assert!(json["out"].is_null() && !home.join("runs").exists());
+
+    let x: Vec<f64> =
+        (0..50).flat_map(cells).enumerate().map(|(i, x)| x as f64 + 0.5 * (i % 2 == 0) as u8 as f64).collect();
+    let (mixture, _) = Mixture::read(&home.join("m/mixture.safetensors")).unwrap();
+    let (log_p, r) = (mixture.log_likelihoods(&x).unwrap(), mixture.responsibilities(&x).unwrap());
+    let later = Dataset::read(&home.join("later.npy")).unwrap();
+    assert_eq!((later.rows(), later.cols), (50, 4));
+    for (i, row) in later.to_rows().chunks(4).enumerate() {
+        let p = [r[2 * i] as f32, r[2 * i + 1] as f32];
+        assert_eq!(row, [log_p[i] as f32, (p[1] > p[0]) as u8 as f32, p[0], p[1]], "{i}");
+    }
+    let components: Vec<f32> = later.to_rows().chunks(4).map(|row| row[1]).collect();
+    assert!(
+        components[..30].iter().all(|&k| k == components[0]) && components[30..].iter().all(|&k| k != components[0])
+    );
+
+    let text = |name: &str| std::fs::read_to_string(home.join(name)).unwrap();
+    let (fitted, titled) = (text("fitted.csv"), text("titled.csv"));
+    assert!(fitted.starts_with("id,log p(x),component,p(z = 0),p(z = 1)\np0,"), "{fitted}");
+    assert!(titled.starts_with("id,b,log p(x),component,p(z = 0),p(z = 1)\np0,3,"), "{titled}");
+    let cut = |text: &str, cells: usize| -> Vec<String> {
+        text.lines().map(|line| line.split(',').skip(cells).collect::<Vec<_>>().join(",")).collect()
+    };
+    assert_eq!(cut(&fitted, 1), cut(&titled, 2));
+}
