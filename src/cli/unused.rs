@@ -14,7 +14,8 @@ pub(super) fn refuse(given: &ArgMatches) -> Result<()> {
     };
     for (option, choice, users) in USED {
         let (Some(of), Some(made)) = (value(option), value(choice)) else { continue };
-        let is_used = users.contains(&made.as_str()) || by_columns(choice, users, |user| value(user).is_some());
+        let is_used = made.split(',').any(|made| users.contains(&made))
+            || by_columns(choice, users, |user| value(user).is_some());
         if given.value_source(option) == Some(ValueSource::CommandLine) && !is_used {
             let example = users[0];
             return Err(Error::request(format!(

@@ -1,8 +1,8 @@
 //! Which options are used: some only beside a certain choice, as `--sigma` of a Gaussian alone. By their names on the command
 //! line.
 
-/// An option, the choice that decides whether it is used, and what it must be for that.
-pub const USED: [(&str, &str, &[&str]); 8] = [
+/// An option, the choice that decides whether it is used, and what it must be for that, or have among others.
+pub const USED: [(&str, &str, &[&str]); 11] = [
     ("variance", "likelihood", &["gaussian"]),
     ("mean", "likelihood", &["gaussian"]),
     ("sigma", "likelihood", &["gaussian"]),
@@ -11,6 +11,9 @@ pub const USED: [(&str, &str, &[&str]); 8] = [
     ("betas", "optimizer", &["adam", "adamw"]),
     ("eps", "optimizer", &["adam", "adamw", "adagrad"]),
     ("momentum", "optimizer", &["momentum"]),
+    ("temperatures", "estimator", &["ais"]),
+    ("chains", "estimator", &["ais"]),
+    ("leapfrogs", "estimator", &["ais"]),
 ];
 
 /// Whether a choice must be made for this option to be used.
