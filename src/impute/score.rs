@@ -31,24 +31,33 @@ pub struct Score {
     pub samples: usize,
 }
 
+/// Checks that there is something to score.
+///
+/// # Errors
+/// There is not, or noise on what is observed.
+pub fn check(given: &Given, s: &Settings) -> Result<()> {
+    if !(0..given.values.len()).any(|i| given.is_hidden(i)) {
+        return Err(Error::request(format!(
+            "score: {} has no value that a mask hides; pass a --mask with zeros where values are known",
+            given.name
+        )));
+    }
+    match s.noise {
+        Some(_) => Err(Error::request("score: what noise hides is not known; leave out --noise or --score")),
+        None => Ok(()),
+    }
+}
+
 impl Imputer {
     /// Scores what is known and not observed. `settings.samples` samples for each of the two estimates, from a mixture of
     /// q(z|x) at the example as each of its chains filled it in, and of the prior, which bounds the weights.
     ///
     /// # Errors
-    /// Nothing to score, noise on what is observed, and those of the device.
+    /// Those of [`check`], and of the device.
     pub fn score(&mut self, given: &Given, s: &Settings) -> Result<Score> {
+        check(given, s)?;
         let hidden = |i: usize| given.is_hidden(i);
         let cols = given.cols;
-        if !(0..given.values.len()).any(hidden) {
-            return Err(Error::request(format!(
-                "score: {} has no value that a mask hides; pass a --mask with zeros where values are known",
-                given.name
-            )));
-        }
-        if s.noise.is_some() {
-            return Err(Error::request("score: what noise hides is not known; leave out --noise or --score"));
-        }
         let columns = self.columns(given);
         let [mut known, mut observed, mut model, mut baseline, mut effective] = [const { Vec::new() }; 5];
         self.each_block(given, s, |imputer, units, chains| {
