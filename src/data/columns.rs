@@ -3,6 +3,7 @@ use super::asked::{Asked, List, Part, There};
 use super::classes::Classes;
 use super::header::Header;
 use super::named::shown;
+use super::read::Missing;
 use super::source::room;
 use super::{Bytes, Dataset, Values, Words, dictionary, read_words};
 use crate::config::Likelihood;
@@ -320,7 +321,8 @@ impl Dataset {
             if let (Some(dictionary), Values::Reals(values)) = (dictionary, &mut self.values) {
                 for (i, x) in values.iter_mut().skip(j).step_by(cols).enumerate().filter(|(_, x)| !x.is_nan()) {
                     read_words::check_code(*x, &there, at, i)?;
-                    *x = read_words::place_of(dictionary, &x.to_string(), &there, at, || format!("row {i}"))?;
+                    let (code, row) = (x.to_string(), || format!("row {i}"));
+                    *x = read_words::place_of(dictionary, &code, &there, at, row, Missing::Refuse)?; // no cell to leave empty
                 }
             }
         }

@@ -221,7 +221,8 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                 dictionaries.get_mut(j).and_then(Option::as_mut).filter(|_| !read_words::is_missing(bytes))
             {
                 let word = read_words::text(bytes, &there, i, row.line)?;
-                values.push(read_words::place_of(dictionary, word, &there, i, || format!("line {}", row.line))?);
+                let line = || format!("line {}", row.line);
+                values.push(read_words::place_of(dictionary, word, &there, i, line, missing)?);
                 continue;
             }
             match cell(bytes) {

@@ -3,6 +3,7 @@ use super::asked::There;
 use super::columns::widen;
 use super::csv::shown;
 use super::dictionary::Dictionary;
+use super::read::Missing;
 use super::words::MOST;
 use super::{Columns, Dataset, Sparse, Values, Words};
 use crate::config::Likelihood;
@@ -82,7 +83,8 @@ impl Columns {
     }
 }
 
-/// The place of a word in the column `at` of a file, which `line` tells.
+/// The place of a word in the column `at` of a file, which `line` tells. Where a value may be `missing`, an unknown word is one
+/// that only its owner can leave out.
 ///
 /// # Errors
 /// One that a model does not know; more of them than a column may have.
@@ -92,16 +94,18 @@ pub(super) fn place_of(
     there: &There,
     at: usize,
     line: impl FnOnce() -> String,
+    missing: Missing,
 ) -> Result<f32> {
     dictionary.place(word).map(|place| place as f32).ok_or_else(|| {
         let (file, title) = (there.file, title(there, at));
         Error::failed(match dictionary.is_known() {
             true => format!(
-                "{} of {file} has {} in column {title}: the model knows {}; leave the example out, or train on data that \
+                "{} of {file} has {} in column {title}: the model knows {}; leave {}the example out, or train on data that \
                  have it",
                 line(),
                 shown(word.as_bytes()),
-                dictionary.list()
+                dictionary.list(),
+                if missing == Missing::Allow { "the cell empty, which the model takes as missing, or " } else { "" }
             ),
             false => format!(
                 "categorical {title}: {file} has more than {MOST} different values there; must be a column of words, of which \

@@ -215,6 +215,13 @@ fn every_command_takes_words_and_gives_words() {
              leave the example out, or train on data that have it"
         ),
     );
+    run(&home, "encode allowed --data new.csv --to new.npy --device cpu").refused(
+        1,
+        &format!(
+            "line {line} of new.csv has \"hall\" in column ward: the model knows \"icu, or so\", \"medicine\", \"surgery\"; \
+             leave the cell empty, which the model takes as missing, or the example out, or train on data that have it"
+        ),
+    );
     run(&home, &format!("train --data x.csv {OWN} --condition bmi {SMALL} --out told")).succeeded();
     run(&home, "sample told --condition other.csv --count 5 --draw --to told.csv --device cpu --quiet").succeeded();
     assert!(fs::read_to_string(home.join("told.csv")).unwrap().starts_with("bmi,age,ward,ill\n"));
