@@ -1,5 +1,5 @@
 //! `vae-gpu decode`, and how decoded examples are written.
-use super::output::{Output, Target};
+use super::output::{Output, Target, wrote};
 use super::{Common, condition, encode};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Condition, Run};
@@ -64,7 +64,7 @@ fn latents(path: &Path, latent: usize) -> Result<Dataset> {
 }
 
 pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
-    let (path, target) = args.output.picture_or_table()?;
+    let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let latent = saved.run.model.latent;
     let z = latents(&args.data, latent)?;
@@ -89,5 +89,6 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     };
     let device = args.common.device_at_hand()?;
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
-    write(path, target, decoded, &saved.run, text.map(|text| text.front(1)))
+    write(path, target, decoded, &saved.run, text.map(|text| text.front(1)))?;
+    wrote(&args.common, path, target.rows(z.rows()))
 }

@@ -1,7 +1,7 @@
 //! `vae-gpu encode`
 use super::Common;
 use super::condition::DataFor;
-use super::output::{Kept, Output, Table};
+use super::output::{Kept, Output, Table, wrote};
 use crate::Result;
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
@@ -37,7 +37,7 @@ pub(crate) struct EncodeArgs {
 }
 
 pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
-    let (path, table) = args.output.table()?;
+    let (path, table) = args.output.table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
@@ -46,9 +46,10 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let head = Inference::open(&saved, saved.run.binarize(args.binarize)?, &device)?.encode(&data, args.common.seed)?;
     let latent = saved.run.model.latent;
     match args.logvar {
-        true => table.write(path, &head, &[names("mu", latent), names("logvar", latent)].concat(), front),
-        false => table.write(path, &latents::means(&head, latent), &names("mu", latent), front),
+        true => table.write(path, &head, &[names("mu", latent), names("logvar", latent)].concat(), front)?,
+        false => table.write(path, &latents::means(&head, latent), &names("mu", latent), front)?,
     }
+    wrote(&args.common, path, Some(data.rows()))
 }
 
 /// What the columns of a table of latents are called.

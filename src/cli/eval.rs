@@ -75,7 +75,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 100")?;
     let ais = Ais { temperatures: args.temperatures, chains: args.chains, leapfrogs: args.leapfrogs };
     ais.check()?;
-    let output = args.output.as_ref().map(Output::table).transpose()?;
+    let output = args.output.as_ref().map(|output| output.table(&args.common)).transpose()?;
     output.map_or(Ok(()), |(path, _)| beside_lines(path))?;
     let saved = Saved::read(&args.model)?;
     let model = &saved.run.model;

@@ -1,7 +1,7 @@
 //! `vae-gpu forecast`
 use super::condition::{self, DataFor};
 use super::decode::draw_rows;
-use super::output::{Kept, Output, Target};
+use super::output::{Kept, Output, Target, wrote};
 use super::sample::total;
 use super::{Common, first};
 use crate::checkpoint::Saved;
@@ -48,7 +48,7 @@ pub(crate) struct ForecastArgs {
 pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 8")?;
     at_least_one("draws", args.draws, "--draws 6")?;
-    let (path, target) = args.output.picture_or_table()?;
+    let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let total = total(args.total, &saved.run)?;
     if !matches!(saved.run.data.condition, Some(Condition::Columns { .. })) {
@@ -75,14 +75,15 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         false => inference.decode(&z, &repeated)?,
     };
     match target {
-        Target::Table(table) => table.write_examples(path, &drawn, &saved.run, front),
+        Target::Table(table) => table.write_examples(path, &drawn, &saved.run, front)?,
         Target::Png => {
             let (truth, told) = (inference.examples(&data), inference.told(&data));
             // A past of another size is no tile of this picture.
             let shown = past == future;
             let rows = told.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(args.draws * future));
             let tiles = rows.flat_map(|((past, truth), drawn)| [if shown { past } else { &[] }, truth, drawn].concat());
-            draw_rows(path, tiles.collect(), args.draws + 1 + shown as usize, &saved.run)
+            draw_rows(path, tiles.collect(), args.draws + 1 + shown as usize, &saved.run)?;
         }
     }
+    wrote(&args.common, path, target.rows(data.rows() * args.draws))
 }

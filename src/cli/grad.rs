@@ -1,6 +1,6 @@
 //! `vae-gpu grad`
 use super::Common;
-use super::output::Output;
+use super::output::{Output, wrote};
 use crate::Result;
 use crate::case::Case;
 use crate::tensors::Width;
@@ -30,5 +30,6 @@ pub(crate) fn run(args: &GradArgs) -> Result<()> {
     let device = args.common.device_at_hand()?;
     let network = &case.network;
     let mut backend = device.open(network.layout(), network.tape.batch)?;
-    case.run(&mut *backend)?.write(path, Width::F64)
+    case.run(&mut *backend)?.write(path, Width::F64)?;
+    wrote(&args.common, path, None)
 }

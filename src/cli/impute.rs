@@ -122,8 +122,8 @@ fn read_mask(path: &Path, names: &[String]) -> Result<Dataset> {
 pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     let settings = args.settings();
     settings.check()?;
-    let output = args.output.as_ref().map(Output::picture_or_table).transpose()?;
-    if let Some((path, _)) = output.filter(|_| args.score || args.common.json) {
+    let output = args.output.as_ref().map(|output| output.picture_or_table(&args.common)).transpose()?;
+    if let Some((path, _)) = output.filter(|_| args.score) {
         beside_lines(path)?;
     }
     let saved = Saved::read(&args.model)?;

@@ -2,7 +2,7 @@
 use super::Common;
 use super::condition::DataFor;
 use super::decode::draw_rows;
-use super::output::{Output, Target};
+use super::output::{Output, Target, wrote};
 use crate::checkpoint::Saved;
 use crate::evaluate::check_data;
 use crate::infer::Inference;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     if args.steps < 2 {
         return Err(Error::request(format!("steps {}: must be at least 2, the ends; pass --steps 9", args.steps)));
     }
-    let (path, target) = args.output.picture_or_table()?;
+    let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     let decoded = inference.decode(&ways, &given.flatten().collect::<Vec<_>>())?;
     let cols = saved.run.model.input;
     match target {
-        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None),
+        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None)?,
         Target::Png => {
             let originals = inference.examples(&ends);
             let ways = originals.chunks(2 * cols).zip(decoded.chunks(args.steps * cols));
@@ -97,7 +97,8 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
                 let (from, to) = ends.split_at(cols);
                 [from, way, to].concat()
             });
-            draw_rows(path, tiles.collect(), args.steps + 2, &saved.run)
+            draw_rows(path, tiles.collect(), args.steps + 2, &saved.run)?;
         }
     }
+    wrote(&args.common, path, target.rows(pairs.len() * args.steps))
 }

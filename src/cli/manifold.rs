@@ -1,7 +1,7 @@
 //! `vae-gpu manifold`
 use super::decode::draw_rows;
 use super::interpolate::pair;
-use super::output::{Output, Target};
+use super::output::{Output, Target, wrote};
 use super::{Common, condition};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     if !(1..=1000).contains(&args.side) {
         return Err(Error::request(format!("side {}: must be from 1 to 1000; pass --side 20", args.side)));
     }
-    let (path, target) = args.output.picture_or_table()?;
+    let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let latent = saved.run.model.latent;
     let dims = match args.dims {
@@ -67,7 +67,8 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     let z = latents::manifold(args.side, dims, latent);
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;
     match target {
-        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None),
-        Target::Png => draw_rows(path, decoded, args.side, &saved.run),
+        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None)?,
+        Target::Png => draw_rows(path, decoded, args.side, &saved.run)?,
     }
+    wrote(&args.common, path, target.rows(args.side * args.side))
 }

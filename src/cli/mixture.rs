@@ -157,7 +157,7 @@ impl MixtureArgs {
             )));
         }
         let (path, table) =
-            Output::new(to.clone(), self.force).table().map(|(path, table)| (path.to_path_buf(), table))?;
+            Output::new(to.clone(), self.force).table(&self.common).map(|(path, table)| (path.to_path_buf(), table))?;
         Ok(Some((path, table)))
     }
 

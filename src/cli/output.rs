@@ -1,7 +1,7 @@
 //! The file that a command writes: `--to`, and `--force` for one that is there. What can be known about it is checked
 //! before any work is done.
 use super::condition::DataFor;
-use super::unless_gone;
+use super::{Common, print, unless_gone};
 use crate::config::Run;
 use crate::data::text::{Keep, Text};
 use crate::data::to_csv::{self, Front, Of};
@@ -132,6 +132,10 @@ impl Kept {
 }
 
 impl Target {
+    /// So many, of a table.
+    pub(crate) fn rows(self, rows: usize) -> Option<usize> {
+        matches!(self, Target::Table(_)).then_some(rows)
+    }
     pub(crate) fn is_csv(self) -> bool {
         self == Target::Table(Table::Csv)
     }
@@ -175,11 +179,20 @@ impl Output {
         Ok(path)
     }
 
+    /// There is JSON on stdout, and nothing else.
+    fn beside_json(&self, common: &Common) -> Result<()> {
+        match common.json && is_stdout(&self.to) {
+            true => Err(Error::request("to -: with --json stdout has JSON, and nothing else; pass --to FILE.csv")),
+            false => Ok(()),
+        }
+    }
+
     /// The path as before, and what its name asks for.
     ///
     /// # Errors
-    /// Another ending than .png, .npy or .csv, and those of [`Output::path`].
-    pub(crate) fn picture_or_table(&self) -> Result<(&Path, Target)> {
+    /// Another ending than .png, .npy or .csv, stdout beside `--json`, and those of [`Output::path`].
+    pub(crate) fn picture_or_table(&self, common: &Common) -> Result<(&Path, Target)> {
+        self.beside_json(common)?;
         let target = match self.to.extension().and_then(|e| e.to_str()) {
             _ if is_stdout(&self.to) => return Ok((&self.to, Target::Table(Table::Csv))),
             Some("png") => Target::Png,
@@ -201,8 +214,9 @@ impl Output {
     /// The path as before, where a table is all that can be written. A name without an ending, as a pipe has, is an .npy.
     ///
     /// # Errors
-    /// Another ending than .npy or .csv, and those of [`Output::path`].
-    pub(crate) fn table(&self) -> Result<(&Path, Table)> {
+    /// Another ending than .npy or .csv, stdout beside `--json`, and those of [`Output::path`].
+    pub(crate) fn table(&self, common: &Common) -> Result<(&Path, Table)> {
+        self.beside_json(common)?;
         let table = match self.to.extension().map(|e| e.to_str()) {
             _ if is_stdout(&self.to) => return Ok((&self.to, Table::Csv)),
             Some(Some("csv")) => Table::Csv,
@@ -217,6 +231,18 @@ impl Output {
         };
         Ok((self.path()?, table))
     }
+}
+
+/// Of a command that says nothing else: as JSON, if that is asked for, the file that was written, and of a table how many rows.
+pub(crate) fn wrote(common: &Common, path: &Path, rows: Option<usize>) -> Result<()> {
+    if !common.json {
+        return Ok(());
+    }
+    let mut said = serde_json::json!({ "to": path.display().to_string() });
+    if let Some(rows) = rows {
+        said["rows"] = rows.into();
+    }
+    print(said)
 }
 
 /// Whether a table goes to stdout.

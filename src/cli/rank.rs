@@ -1,6 +1,6 @@
 //! `vae-gpu rank`
 use super::condition::DataFor;
-use super::output::{Kept, Output, Table, write_table};
+use super::output::{Kept, Output, Table, write_table, wrote};
 use super::progress::Working;
 use super::{Common, counted, first, print, thousands, with_error};
 use crate::checkpoint::Saved;
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
     let at = args.places(model.input)?;
     let best = args.best.unwrap_or(20.min(model.input.div_ceil(2)));
     fewer("best", best, model.input)?;
-    let output = args.output.as_ref().map(Output::table).transpose()?;
+    let output = args.output.as_ref().map(|output| output.table(&args.common)).transpose()?;
     let mut data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     if let Some(count) = args.count {
@@ -120,7 +120,8 @@ pub(crate) fn run(args: &RankArgs) -> Result<()> {
         let mut working = Working::new(&args.common, "ranking", data.rows());
         let seed = args.common.seed;
         let all = best_of(&data, model.input, &mut inference, best, seed, &mut |part| working.part(part))?;
-        return write_table(path, |mut file| write(&mut file, table, &all, best, &saved.run, front.as_ref()));
+        write_table(path, |mut file| write(&mut file, table, &all, best, &saved.run, front.as_ref()))?;
+        return wrote(&args.common, path, Some(all.len()));
     }
     let name = data.name.clone();
     let held = HeldOut::of(data, model.input, args.hold_out, args.common.seed)?;

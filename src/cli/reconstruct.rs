@@ -1,6 +1,6 @@
 //! `vae-gpu reconstruct`
 use super::condition::DataFor;
-use super::output::{Kept, Output, Target};
+use super::output::{Kept, Output, Target, wrote};
 use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::error::{Result, at_least_one};
@@ -32,7 +32,7 @@ pub(crate) struct ReconstructArgs {
 
 pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 32")?;
-    let (path, target) = args.output.picture_or_table()?;
+    let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
@@ -43,14 +43,15 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let mut out = inference.reconstruct(&data, args.common.seed)?;
     match target {
-        Target::Table(table) => table.write_examples(path, &out, &saved.run, front),
+        Target::Table(table) => table.write_examples(path, &out, &saved.run, front)?,
         Target::Png => {
             let cols = saved.run.model.input;
             let mut originals = inference.examples(&data);
             on_one_scale(&saved.run, [&mut originals, &mut out]);
             let shape = grid::shape_for(cols, saved.run.data.shape);
             let (tiles, columns) = grid::interleave(&originals, &out, cols, grid::columns_for(2 * count, shape));
-            grid::write_png(path, &tiles, shape, columns)
+            grid::write_png(path, &tiles, shape, columns)?;
         }
     }
+    wrote(&args.common, path, target.rows(count))
 }

@@ -1,7 +1,7 @@
 //! `vae-gpu sample`
 use super::condition::{self, DataFor};
 use super::decode::{draw_rows, write};
-use super::output::{Output, Target};
+use super::output::{Output, Target, wrote};
 use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::config::{Likelihood, Run};
@@ -98,7 +98,7 @@ pub(crate) fn total(asked: Option<u64>, run: &Run) -> Result<u64> {
 
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     args.check()?;
-    let (path, target) = args.output.picture_or_table()?;
+    let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let total = total(args.total, &saved.run)?;
     let Some(near) = &args.near else {
@@ -109,7 +109,8 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
         let front = target.is_csv().then(|| condition::front(&saved.run, &given)).flatten();
-        return write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front);
+        write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front)?;
+        return wrote(&args.common, path, target.rows(count));
     };
 
     let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run, &args.common)?;
@@ -123,12 +124,13 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let variations = args.decode(&mut inference, &z, &given)?;
     let cols = saved.run.model.input;
     match target {
-        Target::Table(table) => table.write_examples(path, &variations, &saved.run, None),
+        Target::Table(table) => table.write_examples(path, &variations, &saved.run, None)?,
         Target::Png => {
             let rows = inference.examples(&data);
             let of_example = rows.chunks(cols).zip(variations.chunks(cols * args.per_example));
             let tiles = of_example.flat_map(|(example, others)| [example, others].concat()).collect();
-            draw_rows(path, tiles, 1 + args.per_example, &saved.run)
+            draw_rows(path, tiles, 1 + args.per_example, &saved.run)?;
         }
     }
+    wrote(&args.common, path, target.rows(data.rows() * args.per_example))
 }

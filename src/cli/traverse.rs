@@ -1,7 +1,7 @@
 //! `vae-gpu traverse`
 use super::condition::DataFor;
 use super::decode::draw_rows;
-use super::output::{Output, Target, beside_lines};
+use super::output::{Output, Target};
 use super::{Common, print};
 use crate::checkpoint::Saved;
 use crate::error::{Error, Result, at_least_one};
@@ -59,10 +59,7 @@ impl TraverseArgs {
 
 pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     args.check()?;
-    let (path, target) = args.output.picture_or_table()?;
-    if args.common.json {
-        beside_lines(path)?;
-    }
+    let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;

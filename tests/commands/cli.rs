@@ -194,3 +194,30 @@ fn one_of_something_is_no_plural_and_a_choice_stands_there_by_its_name() {
     let checked = run(home(), "check run --device cpu").succeeded().stdout;
     assert!(checked.contains("gather 100×36  ") && checked.contains("bound 100×1 elbo "), "{checked}");
 }
+
+/// With --json a command that writes a file says so on stdout, and says nothing else there.
+#[test]
+fn what_was_written_is_said_as_json() {
+    for (line, rows) in [
+        ("sample run --count 5 --to said.npy", Some(5)),
+        ("sample run --near x.idx --count 2 --per-example 3 --to said.csv", Some(6)),
+        ("sample run --to said.png", None),
+        ("reconstruct run --data x.idx --to said.npy", Some(103)),
+        ("reconstruct run --data x.idx --to said.png", None),
+        ("interpolate run --data x.idx --pair 0,1 --steps 4 --to said.npy", Some(4)),
+        ("manifold run --dims 0,1 --side 3 --to said.npy", Some(9)),
+        ("encode run --data x.idx --to said.npy", Some(103)),
+        ("decode run --data said.npy --to decoded.csv", Some(103)),
+    ] {
+        let said = run(home(), &format!("{line} --force --json --device cpu")).json();
+        let to = line.rsplit(' ').next().unwrap();
+        let want = match rows {
+            Some(rows) => serde_json::json!({ "to": to, "rows": rows }),
+            None => serde_json::json!({ "to": to }),
+        };
+        assert_eq!(said, want, "{line}");
+        if to.ends_with("npy") {
+            assert_eq!(Some(npy(&home().join(to)).rows()), rows, "{line}");
+        }
+    }
+}
