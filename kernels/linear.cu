@@ -90,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) activation_backward_tall(Ou
 
 // Where only products in bf16 read da: da in bf16 alone, from y in bf16, for relu asks no more than whether it is above 0.
 // 8 bytes of memory for a number instead of 14.
-extern "C" __global__ void __launch_bounds__(256, 3) relu_backward_tall(In dy, Out16 dy16, Out partial, In16 y16) {
+extern "C" __global__ void __launch_bounds__(256, 3) relu_backward_tall(Out16 dy16, Out partial, In dy, In16 y16) {
     begin();
     sum_of_part(partial, dy.rows, dy.cols, [&](int col, int first, int end, int apart) {
         auto keep = [&](int row, float4 da) { store4(dy16, row, col, da); };

@@ -91,7 +91,7 @@ impl<D: Driver> Gpu<D> {
         let grid = Grid::new([dy.cols.div_ceil(32) as u32, parts.rows as u32], 256);
         let partial = if dbias.rows > 0 { parts } else { NONE };
         if halves {
-            kernels::relu_backward_tall(d, grid, In(dy), dy16, Out(partial), In16(y))?;
+            kernels::relu_backward_tall(d, grid, dy16, Out(partial), In(dy), In16(y))?;
         } else {
             kernels::activation_backward_tall(d, grid, Out(dy), dy16, Out(partial), source, f)?;
         }
