@@ -39,9 +39,10 @@ impl Table {
     pub fn csv(&self) -> Result<String> {
         let failed = |e: &dyn std::fmt::Display| Error::failed(format!("the table cannot be written: {e}"));
         let mut out = csv::Writer::from_writer(vec![]);
-        let about = ["state", "split", "elbo", "nll", "kl", "active_units", "best_epoch", "steps", "seconds", "remark"];
+        let about = ["state", "split", "elbo", "nll", "kl", "active_units", "best_epoch", "steps", "seconds"];
+        let about = about.into_iter().chain(["elbo_in_units_of_file", "remark"]);
         let head = ["run"].iter().chain(&self.options).chain(["seed"].iter().filter(|s| !self.options.contains(s)));
-        let head: Vec<&str> = head.chain(&about).copied().collect();
+        let head: Vec<&str> = head.copied().chain(about).collect();
         out.write_record(&head).map_err(|e| failed(&e))?;
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
         for row in &self.rows {
@@ -56,6 +57,7 @@ impl Table {
                 line.extend([result.map(|r| r.elbo), result.map(|r| r.nll), result.map(|r| r.kl)].map(number));
                 line.push(entry.active.map_or(String::new(), |n| n.to_string()));
                 line.extend([number(result.map(|r| r.epoch)), steps(entry).to_string(), number(entry.seconds)]);
+                line.push(number(entry.of_file()));
                 line.push(entry.remark().unwrap_or_default());
                 out.write_record(&line).map_err(|e| failed(&e))?;
             }
@@ -118,6 +120,7 @@ fn run(entry: &Entry) -> Value {
         "best_epoch": result.map(|r| r.epoch),
         "steps": steps(entry),
         "seconds": entry.seconds,
+        "elbo_in_units_of_file": entry.of_file(),
         "remark": entry.remark(),
     })
 }

@@ -67,6 +67,11 @@ impl Entry {
         metrics::kept(&self.records, &self.run.training, self.best).or(self.records.last())
     }
 
+    /// Its elbo as a density in the units of the file; None where that is not known.
+    pub fn of_file(&self) -> Option<f64> {
+        Some(self.result()?.elbo - units::log_volume(&self.run)?)
+    }
+
     /// Steps in a pass over the data.
     pub fn steps_per_epoch(&self) -> usize {
         schedule::steps_per_epoch(self.run.data.rows, self.run.training.batch)
@@ -231,7 +236,7 @@ impl Row {
         };
         let spread = |of: fn(&Record) -> f64| Spread::of(counted().filter_map(|e| e.result().map(of)));
         let (elbo, nll, kl) = (spread(|r| r.elbo), spread(|r| r.nll), spread(|r| r.kl));
-        let of_file = Spread::of(counted().filter_map(|e| Some(e.result()?.elbo - units::log_volume(&e.run)?)));
+        let of_file = Spread::of(counted().filter_map(Entry::of_file));
         let active = Spread::of(counted().filter_map(|e| e.active.map(|n| n as f64)));
         let seconds = Spread::of(counted().filter_map(|e| e.seconds));
         Row { elbo, of_file, nll, kl, active, seconds, values, runs }
@@ -375,6 +380,12 @@ mod tests {
         let of_file = |entries: Vec<Entry>| {
             let table = Table::new(entries, Rows::Runs, &[]).unwrap();
             let bounds: Vec<_> = table.rows.iter().map(|row| row.of_file.map(|bound| bound.mean)).collect();
+            // In the file of a line for each run, too.
+            let (csv, cell) =
+                (table.csv().unwrap(), |bound: &Option<f64>| bound.map_or(String::new(), |b| b.to_string()));
+            let at = csv.lines().next().unwrap().split(',').position(|name| name == "elbo_in_units_of_file").unwrap();
+            let lines = csv.lines().skip(1).map(|line| line.split(',').nth(at).unwrap());
+            assert!(lines.eq(bounds.iter().map(cell)), "{csv}");
             (bounds, table.incomparable)
         };
         let plain = |run: &mut Run| run.model.likelihood = Likelihood::Gaussian;
