@@ -18,7 +18,7 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation(Out y, Out16 y
     }
 }
 
-// da = dy f'(a), from y, of four columns of the rows first, first + apart, ... below end: `keep(row, da)`; and their sum.
+// da = dy f'(a), from y, of four columns of the rows first, first + apart, ... below end: `keep(row, col, da)`; and their sum.
 template <class Y, class Keep>
 __device__ __forceinline__ float4 through_slope(const In& dy, const Y& y, int f, int col, int first, int end, int apart,
                                                 const Keep& keep) {
@@ -29,21 +29,23 @@ __device__ __forceinline__ float4 through_slope(const In& dy, const Y& y, int f,
     };
     auto pass = [&](int i, int row) {
         if (f != Identity) v[i] = times_slope(f, v[i], out[i]);
-        keep(row, v[i]);
+        keep(row, col, v[i]);
         sum = sum + v[i];
     };
     if (col < dy.cols) each(first, end, apart, load, pass);
     return sum;
 }
-// In place, and in bf16 where that is asked for.
-__device__ __forceinline__ float4 through_slope(const Out& dy, const Out16& dy16, const In& y, int f, int col, int first,
-                                                int end, int apart) {
-    auto keep = [&](int row, float4 da) {
+// Where da stays: in place of dy, and in bf16 where that is asked for.
+struct InPlace {
+    Out dy;
+    Out16 dy16;
+    int f;
+    __device__ __forceinline__ In was() const { return {dy.data, dy.rows, dy.cols, dy.stride}; }
+    __device__ __forceinline__ void operator()(int row, int col, float4 da) const {
         if (f != Identity) store4(dy, row, col, da);
         store4(dy16, row, col, da);
-    };
-    return through_slope(In{dy.data, dy.rows, dy.cols, dy.stride}, y, f, col, first, end, apart, keep);
-}
+    }
+};
 
 // da = dy f'(a), in place; dbias[col] = sum_row da[row, col].    dy, y: (rows, out), dbias: (1, out), or no rows
 // `y` is the layer's output, for gelu what went into it. One block for each 8 columns: 32 bytes of every row.
@@ -52,7 +54,8 @@ extern "C" __global__ void __launch_bounds__(512, 1) activation_backward(Out dy,
     begin();
     __shared__ float scratch[16][kColumns];
     const int first = blockIdx.x * kColumns, col = first + 4 * (threadIdx.x % 2);
-    const float4 sum = through_slope(dy, dy16, y, f, col, threadIdx.x / 2, dy.rows, blockDim.x / 2);
+    const InPlace keep{dy, dy16, f};
+    const float4 sum = through_slope(keep.was(), y, f, col, threadIdx.x / 2, dy.rows, blockDim.x / 2, keep);
     const float total = column_sum(sum, scratch);
     if (dbias.rows && threadIdx.x < kColumns && first + (int)threadIdx.x < dy.cols) {
         dbias(0, first + threadIdx.x) = total;
@@ -63,18 +66,18 @@ extern "C" __global__ void __launch_bounds__(512, 1) activation_backward(Out dy,
 // The same of thousands of rows: partial[part, col] = the sum over the rows of a part.   partial: (parts, out), or no rows
 // A block for 32 columns of a part: of each row a line of memory, whole in bf16 too.
 constexpr int kLineQuads = 8;
-// `slope(col, first, end, apart)` is `through_slope`.
-template <class Slope>
-__device__ __forceinline__ void sum_of_part(const Out& partial, int all_rows, int cols, const Slope& slope) {
+template <class Y, class Keep>
+__device__ __forceinline__ void part_through_slope(const Out& partial, const In& dy, const Y& y, int f, const Keep& keep) {
     __shared__ float4 scratch[8][kLineQuads];
     const int quad = threadIdx.x % kLineQuads, col = 4 * (blockIdx.x * kLineQuads + quad);
-    const int2 rows = rows_of(all_rows, blockIdx.y, gridDim.y);
-    float4 sum = slope(col, rows.x + threadIdx.x / kLineQuads, rows.y, blockDim.x / kLineQuads);
+    const int2 rows = rows_of(dy.rows, blockIdx.y, gridDim.y);
+    const int first = rows.x + threadIdx.x / kLineQuads;
+    float4 sum = through_slope(dy, y, f, col, first, rows.y, blockDim.x / kLineQuads, keep);
     for (int lanes = 16; lanes >= kLineQuads; lanes /= 2) sum = sum + shuffle_xor(sum, lanes);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     if (lane < kLineQuads) scratch[warp][lane] = sum;
     __syncthreads();
-    if (partial.rows && warp == 0 && lane < kLineQuads && col < cols) {
+    if (partial.rows && warp == 0 && lane < kLineQuads && col < dy.cols) {
         for (int w = 1; w < (int)blockDim.x / 32; ++w) sum = sum + scratch[w][lane];
         store4(partial, blockIdx.y, col, sum);
     }
@@ -83,19 +86,15 @@ __device__ __forceinline__ void sum_of_part(const Out& partial, int all_rows, in
 extern "C" __global__ void __launch_bounds__(256, 3) activation_backward_tall(Out dy, Out16 dy16, Out partial, In y,
                                                                               int f) {
     begin();
-    sum_of_part(partial, dy.rows, dy.cols, [&](int col, int first, int end, int apart) {
-        return through_slope(dy, dy16, y, f, col, first, end, apart);
-    });
+    const InPlace keep{dy, dy16, f};
+    part_through_slope(partial, keep.was(), y, f, keep);
 }
 
 // Where only products in bf16 read da: da in bf16 alone, from y in bf16, for relu asks no more than whether it is above 0.
 // 8 bytes of memory for a number instead of 14.
 extern "C" __global__ void __launch_bounds__(256, 3) relu_backward_tall(Out16 dy16, Out partial, In dy, In16 y16) {
     begin();
-    sum_of_part(partial, dy.rows, dy.cols, [&](int col, int first, int end, int apart) {
-        auto keep = [&](int row, float4 da) { store4(dy16, row, col, da); };
-        return through_slope(dy, y16, Relu, col, first, end, apart, keep);
-    });
+    part_through_slope(partial, dy, y16, Relu, [&](int row, int col, float4 da) { store4(dy16, row, col, da); });
 }
 
 // Then dbias = the sum of the parts. A block for 8 columns.

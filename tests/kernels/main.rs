@@ -55,23 +55,24 @@ fn every_kernel_is_launched_by_a_test() {
         launch(adam(Model::new(input, &[2], 1), Rule::Adam));
     }
     launch(tall::tall(Model::new(3, &[2], 1)));
+    let trained = |setting: Setting, reverse| {
+        let network = setting.network();
+        let mut gpu = setting.gpu(&network, reverse);
+        setting.train(&network, &mut gpu);
+        gpu.driver.launched
+    };
     // Each way of multiplying has kernels of its own. What bf16 rounds may turn a relu of so many columns around: what it
     // gives is compared in `halves`.
     for input in [6100, 2200, 3] {
         let of = |precision, without| Setting { precision, without, ..adam(Model::new(input, &[2], 1), Rule::Adam) };
         launched.append(&mut of(Precision::Tf32, None).check_within(0.02));
         for setting in [None, Some(Shortcut::Copies)].map(|without| of(Precision::Bf16, without)) {
-            let network = setting.network();
-            let mut gpu = setting.gpu(&network, input == 3);
-            setting.train(&network, &mut gpu);
-            launched.append(&mut gpu.driver.launched);
+            launched.append(&mut trained(setting, input == 3));
         }
     }
+    // compared in `tall`
     let relu = tall::tall(Model { activation: Activation::Relu, ..Model::new(3, &[2], 1) });
-    let (network, relu) = (relu.network(), Setting { precision: Precision::Bf16, ..relu });
-    let mut gpu = relu.gpu(&network, false);
-    relu.train(&network, &mut gpu); // compared in `tall`
-    launched.append(&mut gpu.driver.launched);
+    launched.append(&mut trained(Setting { precision: Precision::Bf16, ..relu }, false));
     for likelihood in [Likelihood::Bernoulli, Likelihood::Poisson, Likelihood::Multinomial] {
         let model = Model { likelihood, ..Model::new(3, &[2], 1) };
         launched.append(&mut one_by_one_and_merged(&Setting::new(model)));
