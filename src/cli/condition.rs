@@ -1,5 +1,5 @@
 //! What a conditional model is given: `--condition`, `--past` and `--future`.
-use super::{BUILT_IN, Common, Part, data_for};
+use super::{Common, Part, data_for, file_of};
 use crate::config::{Condition, Run, Source};
 use crate::data::to_csv::Front;
 use crate::data::{Classes, Columns, Dataset, Missing};
@@ -24,7 +24,7 @@ pub(crate) struct DataFor {
 impl DataFor {
     /// The file of the data, if they are not built in.
     pub(super) fn file(&self) -> Option<&Path> {
-        self.data.as_ref().filter(|path| !BUILT_IN.contains(&path.as_str())).map(Path::new)
+        self.data.as_deref().and_then(file_of)
     }
 
     /// The data, with the model's condition behind its columns. Says what of them may have been meant otherwise.

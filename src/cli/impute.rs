@@ -11,7 +11,7 @@ use crate::data::{Columns, Dataset, Shape, to_csv};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
-use crate::impute::{Filled, Given, Imputer, Score, Settings, fills_in, score};
+use crate::impute::{Filled, Given, Imputer, Score, Settings, fills_in};
 use crate::plot::grid;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -145,7 +145,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         seen.binarize(saved.run.binarize(args.binarize)?, args.common.seed);
     }
     if args.score {
-        score::check(&seen, &settings)?;
+        Score::check(&seen, &settings)?;
     }
     let device = args.common.device_at_hand()?;
     let mut working = Working::new(&args.common, "impute", given.rows());
@@ -175,10 +175,10 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         }
     }
     if args.score {
-        let scored = imputer.score(&seen, &settings)?;
+        let score = imputer.score(&seen, &settings)?;
         match args.common.json {
-            true => said["score"] = json(&scored),
-            false => print(report(&scored))?,
+            true => said["score"] = json(&score),
+            false => print(report(&score))?,
         }
     }
     match args.common.json {

@@ -1,7 +1,7 @@
 //! `vae-gpu mixture`
 use super::output::{Kept, Output, Table, beside_lines, can_make};
 use super::progress::Working;
-use super::{BUILT_IN, Common, counted, held_out_part, own_test, print, train, with_error};
+use super::{Common, counted, file_of, held_out_part, own_test, print, train, with_error};
 use crate::config::name_of;
 use crate::config::{Numbers, Source};
 use crate::data::{Asked, Columns, Dataset, Header, List, Missing};
@@ -146,7 +146,7 @@ impl MixtureArgs {
     }
 
     /// Where the table of all examples goes.
-    fn table(&self) -> Result<Option<(PathBuf, Table)>> {
+    fn table(&self) -> Result<Option<(&Path, Table)>> {
         let Some(to) = &self.to else { return Ok(None) };
         beside_lines(to)?;
         if let Some(part) = self.valid_fraction {
@@ -156,9 +156,8 @@ impl MixtureArgs {
                 to.display()
             )));
         }
-        let (path, table) =
-            Output::new(to.clone(), self.force).table(&self.common).map(|(path, table)| (path.to_path_buf(), table))?;
-        Ok(Some((path, table)))
+        let (_, table) = Output::new(to.clone(), self.force).table(&self.common)?;
+        Ok(Some((to, table)))
     }
 
     /// The threads, and nothing else of a device: it is always the CPU, in f64.
@@ -204,11 +203,9 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         settings.floor = Some(em::common_floor(&x, data.cols));
     }
 
-    let file = (!BUILT_IN.contains(&source.train.as_str())).then(|| PathBuf::from(&source.train));
-    let columns = source.columns.clone().unwrap_or_default();
     let names = of_each_names(settings.components);
-    let is_csv = matches!(table, Some((_, Table::Csv)));
-    let front = args.kept.front_of((file.as_deref(), &columns), is_csv, (data.rows(), 1), &names)?;
+    let (text, is_csv) = ((file_of(&source.train), &source.known_columns()), matches!(table, Some((_, Table::Csv))));
+    let front = args.kept.front_of(text, is_csv, (data.rows(), 1), &names)?;
 
     out.as_deref().map_or(Ok(()), can_make)?;
     let goes = [&out, &args.to].into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>();
@@ -244,7 +241,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         draw(out, args.common.seed, &fit.mixture, &data)?;
     }
     if let Some((path, table)) = table {
-        table.write(&path, &of_each(&fit.mixture, &x)?, &names, front)?;
+        table.write(path, &of_each(&fit, &x)?, &names, front)?;
     }
     let on_valid = match &valid {
         Some(valid) => Some(Likelihood::of(&fit.mixture.log_likelihoods(&rows(valid))?)),
@@ -297,14 +294,14 @@ fn of_each_names(components: usize) -> Vec<String> {
 }
 
 /// Its rows.                                                                                             (N, 2 + K)
-fn of_each(mixture: &Mixture, x: &[f64]) -> Result<Vec<f32>> {
-    let (log_p, r) = mixture.expect(x)?;
+fn of_each(fit: &Fit, x: &[f64]) -> Result<Vec<f32>> {
+    let r = fit.mixture.responsibilities(x)?;
     let row = |(log_p, r): (&f64, &[f64])| {
         // The first of several that are as probable.
         let best = (0..r.len()).rev().max_by(|&i, &j| r[i].total_cmp(&r[j])).unwrap_or(0);
         [*log_p, best as f64].into_iter().chain(r.iter().copied()).map(|x| x as f32).collect::<Vec<f32>>()
     };
-    Ok(log_p.iter().zip(r.chunks(mixture.components())).flat_map(row).collect())
+    Ok(fit.log_likelihoods.iter().zip(r.chunks(fit.mixture.components())).flat_map(row).collect())
 }
 
 /// Both pictures on the scale of the data.

@@ -183,6 +183,11 @@ fn unless_gone(cause: std::io::Error) -> Result<()> {
 /// The data sets that the program makes itself, by the names that stand for paths.
 pub(crate) const BUILT_IN: [&str; 2] = ["digits", "moving"];
 
+/// The file that data are in, if they are not built in.
+fn file_of(data: &str) -> Option<&Path> {
+    (!BUILT_IN.contains(&data)).then_some(Path::new(data))
+}
+
 /// Some or all columns of a data set by its path, or of a built-in one by its name. `bytes`: what its bytes shall stand for,
 /// where that is known.
 pub(crate) fn dataset(

@@ -6,7 +6,7 @@
 //! summed on the host, in f64 ([`crate::decoding`]).
 mod chain;
 mod given;
-pub mod score;
+mod score;
 
 pub use given::Given;
 pub use score::Score;

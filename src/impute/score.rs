@@ -31,20 +31,22 @@ pub struct Score {
     pub samples: usize,
 }
 
-/// Checks that there is something to score.
-///
-/// # Errors
-/// There is not, or noise on what is observed.
-pub fn check(given: &Given, s: &Settings) -> Result<()> {
-    if !(0..given.values.len()).any(|i| given.is_hidden(i)) {
-        return Err(Error::request(format!(
-            "score: {} has no value that a mask hides; pass a --mask with zeros where values are known",
-            given.name
-        )));
-    }
-    match s.noise {
-        Some(_) => Err(Error::request("score: what noise hides is not known; leave out --noise or --score")),
-        None => Ok(()),
+impl Score {
+    /// Checks that there is something to score.
+    ///
+    /// # Errors
+    /// There is not, or noise on what is observed.
+    pub fn check(given: &Given, s: &Settings) -> Result<()> {
+        if !(0..given.values.len()).any(|i| given.is_hidden(i)) {
+            return Err(Error::request(format!(
+                "score: {} has no value that a mask hides; pass a --mask with zeros where values are known",
+                given.name
+            )));
+        }
+        match s.noise {
+            Some(_) => Err(Error::request("score: what noise hides is not known; leave out --noise or --score")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -53,9 +55,9 @@ impl Imputer {
     /// q(z|x) at the example as each of its chains filled it in, and of the prior, which bounds the weights.
     ///
     /// # Errors
-    /// Those of [`check`], and of the device.
+    /// Those of [`Score::check`], and of the device.
     pub fn score(&mut self, given: &Given, s: &Settings) -> Result<Score> {
-        check(given, s)?;
+        Score::check(given, s)?;
         let hidden = |i: usize| given.is_hidden(i);
         let cols = given.cols;
         let columns = self.columns(given);

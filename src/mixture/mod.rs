@@ -93,10 +93,7 @@ impl Mixture {
     }
 
     /// Both at once: the E step.                       (N), (N, K)
-    ///
-    /// # Errors
-    /// As [`Mixture::log_likelihoods`].
-    pub fn expect(&self, x: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
+    fn expect(&self, x: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
         let components = self.components();
         let mut r = Density::new(self)?.log_joint(x);
         let mut log_p = vec![0.0; x.len() / self.cols()];
