@@ -1,6 +1,6 @@
 //! Options that what was chosen beside them does not use: given, they are refused, for to ignore them would look as if they
 //! had been heard. The model of an old run may hold them; only the command line and its file are asked.
-use crate::config::used::{USED, by_columns};
+use crate::config::used::{USED, is_used};
 use crate::{Error, Result};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -14,8 +14,7 @@ pub(super) fn refuse(given: &ArgMatches) -> Result<()> {
     };
     for (option, choice, users) in USED {
         let (Some(of), Some(made)) = (value(option), value(choice)) else { continue };
-        let is_used = made.split(',').any(|made| users.contains(&made))
-            || by_columns(choice, users, |user| value(user).is_some());
+        let is_used = is_used(choice, users, &made, |user| value(user).is_some());
         if given.value_source(option) == Some(ValueSource::CommandLine) && !is_used {
             let example = users[0];
             return Err(Error::request(format!(

@@ -21,16 +21,15 @@ pub fn depends(option: &str) -> bool {
     USED.iter().any(|(name, ..)| *name == option)
 }
 
-/// Whether columns have a likelihood of their own that makes use of an option: those are named by options that are called like
-/// the likelihood.
-pub fn by_columns(choice: &str, users: &[&str], given: impl Fn(&str) -> bool) -> bool {
-    choice == "likelihood" && users.iter().any(|user| given(user))
+/// Whether what was `made` of a choice has one of these users, or columns a likelihood of their own that is one: those are named
+/// by options that are called like the likelihood. `given`: whether an option is.
+pub fn is_used(choice: &str, users: &[&str], made: &str, given: impl Fn(&str) -> bool) -> bool {
+    let by_columns = choice == "likelihood" && users.iter().any(|user| given(user));
+    by_columns || made.split(',').any(|made| users.contains(&made))
 }
 
 /// Whether one of the choices that were made, by their names, leaves this option unused. `given`: whether an option is.
 pub fn displaced(option: &str, made: impl Fn(&str) -> Option<String>, given: impl Fn(&str) -> bool) -> bool {
     let mut of_it = USED.iter().filter(|(name, ..)| *name == option);
-    of_it.any(|(_, choice, users)| {
-        made(choice).is_some_and(|made| !users.contains(&made.as_str())) && !by_columns(choice, users, &given)
-    })
+    of_it.any(|(_, choice, users)| made(choice).is_some_and(|made| !is_used(choice, users, &made, &given)))
 }

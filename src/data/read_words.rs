@@ -83,8 +83,8 @@ impl Columns {
     }
 }
 
-/// The place of a word in the column `at` of a file, which `line` tells. Where a value may be `missing`, an unknown word is one
-/// that only its owner can leave out.
+/// The place of a word in the column `at` of a file, in a row that `line` tells. Where values may be `missing`, a word without a
+/// place may be left out: the sentence says so.
 ///
 /// # Errors
 /// One that a model does not know; more of them than a column may have.

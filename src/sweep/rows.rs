@@ -39,10 +39,21 @@ impl Table {
     pub fn csv(&self) -> Result<String> {
         let failed = |e: &dyn std::fmt::Display| Error::failed(format!("the table cannot be written: {e}"));
         let mut out = csv::Writer::from_writer(vec![]);
-        let about = ["state", "split", "elbo", "nll", "kl", "active_units", "best_epoch", "steps", "seconds"];
-        let about = about.into_iter().chain(["elbo_in_units_of_file", "remark"]);
+        let about = [
+            "state",
+            "split",
+            "elbo",
+            "nll",
+            "kl",
+            "active_units",
+            "best_epoch",
+            "steps",
+            "seconds",
+            "elbo_in_units_of_file",
+            "remark",
+        ];
         let head = ["run"].iter().chain(&self.options).chain(["seed"].iter().filter(|s| !self.options.contains(s)));
-        let head: Vec<&str> = head.copied().chain(about).collect();
+        let head: Vec<&str> = head.chain(&about).copied().collect();
         out.write_record(&head).map_err(|e| failed(&e))?;
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
         for row in &self.rows {
