@@ -4,13 +4,15 @@
     tools/peers.py --preset aevb --batch 100 --device cuda --precision tf32 \\
         --ours "target/release/vae-gpu bench --preset aevb --batch 100 --device cuda --precision tf32 --json"
 
-The work is the same: bytes resident on the device, a shuffled batch gathered there and scaled (binarised anew for the
-preset iwae), fresh noise, the same bound, Adam with the same constants. Before anything is timed, each peer computes
-the loss of a golden case. Modes of a peer are interleaved; a figure is the median of its repeats, with quartiles.
+The work is the same: bytes resident on the device (random, or those of --data, which --ours then has too), a shuffled
+batch gathered there and scaled (binarised anew for the preset iwae), fresh noise, the same bound, Adam with the same
+constants. Before anything is timed, each peer computes the loss of a golden case. Modes of a peer are interleaved; a
+figure is the median of its repeats, with quartiles.
 A peer that is not installed is named in one sentence. Rows: best first.
 """
 import argparse
 import functools
+import gzip
 import json
 import math
 import os
@@ -96,7 +98,10 @@ class Torch:
         torch.set_float32_matmul_precision("high" if args.precision == "tf32" else "highest")
         self.inputs, _, self.latent, self.activation, self.objective, self.binarise = PRESETS[args.preset]
         self.heads = len(PRESETS[args.preset][1])
-        self.data = torch.randint(0, 256, (args.rows, self.inputs), dtype=torch.uint8, device=self.dev)
+        if args.data:
+            self.data = torch.from_numpy(examples(args)).to(self.dev)
+        else:
+            self.data = torch.randint(0, 256, (args.rows, self.inputs), dtype=torch.uint8, device=self.dev)
         self.version = f"torch {torch.__version__}"
 
     def sync(self):
@@ -227,7 +232,8 @@ class Jax:
     def setup(self):
         jax, jnp, a = self.jax, self.jnp, self.args
         key = jax.random.key(0)
-        data = jax.random.randint(key, (a.rows, self.inputs), 0, 256, dtype=jnp.uint8)
+        random = lambda: jax.random.randint(key, (a.rows, self.inputs), 0, 256, dtype=jnp.uint8)
+        data = jnp.asarray(examples(a)) if a.data else random()
         params = [(jax.random.normal(jax.random.fold_in(key, i), (o, n)) * math.sqrt(2 / (o + n)), jnp.zeros(o))
                   for i, (_, o, n) in enumerate(shapes(a.preset))]
         zeros = lambda: jax.tree.map(jnp.zeros_like, params)
@@ -316,6 +322,20 @@ def golden(path):
                 objective=config["objective"], loss=float(t["out.loss"][0]), name=path.stem)
 
 
+def examples(args):
+    """The bytes of --data, an example a row: an .npy, or an idx, which may be packed by gzip."""
+    import numpy as np
+
+    if args.data.endswith(".npy"):
+        x = np.load(args.data)
+    else:
+        with (gzip.open if args.data.endswith(".gz") else open)(args.data, "rb") as f:
+            head = f.read(4)
+            shape = np.frombuffer(f.read(4 * head[3]), ">u4")
+            x = np.frombuffer(f.read(), np.uint8).reshape(shape)
+    return np.ascontiguousarray(x.reshape(len(x), -1)[: args.rows], np.uint8)
+
+
 def ours(command, wanted):
     """Runs our own bench; microseconds a step of the one line that it prints, which is of the work that is `wanted`."""
     out = subprocess.run(shlex.split(command), capture_output=True, text=True)
@@ -324,6 +344,8 @@ def ours(command, wanted):
     if out.returncode or not lines:
         sys.exit(f"--ours failed: {out.stderr.strip() or 'it printed no JSON'}")
     measured = [{name: line[name] for name in wanted} for line in lines]
+    for line in measured:
+        line["data"] = "random" if line["data"] == "random" else "given"
     if measured != [wanted]:
         sys.exit(f"--ours measures {measured}, where the others do {[wanted]}: give it the same options, of each one value")
     return lines[0]["us_per_step"]
@@ -337,6 +359,7 @@ def main():
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rows", type=int, default=60000, help="examples in the data set")
+    parser.add_argument("--data", help="their bytes: an .npy, or an idx as those of MNIST; random if not given")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one repeat")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds; what does not fit is left out and named")
@@ -375,7 +398,9 @@ def main():
         if repeat > 1 and time.perf_counter() - began > args.budget:
             break
         if args.ours and repeat:
-            wanted = {"model": args.preset, "batch": args.batch, "samples": args.samples, "precision": args.precision}
+            wanted = {"model": args.preset, "batch": args.batch, "samples": args.samples, "precision": args.precision,
+                      "binarize": "dynamic" if PRESETS[args.preset][5] else "none",
+                      "data": "given" if args.data else "random"}
             times["ours"].append(ours(args.ours, wanted))
         for name, process in list(children.items()):
             process.stdin.write("go\n")

@@ -36,7 +36,7 @@ pub struct Parts {
 /// # Errors
 /// Those of the device.
 pub fn run(case: &Case, protocol: Protocol, probes: &mut Probes) -> Result<Parts> {
-    case.model.check()?;
+    case.check()?;
     let step = Step { lr: case.optimizer.lr, ..Step::batch(protocol.seed, case.batch) };
     let (network, mut running) = (case.network(), Running::open(case, protocol)?);
     let width = if case.device.numbers == Numbers::F64 { 8.0 } else { 4.0 };

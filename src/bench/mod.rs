@@ -1,11 +1,12 @@
-//! How long a step of training takes, case beside case. The data is resident and random; the clock stands around whole
-//! stretches as a training runs them, from planning the steps to having read their metrics.
+//! How long a step of training takes, case beside case. The data is resident, and random where none is given; the clock
+//! stands around whole stretches as a training runs them, from planning the steps to having read their metrics.
 //!
 //! Repeats of all cases that fit into memory together are interleaved, A B C A B C, so that a drift of clocks or of the
 //! machine's other work meets all of them. Prints nothing.
 use crate::arena::{METRICS, RING};
 use crate::check;
 use crate::config::{Binarize, Init, Model, Numbers, Objective, Optimizer};
+use crate::data::Dataset;
 use crate::device::{Backend, Device};
 use crate::model::Network;
 use crate::schedule::{Plan, Schedule};
@@ -27,26 +28,45 @@ pub mod probe;
 pub enum Preset {
     /// 784-500-20-500-784, relu, batch 100 (Kingma & Welling 2014).
     Aevb,
-    /// 784-200-200-50-200-200-784, tanh, k = 1, 5 and 50, batch 20 (Burda et al. 2016).
+    /// 784-200-200-50-200-200-784, tanh, k = 1, 5 and 50, batch 20, binarised anew at every use (Burda et al. 2016).
     Iwae,
     /// 4096-4096-4096-256-4096-4096-4096, relu, batch 8192.
     Wide,
 }
 
+/// A model, and how it is trained where nothing else is asked for.
+#[derive(Clone, Debug)]
+pub struct Work {
+    pub model: Model,
+    /// Its numbers of samples, a case each.
+    pub samples: Vec<usize>,
+    pub batch: usize,
+    pub binarize: Binarize,
+}
+
 impl Preset {
-    /// The model, its numbers of samples, its batch.
-    pub fn case(self) -> (Model, Vec<usize>, usize) {
+    pub fn work(self) -> Work {
         use crate::config::Activation::{Relu, Tanh};
-        let model =
-            |input, hidden: &[usize], latent, activation| Model { activation, ..Model::new(input, hidden, latent) };
+        let work = |input, hidden: &[usize], latent, activation, batch| Work {
+            model: Model { activation, ..Model::new(input, hidden, latent) },
+            samples: vec![1],
+            batch,
+            binarize: Binarize::None,
+        };
         match self {
-            Preset::Aevb => (model(784, &[500], 20, Relu), vec![1], 100),
+            Preset::Aevb => work(784, &[500], 20, Relu, 100),
             Preset::Iwae => {
-                let iwae = Model { objective: Objective::Iwae, ..model(784, &[200, 200], 50, Tanh) };
-                (iwae, vec![1, 5, 50], 20)
+                let Work { model, batch, .. } = work(784, &[200, 200], 50, Tanh, 20);
+                let model = Model { objective: Objective::Iwae, ..model };
+                Work { model, samples: vec![1, 5, 50], batch, binarize: Binarize::Dynamic }
             }
-            Preset::Wide => (model(4096, &[4096, 4096], 256, Relu), vec![1], 8192),
+            Preset::Wide => work(4096, &[4096, 4096], 256, Relu, 8192),
         }
+    }
+
+    /// As it is asked for.
+    pub fn name(self) -> String {
+        self.to_possible_value().expect("no preset is hidden").get_name().into()
     }
 }
 
@@ -55,6 +75,9 @@ impl Preset {
 pub struct Case {
     pub model: Model,
     pub batch: usize,
+    pub binarize: Binarize,
+    /// What it learns from; none: random bytes, or of counts and words what these can be.
+    pub data: Option<Arc<Dataset>>,
     pub optimizer: Optimizer,
     pub device: Device,
 }
@@ -129,9 +152,7 @@ pub fn run(
     probes: &mut Probes,
     report: &mut dyn FnMut(Report) -> Result<()>,
 ) -> Result<()> {
-    for case in cases {
-        case.model.check()?;
-    }
+    cases.iter().try_for_each(Case::check)?;
     let mut rest = cases;
     while !rest.is_empty() {
         let mut bytes = 0.0;
@@ -167,7 +188,7 @@ pub fn run(
 
 impl Case {
     fn network(&self) -> Network {
-        Network::training(&self.model, self.batch, Binarize::None)
+        Network::training(&self.model, self.batch, self.binarize)
     }
     /// Of its state on the device.
     fn bytes(&self) -> f64 {
@@ -181,9 +202,28 @@ impl Case {
     fn working_set(&self) -> f64 {
         floor::working_set(&self.model, self.batch, &self.optimizer, self.device.numbers)
     }
-    /// Whole batches of a data set as large as MNIST, if that is not too large.
-    fn examples(&self) -> usize {
-        (DATA / self.model.input).min(60_000) / self.batch * self.batch
+    /// Checks that it can be measured.
+    ///
+    /// # Errors
+    /// A model that cannot be; less data than a batch has.
+    pub fn check(&self) -> Result<()> {
+        self.model.check()?;
+        self.model.check_batch(self.batch)?;
+        match &self.data {
+            Some(data) if data.rows() < self.batch => {
+                let (batch, name, rows) = (self.batch, &data.name, data.rows());
+                Err(Error::request(format!("batch {batch}: {name} has {rows} examples; pass --batch {rows} or less")))
+            }
+            _ => Ok(()),
+        }
+    }
+    /// What it learns from: if none is given, as much as MNIST is, if that is not too large.
+    fn data(&self) -> Arc<Dataset> {
+        let random = || {
+            let rows = (DATA / self.model.input).min(60_000) / self.batch * self.batch;
+            Arc::new(check::data_for(&self.model, rows.max(self.batch)))
+        };
+        self.data.clone().unwrap_or_else(random)
     }
 }
 
@@ -212,8 +252,9 @@ impl<'a> Running<'a> {
     fn open(case: &'a Case, Protocol { init, seed, .. }: Protocol) -> Result<Running<'a>> {
         let network = case.network();
         let mut backend = case.device.open(network.layout(), case.batch)?;
-        let examples = case.examples().max(case.batch);
-        backend.load(&Arc::new(check::data_for(&case.model, examples)))?;
+        let data = case.data();
+        let examples = data.rows() / case.batch * case.batch;
+        backend.load(&data)?;
         init::parameters(&network, init, seed, &mut *backend)?;
         let plan = Plan {
             examples: examples as u32,
@@ -299,11 +340,8 @@ impl<'a> Running<'a> {
 
 /// The preset that it is, or its widths from data to data.
 pub fn name(m: &Model) -> String {
-    let preset = |p: &&Preset| Model { samples: m.samples, ..p.case().0 } == *m;
-    if let Some(preset) = Preset::value_variants().iter().find(preset) {
-        return preset.to_possible_value().expect("no preset is hidden").get_name().into();
-    }
-    m.widths()
+    let preset = |p: &&Preset| Model { samples: m.samples, ..p.work().model } == *m;
+    Preset::value_variants().iter().find(preset).map_or_else(|| m.widths(), |p| p.name())
 }
 
 #[cfg(test)]

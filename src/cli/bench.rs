@@ -1,22 +1,24 @@
 //! `vae-gpu bench`
 use super::options::ModelArgs;
-use super::{Common, print, thousands};
+use super::{Common, Part, dataset, print, thousands};
 use crate::bench::floor::Floor;
 use crate::bench::probe::Probes;
-use crate::bench::{self, Case, Preset, Protocol, Report, kernels};
-use crate::config::name_of;
-use crate::config::{Model, Numbers, Objective, Optimizer, Rule};
+use crate::bench::{self, Case, Preset, Protocol, Report, Work, kernels};
+use crate::config::{Binarize, Model, Numbers, Objective, Optimizer, Rule, name_of};
+use crate::data::{Dataset, Missing};
 use crate::device::{Device, Shortcut, Variant};
 use crate::error::at_least_one;
+use crate::evaluate::fits;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use std::sync::Arc;
 
 /// Measures how long a step of training takes, and how near that is to what the machine can do
 #[derive(Args)]
 #[command(
     long_about = "Measures how long a step of training takes: median and quartiles of interleaved repeats, after a \
-                  warm-up, on random data that is resident. Beside it, measured now too, stands what a step cannot \
+                  warm-up, on data that is resident, and random if none is given. Beside it, measured now too, stands what a step cannot \
                   go below: its arithmetic at the rate of a large product, or on the CPU of multiply-adds alone, its \
                   bytes at the rate of a copy, its launches at the time of one that does nothing; the longest of \
                   the three is the floor. MFU is the part of that rate of arithmetic. Lists make every combination \
@@ -25,6 +27,7 @@ use serde_json::json;
                   vae-gpu bench --preset aevb,iwae\n  \
                   vae-gpu bench --batch 100,1024,8192 --precision fp32,tf32,bf16 --device cuda\n  \
                   vae-gpu bench --input 64 --hidden 256,128 --latent 8 --device cpu,cuda --json\n  \
+                  vae-gpu bench --data digits --preset aevb --batch 100,1024      of digits four pixels in five are 0\n  \
                   vae-gpu bench kernels --preset aevb --device cuda      each operation, and each launch, beside a copy"
 )]
 pub(crate) struct BenchArgs {
@@ -69,8 +72,15 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "S", default_value_t = 0.2)]
     seconds: f64,
     /// How many numbers an example has
-    #[arg(long, value_name = "N", default_value_t = 784)]
+    #[arg(long, value_name = "N", default_value_t = 784, conflicts_with = "data")]
     input: usize,
+    /// What is learned from: a file as train takes it, digits or moving, the built-in ones; random numbers if not given. A CPU
+    /// leaves out what is zero
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+    /// Makes zeros and ones of grey values: none, threshold, dynamic; the preset's (iwae: dynamic), or none
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "HOW")]
+    binarize: Option<Binarize>,
     /// elbo, elbo-mc or iwae
     #[arg(long, value_enum, default_value = "elbo", hide_possible_values = true)]
     objective: Objective,
@@ -158,28 +168,45 @@ impl BenchArgs {
     fn cases(&self) -> Result<Vec<Case>> {
         let optimizer = Optimizer { lr: self.lr, ..Optimizer::new(self.optimizer) };
         optimizer.check()?;
-        let mut models = vec![];
-        for &preset in &self.preset {
-            models.push(preset.case());
-        }
-        if models.is_empty() {
-            let model = Model { objective: self.objective, ..self.model.model(self.input)? };
-            models.push((model, vec![1], 100));
-        }
+        let data = match &self.data {
+            Some(path) => Some(Arc::new(dataset(path, Part::Train, None, None, Missing::Refuse)?)),
+            None => None,
+        };
+        let works = self.works(data.as_deref())?;
         let devices = self.devices()?;
         let mut cases = vec![];
-        for (model, samples, batch) in &models {
+        for Work { model, samples, batch, binarize } in &works {
             let samples = if self.samples.is_empty() { samples } else { &self.samples };
             let batches = if self.batch.is_empty() { &vec![*batch] } else { &self.batch };
+            let binarize = self.binarize.unwrap_or(*binarize);
+            binarize.fits(model, true)?;
             for (&samples, &batch) in samples.iter().flat_map(|k| batches.iter().map(move |b| (k, b))) {
                 let model = Model { samples, ..model.clone() };
-                model.check()?;
-                model.check_batch(batch)?;
-                let case = |device: &Device| Case { model: model.clone(), batch, optimizer, device: device.clone() };
+                let case = |device: &Device| {
+                    let (model, data, device) = (model.clone(), data.clone(), device.clone());
+                    Case { model, batch, binarize, data, optimizer, device }
+                };
                 cases.extend(devices.iter().map(case));
             }
         }
+        cases.iter().try_for_each(Case::check)?; // all of them before the first is measured
         Ok(cases)
+    }
+
+    /// The presets, or what the model's own options say, each of which can learn from the data.
+    fn works(&self, data: Option<&Dataset>) -> Result<Vec<Work>> {
+        const REMEDY: &str = "pass --likelihood gaussian";
+        if self.preset.is_empty() {
+            let model = self.model.model(data.map_or(self.input, |data| data.cols))?;
+            let model = Model { objective: self.objective, ..model };
+            data.map_or(Ok(()), |data| fits(&model, data, "--data", REMEDY))?;
+            return Ok(vec![Work { model, samples: vec![1], batch: 100, binarize: Binarize::None }]);
+        }
+        let checked = |preset: &Preset| {
+            let (work, like) = (preset.work(), format!("the preset {}", preset.name()));
+            data.map_or(Ok(work.clone()), |data| fits(&work.model, data, &like, "leave --preset out").map(|()| work))
+        };
+        self.preset.iter().map(checked).collect()
     }
 }
 
@@ -268,6 +295,8 @@ fn object(r: &Report) -> serde_json::Value {
         "model": bench::name(&r.case.model),
         "batch": r.case.batch,
         "samples": r.case.model.samples,
+        "binarize": name_of(r.case.binarize),
+        "data": r.case.data.as_ref().map_or("random", |data| &data.name),
         "device": r.case.device.name,
         "precision": name_of(r.case.device.numbers),
         "plan": r.plan,

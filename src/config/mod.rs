@@ -53,24 +53,7 @@ impl Run {
     /// A model whose columns are not all of one kind, or are counts.
     pub(crate) fn binarize(&self, asked: Option<Binarize>) -> Result<Binarize> {
         let binarize = asked.unwrap_or(self.data.binarize);
-        match self.no_bits(binarize) {
-            Some((why, _)) => Err(Error::request(format!("binarize {}: {why}; leave it out", name_of(binarize)))),
-            None => Ok(binarize),
-        }
-    }
-
-    /// Why the model takes no data that are binarised so, and what else than to leave that out a training could do.
-    fn no_bits(&self, binarize: Binarize) -> Option<(&'static str, &'static str)> {
-        match binarize {
-            Binarize::None => None,
-            _ if self.model.is_mixed() => {
-                Some(("makes zeros and ones of all columns, which have different likelihoods", ""))
-            }
-            _ if self.model.likelihood.is_of_counts() => {
-                Some(("zeros and ones are no counts", ", or pass --likelihood bernoulli"))
-            }
-            _ => None,
-        }
+        binarize.fits(&self.model, false).map(|()| binarize)
     }
 
     /// What the columns of x are called: as in the data that the model learned from; x0, x1 and so on where they have no
@@ -149,10 +132,7 @@ impl Run {
                 name_of(scale.rule)
             )));
         }
-        if let Some((why, or)) = self.no_bits(self.data.binarize) {
-            let binarize = name_of(self.data.binarize);
-            return Err(Error::request(format!("binarize {binarize}: {why}; leave it out{or}")));
-        }
+        self.data.binarize.fits(&self.model, true)?;
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

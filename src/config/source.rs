@@ -1,5 +1,7 @@
 //! What a model is trained on.
+use super::{Model, name_of};
 use crate::data::{Bytes, Classes, Columns, Scale};
+use crate::{Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,25 @@ pub enum Binarize {
     Threshold,
     /// 1 with probability x, drawn anew whenever the example is seen.
     Dynamic,
+}
+
+impl Binarize {
+    /// Checks that the model takes data that are binarised so. `new`: its likelihood can still be chosen.
+    ///
+    /// # Errors
+    /// A model whose columns are not all of one kind, or are counts.
+    pub(crate) fn fits(self, model: &Model, new: bool) -> Result<()> {
+        let (why, or) = match self {
+            Binarize::None => return Ok(()),
+            _ if model.is_mixed() => ("makes zeros and ones of all columns, which have different likelihoods", ""),
+            _ if model.likelihood.is_of_counts() => {
+                ("zeros and ones are no counts", ", or pass --likelihood bernoulli")
+            }
+            _ => return Ok(()),
+        };
+        let or = if new { or } else { "" };
+        Err(Error::request(format!("binarize {}: {why}; leave it out{or}", name_of(self))))
+    }
 }
 
 /// Where the condition of a model comes from. In memory it stands behind the columns of x.

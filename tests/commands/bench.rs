@@ -34,9 +34,35 @@ fn a_preset_keeps_its_name_and_its_numbers_of_samples() {
     let home = folder("bench-preset");
     let measured = lines(run(&home, &format!("bench --preset iwae --batch 2 --device cpu {QUICK}")));
     assert_eq!(measured.iter().map(|l| number(l, "samples") as u64).collect::<Vec<_>>(), [1, 5, 50]);
-    assert!(measured.iter().all(|l| l["model"] == "iwae" && l["objective"] == "iwae"));
+    assert!(measured.iter().all(|l| l["model"] == "iwae" && l["objective"] == "iwae" && l["binarize"] == "dynamic"));
     // The default of the model's flags is a preset too.
-    assert_eq!(lines(run(&home, &format!("bench --batch 2 --device cpu {QUICK}")))[0]["model"], "aevb");
+    let measured = lines(run(&home, &format!("bench --batch 2 --device cpu {QUICK}")));
+    assert_eq!((&measured[0]["model"], &measured[0]["binarize"]), (&"aevb".into(), &"none".into()));
+}
+
+#[test]
+fn what_is_learned_from_can_be_given() {
+    let home = folder("bench-data");
+    let examples: Vec<String> = (0..9).map(|i| format!("0,{},1", i % 2)).collect();
+    std::fs::write(home.join("x.csv"), format!("a,b,c\n{}\n", examples.join("\n"))).unwrap();
+    std::fs::write(home.join("grey.csv"), "a,b,c\n0,3,1\n1,2,1\n").unwrap();
+    let bench = |options: &str| run(&home, &format!("bench --hidden 4 --latent 2 --device cpu {options} {QUICK}"));
+    let measured = lines(bench("--data x.csv --batch 4 --binarize threshold"));
+    assert_eq!((&measured[0]["data"], &measured[0]["binarize"]), (&"x.csv".into(), &"threshold".into()));
+    assert_eq!(measured[0]["model"], "3-4-2-4-3", "as many columns as the data have");
+    assert_eq!(lines(bench("--input 3 --batch 4"))[0]["data"], "random");
+    bench("--data x.csv --batch 4,10").refused(2, "batch 10: x.csv has 9 examples; pass --batch 9 or less");
+    run(&home, "bench kernels --data x.csv --batch 10 --device cpu")
+        .refused(2, "batch 10: x.csv has 9 examples; pass --batch 9 or less");
+    bench("--data grey.csv --batch 2").refused(
+        1,
+        "row 0, column 1 (\"b\", counted from 0) of grey.csv is 3: must be in [0, 1] for the Bernoulli likelihood; pass \
+         --likelihood gaussian",
+    );
+    run(&home, &format!("bench --preset aevb --data x.csv --device cpu {QUICK}")).refused(
+        1,
+        "x.csv: an example has 3 numbers; must have 784, as the preset aevb: give data of the same columns",
+    );
 }
 
 #[test]
