@@ -25,6 +25,7 @@ pub(crate) mod product;
 mod reparam;
 mod segments;
 mod softmax;
+mod sparse;
 
 /// What was not finite in a step, as bits.
 const LOSS: u8 = 1;

@@ -3,6 +3,7 @@
 //! The f32 product follows Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", its
 //! micro-kernel in pulp's vectors.
 use super::pack::pack;
+use super::sparse::{self, Side};
 use pulp::Simd;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -24,6 +25,10 @@ impl<'a, T> Factor<'a, T> {
     /// The transpose of that.
     pub fn t(data: &'a [T], stride: usize) -> Self {
         Factor { data, row: 1, col: stride }
+    }
+    /// The transpose of this one.
+    pub fn turned(self) -> Self {
+        Factor { row: self.col, col: self.row, ..self }
     }
 }
 
@@ -49,17 +54,19 @@ pub fn fast(c: &mut [f32], n: usize, k: usize, a: Factor<f32>, b: Factor<f32>) -
     /// As many multiplications as are worth another thread: about 2 µs. Between two products threads hardly fall asleep.
     const GRAIN: usize = 1 << 18;
     let pieces = (c.len() * k / GRAIN).clamp(1, rayon::current_num_threads());
+    let sparse = sparse::side(c.len() / n, n, k, a, b);
     let c = c.chunks_mut(n).collect();
-    piece(Piece { c, cols: n, k, a, b }, pieces)
+    piece(Piece { c, cols: n, k, a, b, sparse }, pieces)
 }
 
 /// Rows and columns of c, and the rows of a and the columns of b that they need.
-struct Piece<'c, 'f> {
-    c: Vec<&'c mut [f32]>,
-    cols: usize,
-    k: usize,
-    a: Factor<'f, f32>,
-    b: Factor<'f, f32>,
+pub(super) struct Piece<'c, 'f> {
+    pub c: Vec<&'c mut [f32]>,
+    pub cols: usize,
+    pub k: usize,
+    pub a: Factor<'f, f32>,
+    pub b: Factor<'f, f32>,
+    pub sparse: Option<Side>,
 }
 
 /// Splits it between threads, across its longer side, and at last computes it.
@@ -86,6 +93,9 @@ impl pulp::WithSimd for Piece<'_, '_> {
     type Output = bool;
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> bool {
+        if let Some(side) = self.sparse {
+            return sparse::product(simd, self, side);
+        }
         match (S::REGISTER_COUNT, S::F32_LANES) {
             (32.., 4..) => blocks::<S, 8, 8, 3>(simd, self),
             // Of 16 registers a tile of 4 × 3 leaves none over, and the compiler then moves its sums about and to the
@@ -99,6 +109,11 @@ impl pulp::WithSimd for Piece<'_, '_> {
 /// The most of k that is packed at once. A longer block reads and writes c less often, and of b's panel of 48 columns,
 /// then 75 KiB, it streams a part from the second cache.
 pub(super) const BLOCK: usize = 400;
+
+/// Of k, in blocks of about one length: what decides the bits of a sum.
+pub(super) fn block_of(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(BLOCK).max(1)).max(1)
+}
 /// The most rows of a that are packed at once, whole tiles of every size: 375 KiB.
 const ROWS: usize = 240;
 
@@ -111,7 +126,7 @@ thread_local! {
 }
 
 /// The beginning of a buffer, grown to `len`, from a cache line on: else every load would touch two of them.
-fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+pub(super) fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     buffer.resize(buffer.len().max(len + 16), 0.0);
     let start = buffer.as_ptr().align_offset(64).min(16);
     &mut buffer[start..start + len]
@@ -122,10 +137,10 @@ fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 #[inline(always)]
 fn blocks<S: Simd, const M: usize, const MR: usize, const NV: usize>(
     simd: S,
-    Piece { mut c, cols, k, a, b }: Piece,
+    Piece { mut c, cols, k, a, b, .. }: Piece,
 ) -> bool {
     let width = NV * S::F32_LANES;
-    let block = k.div_ceil(k.div_ceil(BLOCK).max(1)).max(1);
+    let block = block_of(k);
     let mut buffers = PACKED.take();
     let [for_a, for_b] = &mut buffers;
     // Zero times the square of every element: a NaN once a square is not finite.
@@ -266,7 +281,7 @@ mod tests {
     #[test]
     fn every_instruction_set_gives_the_product() {
         fn with<S: Simd>(simd: S) -> impl Fn(&mut [f32], usize, usize, Factor<f32>, Factor<f32>) -> bool {
-            move |c, n, k, a, b| Piece { c: c.chunks_mut(n).collect(), cols: n, k, a, b }.with_simd(simd)
+            move |c, n, k, a, b| Piece { c: c.chunks_mut(n).collect(), cols: n, k, a, b, sparse: None }.with_simd(simd)
         }
         check("this machine's", fast);
         check("scalar", with(pulp::Scalar::new()));
