@@ -333,7 +333,7 @@ def examples(args):
             head = f.read(4)
             shape = np.frombuffer(f.read(4 * head[3]), ">u4")
             x = np.frombuffer(f.read(), np.uint8).reshape(shape)
-    return np.ascontiguousarray(x.reshape(len(x), -1)[: args.rows], np.uint8)
+    return np.array(x.reshape(len(x), -1)[: args.rows], np.uint8)
 
 
 def ours(command, wanted):

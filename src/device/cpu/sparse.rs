@@ -194,12 +194,9 @@ fn list(entries: &mut Vec<Entry>, starts: &mut Vec<u32>, lines: usize, depth: us
 /// are: a branch for each number would be guessed wrong too often.
 #[inline(always)]
 fn each_filled(row: &[f32], mut f: impl FnMut(usize, f32)) {
-    const RUN: usize = 16;
+    const RUN: usize = 64;
     for (i, run) in row.chunks(RUN).enumerate() {
-        let mut filled = match run.first_chunk::<RUN>() {
-            Some(run) => bits(run),
-            None => bits(run),
-        };
+        let mut filled = filled(run);
         while filled != 0 {
             let j = filled.trailing_zeros() as usize;
             f(i * RUN + j, run[j]);
@@ -210,8 +207,14 @@ fn each_filled(row: &[f32], mut f: impl FnMut(usize, f32)) {
 
 /// Bit j: whether number j is not zero.
 #[inline(always)]
-fn bits(run: &[f32]) -> u32 {
-    run.iter().enumerate().fold(0, |bits, (j, x)| bits | ((*x != 0.0) as u32) << j)
+fn filled(run: &[f32]) -> u64 {
+    let bit = |(j, x): (usize, &f32)| ((*x != 0.0) as u32) << j;
+    // Of a length that the compiler knows: then it is vectors.
+    let (parts, rest) = run.as_chunks::<16>();
+    let of_part = |part: &[f32; 16]| part.iter().enumerate().map(bit).fold(0, |all, bit| all | bit);
+    let of_rest = rest.iter().enumerate().map(bit).fold(0, |all, bit| all | bit);
+    let all = parts.iter().enumerate().fold(0, |all, (i, part)| all | (of_part(part) as u64) << (16 * i));
+    all | (of_rest as u64).checked_shl(16 * parts.len() as u32).unwrap_or(0)
 }
 
 #[cfg(test)]
