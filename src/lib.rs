@@ -117,7 +117,7 @@
 //! - Rows of which most numbers are zero are kept by the others, on the host and on the device, and become whole in the gather of a
 //!   batch: nothing behind it knows of them, and a model is the same to the byte. Columns of many words are kept so too.
 //! - On the CPU the product of a factor that is mostly zeros, as digits, counts and words are, goes along lists of what is not
-//!   (`device/cpu/sparse.rs`): the same terms in the same order, so the same bits. A GPU's tensor cores would gain nothing.
+//!   (`device/cpu/sparse.rs`): the same terms in the same order, so the same bits. A GPU multiplies whole blocks, and does not.
 //! - Of a multinomial, the likelihood needs the total of a row in every column. An operation that sees x makes the logarithms of
 //!   shares those of means that add up as x does; from there all is a Poisson's, column by column, but for a number a row.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to clear
