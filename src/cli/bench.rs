@@ -18,11 +18,11 @@ use std::sync::Arc;
 #[derive(Args)]
 #[command(
     long_about = "Measures how long a step of training takes: median and quartiles of interleaved repeats, after a \
-                  warm-up, on data that is resident, and random if none is given. Beside it, measured now too, stands what a step cannot \
-                  go below: its arithmetic at the rate of a large product, or on the CPU of multiply-adds alone, its \
-                  bytes at the rate of a copy, its launches at the time of one that does nothing; the longest of \
-                  the three is the floor. MFU is the part of that rate of arithmetic. Lists make every combination \
-                  a case.",
+                  warm-up, on data that is resident, and random if none is given. Beside it, measured now too, stands \
+                  what a step cannot go below: its arithmetic at the rate of a large product, or on the CPU of \
+                  multiply-adds alone, its bytes at the rate of a copy, its launches at the time of one that does \
+                  nothing; the longest of the three is the floor. MFU is the part of that rate of arithmetic. Zeros of \
+                  the data are counted, also where the CPU leaves them out. Lists make every combination a case.",
     after_help = "Examples:\n  \
                   vae-gpu bench --preset aevb,iwae\n  \
                   vae-gpu bench --batch 100,1024,8192 --precision fp32,tf32,bf16 --device cuda\n  \
@@ -74,8 +74,7 @@ pub(crate) struct BenchArgs {
     /// How many numbers an example has
     #[arg(long, value_name = "N", default_value_t = 784, conflicts_with = "data")]
     input: usize,
-    /// What is learned from: a file as train takes it, digits or moving, the built-in ones; random numbers if not given. A CPU
-    /// leaves out what is zero
+    /// What is learned from: a file as train takes it, or digits or moving, the built-in ones; random numbers if not given
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Makes zeros and ones of grey values: none, threshold, dynamic; the preset's (iwae: dynamic), or none
@@ -169,7 +168,7 @@ impl BenchArgs {
         let optimizer = Optimizer { lr: self.lr, ..Optimizer::new(self.optimizer) };
         optimizer.check()?;
         let data = match &self.data {
-            Some(path) => Some(Arc::new(dataset(path, Part::Train, None, None, Missing::Refuse)?)),
+            Some(path) => Some(Arc::new(dataset(path, Part::Train, None, self.model.bytes(), Missing::Refuse)?)),
             None => None,
         };
         let works = self.works(data.as_deref())?;

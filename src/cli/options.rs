@@ -346,6 +346,12 @@ fn widths(s: &str) -> Result<Vec<usize>> {
 }
 
 impl ModelArgs {
+    /// What bytes stand for, where the likelihood says so.
+    pub(super) fn bytes(&self) -> Option<Bytes> {
+        let are_plain = self.likelihood.is_of_counts() || self.likelihood == Likelihood::Categorical;
+        are_plain.then_some(Bytes::Plain)
+    }
+
     /// For examples of so many numbers, with the plain elbo and one sample.
     pub(super) fn model(&self, input: usize) -> Result<Model> {
         Ok(Model {
@@ -363,9 +369,7 @@ impl ModelArgs {
 impl TrainArgs {
     /// What bytes stand for, where the model says so: a count is the byte itself, and what stands beside it in a table.
     pub(super) fn bytes(&self) -> Option<Bytes> {
-        let likelihood = self.model.likelihood;
-        let are_plain = likelihood.is_of_counts() || likelihood == Likelihood::Categorical;
-        (are_plain || !self.others.lists().is_empty()).then_some(Bytes::Plain)
+        if self.others.lists().is_empty() { self.model.bytes() } else { Some(Bytes::Plain) }
     }
 
     /// The columns that are asked for, and what of them.
