@@ -2,7 +2,7 @@
 //! the same kernels on the CPU: the emulator, and a stand-in CUDA driver around it.
 //!
 //! `VAE_GPU_NVCC=none` builds without a GPU image, `VAE_GPU_NVCC=fetch` fetches a pinned nvcc where none is found, as
-//! is done by itself on a machine with an NVIDIA driver.
+//! is done by itself on a machine with an NVIDIA driver. `VAE_GPU_EMULATOR=none` leaves out what only tests need.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
@@ -42,11 +42,14 @@ fn main() {
     let include = |f: &PathBuf| format!("#include {:?}\n", f.file_name().unwrap());
     let source = files.iter().map(include).collect::<String>() + &families.iter().map(each_way).collect::<String>();
     fs::write(format!("{out}/kernels.cu"), source).unwrap();
-    image::build(&out);
-    if let Err(why) = emulator(&out, &kernels) {
-        warn(&why);
-        println!("cargo::warning=no emulator of the kernels: cargo test needs it, and a C++20 compiler (set CXX)");
-    }
+    thread::scope(|s| {
+        // Both take most of a minute.
+        s.spawn(|| image::build(&out));
+        if let Err(why) = emulator(&out, &kernels) {
+            warn(&why);
+            println!("cargo::warning=no emulator of the kernels: cargo test needs it, and a C++20 compiler (set CXX)");
+        }
+    });
 }
 
 /// Finds the kernels of a file. What a kernel may take is listed in `launchers`, and is little on purpose.
@@ -169,6 +172,10 @@ fn launchers(kernels: &[Kernel]) -> String {
 /// What the C++ compiler says. The program needs none of this.
 fn emulator(out: &str, kernels: &[Kernel]) -> Result<(), String> {
     println!("cargo::rerun-if-env-changed=CXX");
+    println!("cargo::rerun-if-env-changed=VAE_GPU_EMULATOR");
+    if env::var("VAE_GPU_EMULATOR").is_ok_and(|policy| policy == "none") {
+        return Ok(());
+    }
     // The emulator changes stacks, and finds shared memory among the thread-local variables, as Linux lays them out.
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system != "linux") {
         return Err("the emulator of the kernels, and so cargo test, is for Linux".into());
