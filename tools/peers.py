@@ -98,10 +98,8 @@ class Torch:
         torch.set_float32_matmul_precision("high" if args.precision == "tf32" else "highest")
         self.inputs, _, self.latent, self.activation, self.objective, self.binarise = PRESETS[args.preset]
         self.heads = len(PRESETS[args.preset][1])
-        if args.data:
-            self.data = torch.from_numpy(examples(args)).to(self.dev)
-        else:
-            self.data = torch.randint(0, 256, (args.rows, self.inputs), dtype=torch.uint8, device=self.dev)
+        random = lambda: torch.randint(0, 256, (args.rows, self.inputs), dtype=torch.uint8)
+        self.data = (random() if args.examples is None else torch.from_numpy(args.examples)).to(self.dev)
         self.version = f"torch {torch.__version__}"
 
     def sync(self):
@@ -233,7 +231,7 @@ class Jax:
         jax, jnp, a = self.jax, self.jnp, self.args
         key = jax.random.key(0)
         random = lambda: jax.random.randint(key, (a.rows, self.inputs), 0, 256, dtype=jnp.uint8)
-        data = jnp.asarray(examples(a)) if a.data else random()
+        data = random() if a.examples is None else jnp.asarray(a.examples)
         params = [(jax.random.normal(jax.random.fold_in(key, i), (o, n)) * math.sqrt(2 / (o + n)), jnp.zeros(o))
                   for i, (_, o, n) in enumerate(shapes(a.preset))]
         zeros = lambda: jax.tree.map(jnp.zeros_like, params)
@@ -322,18 +320,18 @@ def golden(path):
                 objective=config["objective"], loss=float(t["out.loss"][0]), name=path.stem)
 
 
-def examples(args):
-    """The bytes of --data, an example a row: an .npy, or an idx, which may be packed by gzip."""
+def examples(path):
+    """The bytes of a file, an example a row: an .npy, or an idx, which may be packed by gzip."""
     import numpy as np
 
-    if args.data.endswith(".npy"):
-        x = np.load(args.data)
+    if path.endswith(".npy"):
+        x = np.load(path)
     else:
-        with (gzip.open if args.data.endswith(".gz") else open)(args.data, "rb") as f:
+        with (gzip.open if path.endswith(".gz") else open)(path, "rb") as f:
             head = f.read(4)
             shape = np.frombuffer(f.read(4 * head[3]), ">u4")
             x = np.frombuffer(f.read(), np.uint8).reshape(shape)
-    return np.array(x.reshape(len(x), -1)[: args.rows], np.uint8)
+    return np.array(x.reshape(len(x), -1), np.uint8)
 
 
 def ours(command, wanted):
@@ -358,7 +356,7 @@ def main():
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--rows", type=int, default=60000, help="examples in the data set")
+    parser.add_argument("--rows", type=int, default=60000, help="examples in the random data set")
     parser.add_argument("--data", help="their bytes: an .npy, or an idx as those of MNIST; random if not given")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one repeat")
@@ -450,6 +448,9 @@ def answer(children, name, seconds):
 def child(args):
     """One mode: prints `ready VERSION`, then the microseconds of a step for every line on stdin."""
     kind, mode = args.child.split("-", 1)
+    args.examples = examples(args.data) if args.data else None
+    if args.data:  # all of them, as ours takes them
+        args.rows = len(args.examples)
     try:
         peer = (Torch if kind == "torch" else Jax)(args)
     except ImportError:
