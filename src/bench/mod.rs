@@ -5,7 +5,7 @@
 //! machine's other work meets all of them. Prints nothing.
 use crate::arena::{METRICS, RING};
 use crate::check;
-use crate::config::{Binarize, Init, Model, Numbers, Objective, Optimizer};
+use crate::config::{Binarize, Init, Model, Numbers, Objective, Optimizer, name_of};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
 use crate::model::Network;
@@ -56,17 +56,12 @@ impl Preset {
         match self {
             Preset::Aevb => work(784, &[500], 20, Relu, 100),
             Preset::Iwae => {
-                let Work { model, batch, .. } = work(784, &[200, 200], 50, Tanh, 20);
-                let model = Model { objective: Objective::Iwae, ..model };
-                Work { model, samples: vec![1, 5, 50], batch, binarize: Binarize::Dynamic }
+                let iwae = work(784, &[200, 200], 50, Tanh, 20);
+                let model = Model { objective: Objective::Iwae, ..iwae.model };
+                Work { model, samples: vec![1, 5, 50], binarize: Binarize::Dynamic, ..iwae }
             }
             Preset::Wide => work(4096, &[4096, 4096], 256, Relu, 8192),
         }
-    }
-
-    /// As it is asked for.
-    pub fn name(self) -> String {
-        self.to_possible_value().expect("no preset is hidden").get_name().into()
     }
 }
 
@@ -341,7 +336,7 @@ impl<'a> Running<'a> {
 /// The preset that it is, or its widths from data to data.
 pub fn name(m: &Model) -> String {
     let preset = |p: &&Preset| Model { samples: m.samples, ..p.work().model } == *m;
-    Preset::value_variants().iter().find(preset).map_or_else(|| m.widths(), |p| p.name())
+    Preset::value_variants().iter().find(preset).map_or_else(|| m.widths(), |&preset| name_of(preset))
 }
 
 #[cfg(test)]

@@ -194,18 +194,19 @@ impl BenchArgs {
 
     /// The presets, or what the model's own options say, each of which can learn from the data.
     fn works(&self, data: Option<&Dataset>) -> Result<Vec<Work>> {
-        const REMEDY: &str = "pass --likelihood gaussian";
+        let learns =
+            |model: &Model, like: &str, remedy: &str| data.map_or(Ok(()), |data| fits(model, data, like, remedy));
         if self.preset.is_empty() {
             let model = self.model.model(data.map_or(self.input, |data| data.cols))?;
             let model = Model { objective: self.objective, ..model };
-            data.map_or(Ok(()), |data| fits(&model, data, "--data", REMEDY))?;
+            learns(&model, "--data", "pass --likelihood gaussian")?;
             return Ok(vec![Work { model, samples: vec![1], batch: 100, binarize: Binarize::None }]);
         }
-        let checked = |preset: &Preset| {
-            let (work, like) = (preset.work(), format!("the preset {}", preset.name()));
-            data.map_or(Ok(work.clone()), |data| fits(&work.model, data, &like, "leave --preset out").map(|()| work))
-        };
-        self.preset.iter().map(checked).collect()
+        let works: Vec<Work> = self.preset.iter().map(|preset| preset.work()).collect();
+        for (work, &preset) in works.iter().zip(&self.preset) {
+            learns(&work.model, &format!("the preset {}", name_of(preset)), "leave --preset out")?;
+        }
+        Ok(works)
     }
 }
 

@@ -114,6 +114,7 @@ pub(super) const BLOCK: usize = 400;
 pub(super) fn block_of(k: usize) -> usize {
     k.div_ceil(k.div_ceil(BLOCK).max(1)).max(1)
 }
+
 /// The most rows of a that are packed at once, whole tiles of every size: 375 KiB.
 const ROWS: usize = 240;
 

@@ -208,13 +208,17 @@ fn each_filled(row: &[f32], mut f: impl FnMut(usize, f32)) {
 /// Bit j: whether number j is not zero.
 #[inline(always)]
 fn filled(run: &[f32]) -> u64 {
-    let bit = |(j, x): (usize, &f32)| ((*x != 0.0) as u32) << j;
     // Of a length that the compiler knows: then it is vectors.
     let (parts, rest) = run.as_chunks::<16>();
-    let of_part = |part: &[f32; 16]| part.iter().enumerate().map(bit).fold(0, |all, bit| all | bit);
-    let of_rest = rest.iter().enumerate().map(bit).fold(0, |all, bit| all | bit);
-    let all = parts.iter().enumerate().fold(0, |all, (i, part)| all | (of_part(part) as u64) << (16 * i));
-    all | (of_rest as u64).checked_shl(16 * parts.len() as u32).unwrap_or(0)
+    let mut all = 0;
+    for (i, part) in parts.iter().enumerate() {
+        let bits = part.iter().enumerate().fold(0, |bits, (j, x)| bits | ((*x != 0.0) as u32) << j);
+        all |= (bits as u64) << (16 * i);
+    }
+    for (j, x) in rest.iter().enumerate() {
+        all |= ((*x != 0.0) as u64) << (16 * parts.len() + j);
+    }
+    all
 }
 
 #[cfg(test)]
