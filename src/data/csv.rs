@@ -1,14 +1,17 @@
 //! Tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped. Every other cell
 //! must be a finite number, but of columns that are asked for as words; missing values are refused, or NaN for who allows them.
+//! Where no comma separates the cells it is a decimal point.
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::asked::There;
 use super::classes::Labels;
+use super::decimals::{self, Marks, has_commas_of_thousands, has_decimal_comma};
+use super::encoding::{is_utf16, make_utf8};
 use super::header::{Wanted, mixed};
 use super::lines::Lines;
 use super::read::{FORMATS, Missing};
 use super::rounding::Rounding;
-use super::row_names::{self, RowNames, Why, has_commas_of_thousands, has_decimal_comma};
+use super::row_names::{self, RowNames, Why};
 use super::source::{Source, room};
 use super::to_csv::cause;
 use super::{Columns, Dataset, Values, read_words};
@@ -71,7 +74,12 @@ pub(super) struct Opened<'a> {
 impl<'a> Opened<'a> {
     pub fn new(source: Source<'a>, columns: Option<&Columns>) -> Result<Self> {
         let name = source.name.clone();
-        // Text has no zero bytes; pictures, archives and UTF-16 have.
+        if is_utf16(&source.head) {
+            return Err(Error::failed(format!(
+                "{name} is UTF-16, as a spreadsheet's Unicode text: save it as UTF-8, or convert it, as by iconv -f utf-16 -t utf-8"
+            )));
+        }
+        // Text has no zero bytes; pictures and archives have.
         if source.head.contains(&0) {
             return Err(Error::failed(format!(
                 "{name} is none of the formats that are read, nor text: give a file of {FORMATS}"
@@ -181,6 +189,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     }
 
     let mut rounding = Rounding::new(positions.len());
+    let mut marks = rows.decimal_commas.then(Marks::default);
     let mut values = Vec::new();
     let mut take = |row: &Row| -> Result<()> {
         // Room for twice as many, as push makes it, but too little of it is a sentence.
@@ -220,7 +229,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
             if let Some(dictionary) =
                 dictionaries.get_mut(j).and_then(Option::as_mut).filter(|_| !read_words::is_missing(bytes))
             {
-                let word = read_words::text(bytes, &there, i, row.line)?;
+                let word = &String::from_utf8_lossy(bytes);
                 let line = || format!("line {}", row.line);
                 values.push(read_words::place_of(dictionary, word, &there, i, line, missing)?);
                 continue;
@@ -229,6 +238,9 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                 Cell::Missing if missing == Missing::Allow => values.push(f32::NAN),
                 Cell::Number(v) if v.is_finite() => {
                     rounding.see(at, j, unrounded(bytes, v));
+                    if let Some(marks) = &mut marks {
+                        marks.see(row, i);
+                    }
                     values.push(v);
                 }
                 _ => return Err(bad_cell(&there, row.line, i, bytes, columns.is_told(&there, i))),
@@ -247,6 +259,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     if let Some(names) = row_names {
         names.check(&name, title, &skipped(&there, 0))?;
     }
+    notes.extend(rows.foreign.map(|line| {
+        format!("{name}: line {line} is not UTF-8; taken as Windows-1252, if that is wrong convert the file, as by iconv -t utf-8 -f its encoding")
+    }));
+    notes.extend(marks.map(|marks| marks.check(&there)).transpose()?.flatten());
     let labels = labels.and_then(|(_, labels)| {
         let (labels, classes) = labels.found();
         chosen.classes = Some(classes);
@@ -261,6 +277,8 @@ pub(super) struct Row {
     /// Counted from 1, as editors do.
     pub line: u64,
     pub cells: ByteRecord,
+    /// Which of them had a decimal comma, where now a point is.
+    pub commas: Vec<usize>,
 }
 
 /// The lines that are not blank.
@@ -268,6 +286,10 @@ pub(super) struct Rows<'a> {
     reader: csv::Reader<Lines<Source<'a>>>,
     /// A record whose memory the next row takes over.
     spare: ByteRecord,
+    /// No comma separates the cells.
+    decimal_commas: bool,
+    /// The first line that was not UTF-8.
+    foreign: Option<u64>,
 }
 
 impl<'a> Rows<'a> {
@@ -275,7 +297,8 @@ impl<'a> Rows<'a> {
         let delimiter = delimiter(&source.head);
         let mut builder = ReaderBuilder::new();
         builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(1 << 16).delimiter(delimiter);
-        Self { reader: builder.from_reader(Lines::new(source, delimiter)), spare: ByteRecord::new() }
+        let reader = builder.from_reader(Lines::new(source, delimiter));
+        Self { reader, spare: ByteRecord::new(), decimal_commas: delimiter != b',', foreign: None }
     }
 
     pub fn next(&mut self) -> Result<Option<Row>> {
@@ -289,15 +312,21 @@ impl<'a> Rows<'a> {
                 }
                 Ok(false) => return Ok(None),
                 Ok(true) if cells.len() == 1 && cells[0].is_empty() => {}
-                // `Lines` ends each line by one \n, so the reader stands one line behind the record.
-                Ok(true) => return Ok(Some(Row { line: self.reader.position().line() - 1, cells })),
+                Ok(true) => {
+                    // `Lines` ends each line by one \n, so the reader stands one line behind the record.
+                    let line = self.reader.position().line() - 1;
+                    if make_utf8(&mut cells) {
+                        self.foreign.get_or_insert(line);
+                    }
+                    let commas = if self.decimal_commas { decimals::write_points(&mut cells) } else { vec![] };
+                    return Ok(Some(Row { line, cells, commas }));
+                }
             }
         }
     }
 }
 
-/// Tab before semicolon before comma: the first that the first line has outside quotes. A comma beside semicolons
-/// is then a decimal comma, which the message about the cell explains.
+/// Tab before semicolon before comma: the first that the first line has outside quotes.
 fn delimiter(head: &[u8]) -> u8 {
     let mut quoted = false;
     let line = head.split(|&b| b == b'\n' || b == b'\r').find(|line| !line.trim_ascii().is_empty()).unwrap_or(head);
@@ -351,8 +380,13 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], is_told: bool) -> 
             format!("{at} is {shown}: fill the cell, leave the example out, or train with --missing allow")
         }
         Cell::Number(_) => format!("{at} is {shown}: must be a finite number below 3.4e38"),
+        Cell::Word if has_decimal_comma(bytes) && bytes.contains(&b'.') => {
+            format!("{at} is {shown}, not a number: leave out the points that part thousands")
+        }
         Cell::Word if has_decimal_comma(bytes) => {
-            format!("{at} is {shown}, not a number: write the decimal comma as a point")
+            format!(
+                "{at} is {shown}, not a number: write the decimal comma as a point, or separate the cells by semicolons"
+            )
         }
         Cell::Word if has_commas_of_thousands(bytes) => {
             format!("{at} is {shown}, not a number: leave out the commas that part thousands")

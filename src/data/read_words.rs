@@ -135,21 +135,6 @@ pub(super) fn check_code(code: f32, there: &There, at: usize, row: usize) -> Res
     }
 }
 
-/// The text of a cell of words.
-///
-/// # Errors
-/// It is none: what is written in another encoding would make one word of several.
-pub(super) fn text<'a>(cell: &'a [u8], there: &There, at: usize, line: u64) -> Result<&'a str> {
-    std::str::from_utf8(cell).map_err(|_| {
-        Error::failed(format!(
-            "line {line} of {} has {} in column {}, which is not UTF-8: convert the file, as by iconv -f latin1 -t utf8",
-            there.file,
-            shown(cell),
-            title(there, at)
-        ))
-    })
-}
-
 /// Whether a cell of a column of words says that the word is missing. Fewer do than of numbers: none, - and . may be words.
 pub(super) fn is_missing(cell: &[u8]) -> bool {
     const MISSING: [&[u8]; 7] = [b"", b"na", b"n/a", b"#n/a", b"<na>", b"nan", b"?"];

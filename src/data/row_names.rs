@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::csv::shown;
+use super::decimals::{has_commas_of_thousands, has_decimal_comma};
 use super::named;
 use crate::{Error, Result};
 
@@ -69,24 +70,4 @@ pub(super) fn are_names<'a>(cells: impl Iterator<Item = &'a [u8]>) -> bool {
 pub(super) fn note(file: &str, title: Option<&str>) -> String {
     let title = title.map_or(String::new(), |title| format!(" ({:?})", named::shown(title)));
     format!("{file}: first column{title} taken as names of the rows")
-}
-
-/// 167,1 or 1.234,5
-pub(super) fn has_decimal_comma(bytes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(bytes);
-    let is_number = |text: String| text.parse::<f32>().is_ok();
-    let after_points = text.rfind(',') > text.rfind('.');
-    after_points && (is_number(text.replace(',', ".")) || is_number(text.replace('.', "").replace(',', ".")))
-}
-
-/// 1,234.5 or 1,234,567
-pub(super) fn has_commas_of_thousands(bytes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(bytes);
-    let whole = text.split('.').next().unwrap_or_default().trim_start_matches(['-', '+']);
-    let mut groups = whole.split(',');
-    let first = groups.next().is_some_and(|group| (1..=3).contains(&group.len()));
-    first
-        && whole.contains(',')
-        && groups.all(|group| group.len() == 3 && group.bytes().all(|b| b.is_ascii_digit()))
-        && text.replace(',', "").parse::<f32>().is_ok()
 }

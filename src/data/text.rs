@@ -1,4 +1,5 @@
 //! The text of a table, read a second time: to be written beside what came of its rows, as it stands there, to the digit.
+//! In UTF-8, and with points where it has decimal commas, as what is written beside it.
 use super::asked::{List, There};
 use super::csv::{Opened, Row};
 use super::read::{is_text, open_file};
@@ -27,7 +28,7 @@ pub struct Text {
     pub kept: Vec<usize>,
     /// Where in the file the columns of the data stand: a column of words is one of them.
     pub taken: Vec<usize>,
-    /// Of each example those that are kept, as bytes: the file may be of any encoding.
+    /// Of each example those that are kept.
     pub rows: Vec<ByteRecord>,
 }
 

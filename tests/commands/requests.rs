@@ -26,7 +26,7 @@ fn furnish(home: &Path) {
         ("titled.csv", "age,height,day\n1,5,monday\n"),
         ("far.csv", "-3e38,1\n3e38,2\n"),
         ("sex.csv", "sex,age\nM,1\nF,2\nM,3\nF,4\n"),
-        ("commas.csv", "height;age\n167,1;5\n168,2;6\n"),
+        ("commas.csv", "height,age\n\"167,1\",5\n\"168,2\",6\n"),
         ("times.csv", &times),
         ("constant.csv", "1,5\n2,5\n3,5\n"),
         ("damaged.safetensors", "\x08\0\0\0\0\0\0\0{}      "),

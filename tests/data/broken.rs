@@ -196,11 +196,16 @@ fn every_malformed_file_becomes_a_sentence() {
         ("na-first.csv", b"1,NA\n3,4\n".to_vec(), "line 1, column 2 of"),
         ("inf.csv", b"1,2\n3,inf\n".to_vec(), "is \"inf\": must be a finite number below 3.4e38"),
         ("large.csv", b"1,2\n3,1e39\n".to_vec(), "is \"1e39\": must be a finite number below 3.4e38"),
-        ("decimal.csv", b"1.0;2.0\n1,5;2,5\n".to_vec(), "is \"1,5\", not a number: write the decimal comma as a point"),
+        ("decimal.csv", b"1.0;2.0\n1,5;2,5\n".to_vec(), "is \"1,5\", but line 1 has \"1.0\": one of the marks"),
         ("names.csv", b"h,i,j\na,1,2\n5,3,4\n".to_vec(), "is the word \"a\", but line 3 has the number \"5\" there"),
         ("spaces.csv", b"1 2\n3 4\n".to_vec(), "separate numbers by comma, semicolon or tab"),
         ("quote.csv", b"1,2\n\"3,4\n5,6\n".to_vec(), "has 1 cell, but line 1 has 2"),
         ("latin.csv", b"1,2\n3,\xe9t\xe9\n".to_vec(), "line 2, column 2 of"),
+        (
+            "utf16.csv",
+            b"\xff\xfe1\0,\x002\0\n\0".to_vec(),
+            "is UTF-16, as a spreadsheet's Unicode text: save it as UTF-8",
+        ),
         ("cut.csv.gz", gz("1,2\n".repeat(9999).as_bytes())[..40].to_vec(), "cannot be unpacked"),
     ];
     let mut wrong = String::new();

@@ -1,6 +1,6 @@
 //! What is understood of a table that may have been meant otherwise: it is told, or refused.
-use super::{all_rows, np1, read};
-use vae_gpu::data::{Asked, Columns};
+use super::{File, all_rows, np1, read};
+use vae_gpu::data::{Asked, Columns, Dataset, Missing};
 
 /// What is said of a text, without the name of the file.
 fn notes(text: &str) -> Vec<String> {
@@ -31,9 +31,14 @@ fn words_that_are_no_names_of_rows_are_refused() {
     let again = "has words that come again, 2 different ones in 9 rows: names of rows differ; train with";
     refused(&format!("sex,age\n{sexes}"), &format!("{again} --categorical sex"));
     refused(&sexes, &format!("{again} --categorical 0"));
-    refused("t;v\n167,1;5\n168,2;6\n", "line 2, column 1 (\"t\") of");
-    refused("t;v\n167,1;5\n168,2;6\n", "is \"167,1\", not a number: write the decimal comma as a point");
-    refused("t;v\n1.234,5;5\n1.235,5;6\n", "is \"1.234,5\", not a number: write the decimal comma as a point");
+    let quoted = "t,v\n\"167,1\",5\n\"168,2\",6\n";
+    refused(quoted, "line 2, column 1 (\"t\") of");
+    refused(
+        quoted,
+        "is \"167,1\", not a number: write the decimal comma as a point, or separate the cells by semicolons",
+    );
+    let thousands = "not a number: leave out the points that part thousands";
+    refused("t;v\n1.234,5;5\n1.235,5;6\n", &format!("is \"1.234,5\", {thousands}"));
     for cell in ["1,234.5", "-12,345,678", "1,234,567.25"] {
         refused(
             &format!("t;v\n5;{cell}\n"),
@@ -41,7 +46,7 @@ fn words_that_are_no_names_of_rows_are_refused() {
         );
     }
     refused("t;v\n5;1,2,3\n", "not a number: separate numbers by comma, semicolon or tab");
-    refused("t;v\n5;1.234,5\n", "is \"1.234,5\", not a number: write the decimal comma as a point");
+    refused("t;v\n5;1.234,5\n", &format!("is \"1.234,5\", {thousands}"));
     refused("flag,v\nTrue,5\nFalse,6\n", "is \"True\", not a number: separate numbers by");
     refused("flag,v\nfalse,5\ntrue,6\n", "or with --skip-columns flag");
     refused("id,v\nx,5\n# half of them,\ny,6\n", "line 3 of");
@@ -51,6 +56,33 @@ fn words_that_are_no_names_of_rows_are_refused() {
     );
     // Names may come again now and then.
     assert_eq!(all_rows(&read("t.csv", b"a,1\nb,2\na,3\nc,4\n").unwrap()), [1.0, 2.0, 3.0, 4.0]);
+}
+
+#[test]
+fn a_comma_is_a_decimal_point_where_it_separates_nothing() {
+    let data = read("t.csv", "id;größe;kg\nann;167,1;-5\nbob;,5;1,2e1\n".as_bytes()).unwrap();
+    assert_eq!(all_rows(&data), [167.1, -5.0, 0.5, 12.0]);
+    assert_eq!(data.columns.names, ["größe", "kg"]);
+    assert!(data.notes.iter().any(|note| note.ends_with(": commas taken as decimal points")), "{:?}", data.notes);
+    assert_eq!(all_rows(&read("t.tsv", b"0,25\t3\n0,123\t4\n").unwrap()), [0.25, 3.0, 0.123, 4.0]);
+    assert_eq!(notes("a;b\n1.5;2\n2.5;3\n"), [""; 0]);
+
+    refused("t;v\n5;1,\n", "is \"1,\", not a number");
+
+    // What may part thousands as well is no number that one can trust.
+    let plain = "write the decimal comma as a point, and leave out what parts thousands";
+    let unsure = "\"1,250\", and no comma of the file tells whether that is 1.250 or 1250";
+    refused("a;b\n1;1,250\n2;980\n", "line 2, column 2 of");
+    refused("a;b\n1;1,250\n2;980\n", &format!("is {unsure}: {plain}"));
+    let both = format!("is \"0,5\", but line 2 has \"1.250\": one of the marks may part thousands; {plain}");
+    refused("a;b\n1;1.250\n0,5;980\n", &both);
+    refused("a;b\n0,5;3\n1;1.250\n", &both.replace("line 2 has", "line 3 has"));
+    assert_eq!(all_rows(&read("t.csv", b"1,250;3\n2,5;4\n").unwrap()), [1.25, 3.0, 2.5, 4.0]);
+    // Beside the columns that are learned anything may stand.
+    let file = File::new("t.csv", b"version;a\n1.2;0,5\n1.3;0,75\n");
+    let columns = Columns::asked(Asked { skip: Some("version".parse().unwrap()), ..Asked::default() });
+    let data = Dataset::read_columns(&file.0, columns.as_ref(), Missing::Refuse).unwrap();
+    assert_eq!(all_rows(&data), [0.5, 0.75]);
 }
 
 #[test]
