@@ -82,7 +82,8 @@ pub(crate) struct MixtureArgs {
     /// Ends where the mean log-likelihood changes by less, in nats per example (scikit-learn's tol)
     #[arg(long, value_name = "NATS", default_value_t = 1e-3)]
     tolerance: f64,
-    /// Starts by k-means++, of which the most likely fit is kept
+    /// Starts by k-means++, of which the most likely fit is kept; of a table the first, third, ... measure each column by its own
+    /// spread, the others as it stands
     #[arg(long, value_name = "N", default_value_t = 3)]
     restarts: usize,
     /// Added to every variance (scikit-learn's reg_covar); if not given, to those of each column 0.001 of its own variance in
@@ -105,6 +106,7 @@ impl MixtureArgs {
             tolerance: self.tolerance,
             restarts: self.restarts,
             floor: self.floor,
+            one_unit: false,
             seed: self.common.seed,
         }
     }
@@ -195,13 +197,11 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         same_columns(&data, start.cols(), "the data of --start")?;
         settings = Settings { components: start.components(), covariance: start.covariance, ..settings };
     }
+    settings.one_unit = data.shape.is_some();
     settings.check(data.rows())?;
     let what = format!("{}: {} rows of {} columns in f64", data.name, data.rows(), data.cols);
     host::check_memory(8 * data.rows() as u128 * data.cols as u128, &what, "give fewer examples")?;
     let x = rows(&data);
-    if settings.floor.is_none() && data.shape.is_some() {
-        settings.floor = Some(em::common_floor(&x, data.cols));
-    }
 
     let names = of_each_names(settings.components);
     let (text, is_csv) = ((file_of(&source.train), &source.known_columns()), matches!(table, Some((_, Table::Csv))));

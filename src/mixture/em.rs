@@ -31,8 +31,12 @@ pub struct Settings {
     /// Fits from different starts, of which the most likely one is kept.
     pub restarts: usize,
     /// Added to every variance, as scikit-learn's `reg_covar`. None: to those of a column [`FLOOR`] of its own variance in
-    /// the data; of a column that never changes, of the mean variance.
+    /// the data; of a column that never changes, and where all are of one unit, of the mean variance.
     pub floor: Option<f64>,
+    /// The columns are of one unit, as the pixels of pictures are: the distances of every start are of them as they stand, and
+    /// the default floor is common to all. Else those of every second start, the first among them, are in units of each
+    /// column's standard deviation: what a table is in, grams or tonnes, is no matter to these.
+    pub one_unit: bool,
     pub seed: u64,
 }
 
@@ -43,7 +47,16 @@ pub const FLOOR: f64 = 1e-3;
 impl Settings {
     /// With the defaults of `vae-gpu mixture`.
     pub fn new(components: usize, covariance: Covariance) -> Settings {
-        Settings { components, covariance, iterations: 200, tolerance: 1e-3, restarts: 3, floor: None, seed: 0 }
+        Settings {
+            components,
+            covariance,
+            iterations: 200,
+            tolerance: 1e-3,
+            restarts: 3,
+            floor: None,
+            one_unit: false,
+            seed: 0,
+        }
     }
 
     /// Holds them against a data set of `rows` examples.
@@ -68,24 +81,23 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether a column is measured by its own standard deviation in this start. In the others a column that is hardly ever not
+    /// zero does not count as much as one that is; the likelihood tells which start was better.
+    fn in_own_units(&self, restart: usize) -> bool {
+        !self.one_unit && restart.is_multiple_of(2)
+    }
+
     /// What is added to the variances of each column of x (N, D).                       (D)
     fn floors(&self, x: &[f64], cols: usize) -> Vec<f64> {
         if let Some(floor) = self.floor {
             return vec![floor; cols];
         }
         let own = variances(x, cols);
-        let common = of_mean(&own);
-        own.into_iter().map(|variance| if variance > 0.0 { FLOOR * variance } else { common }).collect()
+        let common = FLOOR * own.iter().sum::<f64>() / cols as f64;
+        // A pixel that is hardly ever on has a standard deviation of 3 % of a typical one's, where its own would be next to none.
+        let floor = |variance| if variance > 0.0 && !self.one_unit { FLOOR * variance } else { common };
+        own.into_iter().map(floor).collect()
     }
-}
-
-/// The floor for columns of one unit, as the pixels of pictures are: [`FLOOR`] of their mean variance. A pixel that is
-/// hardly ever on has a standard deviation of 3 % of a typical one's, where its own would be next to none.
-pub fn common_floor(x: &[f64], cols: usize) -> f64 {
-    of_mean(&variances(x, cols))
-}
-fn of_mean(variances: &[f64]) -> f64 {
-    FLOOR * variances.iter().sum::<f64>() / variances.len() as f64
 }
 
 /// What came of it.
@@ -169,11 +181,14 @@ fn climb(x: &[f64], start: Mixture, settings: &Settings, floors: &[f64], watch: 
 /// The most likely mixture where every example belongs to its cluster alone.
 fn start(x: &[f64], settings: &Settings, floors: &[f64], restart: usize) -> Result<Mixture> {
     let (components, cols) = (settings.components, floors.len());
-    let (means, nearest) = clusters(x, cols, components, settings.seed, restart as u32);
+    let variances = variances(x, cols);
+    let scale: Vec<f64> =
+        variances.iter().map(|&v| if v > 0.0 && settings.in_own_units(restart) { 1.0 / v } else { 1.0 }).collect();
+    let (means, nearest) = clusters(x, &scale, components, settings.seed, restart as u32);
     let mut responsibilities = vec![0.0; nearest.len() * components];
     nearest.iter().enumerate().for_each(|(i, k)| responsibilities[i * components + k] = 1.0);
     // What an empty cluster keeps: the spread of all the data.
-    let variances: Vec<f64> = variances(x, cols).iter().zip(floors).map(|(v, floor)| v + floor).collect();
+    let variances: Vec<f64> = variances.iter().zip(floors).map(|(v, floor)| v + floor).collect();
     let spread = match settings.covariance {
         Covariance::Diag => variances,
         Covariance::Full => {

@@ -11,13 +11,15 @@ const ROUNDS: usize = 20;
 /// Examples that a thread takes at a time, at least.
 const GRAIN: usize = 64;
 
-/// The centres (K, D), and to which each example of x (N, D) is nearest (N). A function of the seed and `restart`.
-pub(super) fn clusters(x: &[f64], cols: usize, components: usize, seed: u64, restart: u32) -> (Vec<f64>, Vec<usize>) {
-    let mut centres = seeds(x, cols, components, seed, restart);
-    let mut nearest = assign(x, cols, &centres);
+/// The centres (K, D), and to which each example of x (N, D) is nearest (N), where the squared distance of two is
+/// Σ_j scale_j (a_j − b_j)². A function of the seed and `restart`.
+pub(super) fn clusters(x: &[f64], scale: &[f64], components: usize, seed: u64, restart: u32) -> (Vec<f64>, Vec<usize>) {
+    let cols = scale.len();
+    let mut centres = seeds(x, scale, components, seed, restart);
+    let mut nearest = assign(x, scale, &centres);
     for _ in 0..ROUNDS {
         centres = means(x, cols, &nearest, centres);
-        let next = assign(x, cols, &centres);
+        let next = assign(x, scale, &centres);
         if next == nearest {
             break;
         }
@@ -28,7 +30,8 @@ pub(super) fn clusters(x: &[f64], cols: usize, components: usize, seed: u64, res
 
 /// The first centre is any example, each next one an example in proportion to its squared distance from the nearest
 /// centre so far. Where all distances are 0, the data have fewer distinct examples than there are centres: any.
-fn seeds(x: &[f64], cols: usize, components: usize, seed: u64, restart: u32) -> Vec<f64> {
+fn seeds(x: &[f64], scale: &[f64], components: usize, seed: u64, restart: u32) -> Vec<f64> {
+    let cols = scale.len();
     let rows = x.len() / cols;
     let mut centres = Vec::with_capacity(components * cols);
     let mut distances = vec![f64::INFINITY; rows];
@@ -48,18 +51,19 @@ fn seeds(x: &[f64], cols: usize, components: usize, seed: u64, restart: u32) -> 
         };
         let centre = &x[chosen * cols..][..cols];
         distances.par_iter_mut().zip(x.par_chunks(cols)).with_min_len(GRAIN).for_each(|(nearest, x)| {
-            *nearest = nearest.min(distance(x, centre));
+            *nearest = nearest.min(distance(x, centre, scale));
         });
         centres.extend_from_slice(centre);
     }
     centres
 }
 
-fn assign(x: &[f64], cols: usize, centres: &[f64]) -> Vec<usize> {
+fn assign(x: &[f64], scale: &[f64], centres: &[f64]) -> Vec<usize> {
+    let cols = scale.len();
     let nearest = |x: &[f64]| {
         let mut best = (f64::INFINITY, 0);
         for (k, centre) in centres.chunks(cols).enumerate() {
-            let d = distance(x, centre);
+            let d = distance(x, centre, scale);
             if d < best.0 {
                 best = (d, k);
             }
@@ -99,10 +103,10 @@ fn means(x: &[f64], cols: usize, nearest: &[usize], old: Vec<f64>) -> Vec<f64> {
     centres
 }
 
-/// |a − b|²
-fn distance(a: &[f64], b: &[f64]) -> f64 {
+/// Σ_j scale_j (a_j − b_j)²
+fn distance(a: &[f64], b: &[f64], scale: &[f64]) -> f64 {
     vectorise(
         #[inline(always)]
-        || sum([a, b], |[a, b]| (a - b) * (a - b)),
+        || sum([a, b, scale], |[a, b, scale]| scale * (a - b) * (a - b)),
     )
 }

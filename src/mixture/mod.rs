@@ -230,7 +230,7 @@ pub struct Config {
     /// What the bytes of the data stand for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<crate::data::Bytes>,
-    /// What was added to every variance. None: to those of each column a part of its own.
+    /// What was added to every variance. None: a part of the column's own or, of pictures, of the mean one.
     pub floor: Option<f64>,
     pub seed: u64,
 }

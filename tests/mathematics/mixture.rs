@@ -248,7 +248,7 @@ fn one_component_is_the_mean_and_the_covariance_of_the_data() {
 #[test]
 fn the_most_likely_restart_is_kept() {
     let x = mixture(Covariance::Diag, 8, 2, 4.0, &mut Numbers::new(5)).sample(500, 1).unwrap().0;
-    let settings = |restarts| Settings { restarts, ..Settings::new(8, Covariance::Diag) };
+    let settings = |restarts| Settings { restarts, one_unit: true, ..Settings::new(8, Covariance::Diag) };
     let mut ends = vec![f64::NEG_INFINITY; 5];
     let mut watch = |restart: usize, _: usize, mean: f64| ends[restart] = mean;
     let best = em::fit(&x, 2, &settings(5), &mut watch).unwrap();
@@ -256,6 +256,34 @@ fn the_most_likely_restart_is_kept() {
     assert_eq!((best.log_likelihood(), ends[best.restart]), (top, top));
     // Neither the first nor the last, so that both would be wrong.
     assert!(best.restart > 0 && ends[0] < top - 1e-3 && ends[4] < top - 1e-3, "{ends:?}");
+}
+
+/// Heaps in two columns, beside one of noise: in units of which it is a hundred thousand times as wide, or no wider.
+#[test]
+fn units_of_a_column_are_no_matter() {
+    let centres = [[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]];
+    let noise = Numbers::new(5).normals(3 * 600);
+    let table = |unit: f64| -> Vec<f64> {
+        let row = |(i, n): (usize, &[f64])| {
+            let [a, b] = centres[i % 3];
+            [a + n[0] / 2.0, b + n[1] / 2.0, unit * n[2]]
+        };
+        noise.chunks(3).enumerate().flat_map(row).collect()
+    };
+    for covariance in BOTH {
+        let settings = Settings { restarts: 1, ..Settings::new(3, covariance) };
+        let [one, other] = [1.0, 131072.0].map(|unit| {
+            let fit = em::fit(&table(unit), 3, &settings, &mut quiet).unwrap();
+            (fit.log_likelihood() + unit.ln(), fit.mixture.responsibilities(&table(unit)).unwrap())
+        });
+        assert!((one.0 - other.0).abs() < 1e-9, "{} and {}", one.0, other.0);
+        // The heaps are those that were drawn: each example is in that of its first.
+        let best = |r: &[f64]| (0..3).max_by(|&i, &j| r[i].total_cmp(&r[j])).unwrap();
+        let found: Vec<usize> = other.1.chunks(3).map(best).collect();
+        let wrong = (0..600).filter(|i| found[*i] != found[i % 3]).count();
+        assert!(wrong < 12, "{wrong} of 600");
+        assert!(one.1.iter().zip(&other.1).all(|(a, b)| (a - b).abs() < 1e-9));
+    }
 }
 
 #[test]
