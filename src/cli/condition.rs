@@ -2,7 +2,7 @@
 use super::{Common, Part, data_for, file_of};
 use crate::config::{Condition, Run, Source};
 use crate::data::to_csv::Front;
-use crate::data::{Classes, Columns, Dataset, Missing};
+use crate::data::{Classes, Columns, Dataset, Missing, Unknown};
 use crate::evaluate::same_columns;
 use crate::{Error, Result};
 use clap::Args;
@@ -19,6 +19,10 @@ pub(crate) struct DataFor {
     /// as that of --classes, or with a single one
     #[arg(long = "condition", value_name = "FILE")]
     pub(super) labels: Option<String>,
+    /// Words that the model does not know: refuse, or missing, which they then count as. That takes a model trained with --missing
+    /// allow, or impute
+    #[arg(long, value_enum, default_value = "refuse", hide_possible_values = true, value_name = "WHAT")]
+    pub(super) unknown_words: Unknown,
 }
 
 impl DataFor {
@@ -38,7 +42,18 @@ impl DataFor {
     }
 
     fn read(&self, run: &Run, source: &Source, missing: Missing, common: &Common) -> Result<Arc<Dataset>> {
-        let data = data_for(run, &self.data, missing)?;
+        if self.unknown_words == Unknown::Missing {
+            let has_words = run.data.columns.as_ref().is_some_and(|columns| !columns.words.is_empty());
+            let wrong = match (has_words, missing) {
+                (false, _) => Some("the model has no columns of words; leave it out"),
+                (true, Missing::Refuse) => {
+                    Some("the model takes no missing values; train it with --missing allow, or leave it out")
+                }
+                (true, Missing::Allow) => None,
+            };
+            wrong.map_or(Ok(()), |wrong| Err(Error::request(format!("unknown-words missing: {wrong}"))))?;
+        }
+        let data = data_for(run, &self.data, missing, self.unknown_words)?;
         common.tell(&data);
         if let (Some(labels), false) = (&self.labels, matches!(run.data.condition, Some(Condition::Classes { .. }))) {
             return Err(Error::request(format!(

@@ -1,6 +1,6 @@
 //! The command line. One file per command; this one parses and reports. The only room that prints.
 use crate::config::Numbers;
-use crate::data::{Bytes, Columns, Dataset, Missing, digits, moving};
+use crate::data::{Bytes, Columns, Dataset, Missing, Unknown, digits, moving};
 use crate::device::Device;
 use crate::error::a_part;
 use crate::{Error, Result};
@@ -230,8 +230,13 @@ pub(crate) enum Part {
 }
 
 /// The data that `--data` names; without it, the test part of what the model was trained on, if that is built in.
-pub(crate) fn data_for(run: &crate::config::Run, data: &Option<String>, missing: Missing) -> Result<Dataset> {
-    let (columns, bytes) = (run.data.known_columns(), run.data.bytes);
+pub(crate) fn data_for(
+    run: &crate::config::Run,
+    data: &Option<String>,
+    missing: Missing,
+    unknown: Unknown,
+) -> Result<Dataset> {
+    let (columns, bytes) = (Columns { unknown: Some(unknown), ..run.data.known_columns() }, run.data.bytes);
     let columns = Some(&columns);
     match (data, run.data.train.as_str()) {
         (Some(path), _) => dataset(path, Part::Test, columns, bytes, missing),

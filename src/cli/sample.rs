@@ -5,6 +5,7 @@ use super::output::{Output, Target, wrote};
 use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::config::{Likelihood, Run};
+use crate::data::Unknown;
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
 use crate::infer::Inference;
@@ -113,7 +114,8 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         return wrote(&args.common, path, target.rows(count));
     };
 
-    let data = DataFor { data: Some(near.clone()), labels: args.condition.clone() }.load(&saved.run, &args.common)?;
+    let data = DataFor { data: Some(near.clone()), labels: args.condition.clone(), unknown_words: Unknown::Refuse }
+        .load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--near")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);

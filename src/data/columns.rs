@@ -3,9 +3,9 @@ use super::asked::{Asked, List, Part, There};
 use super::classes::Classes;
 use super::header::Header;
 use super::named::shown;
-use super::read::Missing;
+use super::read_words::{self, Unknown};
 use super::source::room;
-use super::{Bytes, Dataset, Values, Words, dictionary, read_words};
+use super::{Bytes, Dataset, Values, Words, dictionary};
 use crate::config::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ pub struct Columns {
     /// The data of a run are read again: as they were then, whatever would be told of a header now.
     #[serde(skip)]
     pub again: bool,
+    /// What of words that a model does not know, where somebody was asked; else they are refused.
+    #[serde(skip)]
+    pub unknown: Option<Unknown>,
 }
 
 impl Columns {
@@ -322,7 +325,7 @@ impl Dataset {
                 for (i, x) in values.iter_mut().skip(j).step_by(cols).enumerate().filter(|(_, x)| !x.is_nan()) {
                     read_words::check_code(*x, &there, at, i)?;
                     let (code, row) = (x.to_string(), || format!("row {i}"));
-                    *x = read_words::place_of(dictionary, &code, &there, at, row, Missing::Refuse)?; // no cell to leave empty
+                    *x = read_words::place_of(dictionary, &code, &there, at, row, "")?; // no cell to leave empty
                 }
             }
         }

@@ -231,7 +231,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
             {
                 let word = &String::from_utf8_lossy(bytes);
                 let line = || format!("line {}", row.line);
-                values.push(read_words::place_of(dictionary, word, &there, i, line, missing)?);
+                values.push(read_words::place_of(dictionary, word, &there, i, line, columns.else_leave(missing))?);
                 continue;
             }
             match cell(bytes) {

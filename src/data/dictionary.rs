@@ -13,12 +13,14 @@ pub(super) struct Dictionary {
     most: usize,
     /// So many stay where they are: a model's.
     known: usize,
+    /// Those that have no place, how often they came; none where they may not come.
+    strange: Option<(Vec<String>, usize)>,
 }
 
 impl Dictionary {
     /// Of a column that nobody has seen yet.
     pub fn new(most: usize) -> Dictionary {
-        Dictionary { words: vec![], places: HashMap::new(), most, known: 0 }
+        Dictionary { words: vec![], places: HashMap::new(), most, known: 0, strange: None }
     }
 
     /// Of the words that a model knows, and no others.
@@ -29,7 +31,29 @@ impl Dictionary {
     /// With words that stay where they are, before others.
     pub fn beginning_with(words: Vec<String>, most: usize) -> Dictionary {
         let places = words.iter().enumerate().map(|(i, word)| (word.clone(), i)).collect();
-        Dictionary { known: words.len(), words, places, most }
+        Dictionary { known: words.len(), words, places, most, strange: None }
+    }
+
+    /// The same, which takes others as missing.
+    pub fn taking_strange(self) -> Dictionary {
+        Dictionary { strange: Some((vec![], 0)), ..self }
+    }
+
+    /// Counts a word without a place. Whether it may come.
+    pub fn take_strange(&mut self, word: &str) -> bool {
+        let Some((words, times)) = &mut self.strange else { return false };
+        *times += 1;
+        // One more than a message names tells that there are more.
+        if words.len() <= NAMED && !words.iter().any(|seen| seen == word) {
+            words.push(word.into());
+        }
+        true
+    }
+
+    /// How many cells had a word without a place, and the first of them, for a message; none where there was none.
+    pub fn strange(&self) -> Option<(usize, String)> {
+        let (words, times) = self.strange.as_ref().filter(|(_, times)| *times > 0)?;
+        Some((*times, list(words, words.len())))
     }
 
     /// Whether it began with some.
@@ -123,6 +147,12 @@ mod tests {
         assert_eq!((known.place("a"), known.place("new")), (Some(1), None));
         assert_eq!(known.list(), "\"z\", \"a\"");
         assert_eq!(known.sorted(), (vec![0, 1], words.to_vec()));
+        // Or are missing, and told.
+        let mut taking = Dictionary::of(&words).taking_strange();
+        assert_eq!((taking.strange(), taking.place("b")), (None, None));
+        assert!(["b", "c", "b"].iter().all(|word| taking.take_strange(word)));
+        assert_eq!(taking.strange(), Some((3, "\"b\", \"c\"".into())));
+        assert!(!Dictionary::of(&words).take_strange("b"));
         // Classes that a model does not know come behind.
         let mut some = Dictionary::beginning_with(words.to_vec(), 9);
         assert_eq!(some.place("b"), Some(2));

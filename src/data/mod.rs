@@ -43,6 +43,7 @@ pub use columns::Columns;
 pub use header::Header;
 pub(crate) use read::MISSING;
 pub use read::Missing;
+pub use read_words::Unknown;
 pub use scale::Scale;
 pub use shape::Shape;
 pub use sparse::Sparse;

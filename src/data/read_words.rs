@@ -8,7 +8,18 @@ use super::words::MOST;
 use super::{Columns, Dataset, Sparse, Values, Words};
 use crate::config::Likelihood;
 use crate::{Error, Result, host};
+use clap::ValueEnum;
 use std::collections::HashSet;
+
+/// What of a word that a model does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Unknown {
+    /// An error that names it.
+    #[default]
+    Refuse,
+    /// It counts as missing, and a note tells which.
+    Missing,
+}
 
 /// Of fewer rows nothing is said of words that do not come again.
 const FEW: usize = 20;
@@ -60,8 +71,22 @@ impl Columns {
             all.extend(taken.likelihoods.iter().map(|own| of_words(own).then(|| Dictionary::new(MOST))));
             all.resize_with(count, || None);
         }
-        known.iter().for_each(|Words { column, words }| all[*column] = Some(Dictionary::of(words)));
+        for Words { column, words } in known {
+            let known = Dictionary::of(words);
+            all[*column] = Some(if self.unknown == Some(Unknown::Missing) { known.taking_strange() } else { known });
+        }
         Ok(all)
+    }
+
+    /// What one may leave instead of an example with a word that the model does not know.
+    pub(super) fn else_leave(&self, missing: Missing) -> &'static str {
+        match (missing, self.unknown) {
+            (Missing::Refuse, _) => "",
+            (Missing::Allow, None) => "the cell empty, which the model takes as missing, or ",
+            (Missing::Allow, Some(_)) => {
+                "the cell empty or pass --unknown-words missing, which the model takes as missing, or leave "
+            }
+        }
     }
 
     /// Whether the first column of a file is of words, and then does not hold the names of its rows.
@@ -83,8 +108,8 @@ impl Columns {
     }
 }
 
-/// The place of a word in the column `at` of a file, in a row that `line` tells. Where values may be `missing`, a word without a
-/// place may be left out: the sentence says so.
+/// The place of a word in the column `at` of a file, in a row that `line` tells; NaN where it has none, and that is allowed. What
+/// one may leave instead of the example, the sentence says.
 ///
 /// # Errors
 /// One that a model does not know; more of them than a column may have.
@@ -94,9 +119,13 @@ pub(super) fn place_of(
     there: &There,
     at: usize,
     line: impl FnOnce() -> String,
-    missing: Missing,
+    else_leave: &str,
 ) -> Result<f32> {
-    dictionary.place(word).map(|place| place as f32).ok_or_else(|| {
+    let place = match dictionary.place(word) {
+        None if dictionary.take_strange(word) => Some(f32::NAN),
+        place => place.map(|place| place as f32),
+    };
+    place.ok_or_else(|| {
         let (file, title) = (there.file, title(there, at));
         Error::failed(match dictionary.is_known() {
             true => format!(
@@ -105,7 +134,7 @@ pub(super) fn place_of(
                 line(),
                 shown(word.as_bytes()),
                 dictionary.list(),
-                if missing == Missing::Allow { "the cell empty, which the model takes as missing, or " } else { "" }
+                else_leave
             ),
             false => format!(
                 "categorical {title}: {file} has more than {MOST} different values there; must be a column of words, of which \
@@ -154,11 +183,17 @@ impl Dataset {
         }
         let (mut all, mut moved) = (vec![], vec![]);
         for (column, dictionary) in dictionaries.into_iter().enumerate() {
-            let Some((places, words)) = dictionary.map(Dictionary::sorted) else {
+            let Some(dictionary) = dictionary else {
                 moved.push(None);
                 continue;
             };
             let (told, name) = (self.columns.told(column), &self.name);
+            if let Some((times, words)) = dictionary.strange() {
+                self.notes.push(format!(
+                    "{told} of {name}: {times} of {rows} words are none of the model's, as {words}; taken as missing"
+                ));
+            }
+            let (places, words) = dictionary.sorted();
             if words.is_empty() {
                 return Err(Error::failed(format!("{told} of {name}: every value is missing; leave the column out")));
             }

@@ -219,9 +219,30 @@ fn every_command_takes_words_and_gives_words() {
         1,
         &format!(
             "line {line} of new.csv has \"hall\" in column ward: the model knows \"icu, or so\", \"medicine\", \"surgery\"; \
-             leave the cell empty, which the model takes as missing, or the example out, or train on data that have it"
+             leave the cell empty or pass --unknown-words missing, which the model takes as missing, or leave the example \
+             out, or train on data that have it"
         ),
     );
+    // As missing it is as if the cell were empty.
+    let out = run(&home, "encode allowed --data new.csv --unknown-words missing --to new.npy --device cpu");
+    let halls = (0..ROWS).filter(|&row| ward(row) == 2).count();
+    let note = format!(
+        "(\"ward\", counted from 0) of new.csv: {halls} of {ROWS} words are none of the model's, as \"hall\"; taken as missing"
+    );
+    let said = out.succeeded().stderr;
+    assert!(said.contains(&note), "{said}\nnot: {note}");
+    let empty = |column: &str, place: usize| if place == 2 { String::new() } else { words(column, place) };
+    table(&home.join("empty.csv"), &ALL, true, empty);
+    run(&home, "encode allowed --data empty.csv --to empty.npy --device cpu --quiet").succeeded();
+    assert!(fs::read(home.join("new.npy")).unwrap() == fs::read(home.join("empty.npy")).unwrap());
+    // Whatever the model was trained on, impute fills it in.
+    run(&home, "impute run --data new.csv --unknown-words missing --to new-filled.csv --device cpu --quiet")
+        .succeeded();
+    let filled = fs::read_to_string(home.join("new-filled.csv")).unwrap();
+    assert!(filled.lines().count() == ROWS + 1 && !filled.contains("hall"), "{filled}");
+    let takes_none =
+        "unknown-words missing: the model takes no missing values; train it with --missing allow, or leave it out";
+    run(&home, "eval run --data new.csv --unknown-words missing --device cpu").refused(2, takes_none);
     run(&home, &format!("train --data x.csv {OWN} --condition bmi {SMALL} --out told")).succeeded();
     run(&home, "sample told --condition other.csv --count 5 --draw --to told.csv --device cpu --quiet").succeeded();
     assert!(fs::read_to_string(home.join("told.csv")).unwrap().starts_with("bmi,age,ward,ill\n"));
