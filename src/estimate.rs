@@ -89,7 +89,8 @@ impl Weights {
 pub struct LogLikelihood {
     /// Its mean, and the error that comes from having seen so many examples and no more.
     pub bound: Estimate,
-    /// The part of that error that comes from having drawn so many weights and no more; it goes with their number.
+    /// The part of that error that comes from having drawn so many weights and no more; it goes with their number. Of one weight an
+    /// example nothing tells it: NaN.
     pub monte_carlo_error: f64,
     /// The effective number of weights an example, in the mean; near 1, the estimate is far below the truth.
     pub effective_samples: f64,
@@ -118,9 +119,10 @@ impl LogLikelihoods {
     pub fn finish(self) -> LogLikelihood {
         let mut running = Running::default();
         self.per_example.iter().for_each(|&x| running.add(x));
+        let monte_carlo_error = self.variances.sqrt() / running.n.max(1.0);
         LogLikelihood {
             bound: running.estimate(),
-            monte_carlo_error: self.variances.sqrt() / running.n.max(1.0),
+            monte_carlo_error: if self.samples > 1 { monte_carlo_error } else { f64::NAN },
             effective_samples: self.effective.mean,
             samples: self.samples,
             per_example: self.per_example,
@@ -154,6 +156,17 @@ mod tests {
         });
         let want = running.variance() / values.len() as f64 / running.mean.powi(2);
         assert!((w.variance_of_log_mean() - want).abs() < 1e-12, "{} {want}", w.variance_of_log_mean());
+    }
+
+    #[test]
+    fn one_weight_tells_no_error() {
+        let error = |values: &[f64]| {
+            let (mut all, mut w) = (LogLikelihoods::default(), Weights::default());
+            values.iter().for_each(|&x| w.add(x));
+            all.add(&w);
+            all.finish().monte_carlo_error
+        };
+        assert!(error(&[-3.0]).is_nan() && error(&[-3.0, -4.0]) > 0.0);
     }
 
     #[test]
