@@ -1,19 +1,16 @@
 //! Tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped. Every other cell
 //! must be a finite number, but of columns that are asked for as words; missing values are refused, or NaN for who allows them.
 //! Where no comma separates the cells it is a decimal point.
-use csv::{ByteRecord, ReaderBuilder, Trim};
-
 use super::asked::There;
 use super::classes::Labels;
-use super::decimals::{self, Marks, has_commas_of_thousands, has_decimal_comma};
-use super::encoding::{is_utf16, make_utf8};
+use super::decimals::{Marks, has_commas_of_thousands, has_decimal_comma};
+use super::encoding::is_utf16;
 use super::header::{Wanted, mixed};
-use super::lines::Lines;
 use super::read::{FORMATS, Missing};
 use super::rounding::Rounding;
 use super::row_names::{self, RowNames, Why};
+use super::rows::{Row, Rows};
 use super::source::{Source, room};
-use super::to_csv::cause;
 use super::{Columns, Dataset, Values, read_words};
 use crate::{Error, Result};
 
@@ -271,74 +268,6 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     chosen.header = columns.said();
     let data = Dataset::new(name.clone(), positions.len(), Values::Reals(values));
     Dataset { columns: chosen, labels, coarse: rounding.coarse(), notes, ..data }.with_words(dictionaries)
-}
-
-pub(super) struct Row {
-    /// Counted from 1, as editors do.
-    pub line: u64,
-    pub cells: ByteRecord,
-    /// Which of them had a decimal comma, where now a point is.
-    pub commas: Vec<usize>,
-}
-
-/// The lines that are not blank.
-pub(super) struct Rows<'a> {
-    reader: csv::Reader<Lines<Source<'a>>>,
-    /// A record whose memory the next row takes over.
-    spare: ByteRecord,
-    /// No comma separates the cells.
-    decimal_commas: bool,
-    /// The first line that was not UTF-8.
-    foreign: Option<u64>,
-}
-
-impl<'a> Rows<'a> {
-    fn new(source: Source<'a>) -> Self {
-        let delimiter = delimiter(&source.head);
-        let mut builder = ReaderBuilder::new();
-        builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(1 << 16).delimiter(delimiter);
-        let reader = builder.from_reader(Lines::new(source, delimiter));
-        Self { reader, spare: ByteRecord::new(), decimal_commas: delimiter != b',', foreign: None }
-    }
-
-    pub fn next(&mut self) -> Result<Option<Row>> {
-        let mut cells = std::mem::take(&mut self.spare);
-        loop {
-            self.reader.get_mut().begin_row();
-            let more = self.reader.read_byte_record(&mut cells);
-            match more {
-                Err(e) => {
-                    return Err(self.reader.get_ref().inner.broken(cause(e)));
-                }
-                Ok(false) => return Ok(None),
-                Ok(true) if cells.len() == 1 && cells[0].is_empty() => {}
-                Ok(true) => {
-                    // `Lines` ends each line by one \n, so the reader stands one line behind the record.
-                    let line = self.reader.position().line() - 1;
-                    if make_utf8(&mut cells) {
-                        self.foreign.get_or_insert(line);
-                    }
-                    let commas = if self.decimal_commas { decimals::write_points(&mut cells) } else { vec![] };
-                    return Ok(Some(Row { line, cells, commas }));
-                }
-            }
-        }
-    }
-}
-
-/// Tab before semicolon before comma: the first that the first line has outside quotes.
-fn delimiter(head: &[u8]) -> u8 {
-    let mut quoted = false;
-    let line = head.split(|&b| b == b'\n' || b == b'\r').find(|line| !line.trim_ascii().is_empty()).unwrap_or(head);
-    let outside: Vec<u8> = line
-        .iter()
-        .copied()
-        .filter(|&b| {
-            quoted ^= b == b'"';
-            !quoted
-        })
-        .collect();
-    *b"\t;".iter().find(|d| outside.contains(d)).unwrap_or(&b',')
 }
 
 fn ragged(name: &str, one: &Row, other: &Row) -> Error {

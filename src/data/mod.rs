@@ -24,6 +24,7 @@ mod read_classes;
 mod read_words;
 mod rounding;
 mod row_names;
+mod rows;
 mod safetensors;
 pub mod scale;
 mod scipy;

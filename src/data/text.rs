@@ -1,8 +1,9 @@
 //! The text of a table, read a second time: to be written beside what came of its rows, as it stands there, to the digit.
 //! In UTF-8, and with points where it has decimal commas, as what is written beside it.
 use super::asked::{List, There};
-use super::csv::{Opened, Row};
+use super::csv::Opened;
 use super::read::{is_text, open_file};
+use super::rows::Row;
 use super::source::Source;
 use super::to_csv::Front;
 use super::{Columns, named, row_names};
