@@ -25,13 +25,16 @@ pub(super) fn has_commas_of_thousands(bytes: &[u8]) -> bool {
         && text.replace(',', "").parse::<f32>().is_ok()
 }
 
-/// The cell with a point, if it is a number with one comma, a digit behind it, and no point.
-fn with_point(cell: &[u8]) -> Option<Vec<u8>> {
+/// Where the decimal comma of a number stands: it has no other mark, and a digit behind it.
+fn decimal_comma(cell: &[u8]) -> Option<usize> {
     let comma = cell.iter().position(|&b| b == b',')?;
-    let mut number = cell.to_vec();
-    number[comma] = b'.';
-    let is_number = std::str::from_utf8(&number).is_ok_and(|number| number.parse::<f32>().is_ok());
-    (is_number && number.get(comma + 1).is_some_and(u8::is_ascii_digit)).then_some(number)
+    let (whole, rest) = (cell[..comma].strip_prefix(b"-").unwrap_or(&cell[..comma]), &cell[comma + 1..]);
+    let whole = whole.strip_prefix(b"+").unwrap_or(whole);
+    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (digits, exponent) = rest.split_at(digits);
+    let is_exponent = |e: &[u8]| std::str::from_utf8(e).is_ok_and(|e| e[1..].parse::<i32>().is_ok());
+    let ends = exponent.is_empty() || matches!(exponent[0], b'e' | b'E') && is_exponent(exponent);
+    (whole.iter().all(u8::is_ascii_digit) && !digits.is_empty() && ends).then_some(comma)
 }
 
 /// Writes points for the decimal commas of a row, and says in which cells.
@@ -39,15 +42,21 @@ pub(super) fn write_points(cells: &mut ByteRecord) -> Vec<usize> {
     if !cells.as_slice().contains(&b',') {
         return vec![];
     }
-    let mut commas = vec![];
-    let cell = |(j, cell): (usize, &[u8])| match with_point(cell) {
-        Some(number) => {
-            commas.push(j);
-            number
+    let (mut commas, mut number) = (vec![], vec![]);
+    let mut written = ByteRecord::with_capacity(cells.as_slice().len(), cells.len());
+    for (j, cell) in cells.iter().enumerate() {
+        match decimal_comma(cell) {
+            None => written.push_field(cell),
+            Some(at) => {
+                number.clear();
+                number.extend_from_slice(cell);
+                number[at] = b'.';
+                written.push_field(&number);
+                commas.push(j);
+            }
         }
-        None => cell.to_vec(),
-    };
-    *cells = cells.iter().enumerate().map(cell).collect();
+    }
+    *cells = written;
     commas
 }
 
@@ -105,5 +114,22 @@ impl Marks {
                 format!("{}, and no comma of the file tells whether that is {less} or {more}: {plain}", at(&comma))
             }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_comma_and_a_digit_behind_it() {
+        for number in ["0,5", ",5", "-1,25", "+12,0", "1,5e3", "1,5E-3", "1,234"] {
+            let at = decimal_comma(number.as_bytes()).unwrap_or_else(|| panic!("{number}"));
+            let point = format!("{}.{}", &number[..at], &number[at + 1..]);
+            assert!(point.parse::<f32>().is_ok(), "{point}");
+        }
+        for other in ["", ",", "5", "5,", "1,2,3", "1.234,5", "1,5e", "1,5x", "a,5", "1, 5", "--1,5", "1,5 kg", "e,5"] {
+            assert_eq!(decimal_comma(other.as_bytes()), None, "{other}");
+        }
     }
 }
