@@ -18,6 +18,12 @@ pub struct Position {
     pub seconds: f64,
     /// Sums since the last line of metrics: of loss, nll and kl over examples, and the examples.
     pub window: [f64; 4],
+    /// The same sums since the epoch began.
+    #[serde(default)]
+    pub epoch: [f64; 4],
+    /// Those of the last line.
+    #[serde(default)]
+    pub line: [f64; 4],
     pub best: Option<Best>,
     /// Epochs since then without a better one.
     pub stale_epochs: u32,
@@ -32,6 +38,12 @@ pub struct Position {
     /// Where the fastest algorithms were asked for: which they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
+}
+
+impl Position {
+    fn sums_are_finite(&self) -> bool {
+        [self.window, self.epoch, self.line].iter().flatten().all(|x| x.is_finite())
+    }
 }
 
 /// The best validation so far, of those after the warm-up of the KL.
@@ -343,7 +355,7 @@ impl Saved {
             .position
             .clone()
             .ok_or_else(|| Error::failed(format!("{what}: no position in it; it is a model, not a checkpoint")))?;
-        if position.step > self.run.training.steps || !position.window.iter().all(|x| x.is_finite()) {
+        if position.step > self.run.training.steps || !position.sums_are_finite() {
             return Err(Error::failed(format!("{what}: its position cannot be; it is damaged")));
         }
         self.load(network, b)?;

@@ -2,10 +2,11 @@
 use super::{Common, Part, data_for, file_of};
 use crate::config::{Condition, Run, Source};
 use crate::data::to_csv::Front;
-use crate::data::{Classes, Columns, Dataset, Missing, Unknown};
+use crate::data::{Classes, Columns, Dataset, Missing, Unknown, Values};
 use crate::evaluate::same_columns;
 use crate::{Error, Result};
 use clap::Args;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +42,34 @@ impl DataFor {
         self.read(run, &Source { scale: None, ..run.data.clone() }, Missing::Allow, common)
     }
 
-    fn read(&self, run: &Run, source: &Source, missing: Missing, common: &Common) -> Result<Arc<Dataset>> {
+    /// The same, of a model that is told columns, where x may be missing, or nothing be there but what it is told: then x is NaN.
+    pub(super) fn load_told(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
+        let Some(path) = self.file().and_then(Path::to_str) else { return self.load(run, common) };
+        self.check(run, Missing::Allow)?;
+        let columns = Columns { unknown: Some(self.unknown_words), ..columns_or_told(run) };
+        let data = super::dataset(path, Part::Test, Some(&columns), run.data.bytes, Missing::Allow)?;
+        common.tell(&data);
+        check_told(&data, run)?;
+        let (x, told) = (run.model.input, run.model.condition);
+        let data = match data.cols == told {
+            false => arrange(data, &run.data, None)?,
+            true => {
+                let rows = data.to_rows();
+                let wide = rows.chunks(told).flat_map(|row| iter::repeat_n(f32::NAN, x).chain(row.iter().copied()));
+                let data = Dataset::new(data.name, x + told, Values::Reals(wide.collect()));
+                match &run.data.scale {
+                    Some(scale) => scale.apply(data)?,
+                    None => data,
+                }
+            }
+        };
+        same_columns(&data, x + told, "the data of the model")?;
+        data.check(x..x + told, |v| !v.is_nan(), "a condition must be known; leave the example out")?;
+        Ok(Arc::new(data))
+    }
+
+    /// Whether the model can be asked so.
+    fn check(&self, run: &Run, missing: Missing) -> Result<()> {
         if self.unknown_words == Unknown::Missing {
             let has_words = run.data.columns.as_ref().is_some_and(|columns| !columns.words.is_empty());
             let wrong = match (has_words, missing) {
@@ -53,18 +81,44 @@ impl DataFor {
             };
             wrong.map_or(Ok(()), |wrong| Err(Error::request(format!("unknown-words missing: {wrong}"))))?;
         }
-        let data = data_for(run, &self.data, missing, self.unknown_words)?;
-        common.tell(&data);
         if let (Some(labels), false) = (&self.labels, matches!(run.data.condition, Some(Condition::Classes { .. }))) {
             return Err(Error::request(format!(
                 "condition {labels}: the model was not trained on classes; leave it out"
             )));
         }
+        Ok(())
+    }
+
+    fn read(&self, run: &Run, source: &Source, missing: Missing, common: &Common) -> Result<Arc<Dataset>> {
+        self.check(run, missing)?;
+        let data = data_for(run, &self.data, missing, self.unknown_words)?;
+        common.tell(&data);
         // The columns were named when the model was trained, and are not what this request has wrong.
         if let Some(want) = run.data.condition.as_ref().map(columns_of).filter(|&want| data.cols < want) {
             return same_columns(&data, want, "the data of the model").map(|()| Arc::new(data));
         }
         Ok(Arc::new(arrange(data, source, self.labels.as_deref())?))
+    }
+}
+
+/// The columns of a model's data, or those alone that it is told.
+pub(super) fn columns_or_told(run: &Run) -> Columns {
+    let known = run.data.known_columns();
+    let Some(Condition::Columns { columns: (from, _), .. }) = run.data.condition else { return known };
+    let (first, width) = (known.column_of(from), run.model.condition);
+    let or_names = known.names.get(first..first + width).unwrap_or_default().to_vec();
+    Columns { or: width, or_names, ..known }
+}
+
+/// Whether data read as [`columns_or_told`] can be either.
+fn check_told(data: &Dataset, run: &Run) -> Result<()> {
+    let (got, width) = (data.cols, run.model.condition);
+    match got == width || got >= run.data.condition.as_ref().map_or(0, columns_of) {
+        true => Ok(()),
+        false => Err(Error::failed(format!(
+            "{}: a row has {got} numbers; must have {width}, those of the condition, or be a whole example",
+            data.name
+        ))),
     }
 }
 
@@ -220,18 +274,10 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
                 "condition: not given; the model needs it: pass --condition FILE, with a row for each draw",
             ));
         }
-        (Condition::Columns { columns: (from, _), .. }, Some(file)) => {
-            let known = run.data.known_columns();
-            let first = known.column_of(*from);
-            let or_names = known.names.get(first..first + width).unwrap_or_default().to_vec();
-            let columns = Columns { or: width, or_names, ..known };
+        (Condition::Columns { .. }, Some(file)) => {
+            let columns = columns_or_told(run);
             let data = super::dataset(file, Part::Test, Some(&columns), run.data.bytes, Missing::Refuse)?;
-            if data.cols != width && data.cols < columns_of(condition) {
-                let (name, got) = (&data.name, data.cols);
-                return Err(Error::failed(format!(
-                    "{name}: a row has {got} numbers; must have {width}, those of the condition, or be a whole example"
-                )));
-            }
+            check_told(&data, run)?;
             let (alone, input) = (data.cols == width, run.model.input);
             let data = if alone { data } else { arrange(data, &run.data, None)? };
             let mut rows = data.columns(data.cols - width..data.cols);

@@ -41,14 +41,16 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
-    let front = args.kept.front((&args.data, &saved.run), table == Table::Csv, (data.rows(), 1), &[])?;
+    let latent = saved.run.model.latent;
+    let mut titles = names("mu", latent);
+    if args.logvar {
+        titles.extend(names("logvar", latent));
+    }
+    let front = args.kept.front((&args.data, &saved.run), table == Table::Csv, (data.rows(), 1), &titles)?;
     let device = args.common.device_at_hand()?;
     let head = Inference::open(&saved, saved.run.binarize(args.binarize)?, &device)?.encode(&data, args.common.seed)?;
-    let latent = saved.run.model.latent;
-    match args.logvar {
-        true => table.write(path, &head, &[names("mu", latent), names("logvar", latent)].concat(), front)?,
-        false => table.write(path, &latents::means(&head, latent), &names("mu", latent), front)?,
-    }
+    let values = if args.logvar { head } else { latents::means(&head, latent) };
+    table.write(path, &values, &titles, front)?;
     wrote(&args.common, path, Some(data.rows()))
 }
 

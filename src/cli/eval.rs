@@ -70,6 +70,16 @@ enum Estimator {
     Ais,
 }
 
+impl EvalArgs {
+    /// What the estimates of each example are called.
+    fn titles(&self) -> Vec<String> {
+        let others = [("naive", Estimator::Naive), ("ais", Estimator::Ais)];
+        let others =
+            others.into_iter().filter(|(_, estimator)| self.estimator.contains(estimator)).map(|(name, _)| name);
+        ["iwae"].into_iter().chain(others).map(String::from).collect()
+    }
+}
+
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     at_least_one("samples", args.samples, "--samples 1")?;
     at_least_one("count", args.count.unwrap_or(1), "--count 100")?;
@@ -84,8 +94,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     if let Some(count) = args.count {
         data = first(data, count);
     }
-    let front =
-        args.kept.front((&args.data, &saved.run), matches!(output, Some((_, Table::Csv))), (data.rows(), 1), &[])?;
+    let titles = args.titles();
+    let front = args.kept.front(
+        (&args.data, &saved.run),
+        matches!(output, Some((_, Table::Csv))),
+        (data.rows(), 1),
+        &titles,
+    )?;
     let binarize = saved.run.binarize(args.binarize)?;
     let annealer = args
         .estimator
@@ -120,8 +135,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     if let Some((path, table)) = output {
         let columns: Vec<&LogLikelihood> = [&e.iwae].into_iter().chain(others.iter().map(|(_, l)| l)).collect();
         let rows = (0..e.examples).flat_map(|i| columns.iter().map(move |l| l.per_example[i] as f32));
-        let names = ["iwae"].into_iter().chain(others.iter().map(|(name, _)| *name)).map(String::from);
-        table.write(path, &rows.collect::<Vec<f32>>(), &names.collect::<Vec<String>>(), front)?;
+        table.write(path, &rows.collect::<Vec<f32>>(), &titles, front)?;
     }
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.has(Likelihood::Gaussian));

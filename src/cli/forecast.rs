@@ -1,13 +1,12 @@
 //! `vae-gpu forecast`
 use super::condition::{self, DataFor};
 use super::decode::draw_rows;
-use super::output::{Kept, Output, Target, wrote};
+use super::output::{Kept, Output, Target, titles_of_examples, wrote};
 use super::sample::total;
 use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::config::Condition;
 use crate::error::{Error, Result, at_least_one};
-use crate::evaluate::check_data;
 use crate::infer::Inference;
 use crate::latents;
 use clap::Args;
@@ -18,7 +17,8 @@ use std::path::PathBuf;
 #[command(after_help = "Example:\n  \
     vae-gpu train --data moving --past 0..784 --future 784..1568 --out runs/moving\n  \
     vae-gpu forecast runs/moving --to futures.png\n\n\
-    A picture has a row for each example: its past, its true future, and futures as the model draws them. An npy holds \
+    The future need not be there: --data may have the past alone, or gaps in its place.\n\n\
+    A picture has a row for each example: its past, its true future if it is known, and futures as the model draws them. An npy holds \
     the drawn futures alone, (N · draws, D): those of an example stand together.")]
 pub(crate) struct ForecastArgs {
     /// A run directory, or a model.safetensors, that was trained with --past and --future, or --condition FROM..TO
@@ -57,12 +57,15 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
             "{path}: predicts nothing from columns; train it with --past and --future"
         )));
     }
-    let data = args.data.load(&saved.run, &args.common)?;
-    check_data(&saved, &data, "--data")?;
+    let data = args.data.load_told(&saved.run, &args.common)?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
-    let front =
-        args.kept.front((&args.data, &saved.run), target.is_csv(), (data.rows(), args.draws), &saved.run.names())?;
+    let front = args.kept.front_of(
+        (args.data.file(), &condition::columns_or_told(&saved.run)),
+        target.is_csv(),
+        (data.rows(), args.draws),
+        &titles_of_examples(&saved.run),
+    )?;
 
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
@@ -78,11 +81,13 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         Target::Table(table) => table.write_examples(path, &drawn, &saved.run, front)?,
         Target::Png => {
             let (truth, told) = (inference.examples(&data), inference.told(&data));
-            // A past of another size is no tile of this picture.
-            let shown = past == future;
+            // A past of another size is no tile of this picture, and a truth that nobody knows none.
+            let (shown, known) = (past == future, !truth.iter().any(|x| x.is_nan()));
             let rows = told.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(args.draws * future));
-            let tiles = rows.flat_map(|((past, truth), drawn)| [if shown { past } else { &[] }, truth, drawn].concat());
-            draw_rows(path, tiles.collect(), args.draws + 1 + shown as usize, &saved.run)?;
+            let tiles = rows.flat_map(|((past, truth), drawn)| {
+                [if shown { past } else { &[] }, if known { truth } else { &[] }, drawn].concat()
+            });
+            draw_rows(path, tiles.collect(), args.draws + shown as usize + known as usize, &saved.run)?;
         }
     }
     wrote(&args.common, path, target.rows(data.rows() * args.draws))

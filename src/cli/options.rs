@@ -118,7 +118,7 @@ pub(super) struct DataArgs {
         conflicts_with = "resume"
     )]
     pub(super) scale: scale::Rule,
-    /// Missing values, NaN or in text an empty cell, NA, N/A, <NA>, #N/A, none, null, ?, . or -: refuse, or allow. The encoder then sees 0 in their
+    /// Missing values, NaN or in text an empty cell, NA, N/A, <NA>, #N/A, #NV, none, null, ?, . or -: refuse, or allow. The encoder then sees 0 in their
     /// place, the mean after --scale standard, and the likelihood is of what is observed. Kept in the model, which takes other files
     /// with gaps too; vae-gpu impute fills them in
     #[arg(
@@ -155,7 +155,7 @@ pub(super) struct DataArgs {
     /// Saves a checkpoint after every N steps, instead of every half minute
     #[arg(long, value_name = "N")]
     save_every: Option<u32>,
-    /// Steps between two lines of metrics.jsonl
+    /// Steps between two lines of metrics.jsonl; the line at the end of an epoch is of all of it
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
     log_every: u32,
     /// Reads options from a TOML file, by their names here, as `latent = 20`; those on the command line win, also over

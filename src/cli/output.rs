@@ -65,6 +65,11 @@ impl Table {
     }
 }
 
+/// What stands above a table of examples.
+pub(crate) fn titles_of_examples(run: &Run) -> Vec<String> {
+    to_csv::titles(&run.names(), &run.words())
+}
+
 /// What stands in front of the rows of a csv: of a command that writes some for each example.
 #[derive(Args)]
 pub(crate) struct Kept {

@@ -1,6 +1,6 @@
 //! `vae-gpu reconstruct`
 use super::condition::DataFor;
-use super::output::{Kept, Output, Target, wrote};
+use super::output::{Kept, Output, Target, titles_of_examples, wrote};
 use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::error::{Result, at_least_one};
@@ -38,7 +38,12 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     check_data(&saved, &data, "--data")?;
     let count = args.count.unwrap_or(if target == Target::Png { 32 } else { usize::MAX }).min(data.rows());
     let data = first(data, count);
-    let front = args.kept.front((&args.data, &saved.run), target.is_csv(), (data.rows(), 1), &saved.run.names())?;
+    let front = args.kept.front(
+        (&args.data, &saved.run),
+        target.is_csv(),
+        (data.rows(), 1),
+        &titles_of_examples(&saved.run),
+    )?;
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
     let mut out = inference.reconstruct(&data, args.common.seed)?;

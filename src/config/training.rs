@@ -76,7 +76,7 @@ pub struct Training {
     pub precision: Numbers,
     /// Epochs without a better validation before the training ends, counted once the KL has warmed up. 0: never.
     pub patience: u32,
-    /// Steps between two lines of metrics.
+    /// Steps between two lines of metrics. That at the end of an epoch is of all of it.
     pub log_every: u32,
     #[serde(default, skip_serializing_if = "OnNan::is_stop")]
     pub on_nan: OnNan,

@@ -37,12 +37,14 @@ impl FromStr for Column {
                 Err("must be one column".into())
             }
             _ if s.is_empty() => Err("must be a position or a name, as 4 or species".into()),
+            _ if is_quoted(s) => Ok(Column(quoted(s))),
             _ => Ok(Column(Part::Name(s.into()))),
         }
     }
 }
 
-/// `0..784`, positions and names, separated by commas. A number is a position, whatever the columns are called.
+/// `0..784`, positions and names, separated by commas. A number is a position, whatever the columns are called; in quotes, as in a
+/// csv, anything is a name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List(Vec<Part>);
 
@@ -68,8 +70,27 @@ impl FromStr for List {
                 None => Ok(Part::Name(s.into())),
             }
         };
-        Ok(List(s.split(',').map(|s| part(s.trim())).collect::<std::result::Result<_, _>>()?))
+        let part = |s: &str| if is_quoted(s.trim()) { Ok(quoted(s.trim())) } else { part(s.trim()) };
+        Ok(List(parts(s).into_iter().map(part).collect::<std::result::Result<_, _>>()?))
     }
+}
+
+fn is_quoted(s: &str) -> bool {
+    s.len() > 2 && s.starts_with('"') && s.ends_with('"')
+}
+
+fn quoted(s: &str) -> Part {
+    Part::Name(s[1..s.len() - 1].replace("\"\"", "\""))
+}
+
+/// What commas separate that stand in no quotes.
+fn parts(s: &str) -> Vec<&str> {
+    let mut quoted = false;
+    s.split(|c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    })
+    .collect()
 }
 
 impl Part {
@@ -245,6 +266,14 @@ impl Asked {
             let what = name_of(*likelihood);
             for part in &list.0 {
                 let mut range = there.range(part, &what)?.filter(|&at| learned(at)).peekable();
+                if range.peek().is_none() && there.rows_named && !is_taken[0] && there.range(part, &what)?.contains(&0)
+                {
+                    return Err(Error::request(format!(
+                        "{what} {part}: the first column of {} is taken as names of the rows, for it is of words; name columns that \
+                         are learned, or of words --categorical {part}",
+                        there.file
+                    )));
+                }
                 if range.peek().is_none() {
                     return Err(Error::request(format!(
                         "{what} {part}: is left out, or told to the model; name columns that are learned"

@@ -3,7 +3,7 @@
 //! Where no comma separates the cells it is a decimal point.
 use super::asked::There;
 use super::classes::Labels;
-use super::decimals::{Marks, has_commas_of_thousands, has_decimal_comma};
+use super::decimals::{self, Marks, has_commas_of_thousands, has_decimal_comma};
 use super::encoding::is_utf16;
 use super::header::{Wanted, mixed};
 use super::read::{FORMATS, Missing};
@@ -29,8 +29,9 @@ pub(super) enum Cell {
 }
 
 pub(super) fn cell(bytes: &[u8]) -> Cell {
-    const MISSING: [&[u8]; 10] = [b"", b"na", b"n/a", b"#n/a", b"<na>", b"null", b"none", b"?", b".", b"-"];
-    match std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<f32>().ok()) {
+    const MISSING: [&[u8]; 11] = [b"", b"na", b"n/a", b"#n/a", b"#nv", b"<na>", b"null", b"none", b"?", b".", b"-"];
+    let text = decimals::plain(bytes);
+    match std::str::from_utf8(&text).ok().and_then(|text| text.parse::<f32>().ok()) {
         Some(v) if v.is_nan() => Cell::Missing,
         Some(v) => Cell::Number(v),
         None if MISSING.iter().any(|m| bytes.eq_ignore_ascii_case(m)) => Cell::Missing,
@@ -45,7 +46,8 @@ pub(super) fn word(bytes: &[u8]) -> bool {
 /// What a cell says before `rounded`, which is all of it where it has few digits.
 fn unrounded(bytes: &[u8], rounded: f32) -> f64 {
     const DIGITS: usize = 6; // that f32 tells apart
-    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() > DIGITS);
+    let text = decimals::plain(bytes);
+    let text = std::str::from_utf8(&text).ok().filter(|text| text.len() > DIGITS);
     text.and_then(|text| text.parse().ok()).unwrap_or(rounded as f64)
 }
 
@@ -98,12 +100,14 @@ impl<'a> Opened<'a> {
                 notes.push(format!("{name}: first line ({}, ...) {AS_NAMES}", some.join(", ")));
             }
             if let Some((word, number)) = mixed(&wanted.cells(&first.cells)).filter(|_| !counted) {
+                let known = columns.is_some_and(Columns::are_known);
                 return Err(Error::failed(format!(
                     "line {} of {name} has the word {} and the number {} in it: a header must be words alone, an example \
-                     numbers alone; repair the line, or pass --header yes if it is a header",
+                     numbers alone; repair the line, {}",
                     first.line,
                     shown(word),
-                    shown(number)
+                    shown(number),
+                    if known { "or give the file a header" } else { "or pass --header yes if it is a header" }
                 )));
             }
             header = Some(std::mem::replace(&mut first, second.take().ok_or_else(|| none("a header row"))?));
@@ -124,6 +128,15 @@ impl<'a> Opened<'a> {
             rows_named = named || width > 1 && (short || header.cells[0].is_empty());
             if header.cells.len() != width && !short {
                 return Err(ragged(&name, &header, &first));
+            }
+            if short && width == 2 && !rows.decimal_commas && looks_like_decimals([Some(&first), second.as_ref()]) {
+                return Err(Error::failed(format!(
+                    "line {} of {name} has {} and {} below one title: if that is a decimal comma write a point; if the first are \
+                     names of rows give them a title",
+                    first.line,
+                    shown(&first.cells[0]),
+                    shown(&first.cells[1])
+                )));
             }
             let title = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let mut titles: Vec<String> = header.cells.iter().map(title).collect();
@@ -186,7 +199,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     }
 
     let mut rounding = Rounding::new(positions.len());
-    let mut marks = rows.decimal_commas.then(Marks::default);
+    let decimal_commas = rows.decimal_commas;
+    let mut marks = decimal_commas.then(Marks::default);
+    // Rows without a value.
+    let mut hollow = 0;
     let mut values = Vec::new();
     let mut take = |row: &Row| -> Result<()> {
         // Room for twice as many, as push makes it, but too little of it is a sentence.
@@ -233,7 +249,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
             }
             match cell(bytes) {
                 Cell::Missing if missing == Missing::Allow => values.push(f32::NAN),
-                Cell::Number(v) if v.is_finite() => {
+                Cell::Number(v) if v.is_finite() && (decimal_commas || !row.has_commas || !bytes.contains(&b',')) => {
                     rounding.see(at, j, unrounded(bytes, v));
                     if let Some(marks) = &mut marks {
                         marks.see(row, i);
@@ -243,6 +259,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                 _ => return Err(bad_cell(&there, row.line, i, bytes, columns.is_told(&there, i))),
             }
         }
+        hollow += values.iter().rev().take(positions.len()).all(|v| v.is_nan()) as usize;
         Ok(())
     };
     take(&first)?;
@@ -256,6 +273,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     if let Some(names) = row_names {
         names.check(&name, title, &skipped(&there, 0))?;
     }
+    if hollow > 0 {
+        let all = values.len() / positions.len();
+        notes.push(format!("{name}: {hollow} of {all} rows have no value at all; delete those that are no examples"));
+    }
     notes.extend(rows.foreign.map(|line| {
         format!("{name}: line {line} is not UTF-8; taken as Windows-1252, if that is wrong convert the file, as by iconv -t utf-8 -f its encoding")
     }));
@@ -268,6 +289,14 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     chosen.header = columns.said();
     let data = Dataset::new(name.clone(), positions.len(), Values::Reals(values));
     Dataset { columns: chosen, labels, coarse: rounding.coarse(), notes, ..data }.with_words(dictionaries)
+}
+
+/// Whether rows of two whole numbers may be one with a decimal comma: names of rows that are numbers count from 0 or 1.
+fn looks_like_decimals(rows: [Option<&Row>; 2]) -> bool {
+    let rows = rows.into_iter().flatten();
+    let counts = |(i, row): (usize, &Row)| [i, i + 1].iter().any(|n| row.cells[0] == *n.to_string().as_bytes());
+    let digits = |row: &Row| row.cells.iter().all(|cell| !cell.is_empty() && cell.iter().all(u8::is_ascii_digit));
+    rows.clone().all(digits) && !rows.enumerate().all(counts)
 }
 
 fn ragged(name: &str, one: &Row, other: &Row) -> Error {
@@ -308,23 +337,23 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], is_told: bool) -> 
         Cell::Missing => {
             format!("{at} is {shown}: fill the cell, leave the example out, or train with --missing allow")
         }
-        Cell::Number(_) => format!("{at} is {shown}: must be a finite number below 3.4e38"),
-        Cell::Word if has_decimal_comma(bytes) && bytes.contains(&b'.') => {
+        Cell::Number(_) if !bytes.contains(&b',') => format!("{at} is {shown}: must be a finite number below 3.4e38"),
+        _ if has_decimal_comma(bytes) && bytes.contains(&b'.') => {
             format!("{at} is {shown}, not a number: leave out the points that part thousands")
         }
-        Cell::Word if has_decimal_comma(bytes) => {
+        _ if has_decimal_comma(bytes) => {
             format!(
                 "{at} is {shown}, not a number: write the decimal comma as a point, or separate the cells by semicolons"
             )
         }
-        Cell::Word if has_commas_of_thousands(bytes) => {
+        _ if has_commas_of_thousands(bytes) => {
             format!("{at} is {shown}, not a number: leave out the commas that part thousands")
         }
-        Cell::Word if is_told => format!(
+        _ if is_told => format!(
             "{at} is {shown}, not a number, and a condition by columns is of numbers: where it is the class of an example train \
              with --classes {skipped} --condition labels"
         ),
-        Cell::Word => {
+        _ => {
             format!(
                 "{at} is {shown}, not a number: separate numbers by comma, semicolon or tab; of a column of words train with \
                  --categorical {skipped}, with --classes {skipped} if it is the class of an example, or with --skip-columns \

@@ -3,7 +3,7 @@
 use super::asked::There;
 use super::rows::Row;
 use crate::{Error, Result};
-use csv::ByteRecord;
+use std::borrow::Cow;
 
 /// 167,1 or 1.234,5
 pub(super) fn has_decimal_comma(bytes: &[u8]) -> bool {
@@ -25,6 +25,12 @@ pub(super) fn has_commas_of_thousands(bytes: &[u8]) -> bool {
         && text.replace(',', "").parse::<f32>().is_ok()
 }
 
+/// 1.234 or 12.500
+fn has_points_of_thousands(bytes: &[u8]) -> bool {
+    let swapped: Vec<u8> = bytes.iter().map(|&b| if b == b'.' { b',' } else { b }).collect();
+    has_commas_of_thousands(&swapped)
+}
+
 /// Where the decimal comma of a number stands: it has no other mark, and a digit behind it.
 fn decimal_comma(cell: &[u8]) -> Option<usize> {
     let comma = cell.iter().position(|&b| b == b',')?;
@@ -37,27 +43,18 @@ fn decimal_comma(cell: &[u8]) -> Option<usize> {
     (whole.iter().all(u8::is_ascii_digit) && !digits.is_empty() && ends).then_some(comma)
 }
 
-/// Writes points for the decimal commas of a row, and says in which cells.
-pub(super) fn write_points(cells: &mut ByteRecord) -> Vec<usize> {
-    if !cells.as_slice().contains(&b',') {
-        return vec![];
+/// A number as programs write it: with a point for its decimal comma, and 1 or 0 for a truth value. Anything else as it is.
+pub(super) fn plain(cell: &[u8]) -> Cow<'_, [u8]> {
+    if let Some(at) = decimal_comma(cell) {
+        let mut number = cell.to_vec();
+        number[at] = b'.';
+        return Cow::Owned(number);
     }
-    let (mut commas, mut number) = (vec![], vec![]);
-    let mut written = ByteRecord::with_capacity(cells.as_slice().len(), cells.len());
-    for (j, cell) in cells.iter().enumerate() {
-        match decimal_comma(cell) {
-            None => written.push_field(cell),
-            Some(at) => {
-                number.clear();
-                number.extend_from_slice(cell);
-                number[at] = b'.';
-                written.push_field(&number);
-                commas.push(j);
-            }
-        }
+    match cell {
+        _ if cell.eq_ignore_ascii_case(b"true") => Cow::Borrowed(b"1"),
+        _ if cell.eq_ignore_ascii_case(b"false") => Cow::Borrowed(b"0"),
+        _ => Cow::Borrowed(cell),
     }
-    *cells = written;
-    commas
 }
 
 /// A number of the file, for a message.
@@ -74,32 +71,41 @@ pub(super) struct Marks {
     point: Option<Example>,
     /// One of the commas can part no thousands.
     is_sure: bool,
+    /// One of the points can part none.
+    is_point: bool,
 }
 
 impl Marks {
     /// The number in column `j`.
     pub fn see(&mut self, row: &Row, j: usize) {
         let example = |text| Some(Example { line: row.line, column: j, text });
-        let text = || String::from_utf8_lossy(&row.cells[j]);
-        if row.commas.binary_search(&j).is_ok() {
-            let text = text().replace('.', ",");
-            self.is_sure |= !has_commas_of_thousands(text.as_bytes());
+        let cell = &row.cells[j];
+        let text = || String::from_utf8_lossy(cell).into_owned();
+        if row.has_commas && cell.contains(&b',') {
+            self.is_sure |= !has_commas_of_thousands(cell);
             if self.comma.is_none() {
-                self.comma = example(text);
+                self.comma = example(text());
             }
-        } else if self.point.is_none() && row.cells[j].contains(&b'.') {
-            self.point = example(text().into_owned());
+        } else if cell.contains(&b'.') {
+            self.is_point |= !has_points_of_thousands(cell);
+            if self.point.is_none() {
+                self.point = example(text());
+            }
         }
     }
 
-    /// After the last row: a note, if there were decimal commas.
+    /// After the last row: a note, if there were decimal commas, or points of which none can be anything else.
     ///
     /// # Errors
     /// Numbers that may be meant otherwise: there are points too, or all commas may part thousands.
     pub fn check(self, there: &There) -> Result<Option<String>> {
-        let Some(comma) = self.comma else { return Ok(None) };
         let at =
             |one: &Example| format!("line {}, column {} of {} is {:?}", one.line, one.column + 1, there.file, one.text);
+        let Some(comma) = self.comma else {
+            let note =
+                |point: &Example| format!("{}: points taken as decimal points, as in {:?}", there.file, point.text);
+            return Ok(self.point.as_ref().filter(|_| !self.is_point).map(note));
+        };
         let plain = "write the decimal comma as a point, and leave out what parts thousands";
         Err(Error::failed(match self.point {
             Some(point) => format!(

@@ -48,7 +48,7 @@ fn is_header(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
 ///
 /// They are a header where they grow, and the row below shows that they are no example: beside them stands a word above a number; or
 /// they grow in even steps, as columns that are counted, years or wavelengths, and below are fractions, or there are so many that
-/// they are no chance.
+/// they are no chance; or they are years, and those below are none.
 fn is_of_numbers(columns: &[usize], beside: &[usize], first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
     const SOME: usize = 3;
     const MORE: usize = 5;
@@ -60,10 +60,19 @@ fn is_of_numbers(columns: &[usize], beside: &[usize], first: &ByteRecord, second
     if first[0].is_empty() && word(&second[0]) && columns.first() == Some(&1) {
         return numbers.iter().collect::<HashSet<_>>().len() == numbers.len();
     }
-    if numbers.len() < SOME || !numbers.is_sorted_by(|a, b| a < b) {
+    if !numbers.is_sorted_by(|a, b| a < b) {
         return false;
     }
     let titles = || beside.iter().filter(|&&j| word(&first[j]));
+    let is_year = |number: &u64| (1800..=2100).contains(number);
+    let no_years_below = || columns.iter().any(|&j| !whole(&second[j]).as_ref().is_some_and(is_year));
+    if numbers.len() + titles().count() >= SOME && numbers.len() > 1 && numbers.iter().all(is_year) && no_years_below()
+    {
+        return true;
+    }
+    if numbers.len() < SOME {
+        return false;
+    }
     if titles().any(|&j| matches!(cell(&second[j]), Cell::Number(_))) {
         return true;
     }

@@ -12,6 +12,9 @@ pub(super) fn read(name: String, file: impl Read + Seek, length: u64, asked: Opt
     let arrays = inside.filter_map(|(i, e)| Some((i, e.name.strip_suffix(".npy")?.to_string())));
     let (places, arrays): (Vec<usize>, Vec<String>) = arrays.unzip();
     let name = archive.name.clone();
+    if archive.entries.iter().any(|entry| entry.name.starts_with("xl/") || entry.name == "content.xml") {
+        return Err(Error::failed(format!("{name} is a workbook of a spreadsheet: save its sheet as csv")));
+    }
     if arrays.is_empty() {
         return Err(Error::failed(format!(
             "{name} is a zip archive without an .npy in it: write one with np.savez, or unpack it with unzip"

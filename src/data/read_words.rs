@@ -166,7 +166,7 @@ pub(super) fn check_code(code: f32, there: &There, at: usize, row: usize) -> Res
 
 /// Whether a cell of a column of words says that the word is missing. Fewer do than of numbers: none, - and . may be words.
 pub(super) fn is_missing(cell: &[u8]) -> bool {
-    const MISSING: [&[u8]; 7] = [b"", b"na", b"n/a", b"#n/a", b"<na>", b"nan", b"?"];
+    const MISSING: [&[u8]; 8] = [b"", b"na", b"n/a", b"#n/a", b"#nv", b"<na>", b"nan", b"?"];
     MISSING.iter().any(|missing| cell.eq_ignore_ascii_case(missing))
 }
 

@@ -21,7 +21,7 @@ pub(super) struct RowNames {
 
 /// Why a cell is no name.
 pub(super) enum Why {
-    /// A number with a decimal comma, or a truth value: it was meant to be learned.
+    /// A number with a decimal comma: it was meant to be learned.
     Value,
     Comment,
 }
@@ -33,9 +33,8 @@ impl RowNames {
             self.rows += 1;
             self.different.insert(name.to_vec());
         }
-        let is_truth = [b"true" as &[u8], b"false"].iter().any(|truth| name.eq_ignore_ascii_case(truth));
         match name {
-            _ if is_truth || has_decimal_comma(name) || has_commas_of_thousands(name) => Some(Why::Value),
+            _ if has_decimal_comma(name) || has_commas_of_thousands(name) => Some(Why::Value),
             [b'#', b' ' | b'\t', ..] => Some(Why::Comment),
             _ => None,
         }

@@ -1,14 +1,16 @@
 //! The text of a table, read a second time: to be written beside what came of its rows, as it stands there, to the digit.
-//! In UTF-8, and with points where it has decimal commas, as what is written beside it.
+//! In UTF-8, and where its columns are learned as numbers with points for decimal commas, as what is written beside it.
 use super::asked::{List, There};
 use super::csv::Opened;
 use super::read::{is_text, open_file};
 use super::rows::Row;
 use super::source::Source;
 use super::to_csv::Front;
-use super::{Columns, named, row_names};
+use super::{Columns, decimals, named, row_names};
 use crate::{Error, Result};
 use csv::ByteRecord;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Which columns of a table are wanted as text.
@@ -58,11 +60,17 @@ impl Text {
             Keep::Listed(list) => there.places(list, "keep")?,
             Keep::All => (0..there.width).collect::<Vec<usize>>(),
         };
+        let words = columns.of_words(&there, &taken)?;
+        let numbers: HashSet<usize> = taken.iter().copied().filter(|at| !words.contains(at)).collect();
         let (file, names) = (opened.name.clone(), opened.names.clone());
         let rows = opened.into_rows().take(if kept.is_empty() { 0 } else { count });
         let part = |row: Result<Row>| {
             let row = row?;
-            Ok(kept.iter().map(|&j| row.cells.get(j).unwrap_or_default()).collect::<ByteRecord>())
+            let cell = |&j: &usize| {
+                let cell = row.cells.get(j).unwrap_or_default();
+                if numbers.contains(&j) { decimals::plain(cell) } else { Cow::Borrowed(cell) }
+            };
+            Ok(kept.iter().map(cell).collect::<ByteRecord>())
         };
         let mut rows = rows.map(part).collect::<Result<Vec<ByteRecord>>>()?;
         if !kept.is_empty() && rows.len() < count {

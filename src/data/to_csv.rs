@@ -44,8 +44,12 @@ pub fn write(
 ) -> io::Result<()> {
     let columns = names.len();
     assert!(values.len().is_multiple_of(columns), "rows have a number for each name");
-    let titles = cells(columns, words, |j| names[j].clone(), |of| of.name.clone());
-    write_rows(out, titles, values.chunks(columns).map(|row| texts(row, words)), front)
+    write_rows(out, titles(names, words), values.chunks(columns).map(|row| texts(row, words)), front)
+}
+
+/// What stands above a table of columns of these names.
+pub(crate) fn titles(names: &[String], words: &[Of]) -> Vec<String> {
+    cells(names.len(), words, |j| names[j].clone(), |of| of.name.clone())
 }
 
 /// A header, and rows of text, each behind its `front`.

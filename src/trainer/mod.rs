@@ -13,6 +13,7 @@ use crate::model::Network;
 use crate::schedule::Plan;
 use crate::step::Step;
 use crate::{Result, init};
+use std::array;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -225,13 +226,24 @@ impl<'a, K: Keep> Trainer<'a, K> {
 
             // Step by step, so that the sums do not depend on where stretches end.
             add(&mut self.position.window, &steps, &metrics);
+            add(&mut self.position.epoch, &steps, &metrics);
             watch.progress(&self.progress(&steps, &metrics, elapsed));
 
             let epoch_ends = end.is_multiple_of(self.plan.steps_per_epoch());
             if epoch_ends || end.is_multiple_of(self.run.training.log_every) || end == self.plan.total {
                 let last = *steps.last().expect("a stretch has steps");
-                self.log_window(&last, window_start.elapsed().as_secs_f64(), watch)?;
+                let Position { window, epoch, line, .. } = &self.position;
+                let of = match () {
+                    () if epoch_ends => *epoch,
+                    // What the end leaves may be a step: the line before it is told with it.
+                    () if end == self.plan.total => array::from_fn(|i| window[i] + line[i]),
+                    () => *window,
+                };
+                self.log(of, &last, window_start.elapsed().as_secs_f64(), watch)?;
                 window_start = Instant::now();
+            }
+            if epoch_ends {
+                self.position.epoch = [0.0; 4];
             }
             if epoch_ends || end == self.plan.total {
                 stopped = !self.validate(watch)?;
@@ -325,10 +337,11 @@ impl<'a, K: Keep> Trainer<'a, K> {
         Ok(all)
     }
 
-    /// Writes the line of the window that ends here, and begins the next.
-    fn log_window(&mut self, last: &Step, elapsed: f64, watch: &mut dyn Watch) -> Result<()> {
-        let [loss, nll, kl, examples] = self.position.window;
-        self.position.window = [0.0; 4];
+    /// Writes the line of these sums, and begins the next window.
+    fn log(&mut self, of: [f64; 4], last: &Step, elapsed: f64, watch: &mut dyn Watch) -> Result<()> {
+        let [loss, nll, kl, examples] = of;
+        let [.., since] = std::mem::take(&mut self.position.window);
+        self.position.line = of;
         if examples == 0.0 {
             return Ok(()); // every step was skipped
         }
@@ -342,7 +355,7 @@ impl<'a, K: Keep> Trainer<'a, K> {
             loss: loss / examples,
             lr: last.lr,
             beta: last.beta,
-            examples_per_s: examples / elapsed.max(1e-9),
+            examples_per_s: since / elapsed.max(1e-9),
         };
         self.write(record, watch)
     }

@@ -211,6 +211,26 @@ fn a_forecast_of_a_linear_table_is_its_regression() {
     // 2,000 squares of normals: their mean is known to √(2 / 2000) = 3 %; four times that, and what training left.
     assert!((variance / (noise * noise) - 1.0).abs() < 0.2, "variance {variance}, want {}", noise * noise);
     run(&home, "forecast run --data t.csv --to f.png --device cpu").succeeded();
+    // The future need not be known: the past alone, in whatever order of columns, or gaps.
+    let text = std::fs::read_to_string(home.join("t.csv")).unwrap();
+    let by =
+        |cells: fn(&[&str]) -> String| text.lines().map(|l| cells(&l.split(',').collect::<Vec<_>>()) + "\n").collect();
+    let ways: [(&str, String); 3] = [
+        ("past.csv", by(|c| c[..3].join(","))),
+        ("turned.csv", by(|c| [c[2], c[1], c[0]].join(","))),
+        ("gaps.csv", by(|c| if c[3] == "c" { c.join(",") } else { format!("{},,", c[..3].join(",")) })),
+    ];
+    for (name, text) in ways {
+        std::fs::write(home.join(name), text).unwrap();
+        run(&home, &format!("forecast run --data {name} --draws 4 --count 500 --to p.npy --force --device cpu"))
+            .succeeded();
+        assert!(std::fs::read(home.join("p.npy")).unwrap() == std::fs::read(home.join("f.npy")).unwrap(), "{name}");
+    }
+    run(&home, "forecast run --data past.csv --to p.png --device cpu").succeeded();
+    std::fs::write(home.join("none.csv"), "a,unused,b\n1,,3\n").unwrap();
+    let unknown =
+        "row 0, column 3 (counted from 0) of none.csv is NaN: a condition must be known; leave the example out";
+    run(&home, "forecast run --data none.csv --to n.npy --device cpu").refused(1, unknown);
     // A condition from a file: of its columns alone, or of whole examples.
     let table = std::fs::read_to_string(home.join("t.csv")).unwrap();
     let past: Vec<String> = table.lines().map(|l| l.split(',').take(3).collect::<Vec<_>>().join(",") + "\n").collect();

@@ -44,6 +44,32 @@ fn training_raises_the_bound() {
     assert!(train[0] < train[5] && train[5] > -185.0, "{train:?}");
 }
 
+/// Of an epoch of 21 steps and a line after every second a last line of one batch would be a draw.
+#[test]
+fn the_line_of_an_epoch_is_of_all_of_it() {
+    let home = folder("epoch-lines");
+    write_idx(&home.join("x.idx"), 210, 6);
+    let lines = |options: &str, out: &str| {
+        let train = "train --data x.idx --batch 10 --hidden 9 --latent 3 --lr 0.01 --device cpu --quiet";
+        run(&home, &format!("{train} {options} --out {out}")).succeeded();
+        lines(&home.join(out))
+    };
+    let each = lines("--epochs 2 --log-every 1", "each");
+    // The epoch's mean and the 20 steps before leave the last one, which is hardly another than that.
+    let of_last = 21.0 * each[20].loss - each[..20].iter().map(|r| r.loss).sum::<f64>();
+    let fell = each[0].loss - each[19].loss;
+    assert!(fell > 0.5 && (of_last - each[19].loss).abs() < fell / 2.0, "{of_last}, fell by {fell}: {each:?}");
+    for every in [2, 1000] {
+        let others = lines(&format!("--epochs 2 --log-every {every}"), &format!("every{every}"));
+        let end = others.last().unwrap();
+        assert_eq!((end.step, end.loss, end.nll, end.kl), (42, each[41].loss, each[41].nll, each[41].kl));
+    }
+    // A run that ends a step into an epoch tells the one before with it.
+    let beyond = lines("--steps 43", "beyond");
+    let end = beyond.last().unwrap();
+    assert!(end.step == 43 && (end.loss - each[41].loss).abs() < 0.1 * fell, "{end:?}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes_with_any_number_of_threads() {
     let home = folder("seed");

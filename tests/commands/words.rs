@@ -240,6 +240,9 @@ fn every_command_takes_words_and_gives_words() {
         .succeeded();
     let filled = fs::read_to_string(home.join("new-filled.csv")).unwrap();
     assert!(filled.lines().count() == ROWS + 1 && !filled.contains("hall"), "{filled}");
+    // A table has no column twice: one of words is written by its name, too.
+    run(&home, "reconstruct run --data x.csv --keep ward --to twice.csv --device cpu")
+        .refused(2, "keep ward: the table has a column \"ward\" anyway; leave it out");
     let takes_none =
         "unknown-words missing: the model takes no missing values; train it with --missing allow, or leave it out";
     run(&home, "eval run --data new.csv --unknown-words missing --device cpu").refused(2, takes_none);

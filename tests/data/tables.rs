@@ -47,8 +47,7 @@ fn words_that_are_no_names_of_rows_are_refused() {
     }
     refused("t;v\n5;1,2,3\n", "not a number: separate numbers by comma, semicolon or tab");
     refused("t;v\n5;1.234,5\n", &format!("is \"1.234,5\", {thousands}"));
-    refused("flag,v\nTrue,5\nFalse,6\n", "is \"True\", not a number: separate numbers by");
-    refused("flag,v\nfalse,5\ntrue,6\n", "or with --skip-columns flag");
+    refused("who,v\nx,5\nTrue,6\n", "but line 3 has the number \"True\" there: the first column must be all names or");
     refused("id,v\nx,5\n# half of them,\ny,6\n", "line 3 of");
     refused(
         "id,v\nx,5\n# half of them,\ny,6\n",
@@ -78,11 +77,46 @@ fn a_comma_is_a_decimal_point_where_it_separates_nothing() {
     refused("a;b\n1;1.250\n0,5;980\n", &both);
     refused("a;b\n0,5;3\n1;1.250\n", &both.replace("line 2 has", "line 3 has"));
     assert_eq!(all_rows(&read("t.csv", b"1,250;3\n2,5;4\n").unwrap()), [1.25, 3.0, 2.5, 4.0]);
+    assert_eq!(notes("a;b\n1.234;2\n250;3\n"), [": points taken as decimal points, as in \"1.234\""]);
+    assert_eq!(notes("a;b\n1.234;2\n0.250;3\n"), [""; 0]);
     // Beside the columns that are learned anything may stand.
     let file = File::new("t.csv", b"version;a\n1.2;0,5\n1.3;0,75\n");
     let columns = Columns::asked(Asked { skip: Some("version".parse().unwrap()), ..Asked::default() });
     let data = Dataset::read_columns(&file.0, columns.as_ref(), Missing::Refuse).unwrap();
     assert_eq!(all_rows(&data), [0.5, 0.75]);
+}
+
+#[test]
+fn what_separates_cells_is_told_by_two_lines() {
+    let rows = |text: &str| read("t.csv", text.as_bytes()).map(|data| (all_rows(&data), data.columns.names)).unwrap();
+    let named = |values: &[f32], names: &[&str]| (values.to_vec(), names.iter().map(|name| name.to_string()).collect());
+    // A semicolon or a tab in a title, which programs do not quote there.
+    assert_eq!(rows("nr,price (EUR; net),n\n1,2.5,3\n2,3.5,5\n").0, [1.0, 2.5, 3.0, 2.0, 3.5, 5.0]);
+    assert_eq!(
+        rows("a;b (x, y);c\n1;2,5;3\n2;3,5;5\n"),
+        named(&[1.0, 2.5, 3.0, 2.0, 3.5, 5.0], &["a", "b (x, y)", "c"])
+    );
+    assert_eq!(rows("\"a\n;b\",c\n1,2\n"), named(&[1.0, 2.0], &["a\n;b", "c"]));
+    // R leaves the title of the names of rows out.
+    assert_eq!(rows("a;b\nr;1,5;2\ns;2,5;3\n"), named(&[1.5, 2.0, 2.5, 3.0], &["a", "b"]));
+    // What Excel writes, and reads, in front.
+    assert_eq!(rows("sep=;\r\na;b\r\n1,5;2\r\n"), named(&[1.5, 2.0], &["a", "b"]));
+    assert_eq!(rows("sep=,\na,b\n1.5,2\n"), named(&[1.5, 2.0], &["a", "b"]));
+    refused("sep=;\n", "holds");
+    // One column with decimal commas looks like two, of which the first has no title.
+    refused("x\n170,5\n171,25\n", "line 2 of");
+    refused(
+        "x\n170,5\n171,25\n",
+        "has \"170\" and \"5\" below one title: if that is a decimal comma write a point; if the first are names of rows give them a title",
+    );
+    assert_eq!(rows("x\n1,5\n2,7\n"), named(&[5.0, 7.0], &["x"]));
+    assert_eq!(rows("x\na,5\nb,7\n"), named(&[5.0, 7.0], &["x"]));
+}
+
+#[test]
+fn truth_values_are_one_and_zero() {
+    assert_eq!(all_rows(&read("t.csv", b"flag,v\nTrue,5\nFalse,6\n").unwrap()), [1.0, 5.0, 0.0, 6.0]);
+    assert_eq!(all_rows(&read("t.csv", b"v,flag\n5,TRUE\n6,false\n").unwrap()), [5.0, 1.0, 6.0, 0.0]);
 }
 
 #[test]
@@ -101,6 +135,10 @@ fn a_header_that_counts_its_columns_is_no_example() {
         notes("0,1,2\n0.5,1.5,2e3\n"),
         [": first line (\"0\", \"1\", \"2\", ...) taken as names of the columns; pass --header no if it is an example"]
     );
+    // Years, over what is none.
+    assert_eq!(rows("Land;2020;2021;2022\nDE;2,5;3;4\nFR;3,5;4;5\n"), (2, 3, "2020 2021 2022".into()));
+    assert_eq!(rows("Land,1990,2000\nDE,5,2001\n"), (1, 2, "1990 2000".into()));
+    assert_eq!(rows("1990,2000,2020\n5,7,9\n"), (1, 3, "1990 2000 2020".into()));
     // Wavelengths, by their even steps and the fractions below.
     assert_eq!(rows("400,410,420,430,440\n0.3,0.5,0.25,0.5,1e-3\n"), (1, 5, "400 410 420 430 440".into()));
     assert_eq!(rows("id,400,410,420,430,440\nann,0.3,0.5,0,0.5,1\n"), (1, 5, "400 410 420 430 440".into()));
@@ -115,11 +153,14 @@ fn a_header_that_counts_its_columns_is_no_example() {
         "400,410,420,430,440\n0.3,0.5,0.25,0.5,1\n",
         "400,410,420,430,441\n0.3,0.5,0.25,0.5,0.1\n",
         "440,430,420,410,400\n0.3,0.5,0.25,0.5,0.1\n",
+        "1990,2000\n5,7\n",
+        "2020,2010,2000\n5,7,9\n",
     ] {
         assert_eq!(rows(text).0, 2, "{text}");
         assert_eq!(notes(text), [""; 0]);
     }
     assert_eq!(rows("ann,7,8,9\nbob,1,2,3\n").0, 2);
+    assert_eq!(rows("ann,1980,2010\nbob,1975,1999\n").0, 2);
 }
 
 #[test]
