@@ -6,6 +6,8 @@
 constexpr float kFrom = 8.0f;
 // Beyond it a log-dispersion stays there.
 constexpr float kSteepest = 20.0f;
+// Beyond it m, which f32 does not hold for long, outweighs r beyond the digits of f64.
+constexpr float kLargest = 80.0f;
 
 // log G(v + 1) - (v + 1/2) log v + v - 1/2 log 2 pi, for v from kFrom on.
 __device__ __forceinline__ float tail_series(float v) {
@@ -65,9 +67,10 @@ struct Count {
         a = a > kSteepest ? kSteepest : a < -kSteepest ? -kSteepest : a;  // a NaN stays one
         r = expf(-a);
         n = r + x;
-        const float m = expf(o);
+        const float within = o > kLargest ? kLargest : o;
+        const float m = expf(within);
         w = (x - m) / (r + m);
-        log = fabsf(w) < 0.5f ? log1pf(w) : logf(n / (r + m));
+        log = fabsf(w) < 0.5f ? log1pf(w) : logf(n / (r + m)) + (within - o);
     }
 };
 

@@ -11,6 +11,9 @@ use crate::device::Real;
 /// is 0 almost always.
 const STEEPEST: f64 = 20.0;
 
+/// Beyond it a log-mean's exponential, which f32 does not hold for long, outweighs r, at most e²⁰, beyond the digits of f64.
+const LARGEST: f64 = 80.0;
+
 /// Poisson: m − x o + log x!.
 #[inline(always)]
 pub fn poisson<T: Real>(o: T, x: T) -> T {
@@ -69,11 +72,13 @@ impl<T: Real> Shape<T> {
         // Not by `max`, which would lose a NaN.
         let a = if a > limit { limit } else { a };
         let a = if a < -limit { -limit } else { a };
-        let (r, m) = ((-a).exp(), o.exp());
+        let beyond = T::of(LARGEST);
+        let within = if o > beyond { beyond } else { o };
+        let (r, m) = ((-a).exp(), within.exp());
         let n = r + x;
         let w = (x - m) / (r + m);
         let small = w.abs() < T::of(0.5);
-        let (near, far) = ((if small { w } else { T::of(0.0) }).ln_1p_unit(), (n / (r + m)).ln());
+        let (near, far) = ((if small { w } else { T::of(0.0) }).ln_1p_unit(), (n / (r + m)).ln() + (within - o));
         Shape { r, n, w, log: if small { near } else { far }, moves }
     }
 }
@@ -220,6 +225,26 @@ mod tests {
     fn values_and_slopes_are_those_of_fifty_digits() {
         check::<f64>(f64::EPSILON);
         check::<f32>(f32::EPSILON as f64);
+    }
+
+    /// With r = 1 it is geometric, (x + 1) log (1 + m) − x o: beyond what f32 holds of m no more than o.
+    #[test]
+    fn a_mean_that_f32_does_not_hold_is_as_likely_as_it_is() {
+        fn check<T: Real>(name: &str) {
+            for o in [79.0, 80.0, 81.0, 88.0, 89.0, 150.0, 1e4] {
+                for x in [0.0, 3.0, 1e6] {
+                    let (o_, x_) = (T::of(o), T::of(x));
+                    let got = negative_binomial(o_, T::of(0.0), x_).to_f64();
+                    let slopes = [negative_binomial_slope(o_, T::of(0.0), x_), dispersion_slope(o_, T::of(0.0), x_)];
+                    // What is left of x + 1 times o less x times o.
+                    assert!((got - o).abs() < 1e-5 * o + 2e-6 * x.sqrt(), "{name} {o} {x}: {got}");
+                    assert!((slopes[0].to_f64() - 1.0).abs() < 1e-6, "{name} {o} {x}: {:?}", slopes[0].to_f64());
+                    assert!(slopes[1].to_f64().is_finite(), "{name} {o} {x}");
+                }
+            }
+        }
+        check::<f64>("f64");
+        check::<f32>("f32");
     }
 
     /// Sums to one, with its mean and its variance: of every count up to where nothing is left.

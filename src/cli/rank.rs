@@ -21,7 +21,7 @@ use std::path::PathBuf;
 /// writes what each example has not and would most likely have
 #[derive(Args)]
 #[command(mut_arg("to", |to| to.help("Writes what each example has not and would most likely have, in place of the \
-    measures: a .csv of names, or an .npy of positions, counted from 0").required(false)), after_help = "Examples:\n  \
+    measures: a .csv of names, or an .npy of positions among the columns that the model learned, counted from 0").required(false)), after_help = "Examples:\n  \
     vae-gpu rank runs/baskets --data new.npz\n  \
     vae-gpu rank runs/baskets --data new.npz --at 10,100 --hold-out 0.5 --json\n  \
     vae-gpu rank runs/baskets --data new.npz --best 10 --to best.csv\n\n\
@@ -80,7 +80,7 @@ impl RankArgs {
 fn fewer(option: &str, k: usize, input: usize) -> Result<()> {
     match k >= input && k > 1 {
         true => Err(Error::request(format!(
-            "{option} {k}: the model ranks {input} columns; pass --{option} {}",
+            "{option} {k}: the model ranks {input} columns, and at most one fewer can be asked for; pass --{option} {}",
             input.div_ceil(4)
         ))),
         false => Ok(()),

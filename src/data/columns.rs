@@ -46,6 +46,9 @@ pub struct Columns {
     /// What they are called then. Empty where they have no names.
     #[serde(skip)]
     pub or_names: Vec<String>,
+    /// Where in the file each stands, where they were put in another order.
+    #[serde(skip)]
+    pub arranged: Vec<usize>,
     /// The data of a run are read again: as they were then, whatever would be told of a header now.
     #[serde(skip)]
     pub again: bool,
@@ -73,7 +76,7 @@ impl Columns {
 
     /// What a model keeps of them, once they were taken from a file: nothing where they are all, and have no names.
     pub fn kept(&self) -> Option<Columns> {
-        let kept = Columns { likelihoods: vec![], ..self.clone() };
+        let kept = Columns { likelihoods: vec![], arranged: vec![], ..self.clone() };
         (kept != Columns::default()).then_some(kept)
     }
 
@@ -177,7 +180,7 @@ impl Columns {
     }
 
     /// Where in the file those stand that were taken; none where they are all.
-    fn places(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
         self.taken.iter().flat_map(|&(from, to)| from..to)
     }
 
@@ -258,7 +261,7 @@ impl Columns {
     /// Column `j` of a data set for a message: where it stands in the file, and its name where it has one.
     pub fn told(&self, j: usize) -> String {
         let j = self.column_of(j);
-        let at = self.places().nth(j).unwrap_or(j);
+        let at = self.arranged.get(j).copied().or_else(|| self.places().nth(j)).unwrap_or(j);
         match self.names.get(j) {
             Some(name) if !name.is_empty() => format!("column {at} ({:?}, counted from 0)", shown(name)),
             _ => format!("column {at} (counted from 0)"),

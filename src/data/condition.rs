@@ -72,10 +72,12 @@ impl Dataset {
         fn moved<T: Clone>(of_each: &[T], positions: &[usize]) -> Vec<T> {
             if of_each.is_empty() { vec![] } else { positions.iter().map(|&j| of_each[j].clone()).collect() }
         }
+        let places: Vec<usize> = self.columns.places().collect();
+        let arranged = positions.iter().map(|&j| places.get(j).copied().unwrap_or(j)).collect();
         let Columns { names, likelihoods, classes, .. } = self.columns;
         let (names, likelihoods) = (moved(&names, &positions), moved(&likelihoods, &positions));
         // Where in the file they were is no list of ranges any more.
-        let columns = Columns { names, likelihoods, classes, ..Columns::default() };
+        let columns = Columns { names, likelihoods, classes, arranged, ..Columns::default() };
         Ok(Dataset { cols: positions.len(), columns, ..self })
     }
 

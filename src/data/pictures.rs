@@ -151,7 +151,7 @@ impl<R: BufRead + Seek> Picture<R> {
         match reader.output_color_type() {
             (ColorType::Grayscale | ColorType::Rgb, _) => Ok(Self { reader, kind: Kind { shape, depth } }),
             _ => Err(Error::failed(format!(
-                "{name} has transparent pixels: must be grey or RGB without alpha; write it again without"
+                "{name} has an alpha channel: must be grey or RGB without alpha; write it again without"
             ))),
         }
     }

@@ -293,7 +293,7 @@ fn differing(settings: &[Vec<command::Setting>]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Model, Rule, Source, Training};
+    use crate::config::{Condition, Model, Rule, Source, Training};
 
     fn entry(seed: u64, elbo: &[f64], change: impl FnOnce(&mut Run)) -> Entry {
         let mut run = Run {
@@ -359,6 +359,15 @@ mod tests {
         assert_eq!(of([file, none]), ["valid"]);
         assert_eq!(of([none, |_| ()]), ["valid-fraction"]);
         assert_eq!(of([|run| run.data.valid_fraction = 0.2, |_| ()]), [""; 0]);
+        fn told(run: &mut Run, columns: (usize, usize), width: usize) {
+            run.data.condition = Some(Condition::Columns { columns, x: None });
+            (run.model.input, run.model.condition) = (run.model.input - width, width);
+        }
+        let one: fn(&mut Run) = |run| told(run, (0, 1), 1);
+        assert_eq!(of([one, |run| told(run, (0, 2), 2)]), ["condition"]);
+        let classes: fn(&mut Run) =
+            |run| run.data.condition = Some(Condition::Classes { classes: 3, train: None, valid: None });
+        assert_eq!(of([classes, |_| ()]), [""; 0]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
     let scaled = entries.iter().any(|entry| !is_density(&entry.run));
     let of_data = |option: &str| match option {
         "data" | "header" | "columns" | "future" | "binarize" | "missing" | "valid" => true,
+        // Columns that a model is told are no part of x; classes never were.
+        "condition" => entries.iter().any(|entry| entry.run.x() != entries[0].run.x()),
         // Parts of the same data of different sizes are held against one another, a part and what was trained on are not.
         "valid-fraction" => entries.iter().any(|entry| entry.run.data.valid_fraction == 0.0),
         // The probabilities of the same counts may be held against one another, but for those that take the total as given.

@@ -161,6 +161,23 @@ fn a_conditional_run_that_was_cut_ends_in_the_bytes_of_one_that_was_not() {
     assert_eq!(read("whole/model.safetensors"), read("cut/model.safetensors"));
 }
 
+/// A message tells where a column stands in the file, wherever the model has it.
+#[test]
+fn a_column_behind_a_condition_is_told_by_its_place_in_the_file() {
+    let home = folder("told-places");
+    let row = |i: usize| (0..6).map(move |j| if (i, j) == (3, 4) { "-2".into() } else { ((i + j) % 5).to_string() });
+    let table: String = (0..30).map(|i| row(i).collect::<Vec<String>>().join(",") + "\n").collect();
+    std::fs::write(home.join("bare.csv"), &table).unwrap();
+    std::fs::write(home.join("named.csv"), format!("a,b,c,d,e,f\n{table}")).unwrap();
+    for (data, told) in [("bare", "column 4 (counted from 0)"), ("named", "column 4 (\"e\", counted from 0)")] {
+        for options in ["", "--condition 0..2", "--past 0..1 --future 3..6", "--columns 2..6 --condition 0..1"] {
+            let line = format!("train --data {data}.csv --likelihood poisson {options} --device cpu --out no");
+            let said = run(&home, &line).stderr;
+            assert!(said.contains(&format!("{told} of {data}.csv is -2")), "{options}: {said}");
+        }
+    }
+}
+
 /// y = A past + b + noise: a linear model without hidden layers can be exact, and then its elbo is the negative entropy
 /// of the noise, and the mean of its futures the regression.
 #[test]

@@ -129,7 +129,7 @@ fn what_has_nothing_to_hold_out_is_refused() {
         "row 0, column 1 (counted from 0) of grey.csv is 0.3: must be 0 or 1, for what is there or is not can be held out and found again",
     );
     run(&home, "rank bits --data train.npy --at 3,40 --device cpu")
-        .refused(2, "at 40: the model ranks 40 columns; pass --at 10");
+        .refused(2, "at 40: the model ranks 40 columns, and at most one fewer can be asked for; pass --at 10");
     fs::write(home.join("bare.csv"), format!("1{}\n", ",0".repeat(ITEMS - 1)).repeat(3)).unwrap();
     run(&home, "rank shares --data bare.csv --device cpu")
         .refused(1, "bare.csv: no example has two columns that are not 0, of which one could be held out");
@@ -191,7 +191,7 @@ fn the_best_columns_of_an_example_are_written() {
         }
     }
     run(&home, "rank run --data new.csv --best 40 --to other.csv --device cpu")
-        .refused(2, "best 40: the model ranks 40 columns; pass --best 10");
+        .refused(2, "best 40: the model ranks 40 columns, and at most one fewer can be asked for; pass --best 10");
     run(&home, "rank run --data new.csv --to best.csv --device cpu")
         .refused(2, "to best.csv: exists already; pass another name, or --force to replace it");
 }

@@ -2,7 +2,7 @@
 use crate::emulator::{Emulator, Library};
 use crate::setting::{Setting, adam, compare, is_launched};
 use std::sync::Arc;
-use vae_gpu::config::{Activation, Likelihood, Model, Optimizer, Rule};
+use vae_gpu::config::{Activation, Likelihood, Model, Optimizer, Rule, Variance};
 use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::{Backend, Gpu};
 
@@ -26,6 +26,27 @@ fn a_step_with_large_numbers_is_applied_all_the_same() {
     let metrics = gpu.read(network.layout().metrics()).unwrap();
     assert_eq!([7, 8, 9].map(|slot| metrics[4 * slot + 3]), [0.0; 3]);
     assert!(is_launched(&gpu.driver.launched, "product_tn_adam"));
+}
+
+/// Means of counts that f32 does not hold, whose likelihood and its slopes are no more than their logarithm.
+#[test]
+fn a_step_with_large_means_of_counts_is_the_reference_s() {
+    for variance in [Variance::Scalar, Variance::Shared] {
+        let model = Model { likelihood: Likelihood::NegativeBinomial, variance, ..Model::new(6, &[5], 2) };
+        let setting = adam(model, Rule::Adam);
+        let network = setting.network();
+        let train = |b: &mut dyn Backend| -> Vec<Vec<f64>> {
+            setting.fill(&network, b);
+            b.write(network.parameter("decoder.out.bias").unwrap().view, &[150.0; 6]).unwrap();
+            b.train(&network.tape, &setting.optimizer, &setting.steps()).unwrap();
+            network.parameters.iter().map(|p| b.read(p.view).unwrap()).collect()
+        };
+        let (mut gpu, mut cpu) = (setting.gpu(&network, false), setting.reference(&network));
+        let (got, want) = (train(&mut gpu), train(&mut cpu));
+        for ((p, got), want) in network.parameters.iter().zip(&got).zip(&want) {
+            compare(&p.name, got, want, 2e-5);
+        }
+    }
 }
 
 /// The losses are finite, half of 5 · 1.6e37 at most; a decoder's weight has a gradient of its output's bias times a tenth
