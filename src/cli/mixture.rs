@@ -87,7 +87,7 @@ pub(crate) struct MixtureArgs {
     #[arg(long, value_name = "N", default_value_t = 3)]
     restarts: usize,
     /// Added to every variance (scikit-learn's reg_covar); if not given, to those of each column 0.001 of its own variance in
-    /// the data, and to those of pictures, whose columns are of one unit, 0.001 of the mean variance
+    /// the data; of a column that never changes, and of pictures, whose columns are of one unit, 0.001 of the mean variance
     #[arg(long, value_name = "VARIANCE")]
     floor: Option<f64>,
     /// Goes on from a mixture.safetensors in place of k-means++

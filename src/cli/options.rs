@@ -133,7 +133,7 @@ pub(super) struct DataArgs {
     /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
     #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
     pub(super) binarize: Binarize,
-    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx), columns by their names, as
+    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx, npy or csv), columns by their names, as
     /// age,height, or as 0..10, which count in those of --columns, as --past and --future do
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"])]
     condition: Option<String>,
@@ -281,8 +281,18 @@ impl DataArgs {
     }
 
     /// # Errors
-    /// The labels of the data in two places; labels of the validation where columns are the condition.
+    /// Positions that are no range, or an empty one; the labels of the data in two places; labels of the validation where columns
+    /// are the condition.
     pub(super) fn check(&self) -> Result<()> {
+        if let Some(what) = self.condition.as_ref().filter(|what| !Path::new(what).exists()) {
+            let is_empty = range(what).is_ok_and(|(from, to)| from >= to);
+            let of_positions = what.parse::<List>().is_ok_and(|list| !list.is_of_names()) && range(what).is_err();
+            if is_empty || of_positions {
+                return Err(Error::request(format!(
+                    "condition {what}: positions are given as from..to, with to beyond from, as 5..7; others by their names"
+                )));
+            }
+        }
         match (self.condition(), &self.valid_condition, &self.classes) {
             (Some(Condition::Columns { .. }), Some(labels), _) => Err(Error::request(format!(
                 "valid-condition {labels}: --condition is of columns, which --valid has too; leave it out"

@@ -26,7 +26,7 @@ pub(crate) struct ReportArgs {
     run: PathBuf,
     #[command(flatten)]
     data: DataFor,
-    /// Classes to colour the latents by: the labels of --data, as idx
+    /// Classes to colour the latents by: the labels of --data, as idx, npy or csv
     #[arg(long = "labels", value_name = "LABELS", conflicts_with = "labels")]
     colours: Option<PathBuf>,
     #[command(flatten)]

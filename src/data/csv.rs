@@ -278,7 +278,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         notes.push(format!("{name}: {hollow} of {all} rows have no value at all; delete those that are no examples"));
     }
     notes.extend(rows.foreign.map(|line| {
-        format!("{name}: line {line} is not UTF-8; taken as Windows-1252, if that is wrong convert the file, as by iconv -t utf-8 -f its encoding")
+        format!(
+            "{name}: line {line} is not UTF-8; taken as Windows-1252: if it is in another encoding convert it, as by iconv \
+             -f ENCODING -t utf-8"
+        )
     }));
     notes.extend(marks.map(|marks| marks.check(&there)).transpose()?.flatten());
     let labels = labels.and_then(|(_, labels)| {

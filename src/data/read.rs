@@ -158,15 +158,6 @@ impl Dataset {
             csv::read(source, columns, missing)
         }
     }
-
-    /// Reads one class per example from idx with one dimension of bytes, plain or packed by gzip.
-    ///
-    /// # Errors
-    /// Where the file cannot be read, is damaged, or is anything else.
-    pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
-        let (name, file, length) = open_file(path)?;
-        idx::read_labels(Source::new(name, file, length)?)
-    }
 }
 
 /// Whether a file that begins so, unpacked, is none of the formats that are no text.

@@ -20,6 +20,23 @@ impl Dataset {
     /// What cannot be read; a class that the model does not know.
     pub fn read_classes(path: &Path, columns: &Columns, count: usize) -> Result<Vec<u8>> {
         let known = columns.classes.as_ref();
+        let knows = known.map_or(format!("0 to {}", count - 1), |known| known.list(known.words.len()));
+        Self::read_places(path, columns, count, &format!("the model knows {knows}"))
+    }
+
+    /// The class of each example, a number from 0 to 255: of an idx with one dimension of bytes, an array or a table of one column,
+    /// plain or packed by gzip.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is damaged, or has anything else.
+    pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
+        const MUST: &str =
+            "a label is a number from 0 to 255; classes in words are a column of the data, for --classes";
+        Self::read_places(path, &Columns::default(), u8::MAX as usize + 1, MUST)
+    }
+
+    fn read_places(path: &Path, columns: &Columns, count: usize, must: &str) -> Result<Vec<u8>> {
+        let known = columns.classes.as_ref();
         let (name, file, length) = open_file(path)?;
         let source = Source::new(name, file, length)?;
         let name = source.name.clone();
@@ -36,10 +53,8 @@ impl Dataset {
         };
         let label = |(i, word): (usize, &String)| {
             let of = || if known.is_some() { shown(word.as_bytes()) } else { word.clone() };
-            let knows = || known.map_or(format!("0 to {}", count - 1), |known| known.list(known.words.len()));
-            place(word, columns, count).ok_or_else(|| {
-                Error::failed(format!("{name}: row {i} is of class {}; the model knows {}", of(), knows()))
-            })
+            place(word, columns, count)
+                .ok_or_else(|| Error::failed(format!("{name}: row {i} is of class {}; {must}", of())))
         };
         words.iter().enumerate().map(label).collect()
     }

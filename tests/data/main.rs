@@ -121,6 +121,11 @@ fn labels_are_read_plain_and_packed() {
     let bytes = idx(8, &[3], &[7, 0, 9]);
     assert_eq!(Dataset::read_labels(&File::new("labels", &bytes).0).unwrap(), [7, 0, 9]);
     assert_eq!(Dataset::read_labels(&File::new("labels.gz", &gz(&bytes)).0).unwrap(), [7, 0, 9]);
+    for text in ["7\n0\n9\n", "label\n7\n0\n9\n", "7.0\n0\n9\n"] {
+        assert_eq!(Dataset::read_labels(&File::new("labels.csv", text.as_bytes()).0).unwrap(), [7, 0, 9], "{text}");
+    }
+    let array = np1("<i8", "False", "(3,)", &[7i64, 0, 9].map(i64::to_le_bytes).concat());
+    assert_eq!(Dataset::read_labels(&File::new("labels.npy", &array).0).unwrap(), [7, 0, 9]);
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn what_cannot_be_learned_is_refused() {
         .refused(1, "column 1 (\"b\", counted from 0) of empty.csv: every value is missing; leave the column out");
     run(&home, &format!("{train} --data told.csv --condition 1..2")).refused(
         1,
-        "row 1, column 2 (\"b\", counted from 0) of told.csv is NaN: a condition must be known; leave the example out",
+        "row 1, column 1 (\"b\", counted from 0) of told.csv is NaN: a condition must be known; leave the example out",
     );
     run(&home, &format!("{train} --data told.csv --condition 0..1")).succeeded();
 }

@@ -352,7 +352,11 @@ fn what_cannot_be_is_refused() {
         ("--bernoulli d", "bernoulli d: x.csv has no column of this name; did you mean id?"),
         ("--bernoulli 4", "bernoulli 4: x.csv has columns 0 to 3; pass some of them, as 0..4"),
         ("--bernoulli b --poisson 1..3", "poisson 1..3: column 2 (counted from 0) is bernoulli already; name it once"),
-        ("--bernoulli id", "bernoulli id: is left out, or told to the model; name columns that are learned"),
+        (
+            "--bernoulli id",
+            "bernoulli id: the first column of x.csv is taken as names of the rows, for it is of words; name columns that are \
+             learned, or of words --categorical id",
+        ),
         (
             "--bernoulli b --skip-columns b,id",
             "bernoulli b: is left out, or told to the model; name columns that are learned",
