@@ -44,7 +44,7 @@ impl DataFor {
 
     /// The same, of a model that is told columns, where x may be missing, or nothing be there but what it is told: then x is NaN.
     pub(super) fn load_told(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
-        let Some(path) = self.file().and_then(Path::to_str) else { return self.load(run, common) };
+        let (Some(path), Some(_)) = (&self.data, self.file()) else { return self.load(run, common) };
         self.check(run, Missing::Allow)?;
         let columns = Columns { unknown: Some(self.unknown_words), ..columns_or_told(run) };
         let data = super::dataset(path, Part::Test, Some(&columns), run.data.bytes, Missing::Allow)?;

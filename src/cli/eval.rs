@@ -5,7 +5,7 @@ use super::progress::Working;
 use super::{Common, counted, first, print, with_error};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Likelihood};
+use crate::config::{Binarize, Likelihood, name_of};
 use crate::data::Dataset;
 use crate::error::{Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood, Running};
@@ -73,10 +73,8 @@ enum Estimator {
 impl EvalArgs {
     /// What the estimates of each example are called.
     fn titles(&self) -> Vec<String> {
-        let others = [("naive", Estimator::Naive), ("ais", Estimator::Ais)];
-        let others =
-            others.into_iter().filter(|(_, estimator)| self.estimator.contains(estimator)).map(|(name, _)| name);
-        ["iwae"].into_iter().chain(others).map(String::from).collect()
+        let others = [Estimator::Naive, Estimator::Ais].into_iter().filter(|other| self.estimator.contains(other));
+        ["iwae".into()].into_iter().chain(others.map(name_of)).collect()
     }
 }
 

@@ -37,8 +37,7 @@ impl FromStr for Column {
                 Err("must be one column".into())
             }
             _ if s.is_empty() => Err("must be a position or a name, as 4 or species".into()),
-            _ if is_quoted(s) => Ok(Column(quoted(s))),
-            _ => Ok(Column(Part::Name(s.into()))),
+            _ => Ok(Column(quoted(s).unwrap_or(Part::Name(s.into())))),
         }
     }
 }
@@ -70,17 +69,15 @@ impl FromStr for List {
                 None => Ok(Part::Name(s.into())),
             }
         };
-        let part = |s: &str| if is_quoted(s.trim()) { Ok(quoted(s.trim())) } else { part(s.trim()) };
+        let part = |s: &str| quoted(s.trim()).map_or_else(|| part(s.trim()), Ok);
         Ok(List(parts(s).into_iter().map(part).collect::<std::result::Result<_, _>>()?))
     }
 }
 
-fn is_quoted(s: &str) -> bool {
-    s.len() > 2 && s.starts_with('"') && s.ends_with('"')
-}
-
-fn quoted(s: &str) -> Part {
-    Part::Name(s[1..s.len() - 1].replace("\"\"", "\""))
+/// The name that stands in quotes.
+fn quoted(s: &str) -> Option<Part> {
+    let name = s.strip_prefix('"')?.strip_suffix('"').filter(|name| !name.is_empty())?;
+    Some(Part::Name(name.replace("\"\"", "\"")))
 }
 
 /// What commas separate that stand in no quotes.

@@ -46,9 +46,8 @@ pub(super) fn word(bytes: &[u8]) -> bool {
 /// What a cell says before `rounded`, which is all of it where it has few digits.
 fn unrounded(bytes: &[u8], rounded: f32) -> f64 {
     const DIGITS: usize = 6; // that f32 tells apart
-    let text = decimals::plain(bytes);
-    let text = std::str::from_utf8(&text).ok().filter(|text| text.len() > DIGITS);
-    text.and_then(|text| text.parse().ok()).unwrap_or(rounded as f64)
+    let wide = || std::str::from_utf8(&decimals::plain(bytes)).ok().and_then(|text| text.parse().ok());
+    if bytes.len() > DIGITS { wide().unwrap_or(rounded as f64) } else { rounded as f64 }
 }
 
 /// A table, as far as its header and its first rows tell what it is.
@@ -249,7 +248,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
             }
             match cell(bytes) {
                 Cell::Missing if missing == Missing::Allow => values.push(f32::NAN),
-                Cell::Number(v) if v.is_finite() && (decimal_commas || !row.has_commas || !bytes.contains(&b',')) => {
+                Cell::Number(v) if v.is_finite() && (decimal_commas || !bytes.contains(&b',')) => {
                     rounding.see(at, j, unrounded(bytes, v));
                     if let Some(marks) = &mut marks {
                         marks.see(row, i);

@@ -81,7 +81,7 @@ impl Marks {
         let example = |text| Some(Example { line: row.line, column: j, text });
         let cell = &row.cells[j];
         let text = || String::from_utf8_lossy(cell).into_owned();
-        if row.has_commas && cell.contains(&b',') {
+        if cell.contains(&b',') {
             self.is_sure |= !has_commas_of_thousands(cell);
             if self.comma.is_none() {
                 self.comma = example(text());

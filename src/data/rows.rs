@@ -11,8 +11,6 @@ pub(super) struct Row {
     /// Counted from 1, as editors do.
     pub line: u64,
     pub cells: ByteRecord,
-    /// Whether a cell has a comma in it.
-    pub has_commas: bool,
 }
 
 /// The lines that are not blank.
@@ -57,8 +55,7 @@ impl<'a> Rows<'a> {
                     if make_utf8(&mut cells) {
                         self.foreign.get_or_insert(line);
                     }
-                    let has_commas = cells.as_slice().contains(&b',');
-                    return Ok(Some(Row { line, cells, has_commas }));
+                    return Ok(Some(Row { line, cells }));
                 }
             }
         }
