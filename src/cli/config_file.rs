@@ -1,6 +1,6 @@
 //! `--config FILE`: options from a TOML file, by the names that they have on the command line; and the file that repeats
 //! a run or a sweep, which every one leaves.
-use crate::config::used;
+use crate::config::{Numbers, name_of, used};
 use crate::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -153,9 +153,18 @@ const ELSEWHERE: [&str; 11] =
 
 /// The file of a run that is as long as this option says now.
 pub(super) fn lengthened(text: &str, (option, value): (&str, u32)) -> String {
-    let is_length = |line: &str| ["epochs = ", "steps = "].iter().any(|start| line.starts_with(start));
-    let line = |line: &str| if is_length(line) { format!("{option} = {value}\n") } else { format!("{line}\n") };
-    text.lines().map(line).collect()
+    replaced(text, &["epochs", "steps"], format!("{option} = {value}"))
+}
+
+/// The file of a run in this arithmetic, which may be another than was asked for.
+pub(super) fn in_precision(text: &str, numbers: Numbers) -> String {
+    replaced(text, &["precision"], format!("precision = {}", Value::String(name_of(numbers))))
+}
+
+/// With another line for the one of these options.
+fn replaced(text: &str, options: &[&str], by: String) -> String {
+    let is_one = |line: &str| line.split_once(" = ").is_some_and(|(name, _)| options.contains(&name));
+    text.lines().map(|line| if is_one(line) { &by } else { line }).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The file for [`expand`] that repeats what was asked for, defaults and all.

@@ -1,5 +1,5 @@
 //! The command line. One file per command; this one parses and reports. The only room that prints.
-use crate::config::Numbers;
+use crate::config::{Numbers, name_of};
 use crate::data::{Bytes, Columns, Dataset, Missing, Unknown, digits, moving};
 use crate::device::Device;
 use crate::error::a_part;
@@ -123,6 +123,17 @@ impl Common {
         let (device, notes) = Device::find(&self.device, self.precision)?;
         notes.iter().for_each(|note| self.say(note));
         Ok(device)
+    }
+
+    /// The same for a run that began elsewhere, maybe in an arithmetic that the CPU does not have: it goes on there in fp32.
+    fn device_to_go_on(&self) -> Result<Device> {
+        match (self.device.as_str(), self.precision) {
+            ("cpu", Numbers::Tf32 | Numbers::Bf16) => {
+                self.say(format!("{} needs a GPU; going on in fp32", name_of(self.precision)));
+                Common { precision: Numbers::Fp32, ..self.clone() }.device()
+            }
+            _ => self.device(),
+        }
     }
 
     /// The same for a command that takes a moment: that `auto` came to be the CPU is no news each time.

@@ -242,7 +242,7 @@ pub(super) fn claim(device: &Device, common: &Common) -> Lock {
 pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()> {
     let saving = args.saving()?;
     let mut repeating = Some(repeating.to_string());
-    let (job, folder, resume) = match &args.data.resume {
+    let (mut job, folder, resume) = match &args.data.resume {
         Some(dir) => {
             let folder = Folder(dir.clone());
             if !folder.checkpoint().exists() {
@@ -267,7 +267,16 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()>
         }
     };
     let common = Common { precision: job.run.training.precision, ..args.common.clone() };
-    let device = common.device()?;
+    let device = match resume {
+        Some(_) => common.device_to_go_on()?,
+        None => {
+            let device = common.device()?;
+            // What repeats the run repeats what was computed, on a machine with a GPU, too.
+            repeating = repeating.map(|text| config_file::in_precision(&text, device.numbers));
+            job.run.training.precision = device.numbers;
+            device
+        }
+    };
     let _claim = claim(&device, &common);
     if let Some(saved) = &resume {
         saved.differences(&device).iter().for_each(|note| common.say(note));

@@ -224,6 +224,7 @@ impl Builder {
         }
         let (device, notes) = Device::find(&self.device, self.training.precision)?;
         notes.iter().for_each(|note| watch.note(note));
+        self.training.precision = device.numbers;
         let (data, valid) = match &self.valid {
             Valid::None => (data.clone(), None),
             Valid::Data(valid) => (data.clone(), Some(valid.clone())),

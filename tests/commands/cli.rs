@@ -1,5 +1,6 @@
 //! The other commands on a small trained model. What they refuse: requests.rs.
 use crate::program::{Outcome, folder, run, run_on_stand_in, write_idx};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -220,4 +221,31 @@ fn what_was_written_is_said_as_json() {
             assert_eq!(Some(npy(&home().join(to)).rows()), rows, "{line}");
         }
     }
+}
+
+/// What is kept of a run is the arithmetic that it was computed in, so that what repeats it does, and what compares it tells the
+/// truth. One that began on a GPU goes on without one.
+#[test]
+#[cfg(feature = "cuda")]
+fn an_arithmetic_that_the_cpu_does_not_have_is_not_kept_as_the_one_of_a_run() {
+    let none = [("STAND_IN_DEVICES", "0")];
+    let small = "--data x.idx --hidden 3 --latent 2 --precision bf16";
+    let precision = |run: &str| {
+        let text = fs::read_to_string(home().join(run).join("config.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["training"]["precision"].as_str().unwrap().to_string()
+    };
+    let model = |run: &str| fs::read(home().join(run).join("model.safetensors")).unwrap();
+    run_on_stand_in(home(), &format!("train {small} --steps 3 --out asked-bf16"), &none).succeeded();
+    assert_eq!(precision("asked-bf16"), "fp32");
+    run(home(), "train --config asked-bf16/run.toml --device cpu --quiet --out asked-again").succeeded();
+    assert!(model("asked-bf16") == model("asked-again"));
+    let both = "sweep --data x.idx --steps 1 --grid precision=fp32,bf16 --out in-both";
+    let said = run_on_stand_in(home(), both, &none);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    assert!(said.stderr.ends_with("are the same run; leave out one of the values\n"), "{}", said.stderr);
+
+    run_on_stand_in(home(), &format!("train {small} --steps 3 --device cuda --out in-bf16"), &[]).succeeded();
+    assert_eq!(precision("in-bf16"), "bf16");
+    let said = run(home(), "train --resume in-bf16 --steps 5 --device cpu").succeeded().stderr;
+    assert!(said.starts_with("bf16 needs a GPU; going on in fp32\n"), "{said}");
 }

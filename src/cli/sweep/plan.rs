@@ -39,7 +39,7 @@ pub(super) fn plan(args: &SweepArgs, out: &Folder, command: &Command, given: &Ar
     let base = given.subcommand_matches("sweep").map(|given| words(train, given)).unwrap_or_default();
     // Data are read once for all runs that name the same.
     let mut read: Vec<((Source, Missing), Loaded)> = vec![];
-    let (mut jobs, mut names) = (vec![], HashMap::new());
+    let mut jobs = vec![];
     for combination in combinations(&args.grid, args.train.common.seed, args.seeds)? {
         let (one, given) = of(train, &base, &combination)?;
         let from = (Source { binarize: Binarize::None, ..source(&one)? }, one.data.missing);
@@ -51,18 +51,12 @@ pub(super) fn plan(args: &SweepArgs, out: &Folder, command: &Command, given: &Ar
             }
         };
         let (name, job) = (combination.name(), Job::new(&one, &read[at].1)?);
-        let settings = serde_json::to_string(&job.run).expect("a configuration is JSON");
-        if let Some(other) = names.insert(settings, name.clone()) {
-            return Err(Error::request(format!(
-                "grid: {name} and {other} are the same run; leave out one of the values"
-            )));
-        }
         jobs.push((name, job, config_file::repeating(train, &given)));
     }
     // The same device for all runs of a precision.
     let mut devices: Vec<(Numbers, Device)> = vec![];
-    let mut planned = vec![];
-    for (name, job, repeating) in jobs {
+    let (mut planned, mut names) = (vec![], HashMap::new());
+    for (name, mut job, repeating) in jobs {
         let precision = job.run.training.precision;
         let device = match devices.iter().find(|(numbers, _)| *numbers == precision) {
             Some((_, device)) => device.clone(),
@@ -72,6 +66,14 @@ pub(super) fn plan(args: &SweepArgs, out: &Folder, command: &Command, given: &Ar
                 device
             }
         };
+        job.run.training.precision = device.numbers;
+        let settings = serde_json::to_string(&job.run).expect("a configuration is JSON");
+        if let Some(other) = names.insert(settings, name.clone()) {
+            return Err(Error::request(format!(
+                "grid: {name} and {other} are the same run; leave out one of the values"
+            )));
+        }
+        let repeating = config_file::in_precision(&repeating, device.numbers);
         planned.push(Planned { folder: Folder(out.0.join(&name)), name, job, repeating, device });
     }
     Ok(planned)
