@@ -51,9 +51,14 @@ impl DataFor {
         common.tell(&data);
         check_told(&data, run)?;
         let (x, told) = (run.model.input, run.model.condition);
+        // Where they stand alone, a column is told by its place among them.
+        let known = |data: &Dataset, columns| {
+            data.check(columns, |v| !v.is_nan(), "a condition must be known; leave the example out")
+        };
         let data = match data.cols == told {
             false => arrange(data, &run.data, None)?,
             true => {
+                known(&data, 0..told)?;
                 let rows = data.to_rows();
                 let wide = rows.chunks(told).flat_map(|row| iter::repeat_n(f32::NAN, x).chain(row.iter().copied()));
                 let data = Dataset::new(data.name, x + told, Values::Reals(wide.collect()));
@@ -64,7 +69,7 @@ impl DataFor {
             }
         };
         same_columns(&data, x + told, "the data of the model")?;
-        data.check(x..x + told, |v| !v.is_nan(), "a condition must be known; leave the example out")?;
+        known(&data, x..x + told)?;
         Ok(Arc::new(data))
     }
 
@@ -91,7 +96,10 @@ impl DataFor {
 
     fn read(&self, run: &Run, source: &Source, missing: Missing, common: &Common) -> Result<Arc<Dataset>> {
         self.check(run, missing)?;
-        let data = data_for(run, &self.data, missing, self.unknown_words)?;
+        let mut data = data_for(run, &self.data, missing, self.unknown_words)?;
+        if let (Some(labels), Some(_)) = (&self.labels, &data.labels) {
+            data.notes.push(format!("{}: has classes of its own; those of {labels} count", data.name));
+        }
         common.tell(&data);
         // The columns were named when the model was trained, and are not what this request has wrong.
         if let Some(want) = run.data.condition.as_ref().map(columns_of).filter(|&want| data.cols < want) {

@@ -13,8 +13,8 @@ impl Dataset {
     /// words as the number below `count` that it is.
     ///
     /// Of a table the column counts that is called as the classes are, or the only one, whose title may be another; of one without a
-    /// header that is as wide as the data, the one where they had theirs. The bytes of an idx are the classes where these are
-    /// numbers, and else places among them.
+    /// header that is as wide as the data, the one where they had theirs. Bytes and numbers are classes of that name: where the model
+    /// knows words, another file may count them in another order.
     ///
     /// # Errors
     /// What cannot be read; a class that the model does not know.
@@ -41,11 +41,7 @@ impl Dataset {
         let source = Source::new(name, file, length)?;
         let name = source.name.clone();
         let words = if idx::is_idx(&source.head) {
-            let bytes = idx::read_labels(source)?;
-            if known.is_some_and(|known| known.words.iter().any(|word| word.parse::<f64>().is_err())) {
-                return Ok(bytes);
-            }
-            bytes.iter().map(u8::to_string).collect()
+            idx::read_labels(source)?.iter().map(u8::to_string).collect()
         } else if npy::is_npy(&source.head) {
             numbers(npy::read(source)?.with_bytes(Some(Bytes::Plain))?)?
         } else {

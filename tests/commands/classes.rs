@@ -130,7 +130,14 @@ fn later_files_have_the_column_by_its_name_or_say_that_they_have_not() {
         assert!(want == encode(model, "other.csv") && want == encode(model, "bare.csv"), "{model}");
     }
     let want = encode("told", "data.csv");
-    assert!(want == encode("told", "x.csv --condition labels.idx"), "labels by their places");
+    // A table has the words too; its own classes give way to those, with a word about it.
+    table(&home.join("class.csv"), &["class"], true, quoted);
+    assert!(want == encode("told", "x.csv --condition class.csv"));
+    table(&home.join("third.csv"), &["class"], true, |_| quoted(2));
+    let line = "encode told --data data.csv --condition third.csv --to z.npy --force --device cpu";
+    let said = run(&home, line).succeeded().stderr;
+    assert!(said.contains("data.csv: has classes of its own; those of third.csv count"), "{said}");
+    assert!(want != fs::read(home.join("z.npy")).unwrap());
     // What the model is not told may be anything, or nothing.
     assert_eq!(encode("plain", "x.csv"), encode("plain", "new.csv"));
     run(&home, "encode told --data x.csv --to no.npy --device cpu").refused(
@@ -143,10 +150,11 @@ fn later_files_have_the_column_by_its_name_or_say_that_they_have_not() {
     assert_eq!(encode("plain", "x.csv"), encode("plain", "some.csv"));
     run(&home, "encode told --data some.csv --to no.npy --device cpu")
         .refused(1, "line 3 of some.csv has no class in column class: fill the cell, or leave the example out");
-    // A label beyond the words.
-    write_labels(&home.join("beyond.idx"), &[7; ROWS]);
-    run(&home, "encode told --data x.csv --condition beyond.idx --to no.npy --device cpu")
-        .refused(1, "x.csv: example 0 is of class 7; the model knows 0 to 2");
+    // Numbers are no words: another file may count the classes in another order.
+    run(&home, "encode told --data x.csv --condition labels.idx --to no.npy --device cpu").refused(
+        1,
+        "labels.idx: row 0 is of class \"0\"; the model knows \"Adelie\", \"chinstrap\", \"gentoo, or so\"",
+    );
     let unknown =
         "new.csv: example 1 is of class \"king\"; the model knows \"Adelie\", \"chinstrap\", \"gentoo, or so\"";
     run(&home, "encode told --data new.csv --to no.npy --device cpu").refused(1, unknown);

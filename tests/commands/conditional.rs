@@ -245,8 +245,8 @@ fn a_forecast_of_a_linear_table_is_its_regression() {
     }
     run(&home, "forecast run --data past.csv --to p.png --device cpu").succeeded();
     std::fs::write(home.join("none.csv"), "a,unused,b\n1,,3\n").unwrap();
-    let unknown =
-        "row 0, column 3 (counted from 0) of none.csv is NaN: a condition must be known; leave the example out";
+    let unknown = "row 0, column 1 (\"unused\", counted from 0) of none.csv is NaN: a condition must be known; leave the \
+                   example out";
     run(&home, "forecast run --data none.csv --to n.npy --device cpu").refused(1, unknown);
     // A condition from a file: of its columns alone, or of whole examples.
     let table = std::fs::read_to_string(home.join("t.csv")).unwrap();
