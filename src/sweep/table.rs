@@ -401,6 +401,13 @@ mod tests {
         let (bounds, _) = of_file(vec![entry(0, &[-3.0], gaps), entry(0, &[-5.0], scaled), entry(0, &[-20.0], plain)]);
         let want = -5.0 - 4.0 * 10f64.ln();
         assert!((bounds[0].unwrap() - want).abs() < 1e-6 && bounds[1..] == [Some(-20.0), None], "{bounds:?}");
+        // The same units, but for rounding, of data that have no gaps: no run is of others.
+        let none = |run: &mut Run| {
+            gaps(run);
+            run.data.log_volume = Some(4.0 * 10f64.ln() + 1e-14);
+        };
+        let table = Table::new(vec![entry(0, &[-3.0], none), entry(0, &[-5.0], scaled)], Rows::Runs, &[]).unwrap();
+        assert_eq!((table.by_file, table.options, table.incomparable), (false, vec!["missing"], vec![]));
         // By their means, of runs that know them: the same examples have other units by another rule.
         let other = |run: &mut Run| {
             known(run);

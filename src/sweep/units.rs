@@ -19,9 +19,13 @@ fn is_density(run: &Run) -> bool {
     run.model.has(Likelihood::Gaussian) && log_volume(run).is_some()
 }
 
-/// Whether runs are of columns in different units.
+/// Whether runs are of columns in different units. The mean over examples without a gap is the sum of the columns but for rounding.
 pub(super) fn differ(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| log_volume(&entry.run) != log_volume(&entries[0].run))
+    let first = log_volume(&entries[0].run);
+    entries.iter().any(|entry| match (log_volume(&entry.run), first) {
+        (Some(volume), Some(first)) => (volume - first).abs() > 1e-9 * (1.0 + first.abs()),
+        (volume, first) => volume != first,
+    })
 }
 
 /// Options by which rows have other data, or another likelihood of them, or were validated on others, of those in which the
@@ -30,7 +34,8 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
     // No scale is undone for what is no density.
     let scaled = entries.iter().any(|entry| !is_density(&entry.run));
     let of_data = |option: &str| match option {
-        "data" | "header" | "columns" | "future" | "binarize" | "missing" | "valid" => true,
+        // Not missing: a run that refuses gaps has none, and nor has another of the same data.
+        "data" | "header" | "columns" | "future" | "binarize" | "valid" => true,
         // Columns that a model is told are no part of x; classes never were.
         "condition" => entries.iter().any(|entry| entry.run.x() != entries[0].run.x()),
         // Parts of the same data of different sizes are held against one another, a part and what was trained on are not.
