@@ -74,7 +74,7 @@ pub(crate) fn titles_of_examples(run: &Run) -> Vec<String> {
 #[derive(Args)]
 pub(crate) struct Kept {
     /// Columns of --data that a csv has in front of its rows, as they stand there: positions, ranges and names, as id,date. If not given
-    /// a first column of names, where a row is written for each
+    /// a first column of names, or those of the files of a folder, where a row is written for each
     #[arg(long, value_name = "COLUMNS")]
     keep: Option<List>,
 }

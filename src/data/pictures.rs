@@ -1,5 +1,6 @@
 //! PNG: one picture, or a folder of pictures, each an example. Grey or RGB, 8 or 16 bits; palettes are looked up, fewer bits
-//! spread over 8. No transparency and no animation: what they stand for is a matter of taste.
+//! spread over 8. An alpha channel may be there if all of it is opaque. No transparency and no animation: what they stand for is a
+//! matter of taste.
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek};
@@ -26,10 +27,8 @@ pub(super) fn read(name: String, input: impl BufRead + Seek, length: u64) -> Res
     Ok(of(name, shape, values))
 }
 
-/// All pictures of a folder, in the order of their names, byte by byte. Hidden files are passed over.
-pub(super) fn read_folder(folder: &Path) -> Result<Dataset> {
-    let name = folder.display().to_string();
-    let cannot = |path: &Path, e: io::Error| Error::failed(format!("{} cannot be read: {e}", path.display()));
+/// The names of the pictures of a folder in order, byte by byte. Hidden files are passed over.
+pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
     let mut files: Vec<OsString> = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| cannot(folder, e))? {
         let file = entry.map_err(|e| cannot(folder, e))?.file_name();
@@ -38,6 +37,17 @@ pub(super) fn read_folder(folder: &Path) -> Result<Dataset> {
         }
     }
     files.sort();
+    Ok(files)
+}
+
+fn cannot(path: &Path, e: io::Error) -> Error {
+    Error::failed(format!("{} cannot be read: {e}", path.display()))
+}
+
+/// All pictures of a folder, in the order of their names.
+pub(super) fn read_folder(folder: &Path) -> Result<Dataset> {
+    let name = folder.display().to_string();
+    let files = names(folder)?;
     let mut length = 0;
     for file in &files {
         let path = folder.join(file);
@@ -128,6 +138,8 @@ impl std::fmt::Display for Kind {
 struct Picture<R: BufRead + Seek> {
     reader: Reader<R>,
     kind: Kind,
+    /// Whether its pixels have an alpha channel, which is no part of the kind.
+    alpha: bool,
 }
 
 impl<R: BufRead + Seek> Picture<R> {
@@ -148,31 +160,56 @@ impl<R: BufRead + Seek> Picture<R> {
         if reader.info().animation_control.is_some() {
             return Err(Error::failed(format!("{name} is animated: give its pictures as files of their own")));
         }
-        match reader.output_color_type() {
-            (ColorType::Grayscale | ColorType::Rgb, _) => Ok(Self { reader, kind: Kind { shape, depth } }),
-            _ => Err(Error::failed(format!(
-                "{name} has an alpha channel: must be grey or RGB without alpha; write it again without"
-            ))),
+        let alpha = matches!(reader.output_color_type().0, ColorType::GrayscaleAlpha | ColorType::Rgba);
+        Ok(Self { reader, kind: Kind { shape, depth }, alpha })
+    }
+
+    /// The bytes of its pixels without those of an alpha channel.
+    fn pixels(&mut self, name: &str) -> Result<Vec<u8>> {
+        let (shape, depth) = (self.kind.shape, self.kind.depth);
+        let numbers = shape.numbers() / shape.channels * (shape.channels + self.alpha as usize);
+        let mut pixels = Vec::new();
+        room(name, &mut pixels, numbers * depth)?;
+        pixels.resize(numbers * depth, 0);
+        self.frame(name, &mut pixels)?;
+        if self.alpha {
+            let colours = shape.channels * depth;
+            let (mut kept, mut opaque) = (0, true);
+            for from in (0..pixels.len()).step_by(colours + depth) {
+                opaque &= pixels[from + colours..][..depth].iter().all(|&alpha| alpha == u8::MAX);
+                pixels.copy_within(from..from + colours, kept);
+                kept += colours;
+            }
+            if !opaque {
+                return Err(Error::failed(format!(
+                    "{name} is transparent in places: must be opaque, for what stands behind it is not known; write it again \
+                     without its alpha channel"
+                )));
+            }
+            pixels.truncate(kept);
         }
+        Ok(pixels)
+    }
+
+    fn frame(&mut self, name: &str, out: &mut [u8]) -> Result<()> {
+        self.reader.next_frame(out).and_then(|_| self.reader.finish()).map_err(|e| damaged(name, e))
     }
 
     fn append(&mut self, name: &str, values: &mut Values) -> Result<()> {
         let numbers = self.kind.shape.numbers();
-        let frame = |reader: &mut Reader<R>, out: &mut [u8]| {
-            reader.next_frame(out).and_then(|_| reader.finish()).map_err(|e| damaged(name, e))
-        };
         match values {
             Values::Bytes(values) => {
-                let from = values.len();
                 room(name, values, numbers)?;
+                if self.alpha {
+                    values.extend(self.pixels(name)?);
+                    return Ok(());
+                }
+                let from = values.len();
                 values.resize(from + numbers, 0);
-                frame(&mut self.reader, &mut values[from..])
+                self.frame(name, &mut values[from..])
             }
             Values::Reals(values) => {
-                let mut pixels = Vec::new();
-                room(name, &mut pixels, 2 * numbers)?;
-                pixels.resize(2 * numbers, 0);
-                frame(&mut self.reader, &mut pixels)?;
+                let pixels = self.pixels(name)?;
                 room(name, values, numbers)?;
                 values.extend(pixels.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]]) as f32 / 65535.0));
                 Ok(())

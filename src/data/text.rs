@@ -6,17 +6,19 @@ use super::read::{is_text, open_file};
 use super::rows::Row;
 use super::source::Source;
 use super::to_csv::Front;
-use super::{Columns, decimals, named, row_names};
+use super::{Columns, decimals, named, pictures, row_names};
 use crate::{Error, Result};
 use csv::ByteRecord;
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::Path;
 
 /// Which columns of a table are wanted as text.
 #[derive(Clone, Copy, Debug)]
 pub enum Keep<'a> {
-    /// The first, where it names the rows: it is not learned, nor of classes, and no name comes again and again.
+    /// The first, where it names the rows: it is not learned, nor of classes, and no name comes again and again. Of a folder of
+    /// pictures, the names of their files.
     RowNames,
     Listed(&'a List),
     All,
@@ -42,6 +44,9 @@ impl Text {
     /// # Errors
     /// A file that cannot be read any more, or has fewer rows now; columns to keep that are not there.
     pub fn read(path: &Path, columns: &Columns, keep: Keep, count: usize) -> Result<Option<Text>> {
+        if let (true, Keep::RowNames) = (path.is_dir(), keep) {
+            return Text::of_folder(path, count).map(Some);
+        }
         let (path, array) = named::split(path);
         if array.is_some() || !path.is_file() {
             return Ok(None);
@@ -74,9 +79,7 @@ impl Text {
         };
         let mut rows = rows.map(part).collect::<Result<Vec<ByteRecord>>>()?;
         if !kept.is_empty() && rows.len() < count {
-            return Err(Error::failed(format!(
-                "{file}: has fewer rows than a moment ago; leave it as it is, and try again"
-            )));
+            return Err(fewer(&file));
         }
         if matches!(keep, Keep::RowNames) && !row_names::are_names(rows.iter().map(|row| &row[0])) {
             (kept, rows) = (vec![], vec![]);
@@ -85,11 +88,26 @@ impl Text {
         Ok(Some(Text { titles, kept, taken, rows }))
     }
 
+    /// The names of the first `count` pictures of a folder.
+    fn of_folder(path: &Path, count: usize) -> Result<Text> {
+        let names = pictures::names(path)?;
+        let row = |name: &OsString| ByteRecord::from(vec![name.to_string_lossy().as_bytes()]);
+        let rows: Vec<ByteRecord> = names.iter().take(count).map(row).collect();
+        match rows.len() == count {
+            true => Ok(Text { titles: Some(vec!["file".into()]), kept: vec![0], taken: vec![], rows }),
+            false => Err(fewer(&path.display().to_string())),
+        }
+    }
+
     /// In front of a table that has so many rows for each of its own.
     pub fn front(self, times: usize) -> Front {
         let titles = self.titles.unwrap_or(vec![String::new(); self.kept.len()]);
         Front { titles, rows: self.rows, times }
     }
+}
+
+fn fewer(file: &str) -> Error {
+    Error::failed(format!("{file}: has fewer rows than a moment ago; leave it as it is, and try again"))
 }
 
 impl There<'_> {

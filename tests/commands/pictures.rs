@@ -1,4 +1,5 @@
 //! What is drawn: pixels read back by the png crate, SVG taken apart by a strict little reader of its own.
+use crate::program::{folder, run};
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -354,4 +355,38 @@ fn titles_are_escaped() {
     assert!(svg.contains("<title>a &lt; b &amp; &quot;c&quot; &gt;  [31m</title>"));
     let long = curves::svg(&"é".repeat(200), &ONE, &[]);
     assert!(long.contains(&format!(">{}…</text>", "é".repeat(72))));
+}
+
+/// What came of each picture stands behind the name of its file.
+#[test]
+fn rows_of_a_folder_of_pictures_have_the_names_of_their_files() {
+    let home = folder("pictures-names");
+    fs::create_dir(home.join("faces")).unwrap();
+    let names = ["10.png", "9.png", "anne, too.png", "zoë.png"];
+    for (i, name) in names.iter().enumerate() {
+        let tile: Vec<f32> = (0..12).map(|j| (5 * i + j) as f32 / 30.0).collect();
+        grid::write_png(&home.join("faces").join(name), &tile, Shape::from((3, 4)), 1).unwrap();
+    }
+    let small = "--steps 3 --hidden 3 --latent 2 --device cpu --quiet";
+    run(&home, &format!("train --data faces {small} --out run")).succeeded();
+    let first = |file: &str| {
+        let mut table = csv::Reader::from_path(home.join(file)).unwrap();
+        assert_eq!(table.headers().unwrap().get(0), Some("file"), "{file}");
+        table.records().map(|row| row.unwrap()[0].to_string()).collect::<Vec<_>>()
+    };
+    for (line, file) in [
+        ("encode run --data faces", "z.csv"),
+        ("reconstruct run --data faces --count 3", "x.csv"),
+        ("eval run --data faces", "eval.csv"),
+    ] {
+        run(&home, &format!("{line} --to {file} --device cpu")).succeeded();
+    }
+    assert_eq!(first("z.csv"), names);
+    assert_eq!(first("x.csv"), names[..3]);
+    assert_eq!(first("eval.csv"), names);
+    // They go on with the rows.
+    run(&home, "decode run --data z.csv --to decoded.csv --device cpu").succeeded();
+    assert_eq!(first("decoded.csv"), names);
+    run(&home, "encode run --data faces --keep file --to no.csv --device cpu")
+        .refused(2, "keep file: faces is no text that can be read a second time; leave it out");
 }

@@ -132,9 +132,9 @@ fn every_malformed_file_becomes_a_sentence() {
         (
             "alpha.png",
             png(1, 1, 8, 6, &[], &[0, 1, 2, 3, 4]),
-            "has an alpha channel: must be grey or RGB without alpha",
+            "is transparent in places: must be opaque, for what stands behind it is not known",
         ),
-        ("key.png", png(1, 1, 8, 0, &[(b"tRNS", &[0, 7])], &[0, 7]), "has an alpha channel"),
+        ("key.png", png(1, 1, 8, 0, &[(b"tRNS", &[0, 7])], &[0, 7]), "is transparent in places"),
         (
             "moves.png",
             png(1, 1, 8, 0, &[(b"acTL", &[0, 0, 0, 1, 0, 0, 0, 0])], &[0, 7]),

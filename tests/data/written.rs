@@ -90,6 +90,27 @@ fn the_order_of_pictures_is_that_of_their_names() {
     assert_eq!((data.values, data.shape), (Values::Bytes(vec![1, 2, 3]), Some((1, 1).into())));
 }
 
+/// An alpha channel says nothing where all of it is opaque.
+#[test]
+fn a_picture_with_an_opaque_alpha_channel_is_that_without() {
+    let bytes = |values: &[u8]| Values::Bytes(values.to_vec());
+    let reals = |values: &[u16]| Values::Reals(values.iter().map(|&x| f32::from(x) / 65535.0).collect());
+    for (name, with, want) in [
+        ("rgb", png(1, 2, 8, 6, &[], &[0, 1, 2, 3, 255, 0, 4, 5, 6, 255]), bytes(&[1, 2, 3, 4, 5, 6])),
+        ("grey", png(2, 1, 8, 4, &[], &[0, 1, 255, 2, 255]), bytes(&[1, 2])),
+        ("deep", png(2, 1, 16, 4, &[], &[0, 1, 2, 255, 255, 3, 4, 255, 255]), reals(&[0x102, 0x304])),
+        ("key", png(2, 1, 8, 0, &[(b"tRNS", &[0, 9])], &[0, 7, 8]), bytes(&[7, 8])),
+    ] {
+        let folder = Folder::new(&format!("opaque-{name}"), &[("a", &with)]);
+        assert_eq!(Dataset::read(&folder.0).unwrap().values, want, "{name}");
+    }
+    let plain = png(1, 1, 8, 2, &[], &[0, 1, 2, 3]);
+    let folder = Folder::new("opaque-beside", &[("a", &plain), ("b", &png(1, 1, 8, 6, &[], &[0, 4, 5, 6, 255]))]);
+    assert_eq!(Dataset::read(&folder.0).unwrap().values, bytes(&[1, 2, 3, 4, 5, 6]));
+    let sentence = read("some.png", &png(1, 1, 16, 4, &[], &[0, 1, 2, 255, 254])).unwrap_err().to_string();
+    assert!(sentence.contains("some.png is transparent in places"), "{sentence}");
+}
+
 #[test]
 fn a_folder_that_is_not_of_pictures_alike_becomes_a_sentence() {
     let grey = png(2, 1, 8, 0, &[], &[0, 1, 2]);
