@@ -7,10 +7,9 @@ use std::borrow::Cow;
 
 /// 167,1 or 1.234,5
 pub(super) fn has_decimal_comma(bytes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(bytes);
-    let is_number = |text: String| text.parse::<f32>().is_ok();
-    let after_points = text.rfind(',') > text.rfind('.');
-    after_points && (is_number(text.replace(',', ".")) || is_number(text.replace('.', "").replace(',', ".")))
+    let last = |mark| bytes.iter().rposition(|&b| b == mark);
+    let without_points = || bytes.iter().copied().filter(|&b| b != b'.').collect::<Vec<_>>();
+    last(b',') > last(b'.') && decimal_comma(&without_points()).is_some()
 }
 
 /// 1,234.5 or 1,234,567

@@ -286,6 +286,8 @@ mod tests {
         }
         check("this machine's", fast);
         check("scalar", with(pulp::Scalar::new()));
+        // As many numbers in a vector as with AVX-512, on a machine without.
+        check("512 bits", with(pulp::Scalar512b));
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = pulp::x86::V3::try_new() {
             check("avx2", with(simd));

@@ -265,6 +265,7 @@ mod tests {
     #[test]
     fn leaving_zeros_out_changes_no_bit() {
         same_bits("scalar", pulp::Scalar::new());
+        same_bits("512 bits", pulp::Scalar512b);
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = pulp::x86::V3::try_new() {
             same_bits("avx2", simd);
