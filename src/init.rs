@@ -1,13 +1,13 @@
 //! Initial weights: a function of the seed, the parameter and the row. And the one bias that may begin with the data.
 use crate::config::{Binarize, Init, Likelihood, Mean};
-use crate::data::Dataset;
+use crate::data::{Dataset, Moments};
 use crate::device::Backend;
 use crate::model::Network;
 use crate::rng::{Stream, Words};
 use crate::{Error, Result};
 use rand_distr::{Distribution, Normal, Uniform};
 
-/// Writes every parameter. Learned log-dispersions begin at 0, a variance of one, or of m + m².
+/// Writes every parameter. Learned log-dispersions begin at 0, a variance of m + m².
 ///
 /// # Errors
 /// Those of the device.
@@ -45,6 +45,28 @@ pub fn parameters(network: &Network, init: Init, seed: u64, b: &mut dyn Backend)
         b.write(p.view, &values)?;
     }
     Ok(())
+}
+
+/// Writes the log-variance of Gaussian columns, where it is learned: it begins with the variance of what is observed of the data.
+/// An optimiser that moves by about the learning rate in a step takes thousands of steps from 1 to 0.001, and until it is there the
+/// bound pays nothing for what z says of x: latents die before.
+///
+/// # Errors
+/// Those of the device.
+pub fn log_variance(network: &Network, data: &Dataset, b: &mut dyn Backend) -> Result<()> {
+    let model = &network.model;
+    let Some(view) = network.log_variance() else { return Ok(()) };
+    let columns = model.likelihoods().into_iter().filter(|(likelihood, _)| *likelihood == Likelihood::Gaussian);
+    let variance = Moments::of(data, model.input).variance;
+    // One that never changes has no best variance: its own begins at 1, and one for all is that of the others.
+    let columns: Vec<usize> = columns.flat_map(|(_, columns)| columns).filter(|&j| variance[j] > 0.0).collect();
+    let mut values = b.read(view)?;
+    match values.as_mut_slice() {
+        _ if columns.is_empty() => {}
+        [one] => *one = (columns.iter().map(|&j| variance[j]).sum::<f64>() / columns.len() as f64).ln(),
+        each => columns.iter().for_each(|&j| each[j] = variance[j].ln()),
+    }
+    b.write(view, &values)
 }
 
 /// How far from 0 and 1 a mean is kept where its logit is taken, as in the code of Burda et al. 2016, and from 0 where its

@@ -1,6 +1,6 @@
 //! Config in, layout and tape out. The only file that knows what an encoder is.
 use crate::arena::{Layout, View};
-use crate::config::{Activation, Binarize, Likelihood, Model};
+use crate::config::{Activation, Binarize, Likelihood, Model, Spread};
 use crate::data::Missing;
 use crate::tape::{Decoded, Family, Fetch, Goal, Kind, Op, Order, Tape};
 
@@ -64,6 +64,18 @@ impl Network {
 
     pub fn layout(&self) -> &Layout {
         &self.tape.layout
+    }
+
+    /// The log-variance of Gaussian columns, where it is learned; of a network's the bias.
+    pub fn log_variance(&self) -> Option<View> {
+        match self.model.spread(Likelihood::Gaussian) {
+            Spread::Learned if self.model.has(Likelihood::Gaussian) => self.decoded.learned,
+            Spread::Network if self.model.has(Likelihood::Gaussian) => {
+                let head = self.model.second_head()?;
+                self.parameter(&format!("{head}.bias")).map(|bias| bias.view)
+            }
+            _ => None,
+        }
     }
 
     /// The name of the decoder's part of a mirrored stack, and so on.

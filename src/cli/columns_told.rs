@@ -1,7 +1,6 @@
 //! What is worth saying of the columns of a training before it begins.
-use crate::config::{Likelihood, Run};
-use crate::data::scale::Rule;
-use crate::data::{Dataset, Scale};
+use crate::config::{Likelihood, Run, Variance};
+use crate::data::{Dataset, Moments};
 use std::collections::HashSet;
 
 /// A column with numbers of this size, or of its inverse, is far from those that a network begins with, of about 1.
@@ -9,15 +8,26 @@ const LARGE: f64 = 100.0;
 /// Columns whose sizes are this far apart are learned one after the other, the largest first.
 const APART: f64 = 1000.0;
 
-/// A sentence about the columns that no factor could be found for.
+/// A sentence about columns that never change: no factor could be found for them, and a variance that is learned has no best value.
 pub(super) fn never_change(run: &Run, data: &Dataset) -> Option<String> {
     const SHOWN: usize = 8;
-    let mut constant = run.data.scale.as_ref()?.constant(data);
-    let unscaled: HashSet<usize> = run.model.unscaled().collect();
-    constant.retain(|j| !unscaled.contains(j));
+    let scaled = run.data.scale.as_ref().map(|scale| scale.shift.len());
+    let is_learned = run.model.has(Likelihood::Gaussian) && run.model.variance != Variance::Fixed;
+    let cols = scaled.unwrap_or(if is_learned { run.model.input } else { 0 });
+    let (Moments { variance, .. }, unscaled) = (Moments::of(data, cols), run.model.unscaled().collect::<HashSet<_>>());
+    let constant: Vec<usize> = (0..cols).filter(|j| variance[*j] == 0.0 && !unscaled.contains(j)).collect();
     let more = if constant.len() > SHOWN { format!(", and {} more", constant.len() - SHOWN) } else { String::new() };
     let told: Vec<String> = constant.iter().take(SHOWN).map(|&j| data.columns.told(j)).collect();
-    (!constant.is_empty()).then(|| format!("never changes, and is scaled by 1: {}{more}", told.join(", ")))
+    let list = if constant.len() > SHOWN { String::new() } else { format!(" {}", run.listed(&constant)) };
+    let by_one = if scaled.is_some() { ", and is scaled by 1" } else { "" };
+    let of_them = if constant.len() == 1 { "it" } else { "them" };
+    let falls = match is_learned {
+        true => format!(
+            "; a variance that is learned may fall there without end: --skip-columns{list} leaves {of_them} out"
+        ),
+        false => String::new(),
+    };
+    (!constant.is_empty()).then(|| format!("never changes{by_one}: {}{more}{falls}", told.join(", ")))
 }
 
 /// A hint, where some columns of a Gaussian hold nothing but zeros and ones.
@@ -65,19 +75,52 @@ pub(super) fn unscaled(run: &Run, data: &Dataset) -> Option<String> {
     if run.model.likelihood != Likelihood::Gaussian || run.data.scale.is_some() {
         return None;
     }
-    let found = Scale::find(Rule::Standard, data, run.model.input).ok()?;
-    let column = |j: usize| (j, (found.shift[j] as f64).hypot(found.factor[j] as f64));
-    let by_size = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1);
-    let (smallest, largest) = (gaussian(run).map(column).min_by(by_size)?, gaussian(run).map(column).max_by(by_size)?);
-    let worst = match (smallest.1, largest.1) {
-        (small, large) if large > LARGE || large > LARGE.sqrt() && large > small * APART => largest.0,
-        (_, large) if large < 1.0 / LARGE => smallest.0,
+    let Moments { mean, variance, .. } = Moments::of(data, run.model.input);
+    let size = |j: usize| mean[j].hypot(variance[j].sqrt());
+    let by_size = |a: &usize, b: &usize| size(*a).total_cmp(&size(*b));
+    // What never changes may be far away, but is not small beside others, nor large beside small ones.
+    let changes = || gaussian(run).filter(|&j| variance[j] > 0.0);
+    let (smallest, largest) = (changes().min_by(by_size)?, changes().max_by(by_size)?);
+    let furthest = gaussian(run).max_by(by_size)?;
+    let worst = match (size(smallest), size(largest)) {
+        _ if size(furthest) > LARGE => furthest,
+        (small, large) if large > LARGE.sqrt() && large > small * APART => largest,
+        (_, large) if large < 1.0 / LARGE => smallest,
         _ => return None,
     };
-    let (mean, deviation) = (found.shift[worst], found.factor[worst]);
     Some(format!(
-        "{} has mean {mean:.3e} and standard deviation {deviation:.3e}: hard to learn as it is; --scale standard brings every \
-         column to 0 and 1",
-        data.columns.told(worst)
+        "{} has mean {:.3e} and standard deviation {:.3e}: hard to learn as it is; --scale standard brings every column to 0 and 1",
+        data.columns.told(worst),
+        mean[worst],
+        variance[worst].sqrt()
     ))
+}
+
+/// A hint, where the columns of a Gaussian of given sigma vary less than that. Of principal components those of a larger variance
+/// than sigma² are worth what they cost, which none is if all together have less: the bound is highest where z says nothing.
+pub(super) fn outweighed(run: &Run, data: &Dataset) -> Option<String> {
+    let model = &run.model;
+    if model.likelihood != Likelihood::Gaussian || model.is_mixed() || model.variance != Variance::Fixed {
+        return None;
+    }
+    let (all, sigma) = (Moments::of(data, model.input).variance.iter().sum::<f64>(), model.sigma);
+    (all > 0.0 && all < sigma * sigma).then(|| {
+        format!(
+            "the variances of all columns add up to {all:.3}, less than sigma² = {}: latents cost more than they tell; --variance \
+             shared learns it, and --scale standard brings every column to 0 and 1",
+            sigma * sigma
+        )
+    })
+}
+
+/// Of a training that has ended: no latent is active.
+pub(super) fn collapsed(run: &Run) -> String {
+    let model = &run.model;
+    let given = model.has(Likelihood::Gaussian) && model.variance == Variance::Fixed;
+    let wakes = match () {
+        () if given && run.data.scale.is_none() => "--scale standard, --variance shared",
+        () if given => "--variance shared, a smaller --sigma",
+        () => "--kl-warmup, a smaller --beta",
+    };
+    format!("no latent is active: what is decoded does not depend on x; {wakes} or more steps may wake some")
 }

@@ -178,14 +178,15 @@ pub(crate) struct ModelArgs {
     /// Latent dimensions
     #[arg(long, value_name = "N", default_value_t = 20)]
     latent: usize,
-    /// tanh, relu, softplus, gelu or sigmoid
+    /// tanh, relu, softplus, gelu (in its tanh form) or sigmoid
     #[arg(long, value_enum, default_value = "relu", hide_possible_values = true)]
     activation: Activation,
     /// p(x|z): bernoulli, gaussian, of counts poisson, negative-binomial or, given their total, multinomial, whose encoder sees log(1 +
     /// x), or of words categorical. Columns may have one of their own: --bernoulli and so on
     #[arg(long, value_enum, default_value = "bernoulli", hide_possible_values = true)]
     likelihood: Likelihood,
-    /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head)
+    /// Of a gaussian: fixed (--sigma), scalar, shared (one per column) or network (a second head). What is learned begins with the
+    /// variance of the data
     #[arg(long, value_enum, default_value = "fixed", hide_possible_values = true)]
     variance: Variance,
     /// The standard deviation of a fixed variance

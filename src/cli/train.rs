@@ -15,7 +15,7 @@ use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
 use crate::plot::{self, grid};
-use crate::report::on_one_scale;
+use crate::report::{active_units, on_one_scale};
 use crate::schedule::Schedule;
 use crate::trainer::{Ending, Outcome, Saving, Trainer, Watch};
 use crate::{Error, Result};
@@ -100,8 +100,7 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         if missing == Missing::Allow {
             let judged = valid.as_ref().unwrap_or(&data);
             let input = judged.cols - source.condition.as_ref().map_or(0, Condition::width);
-            let volumes = scale.log_volumes(judged, input);
-            source.log_volume = Some(volumes.iter().sum::<f64>() / volumes.len() as f64);
+            source.log_volume = Some(scale.mean_log_volume(judged, input));
         }
     }
     Ok((Arc::new(data), valid.map(Arc::new)))
@@ -115,7 +114,9 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
             "--bernoulli and the options of counts and words leave their columns unscaled; what is neither is for --gaussian"
         }
         None if run.model.likelihood.is_of_counts() => "pass --likelihood gaussian",
-        None => "pass --likelihood gaussian, or --scale minmax; of counts --likelihood negative-binomial",
+        None => {
+            "pass --likelihood gaussian --scale standard, or --scale minmax; of counts --likelihood negative-binomial"
+        }
         Some(Rule::Minmax) => {
             "no example that is trained on lies beyond; pass --likelihood gaussian, or leave the example out"
         }
@@ -298,7 +299,11 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()>
         [Some(&job.data), job.valid.as_ref()].into_iter().flatten().for_each(|data| common.tell(data));
         columns_told::never_change(&job.run, &job.data).iter().for_each(|note| common.say(note));
         if resume.is_none() {
-            columns_told::unscaled(&job.run, &job.data).iter().for_each(|note| common.say(note));
+            // One is enough: both advise the same.
+            columns_told::unscaled(&job.run, &job.data)
+                .or_else(|| columns_told::outweighed(&job.run, &job.data))
+                .iter()
+                .for_each(|note| common.say(note));
             columns_told::zeros_and_ones(&job.run, &job.data).iter().for_each(|note| common.say(note));
         }
         Follow::new(&common, trainer.plan().clone())
@@ -313,7 +318,28 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()>
         return Err(Error::Interrupted { signal, sentence });
     }
     job.show(&files, &device, &mut |note| common.say(note))?;
-    summarise(&common, &outcome, &name)
+    let active = files.text("report.html").and_then(|page| active_units(&page));
+    summarise(&common, &outcome, active, &name)?;
+    if active == Some(0) {
+        common.say(columns_told::collapsed(&job.run));
+    }
+    Ok(())
+}
+
+/// Of a run that has had all its steps, or has lost patience.
+fn nothing_left(saved: &Saved) -> Option<String> {
+    let (t, position) = (&saved.run.training, saved.position()?);
+    let stale = position.stale_epochs;
+    let on = match t.lr_schedule {
+        _ if t.patience > 0 && stale >= t.patience => {
+            let epochs = counted(stale as usize, "epoch");
+            format!(": {epochs} without a better validation; --patience, of more, or 0, trains it on")
+        }
+        _ if position.step < t.steps => return None,
+        Schedule::Cosine => String::new(),
+        _ => ": --epochs or --steps, of more than it has, trains it on".into(),
+    };
+    Some(format!("nothing is left to do{on}"))
 }
 
 /// Where, and how: what was chosen without being asked for.
@@ -398,7 +424,8 @@ fn draw(saved: &Saved, folder: &Folder, data: &Arc<Dataset>, device: &Device) ->
     grid::write_png(&folder.picture("reconstructions.png"), &tiles, shape, columns)
 }
 
-fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
+/// `active`: latents, where that is known.
+fn summarise(common: &Common, outcome: &Outcome, active: Option<u64>, folder: &str) -> Result<()> {
     let rate = outcome.examples as f64 / outcome.seconds.max(1e-9);
     if common.json {
         let json = serde_json::json!({
@@ -411,6 +438,7 @@ fn summarise(common: &Common, outcome: &Outcome, folder: &str) -> Result<()> {
             "valid": outcome.valid,
             "best": outcome.best,
             "skipped": outcome.skipped,
+            "active_units": active,
         });
         return print(json);
     }

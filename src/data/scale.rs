@@ -1,6 +1,7 @@
 //! `--scale`: x' = (x − shift) / factor for every column, found on the training data, kept in the model, and undone in
 //! what it gives. A model and a device see x' alone.
 use super::bytes::reals;
+use super::moments::{Moments, each_row};
 use super::{Dataset, Values};
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -45,21 +46,7 @@ impl Scale {
     /// # Errors
     /// Numbers so far apart that no f32 holds the distance.
     pub fn find(rule: Rule, data: &Dataset, cols: usize) -> Result<Scale> {
-        let n: Vec<f64> = data.observed().iter().map(|&n| n.max(1) as f64).collect();
-        let (mut low, mut high) = (vec![f32::INFINITY; cols], vec![f32::NEG_INFINITY; cols]);
-        let (mut means, mut squares) = (vec![0f64; cols], vec![0f64; cols]);
-        each_row(data, |row| {
-            for j in 0..cols {
-                low[j] = low[j].min(row[j]); // not the NaN of a missing value
-                high[j] = high[j].max(row[j]);
-                means[j] += observed(row[j], 0.0) / n[j];
-            }
-        });
-        if rule == Rule::Standard {
-            each_row(data, |row| {
-                (0..cols).for_each(|j| squares[j] += (observed(row[j], means[j]) - means[j]).powi(2) / n[j])
-            });
-        }
+        let Moments { low, high, mean, variance } = Moments::of(data, cols);
         let mut scale = Scale { rule, shift: vec![], factor: vec![] };
         for j in 0..cols {
             let width = high[j] as f64 - low[j] as f64;
@@ -69,7 +56,7 @@ impl Scale {
                 // Rounded up, so that nothing comes to lie beyond 1.
                 Rule::Minmax if (width as f32 as f64) < width => (low[j], (width as f32).next_up()),
                 Rule::Minmax => (low[j], width as f32),
-                Rule::Standard => (means[j] as f32, squares[j].sqrt() as f32),
+                Rule::Standard => (mean[j] as f32, variance[j].sqrt() as f32),
             };
             if !factor.is_finite() {
                 let (column, name) = (data.columns.told(j), &data.name);
@@ -190,11 +177,10 @@ impl Scale {
         volumes
     }
 
-    /// The columns that never change, of data that this was found on and that are scaled: zeros.
-    pub fn constant(&self, data: &Dataset) -> Vec<usize> {
-        let mut constant: Vec<bool> = self.factor.iter().map(|&f| f == 1.0).collect();
-        each_row(data, |row| constant.iter_mut().zip(row).for_each(|(c, &x)| *c &= observed(x, 0.0) == 0.0));
-        (0..constant.len()).filter(|&j| constant[j]).collect()
+    /// Their mean.
+    pub(crate) fn mean_log_volume(&self, data: &Dataset, input: usize) -> f64 {
+        let volumes = self.log_volumes(data, input);
+        volumes.iter().sum::<f64>() / volumes.len() as f64
     }
 
     /// What became of the columns, for a line.
@@ -215,19 +201,6 @@ impl Scale {
             true => Ok(()),
             false => Err(Error::failed("scale: that of its columns cannot be; it is damaged")),
         }
-    }
-}
-
-/// x, or where it is missing what takes its place.
-fn observed(x: f32, otherwise: f64) -> f64 {
-    if x.is_nan() { otherwise } else { x as f64 }
-}
-
-fn each_row(data: &Dataset, mut f: impl FnMut(&[f32])) {
-    let mut row = vec![0f32; data.cols];
-    for i in 0..data.rows() {
-        data.row(i, &mut row);
-        f(&row);
     }
 }
 
@@ -288,7 +261,7 @@ mod tests {
         for rule in [Rule::Minmax, Rule::Standard] {
             let scale = Scale::find(rule, &x, 2).unwrap();
             assert_eq!((scale.shift[0], scale.factor[0]), (0.1, 1.0));
-            assert_eq!(scale.constant(&scale.apply(x.clone()).unwrap()), [0]);
+            assert_eq!(Moments::of(&scale.apply(x.clone()).unwrap(), 2).variance[0], 0.0);
         }
     }
 }

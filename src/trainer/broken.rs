@@ -28,6 +28,9 @@ impl<K: Keep> Trainer<'_, K> {
         let remedy = match (index, scaled) {
             (0, false) => "pass --scale standard, or look at the data",
             (0, true) => "look at the data",
+            _ if self.network.log_variance().is_some() => {
+                "try a smaller --lr, or --clip-norm 1, or look at the data, of which no column may be constant"
+            }
             _ => "try a smaller --lr, or --clip-norm 1, or look at the data",
         };
         let last = if row < HOPELESS { String::new() } else { format!(", the last of {row} in a row") };
@@ -42,14 +45,19 @@ impl<K: Keep> Trainer<'_, K> {
         // Rows beyond a partial batch were not computed.
         let computed = |v: View| v.slice(0..if v.rows.is_multiple_of(batch) { v.rows / batch * rows } else { v.rows });
         let parameters = || self.network.parameters.iter();
-        let named = parameters().map(|p| (format!("the parameter {}", p.name), p.view));
-        let values = self.network.activations.iter().map(|(name, view)| (name.clone(), computed(*view)));
+        let named = parameters().map(|p| (format!("the parameter {}", p.name), p.view, ""));
+        // Their rows are the examples of this batch, or what is drawn of each: not those of the file.
+        let values =
+            self.network.activations.iter().map(|(name, view)| (name.clone(), computed(*view), " of the batch"));
         let d = |view| self.network.layout().d(view);
-        let gradients = parameters().map(|p| (format!("the gradient of {}", p.name), d(p.view)));
+        let gradients = parameters().map(|p| (format!("the gradient of {}", p.name), d(p.view), ""));
         let mut largest = (0.0, "the loss".to_string());
-        for (name, view) in named.chain(values).chain(gradients).take_while(|_| again.is_ok()) {
+        for (name, view, of) in named.chain(values).chain(gradients).take_while(|_| again.is_ok()) {
             let Ok(values) = self.backend.read(view) else { break };
-            let at = |i: usize| format!("{name} is {:e} in row {}, column {}", values[i], i / view.cols, i % view.cols);
+            let at = |i: usize| {
+                let (row, column) = (i / view.cols, i % view.cols);
+                format!("{name} is {:e} in row {row}{of}, column {column}", values[i])
+            };
             if let Some(i) = values.iter().position(|x| !x.is_finite()) {
                 return at(i).replace("inf", "infinite");
             }

@@ -66,9 +66,10 @@ impl Keep for InFolder {
     }
     fn left(&self) -> String {
         let folder = self.folder.0.display();
-        match self.folder.checkpoint().exists() {
-            true => format!("the last checkpoint in {folder} is kept"),
-            false => "no checkpoint was written yet".into(),
+        match (self.folder.checkpoint().exists(), self.folder.model().exists()) {
+            (true, _) => format!("the last checkpoint in {folder} is kept"),
+            (false, true) => format!("no checkpoint was written yet, but the best model in {folder} is kept"),
+            (false, false) => "no checkpoint was written yet".into(),
         }
     }
 }

@@ -175,6 +175,7 @@ impl<'a, K: Keep> Trainer<'a, K> {
                 if t.init_output_bias == OutputBias::Data {
                     init::output_bias(&network, data, run.data.binarize, &mut *backend)?;
                 }
+                init::log_variance(&network, data, &mut *backend)?;
                 Position::default()
             }
         };

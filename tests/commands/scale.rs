@@ -344,6 +344,18 @@ fn a_column_that_never_changes_is_told_once() {
     assert_eq!(said.matches(note).count(), 1, "{said}");
     assert!(said.contains("3 examples, columns scaled to mean 0 and standard deviation 1; model"), "{said}");
     assert_eq!(scale_of(&home.join("run")).1[1], 1.0);
+    // Where it matters without a scale, too.
+    let falls = "; a variance that is learned may fall there without end: --skip-columns b leaves it out\n";
+    for (options, want) in [
+        ("--scale standard --variance shared", format!("{}{falls}", note.trim_end())),
+        ("--variance network", format!("never changes: column 1 (\"b\", counted from 0){falls}")),
+    ] {
+        let said =
+            run(&home, &format!("{} {options} --force", line.replace("--scale standard ", ""))).succeeded().stderr;
+        assert!(said.contains(&want), "{said}");
+    }
+    let said = run(&home, &format!("{} --force", line.replace("--scale standard ", ""))).succeeded().stderr;
+    assert!(!said.contains("never changes"), "{said}");
 }
 
 #[test]
@@ -369,6 +381,13 @@ fn columns_far_from_one_are_told_with_what_helps() {
     for line in ["--data near.csv --likelihood gaussian", "--data far.csv --likelihood gaussian --scale standard"] {
         assert!(!said(line).contains("hard to learn"), "{line}");
     }
+    // What never changes is not of the others' size, whatever factor it is given.
+    let row = |i: usize| format!("{},0\n", 1e-4 * (i as f64).sin());
+    std::fs::write(home.join("beside.csv"), (0..50).map(row).collect::<String>()).unwrap();
+    assert!(said("--data beside.csv --likelihood gaussian").contains("column 0 (counted from 0) has mean "));
+    let row = |i: usize| format!("{},0\n", 20.0 + (i as f64).sin());
+    std::fs::write(home.join("beside.csv"), (0..50).map(row).collect::<String>()).unwrap();
+    assert!(!said("--data beside.csv --likelihood gaussian").contains("hard to learn"));
     // In the first step a smaller rate cannot be what helps.
     write_csv("lost.csv", [1.0, 1e25]);
     let lost = run(&home, "train --data lost.csv --likelihood gaussian --hidden 4 --latent 1 --device cpu --out lost");
@@ -451,4 +470,48 @@ fn gaps_have_the_units_of_the_file_in_a_table_of_runs() {
     run(&home, "train --resume standard --steps 8 --device cpu --quiet").succeeded();
     let table = run(&home, "compare standard minmax --json").succeeded().stdout;
     assert!(!table.contains("\"elbo_in_units_of_file\":null"), "{table}");
+}
+
+/// Vectors of length 1, as embeddings are: of 64 columns of a variance of 1/64 each.
+#[test]
+fn embeddings_do_not_collapse_in_silence() {
+    let home = folder("scale-embeddings");
+    let mut numbers = Numbers::new(7);
+    let directions: Vec<f64> = (0..4 * 64).map(|_| numbers.normal()).collect();
+    let mut x = vec![];
+    for _ in 0..1000 {
+        let z = [(); 4].map(|()| 3.0 * numbers.normal());
+        let row: Vec<f64> =
+            (0..64).map(|j| (0..4).map(|l| z[l] * directions[l * 64 + j]).sum::<f64>() + numbers.normal()).collect();
+        let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        x.extend(row.iter().map(|x| (x / length) as f32));
+    }
+    write(&home.join("x.npy"), 64, &x);
+    let train = |options: &str, out: &str| {
+        let line = format!("train --data x.npy --hidden 32 --latent 4 --epochs 30 {options} --device cpu --out {out}");
+        run(&home, &line)
+    };
+    // Without an option the program advises what works.
+    let refused = train("", "no");
+    assert!(
+        refused.stderr.contains("pass --likelihood gaussian --scale standard, or --scale minmax"),
+        "{}",
+        refused.stderr
+    );
+    let hint = "less than sigma² = 1: latents cost more than they tell; --variance shared learns it, and --scale standard brings";
+    let asleep =
+        "no latent is active: what is decoded does not depend on x; --scale standard, --variance shared or more steps";
+    let said = train("--likelihood gaussian", "fixed").succeeded().stderr;
+    assert!(said.contains(hint) && said.contains(asleep), "{said}");
+    for (i, options) in
+        ["--scale standard", "--variance scalar", "--variance shared", "--variance network", "--sigma 0.05"]
+            .iter()
+            .enumerate()
+    {
+        let said = train(&format!("--likelihood gaussian {options}"), &format!("run{i}")).succeeded().stderr;
+        assert!(!said.contains("latents cost") && !said.contains("no latent is active"), "{options}: {said}");
+        let eval = run(&home, &format!("eval run{i} --data x.npy --json --device cpu")).succeeded().stdout;
+        let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
+        assert_eq!(eval["active_units"], 4, "{options}: {eval}");
+    }
 }

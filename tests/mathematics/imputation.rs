@@ -334,7 +334,7 @@ fn the_score_is_the_exact_conditional_density() {
     let exact = average(&|x| log_p(x, 4, &|k| k != 4));
     let exact_known = average(&|x| (0..LINEAR).map(|j| log_p(x, j, &|k| k < j)).sum());
     let mut imputer = imputer("linear");
-    let score = |seed| imputer.score(&given, &Settings { seed, ..settings(500, 20, 5) }).unwrap();
+    let score = |seed| imputer.score(&given, &Settings { seed, ..settings(2000, 20, 5) }).unwrap();
     let scores: Vec<_> = (0..20).map(score).collect();
     let (got, error) = mean_and_error(&scores.iter().map(|s| s.model.mean).collect::<Vec<_>>());
     assert!((got - exact).abs() < 4.0 * error && error < 0.01, "{got} ± {error}, want {exact}");

@@ -103,7 +103,9 @@ fn when_every_step_is_bad_the_training_ends_all_the_same() {
     let mut notes = Notes::default();
     let error = train(&run, &home, &Arc::new(data), Saving::Steps(7), &mut notes).unwrap_err().to_string();
     assert!(
-        error.starts_with("step 99: not finite: x is infinite in row 0, column 0, the last of 100 in a row"),
+        error.starts_with(
+            "step 99: not finite: x is infinite in row 0 of the batch, column 0, the last of 100 in a row"
+        ),
         "{error}"
     );
     assert_eq!(notes.said.len(), 99);
