@@ -161,6 +161,11 @@ pub(super) fn in_precision(text: &str, numbers: Numbers) -> String {
     replaced(text, &["precision"], format!("precision = {}", Value::String(name_of(numbers))))
 }
 
+/// The file of a run that waits so many epochs for a better validation.
+pub(super) fn of_patience(text: &str, epochs: u32) -> String {
+    replaced(text, &["patience"], format!("patience = {epochs}"))
+}
+
 /// With another line for the one of these options.
 fn replaced(text: &str, options: &[&str], by: String) -> String {
     let is_one = |line: &str| line.split_once(" = ").is_some_and(|(name, _)| options.contains(&name));

@@ -306,7 +306,8 @@ pub fn main() -> u8 {
         Command::Train(args) => {
             let by_user =
                 |option| of_one.is_some_and(|(_, given)| given.value_source(option) == Some(ValueSource::CommandLine));
-            train::run(&args, &repeating(&command, &given), by_user("epochs") || by_user("steps"))
+            let anew = train::Anew { length: by_user("epochs") || by_user("steps"), patience: by_user("patience") };
+            train::run(&args, &repeating(&command, &given), anew)
         }
         Command::Sweep(args) => sweep::run(&args, &command, &given),
         Command::Compare(args) => compare::run(&args),

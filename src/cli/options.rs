@@ -268,8 +268,9 @@ struct TrainingArgs {
     /// Steps, in place of epochs
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
-    /// Ends after N epochs without a better validation; those of --kl-warmup do not count
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    /// Ends after N epochs without a better validation; those of --kl-warmup do not count. With --resume a run goes on that had fewer;
+    /// 0: it waits for ever
+    #[arg(long, value_name = "N", default_value_t = 0)]
     patience: u32,
 }
 
@@ -480,6 +481,10 @@ impl TrainArgs {
         }
         t.steps = steps;
         Ok(())
+    }
+
+    pub(super) fn patience(&self) -> u32 {
+        self.training.patience
     }
 
     pub(super) fn saving(&self) -> Result<Saving> {

@@ -239,8 +239,16 @@ pub(super) fn claim(device: &Device, common: &Common) -> Lock {
     claim
 }
 
-/// `repeating`: the file of options that repeats the run. `length`: whether it is said how long it shall be.
-pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()> {
+/// What is said anew of a run that goes on.
+#[derive(Clone, Copy)]
+pub(crate) struct Anew {
+    /// How long it shall be.
+    pub length: bool,
+    pub patience: bool,
+}
+
+/// `repeating`: the file of options that repeats the run.
+pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
     let saving = args.saving()?;
     let mut repeating = Some(repeating.to_string());
     let (mut job, folder, resume) = match &args.data.resume {
@@ -253,11 +261,15 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()>
             let folder = folder.hold()?;
             let mut saved = Saved::read(&folder.checkpoint())?;
             // A run that was made by the library has no such file.
-            let there = std::fs::read_to_string(folder.options()).ok().filter(|_| length);
-            repeating = there.map(|text| config_file::lengthened(&text, args.length()));
-            if length {
+            repeating = std::fs::read_to_string(folder.options()).ok().filter(|_| anew.length || anew.patience);
+            if anew.length {
                 let done = saved.position().map_or(0, |position| position.step);
                 args.lengthen(&mut saved.run, done)?;
+                repeating = repeating.map(|text| config_file::lengthened(&text, args.length()));
+            }
+            if anew.patience {
+                saved.run.training.patience = args.patience();
+                repeating = repeating.map(|text| config_file::of_patience(&text, args.patience()));
             }
             (Job::again(&saved)?, folder, Some(saved))
         }
@@ -281,11 +293,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, length: bool) -> Result<()>
     let _claim = claim(&device, &common);
     if let Some(saved) = &resume {
         saved.differences(&device).iter().for_each(|note| common.say(note));
-        if saved.position().is_some_and(|position| position.step == saved.run.training.steps) {
-            let longer = saved.run.training.lr_schedule != Schedule::Cosine;
-            let on = if longer { ": --epochs or --steps, of more than it has, trains it on" } else { "" };
-            common.say(format!("nothing is left to do{on}"));
-        }
+        nothing_left(saved).iter().for_each(|note| common.say(note));
     }
 
     if device.library.is_none() && job.run.training.algorithm == Algorithm::Fastest {

@@ -1,6 +1,6 @@
 //! Whole trainings, by the shipped program: what they leave, that they learn, and that nothing depends on how they ran.
 use crate::program::{self, folder, run, write_idx};
-use crate::runs::{assert_same_run, bytes, lines};
+use crate::runs::{self, assert_same_run, bytes, lines};
 use std::sync::Arc;
 use std::time::Duration;
 use vae_gpu::checkpoint::{Folder, Saved};
@@ -227,6 +227,19 @@ fn a_run_that_is_trained_on_ends_in_the_bytes_of_one_as_long() {
     // What is complete says how it would go on; shorter than what was done is nothing, nor is another end of a cosine.
     let said = run(&home, "train --resume run0 --device cpu").succeeded().stderr;
     assert!(said.contains("nothing is left to do: --epochs or --steps, of more than it has, trains it on"), "{said}");
+    // A run that lost patience, too: with more of it, it is the one that had more from the beginning.
+    let stale = format!("train --data x.idx --valid x.idx --lr 1e-20 {SMALL} --quiet --epochs 9");
+    run(&home, &format!("{stale} --patience 2 --out stale")).succeeded();
+    let said = run(&home, "train --resume stale --epochs 12 --device cpu").succeeded().stderr;
+    let note = "nothing is left to do: 2 epochs without a better validation; --patience, of more, or 0, trains it on";
+    assert!(said.contains(note), "{said}");
+    run(&home, "train --resume stale --epochs 9 --patience 4 --device cpu --quiet").succeeded();
+    run(&home, &format!("{stale} --patience 4 --out patient")).succeeded();
+    let [stale, patient] = ["stale", "patient"].map(|name| home.join(name));
+    // The best model was kept before, and tells of the run as it was then.
+    assert!(runs::tensors(&stale) == runs::tensors(&patient));
+    assert_eq!(runs::lines(&stale), runs::lines(&patient));
+    assert!(bytes(&stale, "run.toml") == bytes(&patient, "run.toml"), "what repeats it waits as long");
     run(&home, "train --resume run0 --epochs 5 --device cpu")
         .refused(2, "epochs 5: the run has done 42 steps already, and that is 35; pass more, or leave it out");
     run(&home, &format!("train --data x.idx {SMALL} --epochs 2 --lr-schedule cosine --quiet --out cosine")).succeeded();
@@ -307,7 +320,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
     options.sort();
     options.dedup();
     // What concerns the machine, the disk and the screen; and how long it is.
-    let free = ["device", "threads", "save-every", "json", "quiet", "help", "resume", "epochs", "steps"];
+    let free = ["device", "threads", "save-every", "json", "quiet", "help", "resume", "epochs", "steps", "patience"];
     for option in options.into_iter().filter(|option| !free.contains(option)) {
         let value = match option {
             "force" => "",
