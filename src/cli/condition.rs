@@ -153,12 +153,15 @@ pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) 
                 if let Some(e) = data.columns.classes.as_ref().and_then(|found| found.incomplete(&data.name)) {
                     return Err(e);
                 }
-                return Err(Error::failed(format!(
-                    "{}: has no column {} with the class of each example, which the model is told; give data that have it, \
-                     or --condition FILE",
-                    data.name,
-                    named.told()
-                )));
+                let name = &data.name;
+                return Err(Error::failed(match named.apart {
+                    true => format!("{name}: the model is told the class of each example; give --condition FILE"),
+                    false => format!(
+                        "{name}: has no column {} with the class of each example, which the model is told; give data that have \
+                         it, or --condition FILE",
+                        named.told()
+                    ),
+                }));
             }
             data.with_classes(*classes)?
         }

@@ -133,7 +133,7 @@ pub(super) struct DataArgs {
     /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
     #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
     pub(super) binarize: Binarize,
-    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx, npy or csv), columns by their names, as
+    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx, npy or a csv of one column, in numbers or words), columns by their names, as
     /// age,height, or as 0..10, which count in those of --columns, as --past and --future do
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"])]
     condition: Option<String>,

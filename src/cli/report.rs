@@ -122,13 +122,13 @@ fn write(folder: &Folder, to: &Path, saved: &Saved, examples: &Arc<Dataset>, dev
 /// The examples with these classes.
 fn labelled(examples: Arc<Dataset>, labels: Option<&Path>) -> Result<Arc<Dataset>> {
     let Some(path) = labels else { return Ok(examples) };
-    let labels = Dataset::read_labels(path)?;
+    let (labels, classes) = Dataset::read_named_labels(path)?;
     let (rows, count) = (examples.rows(), labels.len());
     if rows != count {
         let (path, name) = (path.display(), &examples.name);
         return Err(Error::failed(format!("{path}: has {count} labels, and {name} {rows} examples; give its own")));
     }
     let mut examples = Arc::unwrap_or_clone(examples);
-    examples.columns.classes = None; // these have no names
+    examples.columns.classes = classes; // or these have no names
     Ok(Arc::new(Dataset { labels: Some(labels), ..examples }))
 }

@@ -50,11 +50,26 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     let columns = if is_new { source.columns.clone() } else { again };
     let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, columns.as_ref(), source.bytes, missing));
     let mut valid = valid.transpose()?;
-    let in_a_column = source.classes().is_some();
+    let in_a_column = source.classes().is_some_and(|classes| !classes.apart);
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
         for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
-            if let (Some(data), Some(file)) = (data, file) {
-                data.labels = Some(Dataset::read_labels(Path::new(file))?);
+            let (Some(data), Some(file)) = (data, file) else { continue };
+            let (path, known) = (Path::new(file), source.columns.as_ref().filter(|known| known.classes.is_some()));
+            match known {
+                // Of a run that goes on, or those of training.
+                Some(known) => {
+                    let count = known.classes.as_ref().map_or(0, |classes| classes.words.len());
+                    data.labels = Some(Dataset::read_classes(path, known, count)?);
+                    data.columns.classes = known.classes.clone();
+                }
+                None => {
+                    let (labels, named) = Dataset::read_named_labels(path)?;
+                    data.labels = Some(labels);
+                    if named.is_some() {
+                        data.columns.classes = named.clone();
+                        source.columns.get_or_insert_default().classes = named;
+                    }
+                }
             }
         }
         if !in_a_column && valid.as_ref().is_some_and(|valid| valid.labels.is_none()) {

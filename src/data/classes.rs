@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// As many as a label, which is a byte, tells apart.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 
 /// Where the classes of a file stand, and which there are. A model knows them of its data; those of a later file which it does
 /// not know come behind them.
@@ -22,6 +22,9 @@ pub struct Classes {
     /// As the file writes them, of numbers the shortest way: numbers by their size, words by the alphabet. A label is a
     /// place among them.
     pub words: Vec<String>,
+    /// They are those of a file of labels: the data have no such column.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
     /// Of a file of which not every example has one: the first that has none.
     #[serde(skip)]
     pub none: Option<String>,
@@ -73,8 +76,12 @@ impl Classes {
         named::shown(&self.column())
     }
 
-    /// Where the column stands in a file, if it is there: by its name, or else in a file of as many columns as the model's.
+    /// Where the column stands in a file, if it is there: by its name, or else in a file of as many columns as the model's. A file of
+    /// labels is none of the data.
     pub(super) fn find(&self, there: &There, of: usize) -> Option<usize> {
+        if self.apart {
+            return None;
+        }
         match there.names.filter(|_| !self.name.is_empty()) {
             Some(names) => names.iter().position(|name| *name == self.name),
             None => (there.width == of).then_some(self.at),
@@ -84,7 +91,7 @@ impl Classes {
     /// # Errors
     /// What cannot be: a file may say anything.
     pub(super) fn check(&self, of: usize) -> Result<()> {
-        match self.at < of && (1..=MOST).contains(&self.words.len()) {
+        match (self.apart || self.at < of) && (1..=MOST).contains(&self.words.len()) {
             true => Ok(()),
             false => Err(Error::failed("classes: those of its data cannot be; it is damaged")),
         }

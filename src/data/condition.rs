@@ -1,5 +1,6 @@
 //! What a conditional model is given beside x, as columns behind those of x: classes, each a column of which one is 1, or
 //! columns that the data had already.
+use super::classes::MOST;
 use super::{Columns, Dataset};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -16,11 +17,9 @@ impl Dataset {
                 "{name} has no labels of its own: pass the file that has them, as --condition labels-idx1-ubyte.gz"
             )));
         };
-        let (rows, count) = (self.rows(), labels.len());
-        if rows != count {
-            return Err(Error::failed(format!(
-                "{name}: has {rows} examples, but there are {count} labels; give its own"
-            )));
+        self.check_whole()?;
+        if !(1..=MOST).contains(&classes) {
+            return Err(Error::request(format!("{name}: {classes} classes; must be from 1 to {MOST}")));
         }
         if let Some(i) = labels.iter().position(|&l| l as usize >= classes) {
             let (class, known) = self.class_told(labels[i], classes);

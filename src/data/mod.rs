@@ -99,7 +99,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Rows of `cols` numbers, taken as they are: without labels, names, or the shape of a picture.
+    /// Rows of `cols` numbers, taken as they are: without labels, names, or the shape of a picture. Bytes stand for byte / 255;
+    /// [`Dataset::from_byte_rows`] tells zeros and ones from grey values. What is no whole rows is refused where it is used.
     pub fn new(name: impl Into<String>, cols: usize, values: Values) -> Self {
         let (labels, shape, columns) = (None, None, Columns::default());
         let bytes = matches!(values, Values::Bytes(_)).then_some(Bytes::Grey);
@@ -151,11 +152,49 @@ impl Dataset {
     }
 
     fn whole_rows(name: String, cols: usize, values: Vec<f32>) -> Result<Self> {
-        let count = values.len();
+        let data = Self::new(name, cols, Values::Reals(values));
+        data.check_whole()?;
+        Ok(data)
+    }
+
+    /// Checks that there are examples, all of `cols` numbers, and where there are labels one for each.
+    ///
+    /// # Errors
+    /// Data that were put together otherwise.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        let (name, cols) = (&self.name, self.cols);
+        let count = match &self.values {
+            Values::Bytes(values) => values.len(),
+            Values::Reals(values) => values.len(),
+            Values::Sparse(values) => values.rows().saturating_mul(cols),
+        };
         if cols == 0 || count == 0 || !count.is_multiple_of(cols) {
             return Err(Error::request(format!("{name}: {count} numbers; must be whole rows of {cols}, at least one")));
         }
-        Ok(Self::new(name, cols, Values::Reals(values)))
+        match self.labels.as_ref().map(Vec::len).filter(|&labels| labels != self.rows()) {
+            None => Ok(()),
+            Some(labels) => Err(Error::failed(format!(
+                "{name}: has {} examples, but there are {labels} labels; give its own",
+                self.rows()
+            ))),
+        }
+    }
+
+    /// The same of bytes: byte / 255, or where none exceeds 1 zeros and ones.
+    ///
+    /// # Errors
+    /// No examples, or not whole rows.
+    ///
+    /// ```
+    /// let data = vae_gpu::data::Dataset::from_byte_rows("black and white", 2, vec![0, 1, 1, 0])?;
+    /// assert_eq!(data.to_rows(), [0.0, 1.0, 1.0, 0.0]);
+    /// # Ok::<(), vae_gpu::Error>(())
+    /// ```
+    pub fn from_byte_rows(name: impl Into<String>, cols: usize, values: Vec<u8>) -> Result<Self> {
+        let dims = [values.len().checked_div(cols).unwrap_or(0) as u64, cols as u64];
+        let data = Dataset { shape: None, ..Self::of(name.into(), &dims, Values::Bytes(values)) };
+        data.check_whole()?;
+        Ok(data)
     }
 
     /// The same from the entries of rows of which most numbers are zero, as SciPy's `csr_matrix` has them: where those of each
@@ -171,6 +210,9 @@ impl Dataset {
         values: Vec<f32>,
     ) -> Result<Self> {
         let name = name.into();
+        if cols as u64 > 1 << 32 {
+            return Err(Error::request(format!("{name}: rows of {cols}; at most {} are possible", 1u64 << 32)));
+        }
         if cols == 0 || starts.len() < 2 {
             let rows = starts.len().saturating_sub(1);
             return Err(Error::request(format!("{name}: {rows} rows of {cols}; must be at least one, of one number")));

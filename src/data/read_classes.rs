@@ -1,7 +1,7 @@
 //! A file that says of what class each example is, where the data themselves do not: an idx of labels, a table, an array.
-use super::classes::no_class;
+use super::classes::{Classes, MOST, no_class};
 use super::csv::{Opened, shown, word};
-use super::dictionary::plain;
+use super::dictionary::{Dictionary, plain};
 use super::read::open_file;
 use super::source::Source;
 use super::{Bytes, Columns, Dataset, Header, idx, npy};
@@ -30,30 +30,76 @@ impl Dataset {
     /// # Errors
     /// Where the file cannot be read, is damaged, or has anything else.
     pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
-        const MUST: &str =
-            "a label is a number from 0 to 255; classes in words are a column of the data, for --classes";
-        Self::read_places(path, &Columns::default(), u8::MAX as usize + 1, MUST)
+        Self::read_places(path, &Columns::default(), MOST, MUST)
+    }
+
+    /// The same, or of a table of one column in words, or in other numbers: their labels are then places among these, in the order of
+    /// the numbers or the alphabet. A first line that comes again is no title.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is damaged, or has more classes than a label tells apart.
+    pub fn read_named_labels(path: &Path) -> Result<(Vec<u8>, Option<Classes>)> {
+        let (name, cells) = cells(path, &Columns::default(), MOST)?;
+        let labels = cells.words.iter().map(|word| place(word, &Columns::default(), MOST)).collect::<Option<Vec<u8>>>();
+        match labels {
+            Some(labels) => Ok((labels, None)),
+            None if !cells.is_text => Err(strange(&name, &cells.words, &Columns::default(), MOST, MUST)),
+            None => {
+                let mut dictionary = Dictionary::new(MOST);
+                let places: Option<Vec<usize>> = cells.words.iter().map(|word| dictionary.place(word)).collect();
+                let places = places.ok_or_else(|| {
+                    Error::failed(format!(
+                        "{name}: has more than {MOST} different values; must be classes, of which each has many examples"
+                    ))
+                })?;
+                let (sorted, words) = dictionary.sorted();
+                let labels = places.into_iter().map(|place| sorted[place] as u8).collect();
+                let classes =
+                    Classes { name: cells.title.unwrap_or_default(), words, apart: true, ..Classes::default() };
+                Ok((labels, Some(classes)))
+            }
+        }
     }
 
     fn read_places(path: &Path, columns: &Columns, count: usize, must: &str) -> Result<Vec<u8>> {
-        let known = columns.classes.as_ref();
-        let (name, file, length) = open_file(path)?;
-        let source = Source::new(name, file, length)?;
-        let name = source.name.clone();
-        let words = if idx::is_idx(&source.head) {
-            idx::read_labels(source)?.iter().map(u8::to_string).collect()
-        } else if npy::is_npy(&source.head) {
-            numbers(npy::read(source)?.with_bytes(Some(Bytes::Plain))?)?
-        } else {
-            words(source, columns, count)?
-        };
-        let label = |(i, word): (usize, &String)| {
-            let of = || if known.is_some() { shown(word.as_bytes()) } else { word.clone() };
-            place(word, columns, count)
-                .ok_or_else(|| Error::failed(format!("{name}: row {i} is of class {}; {must}", of())))
-        };
-        words.iter().enumerate().map(label).collect()
+        let (name, cells) = cells(path, columns, count)?;
+        let labels = cells.words.iter().map(|word| place(word, columns, count)).collect::<Option<Vec<u8>>>();
+        labels.ok_or_else(|| strange(&name, &cells.words, columns, count, must))
     }
+}
+
+const MUST: &str = "a label is a number from 0 to 255";
+
+/// About the first class that is none of those.
+fn strange(name: &str, words: &[String], columns: &Columns, count: usize, must: &str) -> Error {
+    let mut all = words.iter().enumerate();
+    let (i, word) = all.find(|(_, word)| place(word, columns, count).is_none()).expect("one is strange");
+    let word = if columns.classes.is_some() { shown(word.as_bytes()) } else { word.clone() };
+    Error::failed(format!("{name}: row {i} is of class {word}; {must}"))
+}
+
+/// What a file says of each example.
+struct Cells {
+    words: Vec<String>,
+    /// Of a table, what stands above them.
+    title: Option<String>,
+    is_text: bool,
+}
+
+/// The file's name, and what it says.
+fn cells(path: &Path, columns: &Columns, count: usize) -> Result<(String, Cells)> {
+    let (name, file, length) = open_file(path)?;
+    let source = Source::new(name, file, length)?;
+    let name = source.name.clone();
+    let plain = |words| Cells { words, title: None, is_text: false };
+    let cells = if idx::is_idx(&source.head) {
+        plain(idx::read_labels(source)?.iter().map(u8::to_string).collect())
+    } else if npy::is_npy(&source.head) {
+        plain(numbers(npy::read(source)?.with_bytes(Some(Bytes::Plain))?)?)
+    } else {
+        words(source, columns, count)?
+    };
+    Ok((name, cells))
 }
 
 /// The label of a class, if the model knows it.
@@ -80,7 +126,7 @@ fn numbers(data: Dataset) -> Result<Vec<String>> {
 }
 
 /// The cells of the column that counts.
-fn words(source: Source, columns: &Columns, count: usize) -> Result<Vec<String>> {
+fn words(source: Source, columns: &Columns, count: usize) -> Result<Cells> {
     // Which line is a header is told by what stands there, below.
     let opened = Opened::new(source, Some(&Columns { header: Header::No, again: true, ..Columns::default() }))?;
     let (file, first, width) = (opened.name.clone(), &opened.first.cells, opened.width);
@@ -101,6 +147,7 @@ fn words(source: Source, columns: &Columns, count: usize) -> Result<Vec<String>>
             "{file}: has {width} columns, and which is of classes is not known; give {or}the class of each row alone"
         )));
     };
+    let title = first.get(at).map_or(String::new(), |cell| String::from_utf8_lossy(cell).into_owned());
     let mut words = vec![];
     for row in opened.into_rows().skip(is_titled as usize) {
         let row = row?;
@@ -112,8 +159,13 @@ fn words(source: Source, columns: &Columns, count: usize) -> Result<Vec<String>>
             }
         }
     }
+    // Where nobody knows the classes, one that comes again is no title.
+    if is_titled && known.is_none() && words.contains(&title) {
+        words.insert(0, title);
+        return Ok(Cells { words, title: None, is_text: true });
+    }
     if words.is_empty() {
         return Err(Error::failed(format!("{file} holds a header row and no classes: add a row for each")));
     }
-    Ok(words)
+    Ok(Cells { words, title: is_titled.then_some(title), is_text: true })
 }

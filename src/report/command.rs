@@ -50,7 +50,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     if let Some(columns) = &data.columns {
         line.choice("header", columns.header, Header::Auto);
     }
-    if let Some(classes) = data.classes() {
+    if let Some(classes) = data.classes().filter(|classes| !classes.apart) {
         line.unless(false, "classes", classes.column());
     }
     line.choice("scale", data.scale.as_ref().map_or(scale::Rule::None, |scale| scale.rule), scale::Rule::None);

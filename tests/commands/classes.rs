@@ -162,6 +162,48 @@ fn later_files_have_the_column_by_its_name_or_say_that_they_have_not() {
     run(&home, &valid).refused(1, unknown);
 }
 
+/// An array has no column of words: they stand in a file beside it.
+#[test]
+fn a_file_of_labels_may_be_of_words() {
+    let home = folder("classes-beside");
+    let rows: Vec<f32> = (0..ROWS).flat_map(|row| x(row).map(|x| x as f32)).collect();
+    npy::write(&mut fs::File::create(home.join("x.npy")).unwrap(), ROWS, 2, &rows).unwrap();
+    labels(&home.join("labels.idx"));
+    table(&home.join("words.csv"), &["class"], true, quoted);
+    table(&home.join("bare.csv"), &["class"], false, quoted);
+    table(&home.join("king.csv"), &["class"], true, |class| ["Adelie", "king", "chinstrap"][class].into());
+    let train = |line: &str, out: &str| run(&home, &format!("train {line} {SMALL} --out {out}"));
+    train("--data x.npy --condition labels.idx --valid x.npy --valid-condition labels.idx", "want").succeeded();
+    let want = tensors(&home.join("want"));
+    for (i, file) in ["words.csv", "bare.csv"].into_iter().enumerate() {
+        let line = format!("--data x.npy --condition {file} --valid x.npy --valid-condition words.csv");
+        train(&line, &format!("run{i}")).succeeded();
+        assert!(tensors(&home.join(format!("run{i}"))) == want, "{file}");
+    }
+    run(&home, "train --config run0/run.toml --device cpu --quiet --out again").succeeded();
+    assert!(tensors(&home.join("again")) == want);
+    for (model, more) in [("want", "labels.idx"), ("run0", "words.csv")] {
+        run(&home, &format!("train --resume {model} --steps 40 --device cpu --quiet")).succeeded();
+        run(&home, &format!("encode {model} --data x.npy --condition {more} --to {model}.npy --device cpu"))
+            .succeeded();
+    }
+    assert!(fs::read(home.join("want.npy")).unwrap() == fs::read(home.join("run0.npy")).unwrap());
+    let sample = |line: &str| {
+        run(&home, &format!("sample {line} --count 4 --to s.npy --force --device cpu")).succeeded();
+        fs::read(home.join("s.npy")).unwrap()
+    };
+    assert!(sample("run0 --condition chinstrap") == sample("want --condition 1"));
+    let unknown = "king.csv: row 1 is of class \"king\"; the model knows \"Adelie\", \"chinstrap\", \"gentoo, or so\"";
+    train("--data x.npy --condition words.csv --valid x.npy --valid-condition king.csv", "no").refused(1, unknown);
+    run(&home, "eval run0 --data x.npy --condition king.csv --device cpu").refused(1, unknown);
+    run(&home, "eval run0 --data x.npy --device cpu")
+        .refused(1, "x.npy: the model is told the class of each example; give --condition FILE");
+    // And as colours.
+    train("--data x.npy", "plain").succeeded();
+    run(&home, "report plain --data x.npy --labels words.csv --to words.html --device cpu").succeeded();
+    assert!(browser::page(&home.join("words.html")).contains("gentoo, or so"));
+}
+
 /// Told a class by its word, the decoder draws what that class looks like.
 #[test]
 fn a_class_is_drawn_by_its_word() {

@@ -111,6 +111,22 @@ fn write_flowers(path: &Path) {
     fs::write(path, table).unwrap();
 }
 
+/// Of length 1, around a direction for each topic.
+fn write_embeddings(home: &Path) {
+    const WIDTH: usize = 32;
+    let (mut rows, mut topics) = (vec![], "topic\n".to_string());
+    for i in 0..300 {
+        let topic = i % 3;
+        let row: Vec<f64> =
+            (0..WIDTH).map(|j| ((topic * WIDTH + j) as f64 * 1.7).sin() + 0.3 * ((i * j) as f64).cos()).collect();
+        let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        rows.extend(row.iter().map(|x| (x / length) as f32));
+        topics += &format!("{}\n", ["law", "medicine", "sport"][topic]);
+    }
+    npy::write(&mut File::create(home.join("embeddings.npy")).unwrap(), 300, WIDTH, &rows).unwrap();
+    fs::write(home.join("topics.csv"), topics).unwrap();
+}
+
 /// Numbers, words, zeros and ones, and counts.
 fn write_patients(path: &Path) {
     let mut table = "age,ward,smoker,married,visits\n".to_string();
@@ -146,6 +162,7 @@ fn home() -> std::path::PathBuf {
     write_counts(&home.join("counts.csv"));
     write_patients(&home.join("patients.csv"));
     write_flowers(&home.join("flowers.csv"));
+    write_embeddings(&home);
     let upper: Vec<f32> = (0..784).map(|i| (i < 392) as u8 as f32).collect();
     npy::write(&mut File::create(home.join("upper.npy")).unwrap(), 1, 784, &upper).unwrap();
     fs::create_dir(home.join("bin")).unwrap();
