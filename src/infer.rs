@@ -191,6 +191,8 @@ impl Inference {
     /// # Errors
     /// Those of the device.
     pub fn sample(&mut self, count: usize, condition: &[f32], seed: u64) -> Result<Vec<f32>> {
+        let numbers = count as u128 * (self.latent() + self.network.model.input) as u128;
+        host::check_memory(4 * numbers, &format!("{count} draws"), "ask for fewer")?;
         self.decode(&latents::prior(count, self.latent(), 1.0, seed), condition)
     }
 

@@ -12,6 +12,7 @@ pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, OutputBias, Rule,
 use crate::data::to_csv::Of;
 use crate::data::{Columns, Words};
 use crate::error::at_least_one;
+use crate::schedule::Schedule;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,9 @@ impl Run {
         self.model.check()?;
         let t = &self.training;
         t.optimizer.check()?;
+        // What their text cannot say is possible in memory, and could not be read again.
+        String::from(t.init).parse::<Init>()?;
+        t.lr_schedule.to_string().parse::<Schedule>()?;
         at_least_one("steps", t.steps as usize, "--steps 1000 or --epochs 10")?;
         at_least_one("log-every", t.log_every as usize, "--log-every 100")?;
         // A batch is never larger than the data, once these are known.

@@ -325,18 +325,24 @@ impl Asked {
     }
 }
 
-/// Those that the list names behind the others.
+/// Those of the list behind the others.
 fn last(left: Vec<usize>, list: Option<&List>, there: &There) -> Result<Vec<usize>> {
     let Some(list) = list else { return Ok(left) };
     let mut is_last = vec![false; there.width];
-    for name in list.0.iter().filter_map(Part::name) {
-        let wrong = |why: String| Error::request(format!("condition {}: {why}", shown(name)));
-        let at = there.at(name).map_err(|why| wrong(format!("is no file, and {why}")))?;
-        if !left.contains(&at) {
+    for part in &list.0 {
+        let wrong = |why: String| Error::request(format!("condition {part}: {why}"));
+        let range = match part {
+            Part::Name(name) => {
+                let at = there.at(name).map_err(|why| wrong(format!("is no file, and {why}")))?;
+                at..at + 1
+            }
+            Part::Range(..) => there.range(part, "condition")?,
+        };
+        if range.clone().any(|at| !left.contains(&at)) {
             let why = "--columns, --skip-columns or --classes leave this column out; name one of the others";
             return Err(wrong(why.into()));
         }
-        is_last[at] = true;
+        is_last[range].fill(true);
     }
     let (last, mut first): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&j| is_last[j]);
     first.extend(last);

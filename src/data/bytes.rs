@@ -66,6 +66,12 @@ impl Dataset {
                 self.notes
                     .push(format!("{name}: no byte exceeds 1; each is divided by 255, as those of the model's data"));
             }
+            (Values::Bytes(values), Bytes::Grey, Bytes::Binary)
+                if values.iter().all(|&b| b <= 1 || b == 255 && own < cols) =>
+            {
+                // From memory; those of a file are found to be zeros and ones when it is read.
+                values.chunks_mut(cols).flat_map(|row| &mut row[..own]).for_each(|b| *b = b.saturating_mul(255));
+            }
             (Values::Bytes(_), Bytes::Grey, Bytes::Binary) => self.check_black_and_white()?,
             (Values::Bytes(values), _, Bytes::Plain) => {
                 let one = if have == Bytes::Binary { 255 } else { 1 };

@@ -159,6 +159,14 @@ impl Imputer {
         mut take: impl FnMut(&mut Imputer, &[chain::Unit], &chain::Chains) -> Result<()>,
     ) -> Result<Option<(f64, f64)>> {
         let model = &self.engine.network.model;
+        s.check()?;
+        if given.cols != model.input {
+            let (cols, input) = (given.cols, model.input);
+            return Err(Error::request(format!(
+                "{}: has {cols} columns to fill in; the model has {input}",
+                given.name
+            )));
+        }
         if let (Some(noise), true) = (s.noise, model.has_counts() || model.has(Likelihood::Categorical)) {
             return Err(Error::request(format!("noise {noise}: {NOISY}; leave it out")));
         }

@@ -1,5 +1,5 @@
 //! What a model shall be and how it is trained, step by step.
-use super::Vae;
+use super::{Vae, by_name};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{
     Activation, Binarize, Condition, Dispersion, Init, Likelihood, Model, Numbers, Objective, Optimizer, OutputBias,
@@ -84,9 +84,9 @@ impl Builder {
         activation: Activation => model.activation;
         /// p(x|z).
         likelihood: Likelihood => model.likelihood;
-        /// Of a Gaussian: where its variance comes from.
+        /// Of a Gaussian: where its variance comes from. One that is learned begins with that of the data.
         variance: Variance => model.variance;
-        /// The standard deviation of a fixed variance, in units of the data.
+        /// The standard deviation of a fixed variance, in units of the data; where they are scaled, of what that makes of them.
         sigma: f64 => model.sigma;
         /// Of a negative binomial: where its dispersion comes from.
         dispersion: Dispersion => model.dispersion;
@@ -202,8 +202,30 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::fit`].
+    ///
+    /// ```
+    /// # use vae_gpu::{Vae, data::digits, trainer::Progress};
+    /// # let data = std::sync::Arc::new(digits::train().first(200));
+    /// let mut steps = 0;
+    /// // The type is needed: a closure is told from other watches by it.
+    /// let mut watch = |p: &Progress| steps = p.step;
+    /// Vae::builder().hidden(&[20]).latent(3).steps(4).fit_watched(&data, &mut watch)?;
+    /// assert_eq!(steps, 4);
+    /// # Ok::<(), vae_gpu::Error>(())
+    /// ```
     pub fn fit_watched(mut self, data: &Arc<Dataset>, watch: &mut dyn Watch) -> Result<Vae> {
+        data.check_whole()?;
         data.check_rounding()?;
+        if let Valid::Data(valid) = &mut self.valid {
+            valid.check_whole()?;
+            if valid.columns.words != data.columns.words {
+                return Err(Error::request(format!(
+                    "{}: has other words than {}; read it by columns.kept() of that",
+                    valid.name, data.name
+                )));
+            }
+            *valid = by_name(valid.clone(), &data.columns)?;
+        }
         let others = data.columns.others(data.cols.saturating_sub(self.model.condition));
         if self.model.is_mixed() && !others.is_empty() && self.model.others != others {
             return Err(Error::request(format!(
@@ -214,14 +236,8 @@ impl Builder {
         if !self.model.is_mixed() {
             self.model.others = others;
         }
-        if let Valid::Data(valid) = &self.valid
-            && valid.columns.words != data.columns.words
-        {
-            return Err(Error::request(format!(
-                "{}: has other words than {}; read it by columns.kept() of that",
-                valid.name, data.name
-            )));
-        }
+        // Before what takes time.
+        self.model(data)?.check()?;
         let (device, notes) = Device::find(&self.device, self.training.precision)?;
         notes.iter().for_each(|note| watch.note(note));
         self.training.precision = device.numbers;
@@ -243,7 +259,7 @@ impl Builder {
         data.check_observed()?;
         let scale = match self.scale {
             scale::Rule::None => None,
-            rule => Some(Scale::find(rule, &data, data.cols)?.leaving(self.model.unscaled())),
+            rule => Some(Scale::find(rule, &data, data.cols - self.classes(&data))?.leaving(self.model.unscaled())),
         };
         let (data, valid) = match &scale {
             None => (data, valid),
@@ -252,10 +268,18 @@ impl Builder {
                 (apply(data)?, valid.map(apply).transpose()?)
             }
         };
-        let run = self.run(&data, bytes, scale)?;
+        let run = self.run(&data, valid.as_deref(), bytes, scale)?;
         run.check()?;
+        let remedy = match self.scale {
+            _ if run.model.is_mixed() => "give the column another likelihood",
+            scale::Rule::None if run.model.has(Likelihood::Bernoulli) => {
+                "take Likelihood::Gaussian, or scale::Rule::Minmax"
+            }
+            scale::Rule::Standard => "take Likelihood::Gaussian, or scale::Rule::Minmax in place of this one",
+            _ => "take Likelihood::Gaussian, or leave the example out",
+        };
         for data in [Some(&data), valid.as_ref()].into_iter().flatten() {
-            fits(&run.model, data, "the data to learn", "pass Likelihood::Gaussian, or scale the data")?;
+            fits(&run.model, data, "the data to learn", remedy)?;
         }
         let saving = Saving::Every(Duration::from_secs(30));
         let (saved, outcome, history) = match &self.folder {
@@ -265,6 +289,9 @@ impl Builder {
                 let outcome = trainer.run(watch)?;
                 let InMemory { saved, history } = trainer.keep;
                 (saved.expect("a training ends with a model"), outcome, history)
+            }
+            Some(path) if path.as_os_str().is_empty() => {
+                return Err(Error::request("folder: its name is empty; give a directory, as runs/one"));
             }
             Some(path) => {
                 let folder = Folder(path.clone()).hold()?;
@@ -277,30 +304,48 @@ impl Builder {
         Ok(Vae { outcome: Some(outcome), history, ..Vae::of(saved, device)? })
     }
 
-    fn run(&self, data: &Dataset, bytes: Option<Bytes>, scale: Option<Scale>) -> Result<Run> {
+    /// Of the last columns of the data those that are classes, where these are what the model is told.
+    fn classes(&self, data: &Dataset) -> usize {
+        if data.classes == self.model.condition { data.classes } else { 0 }
+    }
+
+    /// The model of these data.
+    fn model(&self, data: &Dataset) -> Result<Model> {
         let condition = self.model.condition;
-        let Some(input) = data.cols.checked_sub(condition).filter(|&input| input > 0) else {
-            return Err(Error::request(format!(
+        match data.cols.checked_sub(condition).filter(|&input| input > 0) {
+            Some(input) => Ok(Model { input, ..self.model.clone() }),
+            None => Err(Error::request(format!(
                 "condition {condition}: {} has {} columns; at least one must be left to be learned",
                 data.name, data.cols
-            )));
-        };
+            ))),
+        }
+    }
+
+    fn run(&self, data: &Dataset, valid: Option<&Dataset>, bytes: Option<Bytes>, scale: Option<Scale>) -> Result<Run> {
+        let model = self.model(data)?;
+        let (input, classes) = (model.input, self.classes(data));
         let steps = match self.training.steps {
             0 => schedule::steps(self.epochs, data.rows(), self.training.batch)?,
             steps => steps,
         };
+        let told = || Condition::Columns { columns: (input, data.cols), x: None };
+        let of_gaps = scale.as_ref().filter(|_| model.missing == Missing::Allow);
         let source = Source {
+            valid: if let Valid::Data(valid) = &self.valid { Some(valid.name.clone()) } else { None },
             valid_fraction: if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 },
-            condition: (condition > 0).then_some(Condition::Columns { columns: (input, data.cols), x: None }),
+            condition: match classes {
+                0 => (model.condition > 0).then(told),
+                classes => Some(Condition::Classes { classes, train: None, valid: None }),
+            },
             columns: data.columns.kept(),
             bytes,
+            log_volume: of_gaps.map(|scale| scale.mean_log_volume(valid.unwrap_or(data), input)),
             scale,
-            checksum: Some(Dataset::checksum([Some(data), None])),
+            checksum: Some(Dataset::checksum([Some(data), valid])),
             shape: data.shape,
             binarize: self.binarize,
             ..Source::new(&data.name, data.rows())
         };
-        let model = Model { input, ..self.model.clone() };
         let init_output_bias = OutputBias::usual(&model);
         Ok(Run { model, training: Training { steps, init_output_bias, ..self.training.clone() }, data: source })
     }

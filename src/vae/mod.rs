@@ -5,7 +5,7 @@ pub use builder::Builder;
 
 use crate::Result;
 use crate::checkpoint::Saved;
-use crate::config::{Model, Run};
+use crate::config::{Condition, Model, Run};
 use crate::data::{Columns, Dataset};
 use crate::device::Device;
 use crate::estimate::Estimate;
@@ -15,6 +15,7 @@ use crate::latents;
 use crate::metrics::Record;
 use crate::trainer::Outcome;
 use crate::{Error, error::at_least_one};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,7 +55,8 @@ use std::sync::Arc;
 /// # Ok::<(), vae_gpu::Error>(())
 /// ```
 ///
-/// Methods that take `&mut self` compute in the memory that the model has on its device.
+/// Methods that take `&mut self` compute in the memory that the model has on its device, where it has room for up to 1,024 examples
+/// at once. It stays on its thread; [`Vae::into_saved`] goes to others.
 pub struct Vae {
     saved: Saved,
     device: Device,
@@ -63,6 +65,12 @@ pub struct Vae {
     pub outcome: Option<Outcome>,
     /// The lines of metrics of that training, in order.
     pub history: Vec<Record>,
+}
+
+impl fmt::Debug for Vae {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Vae").field("run", self.run()).field("device", &self.device).finish_non_exhaustive()
+    }
 }
 
 /// q(z|x) of some examples: a Gaussian with a diagonal covariance.
@@ -100,9 +108,40 @@ impl Vae {
         Vae::of(Saved::read(path.as_ref())?, device)
     }
 
-    fn of(saved: Saved, device: Device) -> Result<Vae> {
+    /// The same of a model in memory: what [`Vae::into_saved`] gave.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn of(saved: Saved, device: Device) -> Result<Vae> {
         let inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
         Ok(Vae { saved, device, inference, outcome: None, history: vec![] })
+    }
+
+    /// Its parameters and its configuration: what an [`Imputer`](crate::impute::Imputer) opens, and what goes to another thread, where a
+    /// model that is on its device stays on its own.
+    ///
+    /// ```
+    /// # use vae_gpu::{Vae, data::digits, device::Device};
+    /// # use std::{sync::Arc, thread};
+    /// let fit = |seed| move || {
+    ///     let data = Arc::new(digits::train().first(200));
+    ///     let builder = Vae::builder().hidden(&[20]).latent(3).epochs(1).seed(seed).device("cpu");
+    ///     builder.fit(&data).map(Vae::into_saved)
+    /// };
+    /// let both = [0, 1].map(|seed| thread::spawn(fit(seed))).map(|thread| thread.join().unwrap());
+    /// for saved in both {
+    ///     let (cpu, _) = Device::find("cpu", vae_gpu::config::Numbers::Fp32)?;
+    ///     assert_eq!(Vae::of(saved?, cpu)?.sample(2, 0)?.len(), 2 * 784);
+    /// }
+    /// # Ok::<(), vae_gpu::Error>(())
+    /// ```
+    pub fn into_saved(self) -> Saved {
+        self.saved
+    }
+
+    /// The same, which stays here.
+    pub fn saved(&self) -> &Saved {
+        &self.saved
     }
 
     /// Its configuration: the model, how it was trained, and on what.
@@ -208,12 +247,8 @@ impl Vae {
 
     /// Data as the model sees them.
     fn seen(&self, data: &Arc<Dataset>) -> Result<Arc<Dataset>> {
-        let source = &self.run().data;
-        let mut data = data.clone();
-        // The columns of a condition stand elsewhere than in the file.
-        let others = |columns: &&Columns| {
-            source.condition.is_none() && !data.columns.names.is_empty() && columns.names != data.columns.names
-        };
+        let (run, source) = (self.run(), &self.run().data);
+        data.check_whole()?;
         let known = source.known_columns();
         if !known.words.is_empty() && !data.columns.words.is_empty() && known.words != data.columns.words {
             return Err(Error::request(format!(
@@ -221,8 +256,18 @@ impl Vae {
                 data.name
             )));
         }
-        if let Some(columns) = source.columns.as_ref().filter(others) {
-            data = Arc::new(Arc::unwrap_or_clone(data).with_columns(columns)?);
+        // Those of a condition stand behind the others, wherever they stand in the file.
+        let in_order = || match source.condition {
+            Some(Condition::Columns { columns: (from, to), .. }) if known.words.is_empty() => {
+                let names = run.x().into_iter().chain(from..to).filter_map(|j| known.names.get(j).cloned());
+                Columns { names: names.collect(), ..Columns::default() }
+            }
+            _ => known.clone(),
+        };
+        let mut data = by_name(data.clone(), &in_order())?;
+        if let (Some(Condition::Classes { classes, .. }), 0, Some(_)) = (&source.condition, data.classes, &data.labels)
+        {
+            data = Arc::new(Arc::unwrap_or_clone(data).with_classes(*classes)?);
         }
         if source.bytes.is_some() && data.bytes.is_some_and(|bytes| Some(bytes) != source.bytes) {
             data = Arc::new(Arc::unwrap_or_clone(data).with_bytes(source.bytes)?);
@@ -237,7 +282,7 @@ impl Vae {
     /// A condition as the model sees it, checked to be `rows` rows.
     fn told(&self, condition: &[f32], rows: usize) -> Result<Vec<f32>> {
         let Model { condition: width, input, .. } = self.run().model;
-        if condition.len() != rows * width {
+        if condition.len() != rows.saturating_mul(width) {
             return Err(Error::request(format!(
                 "condition: {} numbers; must be {rows} rows of {width}, one for each z",
                 condition.len()
@@ -249,6 +294,28 @@ impl Vae {
         }
         Ok(condition)
     }
+}
+
+/// Data whose columns come in this order, which their names say where both have some.
+///
+/// # Errors
+/// Columns that are not there; classes, or what else stands behind columns that have other names.
+fn by_name(data: Arc<Dataset>, columns: &Columns) -> Result<Arc<Dataset>> {
+    let names = &data.columns.names;
+    if names.is_empty() || *columns == Columns::default() || *names == columns.names {
+        return Ok(data);
+    }
+    if data.classes > 0 {
+        if columns.names.is_empty() {
+            return Ok(data);
+        }
+        return Err(Error::request(format!(
+            "{}: its columns have other names than those of the model, or another order; call with_classes on data that were read by \
+             run().data.known_columns()",
+            data.name
+        )));
+    }
+    Arc::unwrap_or_clone(data).with_columns(columns).map(Arc::new)
 }
 
 fn whole_rows(what: &str, numbers: usize, width: usize) -> Result<usize> {

@@ -1,12 +1,16 @@
 //! The library as a user calls it: the same bytes as the program, nothing printed, errors as values.
 use crate::program::{folder, run};
+use crate::runs;
 use std::sync::Arc;
 use vae_gpu::checkpoint::Saved;
 use vae_gpu::config::{self, Binarize, Likelihood};
 use vae_gpu::data::scale::Rule;
-use vae_gpu::data::{Dataset, Scale, digits};
+use vae_gpu::data::{Asked, Bytes, Columns, Dataset, Missing, Scale, Values, digits};
+use vae_gpu::device::Device;
+use vae_gpu::impute::{Given, Imputer, Settings};
+use vae_gpu::schedule::Schedule;
 use vae_gpu::tensors::Tensors;
-use vae_gpu::trainer::{Progress, Watch};
+use vae_gpu::trainer::{Ending, Progress, Watch};
 use vae_gpu::{Error, Vae};
 
 /// Points near a line in 3 dimensions: x = z (1, 2, −1) + a little of something regular.
@@ -148,6 +152,189 @@ fn who_watches_can_end_it_and_has_a_model() {
     let steps = vae.outcome.as_ref().unwrap().steps;
     assert!(steps > 0 && steps < 1_000_000, "{steps} steps");
     vae.elbo(&data).unwrap();
+}
+
+/// As the program finds them, also those that a model is told, and to validate on.
+#[test]
+fn columns_are_found_by_their_names() {
+    let home = folder("library-names");
+    let row = |i: usize| [(i as f64).sin(), (i as f64).cos(), (i % 3) as f64];
+    let file = |name: &str, titles: &str, order: [usize; 3]| {
+        let line = |i: usize| order.map(|j| row(i)[j].to_string()).join(",") + "\n";
+        let text = format!("{titles}\n") + &(0..60).map(line).collect::<String>();
+        std::fs::write(home.join(name), text).unwrap();
+        Arc::new(Dataset::read(&home.join(name)).unwrap())
+    };
+    let data = file("x.csv", "a,b,c", [0, 1, 2]);
+    let turned = file("turned.csv", "c,b,a", [2, 1, 0]);
+    let foreign = file("foreign.csv", "u,v,w", [0, 1, 2]);
+    let small = || {
+        let small = Vae::builder().hidden(&[5]).latent(2).likelihood(Likelihood::Gaussian);
+        small.steps(30).batch(10).device("cpu")
+    };
+    let elbo = |valid: &Arc<Dataset>| small().valid(valid).fit(&data).unwrap().outcome.unwrap().valid.unwrap().elbo;
+    assert_eq!(elbo(&turned), elbo(&data));
+    let e = small().valid(&foreign).fit(&data).unwrap_err().to_string();
+    assert!(e.contains("foreign.csv has no column of this name"), "{e}");
+
+    let line = "--likelihood gaussian --hidden 5 --latent 2 --steps 30 --device cpu --quiet";
+    for (told, out) in
+        [("--condition b", "by-name"), ("--past 0..2 --future 2..3", "past"), ("--condition 0..1", "place")]
+    {
+        run(&home, &format!("train --data x.csv {told} {line} --out {out}")).succeeded();
+        let vae = Vae::open_on(home.join(out), Device::find("cpu", config::Numbers::Fp32).unwrap().0).unwrap();
+        let said = run(&home, &format!("eval {out} --data turned.csv --json --device cpu")).succeeded();
+        let said: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        for data in [&data, &turned] {
+            assert_eq!(vae.elbo(data).unwrap().mean, said["elbo"].as_f64().unwrap(), "{told}: {}", data.name);
+        }
+        let e = vae.elbo(&foreign).unwrap_err().to_string();
+        assert!(e.contains("foreign.csv has no column of this name"), "{told}: {e}");
+    }
+    // What is asked for as the last, by name or by place.
+    let asked = |last: &str| {
+        let columns = Columns::asked(Asked { last: Some(last.parse().unwrap()), ..Asked::default() });
+        Dataset::read_columns(&home.join("x.csv"), columns.as_ref(), Missing::Refuse).unwrap()
+    };
+    assert_eq!(asked("a").to_rows(), asked("0").to_rows());
+    assert_eq!(asked("0").columns.names, ["b", "c", "a"]);
+}
+
+/// Classes are what a model of the program is told, and the other way round.
+#[test]
+fn a_model_of_classes_is_that_of_the_program() {
+    let home = folder("library-classes");
+    let with = |data: Dataset| Arc::new(data.with_classes(10).unwrap());
+    let (data, valid) = (with(digits::train()), with(digits::test()));
+    for (i, (options, rule)) in
+        [("", Rule::None), ("--likelihood gaussian --scale minmax", Rule::Minmax)].into_iter().enumerate()
+    {
+        let line = format!("train --condition labels --hidden 9 --latent 2 --steps 30 --seed 3 --device cpu {options}");
+        run(&home, &format!("{line} --quiet --out run{i}")).succeeded();
+        let builder = Vae::builder().hidden(&[9]).latent(2).steps(30).seed(3).device("cpu").condition(10).scale(rule);
+        let likelihood = if rule == Rule::None { Likelihood::Bernoulli } else { Likelihood::Gaussian };
+        let vae = builder.likelihood(likelihood).valid(&valid).fit(&data).unwrap();
+        vae.save(home.join("mine.safetensors")).unwrap();
+        let tensors = |path: &str| Tensors::read(&home.join(path)).unwrap().tensors;
+        assert!(tensors(&format!("run{i}/model.safetensors")) == tensors("mine.safetensors"), "{options}");
+        // Labels are enough.
+        assert_eq!(vae.elbo(&Arc::new(digits::test())).unwrap(), vae.elbo(&valid).unwrap());
+        run(&home, "sample mine.safetensors --condition 7 --count 3 --to drawn.npy --force --device cpu").succeeded();
+        run(&home, "eval mine.safetensors --data digits --device cpu").succeeded();
+    }
+}
+
+/// What a training leaves in a folder, the program goes on with: to the bytes of one that nobody stopped.
+#[test]
+fn a_run_in_a_folder_is_resumed_by_the_program() {
+    let home = folder("library-resumed");
+    let cells = |i: usize| format!("{},{}\n", (i as f64).sin(), (i as f64 * 0.3).cos());
+    let gaps = |i: usize| if i % 7 == 3 { format!("{},\n", (i as f64).sin()) } else { cells(i) };
+    let file = |name: &str, cells: &dyn Fn(usize) -> String| {
+        let path = home.join(name);
+        std::fs::write(&path, "a,b\n".to_string() + &(0..200).map(cells).collect::<String>()).unwrap();
+        Arc::new(Dataset::read_columns(&path, None, Missing::Allow).unwrap())
+    };
+    let (data, valid) = (file("x.csv", &gaps), file("valid.csv", &cells));
+    let small = || {
+        let small = Vae::builder().hidden(&[5]).latent(2).likelihood(Likelihood::Gaussian).missing(Missing::Allow);
+        small.scale(Rule::Standard).epochs(400).batch(10).device("cpu")
+    };
+    for (i, builder) in [small(), small().valid_fraction(0.2), small().valid(&valid)].into_iter().enumerate() {
+        let fit = |out: &str, watch: &mut dyn Watch| {
+            builder.clone().folder(home.join(format!("{out}{i}"))).fit_watched(&data, watch).unwrap()
+        };
+        let whole = fit("whole", &mut ());
+        assert!(fit("cut", &mut Stop(2, 0)).outcome.unwrap().steps < whole.outcome.as_ref().unwrap().steps);
+        run(&home, &format!("train --resume cut{i} --device cpu --quiet")).succeeded();
+        let [cut, want] = ["cut", "whole"].map(|out| runs::tensors(&home.join(format!("{out}{i}"))));
+        assert!(cut == want, "{i}");
+        assert!(whole.run().data.log_volume.is_some());
+    }
+}
+
+#[test]
+fn patience_is_for_data_to_validate_on_too() {
+    let data = line(100);
+    let mut builder = Vae::builder().hidden(&[4]).latent(1).likelihood(Likelihood::Gaussian).valid(&data).device("cpu");
+    builder.training.patience = 3;
+    let outcome = builder.lr(1e-20).epochs(50).batch(50).fit(&data).unwrap().outcome.unwrap();
+    assert_eq!((outcome.ending, outcome.steps), (Ending::Patience, 8));
+}
+
+#[test]
+fn bytes_from_memory_may_be_zeros_and_ones() {
+    let bytes = || Dataset::new("m", 2, Values::Bytes(vec![0, 1, 1, 0]));
+    let ones = bytes().with_bytes(Some(Bytes::Binary)).unwrap().to_rows();
+    assert_eq!(ones, Dataset::from_byte_rows("m", 2, vec![0, 1, 1, 0]).unwrap().to_rows());
+    assert_eq!(Dataset::from_byte_rows("m", 2, vec![0, 1, 255, 0]).unwrap().to_rows()[1..3], [1.0 / 255.0, 1.0]);
+    assert!(
+        Dataset::from_byte_rows("m", 2, vec![0, 1, 255]).is_err() && Dataset::from_byte_rows("m", 0, vec![]).is_err()
+    );
+}
+
+/// Put together by hand, or with settings that no option can spell: a sentence, and no panic.
+#[test]
+fn what_no_file_and_no_option_could_say_is_refused() {
+    let data = line(50);
+    let builder = || Vae::builder().hidden(&[4]).latent(2).batch(10).steps(20).device("cpu");
+    let gaussian = || builder().likelihood(Likelihood::Gaussian);
+    let with = |change: fn(&mut vae_gpu::Builder)| {
+        let mut builder = gaussian();
+        change(&mut builder);
+        builder.fit(&line(50))
+    };
+    let made = |values: Values, cols: usize, labels: Option<Vec<u8>>| {
+        Arc::new(Dataset { labels, ..Dataset::new("made", cols, values) })
+    };
+    let fit = |data: Arc<Dataset>| gaussian().fit(&data);
+    let empty = || made(Values::Reals(vec![]), 3, None);
+    let wide = Dataset::from_sparse_rows("wide", 1 << 30, vec![0, 1, 1], vec![5], vec![1.0]).unwrap();
+    for (result, want) in [
+        (
+            with(|b| b.training.lr_schedule = Schedule::Step { epochs: 0, factor: 0.5 }),
+            "lr-schedule step:0:0.5: must be",
+        ),
+        (
+            with(|b| b.training.lr_schedule = Schedule::Step { epochs: 1, factor: -1.0 }),
+            "lr-schedule step:1:-1: must be",
+        ),
+        (with(|b| b.training.init = config::Init::Normal(-1.0)), "init normal:-1: must be"),
+        (with(|b| b.training.init = config::Init::Normal(f64::NAN)), "init normal:NaN: must be"),
+        (gaussian().scale(Rule::Standard).columns(Likelihood::Bernoulli, 5..6).fit(&data), "of the 3 of x"),
+        (fit(made(Values::Reals(vec![0.0; 10]), 3, None)), "10 numbers; must be whole rows of 3"),
+        (fit(made(Values::Bytes(vec![0; 10]), 3, None)), "10 numbers; must be whole rows of 3"),
+        (fit(made(Values::Reals(vec![]), 0, None)), "0 numbers; must be whole rows of 0"),
+        (fit(empty()), "0 numbers; must be whole rows of 3, at least one"),
+        (gaussian().valid(&empty()).fit(&data), "0 numbers; must be whole rows of 3, at least one"),
+        (fit(made(Values::Reals(vec![0.0; 9]), 3, Some(vec![0; 2]))), "has 3 examples, but there are 2 labels"),
+        (fit(Arc::new(wide)), "columns 1073741824: must be at most 67108864"),
+        (gaussian().folder("").fit(&data), "folder: its name is empty"),
+        (builder().scale(Rule::Standard).fit(&data), "take Likelihood::Gaussian, or scale::Rule::Minmax in place"),
+        (builder().likelihood(Likelihood::Poisson).fit(&data), "take Likelihood::Gaussian, or leave the example out"),
+    ] {
+        let sentence = result.unwrap_err().to_string();
+        assert!(sentence.contains(want), "{sentence}");
+    }
+    assert!(Dataset::from_sparse_rows("wide", usize::MAX, vec![0, 1, 1], vec![5], vec![1.0]).is_err());
+    for classes in [0, 257, usize::MAX] {
+        let e = digits::test().with_classes(classes).unwrap_err().to_string();
+        assert!(e.ends_with("classes; must be from 1 to 256"), "{e}");
+    }
+    let mut vae = gaussian().fit(&data).unwrap();
+    assert!(vae.elbo(&empty()).is_err() && vae.encode(&made(Values::Reals(vec![0.0; 10]), 3, None)).is_err());
+    for count in [100_000_000_000, 1 << 63, usize::MAX] {
+        let e = vae.sample(count, 0).unwrap_err().to_string();
+        assert!(e.starts_with(&format!("{count} draws take ")), "{e}");
+    }
+    let given = |cols: usize| {
+        Given::beside(&Dataset::from_rows_with_missing("g", cols, vec![f32::NAN; cols]).unwrap(), cols, None)
+    };
+    let mut imputer = Imputer::open(vae.saved(), vae.device()).unwrap();
+    let settings = Settings { samples: 2, sweeps: 1, draws: 1, noise: None, seed: 0 };
+    assert!(imputer.mean(&given(3).unwrap(), &settings).is_ok());
+    assert!(imputer.mean(&given(4).unwrap(), &settings).is_err());
+    assert!(imputer.mean(&given(3).unwrap(), &Settings { draws: 0, ..settings }).is_err());
 }
 
 #[test]
