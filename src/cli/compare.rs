@@ -46,6 +46,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
             }
         }
     }
+    if !args.each {
+        count_once(&mut entries).iter().for_each(|note| args.common.say(note));
+    }
     let rows = if args.each { Rows::Runs } else { Rows::Combinations };
     let found = Table::new(entries, rows, &BUILT_IN)?;
     if let Some(to) = to {
@@ -57,6 +60,23 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         args.common.say(format!("{}: open it in a browser", to.display()));
     }
     Ok(())
+}
+
+/// Leaves out runs that another is, to the last digit of every bound: a copy, or the same command once more, is no second draw, and a
+/// spread over both would be none. Says which.
+fn count_once(entries: &mut Vec<Entry>) -> Vec<String> {
+    let course = |entry: &Entry| entry.records.iter().map(|r| (r.step, r.split, r.elbo.to_bits())).collect::<Vec<_>>();
+    let mut notes = vec![];
+    for i in (1..entries.len()).rev() {
+        let is_it = |other: &&Entry| {
+            !other.records.is_empty() && other.run == entries[i].run && course(other) == course(&entries[i])
+        };
+        if let Some(other) = entries[..i].iter().find(is_it) {
+            notes.insert(0, format!("{} is the same run as {}, and counts once", entries[i].name, other.name));
+            entries.remove(i);
+        }
+    }
+    notes
 }
 
 /// The run that a directory is, or the runs in it.

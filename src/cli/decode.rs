@@ -5,7 +5,7 @@ use crate::checkpoint::Saved;
 use crate::config::{Binarize, Condition, Run};
 use crate::data::text::{Keep, Text};
 use crate::data::to_csv::Front;
-use crate::data::{Columns, Dataset, Missing};
+use crate::data::{Bytes, Columns, Dataset, Missing};
 use crate::infer::Inference;
 use crate::plot::grid;
 use crate::report::on_one_scale;
@@ -67,7 +67,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let latent = saved.run.model.latent;
-    let z = latents(&args.data, latent)?;
+    // They are numbers, as which bytes stand for themselves.
+    let z = latents(&args.data, latent)?.with_bytes(Some(Bytes::Plain))?;
     if z.cols != latent {
         return Err(Error::failed(format!(
             "{}: a row has {} numbers; must have {latent}, as the latents of the model: give what vae-gpu encode wrote",

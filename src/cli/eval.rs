@@ -163,11 +163,15 @@ fn follow<T>(
     })
 }
 
+/// Fewer effective samples an example tell that most of them have no weight, and that their spread does not show it.
+const FEW: f64 = 1.5;
+
 fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estimate>) -> String {
     let line = |name: &str, e: Estimate| format!("{name:<12} {}", with_error(e));
     let of_log_p = |name: String, l: &LogLikelihood| {
         let (error, effective) = (l.monte_carlo_error, l.effective_samples);
-        let drawn = format!("   of it by sampling {error:.4}; effective samples {effective:.1} of {}", l.samples);
+        let low = if effective < FEW { ", so few that it is far too low" } else { "" };
+        let drawn = format!("   of it by sampling {error:.4}; effective samples {effective:.1} of {}{low}", l.samples);
         format!("{}{}", line(&name, l.bound), if l.samples > 1 { drawn } else { String::new() })
     };
     let mut kl: Vec<f64> = e.kl_per_dim.clone();

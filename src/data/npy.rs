@@ -33,11 +33,20 @@ struct Header {
 pub(super) fn read(mut source: Source) -> Result<Dataset> {
     let Header { kind, fortran, dims } = header(&mut source)?;
     let (size, real) = element(&kind).ok_or_else(|| {
-        Error::failed(format!(
-            "{} holds numbers of the type \"{}\": must be real numbers; write it again with x.astype(\"float32\")",
-            source.name,
-            shown(&kind)
-        ))
+        let name = &source.name;
+        Error::failed(match kind.trim_start_matches(['<', '>', '|', '=']).as_bytes() {
+            [b'O', ..] => format!(
+                "{name} holds objects of Python: must be one array of real numbers; write it again with np.stack(x), of rows as long \
+                 as each other"
+            ),
+            [b'U' | b'S', ..] => format!(
+                "{name} holds words: must be real numbers; write what has words as csv, for --categorical or --classes"
+            ),
+            _ => format!(
+                "{name} holds numbers of the type \"{}\": must be real numbers; write it again with x.astype(\"float32\")",
+                shown(&kind)
+            ),
+        })
     })?;
     let n = source.claim(&dims, size)?;
     let (rows, cols) = (dims[0] as usize, n / dims[0] as usize);
@@ -60,7 +69,11 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
         Values::Reals(in_rows(&mut source, n, &dims, fortran, read)?)
     };
     source.end()?;
-    Ok(Dataset { coarse: rounding.into_inner().coarse(), ..Dataset::of(source.name, &dims, values) })
+    let mut data = Dataset { coarse: rounding.into_inner().coarse(), ..Dataset::of(source.name, &dims, values) };
+    if dims.len() == 1 && rows > 1 {
+        data.notes.push(format!("{}: one dimension, taken as {rows} examples of one number", data.name));
+    }
+    Ok(data)
 }
 
 /// One dimension of real numbers, each for itself; and of what type, as u1.

@@ -15,6 +15,11 @@ pub(super) fn read(name: String, file: impl Read + Seek, length: u64, asked: Opt
     if archive.entries.iter().any(|entry| entry.name.starts_with("xl/") || entry.name == "content.xml") {
         return Err(Error::failed(format!("{name} is a workbook of a spreadsheet: save its sheet as csv")));
     }
+    if archive.entries.iter().any(|entry| entry.name == "data.pkl" || entry.name.ends_with("/data.pkl")) {
+        return Err(Error::failed(format!(
+            "{name} is what torch.save wrote: give np.save(\"x.npy\", x.numpy()), or safetensors.torch.save_file"
+        )));
+    }
     if arrays.is_empty() {
         return Err(Error::failed(format!(
             "{name} is a zip archive without an .npy in it: write one with np.savez, or unpack it with unzip"

@@ -52,6 +52,15 @@ fn the_same_bytes_are_the_same_numbers_in_every_file_of_a_model() {
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["examples"], 4);
 
+    // Latents are no pixels.
+    std::fs::write(home.join("z.idx"), [&[0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2][..], &[2, 3]].concat()).unwrap();
+    std::fs::write(home.join("z.csv"), "2,3\n").unwrap();
+    let [bytes, text] = ["z.idx", "z.csv"].map(|file| {
+        run(&home, &format!("decode run --data {file} --to {file}.npy --device cpu")).succeeded();
+        read(&home.join(format!("{file}.npy")))
+    });
+    assert_eq!(bytes, text);
+
     // The library, with the files that the program had.
     let mut vae = Vae::open(home.join("run")).unwrap();
     let of = |file: &str| Arc::new(Dataset::read(&home.join(file)).unwrap());

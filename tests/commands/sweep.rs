@@ -121,6 +121,14 @@ fn the_table_is_the_mean_over_seeds_best_first() {
     // One row a run; a run that is named twice is one.
     let each = run(home(), "compare all all/latent=2,hidden=12,seed=4 --each --json").succeeded();
     assert_eq!(json_lines(&each.stdout).len(), 8);
+    // A copy is no second draw.
+    let one = "all/latent=2,hidden=12,seed=4";
+    assert!(
+        std::process::Command::new("cp").args(["-r", one, "copied"]).current_dir(home()).status().unwrap().success()
+    );
+    let with = run(home(), "compare all copied --json").succeeded();
+    assert_eq!(json_lines(&with.stdout), rows);
+    assert!(with.stderr.contains(&format!("copied is the same run as {one}, and counts once")), "{}", with.stderr);
     let table = run(home(), "compare all").succeeded().stdout;
     let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(head, ["hidden", "latent", "valid", "elbo", "kl", "active", "seconds", "run"]);

@@ -82,7 +82,17 @@ fn every_malformed_file_becomes_a_sentence() {
             np1(&"c".repeat(9000), "False", "(2, 2)", &nan),
             "of the type \"cccccccccccccccccccccccccccccccccccccccc...\"",
         ),
-        ("npy-object", np1("|O", "False", "(2, 2)", &nan), "of the type \"|O\": must be real numbers"),
+        ("npy-object", np1("|O", "False", "(2, 2)", &nan), "holds objects of Python: must be one array of real"),
+        (
+            "npy-words",
+            np1("<U3", "False", "(2, 2)", &nan),
+            "holds words: must be real numbers; write what has words as csv",
+        ),
+        (
+            "torch.npz",
+            zip(&[stored("x/data.pkl", b"1")]),
+            "is what torch.save wrote: give np.save(\"x.npy\", x.numpy())",
+        ),
         ("npy-record", np(1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}", &[]), "holds records"),
         ("npy-huge", np1("<f8", "False", "(9999999999, 9999999999)", &[]), "more than memory can address"),
         ("npy-claim", np1("<f8", "False", "(1000000, 1000000)", &[]), "takes 8000000000000 bytes, but 0 are left"),
