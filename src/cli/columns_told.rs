@@ -1,5 +1,6 @@
 //! What is worth saying of the columns of a training before it begins.
 use crate::config::{Likelihood, Run, Variance};
+use crate::data::scale::Rule;
 use crate::data::{Dataset, Moments};
 use std::collections::HashSet;
 
@@ -9,12 +10,12 @@ const LARGE: f64 = 100.0;
 const APART: f64 = 1000.0;
 
 /// A sentence about columns that never change: no factor could be found for them, and a variance that is learned has no best value.
-pub(super) fn never_change(run: &Run, data: &Dataset) -> Option<String> {
+pub(super) fn never_change(run: &Run, data: &Dataset, Moments { variance, .. }: &Moments) -> Option<String> {
     const SHOWN: usize = 8;
     let scaled = run.data.scale.as_ref().map(|scale| scale.shift.len());
     let is_learned = run.model.has(Likelihood::Gaussian) && run.model.variance != Variance::Fixed;
     let cols = scaled.unwrap_or(if is_learned { run.model.input } else { 0 });
-    let (Moments { variance, .. }, unscaled) = (Moments::of(data, cols), run.model.unscaled().collect::<HashSet<_>>());
+    let unscaled: HashSet<usize> = run.model.unscaled().collect();
     let constant: Vec<usize> = (0..cols).filter(|j| variance[*j] == 0.0 && !unscaled.contains(j)).collect();
     let more = if constant.len() > SHOWN { format!(", and {} more", constant.len() - SHOWN) } else { String::new() };
     let told: Vec<String> = constant.iter().take(SHOWN).map(|&j| data.columns.told(j)).collect();
@@ -54,8 +55,8 @@ pub(super) fn zeros_and_ones(run: &Run, data: &Dataset) -> Option<String> {
         });
     }
     let binary: Vec<usize> = binary.iter().filter(|(.., seen)| *seen == [true, true]).map(|(j, ..)| *j).collect();
-    // Where all are, or so many that nobody would list them, it was chosen.
-    if binary.is_empty() || binary.len() > SHOWN || binary.len() == run.model.input {
+    // Of pixels some may be so by chance. Where all are, or so many that nobody would list them, it was chosen.
+    if data.shape.is_some() || binary.is_empty() || binary.len() > SHOWN || binary.len() == run.model.input {
         return None;
     }
     let told: Vec<String> = binary.iter().map(|&j| data.columns.told(j)).collect();
@@ -70,12 +71,12 @@ fn gaussian(run: &Run) -> impl Iterator<Item = usize> {
 }
 
 /// A hint, where columns of a Gaussian are of a size that no network begins with, or of very different ones.
-pub(super) fn unscaled(run: &Run, data: &Dataset) -> Option<String> {
+pub(super) fn unscaled(run: &Run, data: &Dataset, moments: &Moments) -> Option<String> {
     // Where those without a likelihood of their own are no Gaussians, they would be scaled too.
     if run.model.likelihood != Likelihood::Gaussian || run.data.scale.is_some() {
         return None;
     }
-    let Moments { mean, variance, .. } = Moments::of(data, run.model.input);
+    let Moments { mean, variance, .. } = moments;
     let size = |j: usize| mean[j].hypot(variance[j].sqrt());
     let by_size = |a: &usize, b: &usize| size(*a).total_cmp(&size(*b));
     // What never changes may be far away, but is not small beside others, nor large beside small ones.
@@ -96,14 +97,31 @@ pub(super) fn unscaled(run: &Run, data: &Dataset) -> Option<String> {
     ))
 }
 
+/// A hint, where a column that hardly ever changes, as a pixel at the edge, was scaled by its small deviation.
+pub(super) fn far(run: &Run, data: &Dataset, Moments { low, high, .. }: &Moments) -> Option<String> {
+    run.data.scale.as_ref().filter(|scale| scale.rule == Rule::Standard)?;
+    let unscaled: HashSet<usize> = run.model.unscaled().collect();
+    let size = |j: &usize| f64::from(low[*j].abs().max(high[*j].abs()));
+    let scaled = (0..run.model.input).filter(|j| !unscaled.contains(j));
+    let worst = scaled.filter(|j| size(j).is_finite()).max_by(|a, b| size(a).total_cmp(&size(b)))?;
+    (size(&worst) > LARGE).then(|| {
+        format!(
+            "{} has a number {:.0} standard deviations from its mean: hard to learn; --scale minmax has none beyond 1, or leave \
+             columns out that hardly change",
+            data.columns.told(worst),
+            size(&worst)
+        )
+    })
+}
+
 /// A hint, where the columns of a Gaussian of given sigma vary less than that. Of principal components those of a larger variance
 /// than sigma² are worth what they cost, which none is if all together have less: the bound is highest where z says nothing.
-pub(super) fn outweighed(run: &Run, data: &Dataset) -> Option<String> {
+pub(super) fn outweighed(run: &Run, moments: &Moments) -> Option<String> {
     let model = &run.model;
     if model.likelihood != Likelihood::Gaussian || model.is_mixed() || model.variance != Variance::Fixed {
         return None;
     }
-    let (all, sigma) = (Moments::of(data, model.input).variance.iter().sum::<f64>(), model.sigma);
+    let (all, sigma) = (moments.variance[..model.input].iter().sum::<f64>(), model.sigma);
     (all > 0.0 && all < sigma * sigma).then(|| {
         format!(
             "the variances of all columns add up to {all:.3}, less than sigma² = {}: latents cost more than they tell; --variance \

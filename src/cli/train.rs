@@ -6,9 +6,9 @@ use super::{
     report, thousands,
 };
 use crate::checkpoint::{Best, Folder, Held, Saved};
-use crate::config::{Algorithm, Binarize, Condition, Run, Source, name_of};
+use crate::config::{Algorithm, Binarize, Condition, Likelihood, Run, Source, name_of};
 use crate::data::scale::Rule;
-use crate::data::{Bytes, Columns, Dataset, Missing, Scale, Values};
+use crate::data::{Bytes, Columns, Dataset, Missing, Moments, Scale, Values};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::files::{Lock, write_atomically};
@@ -320,14 +320,19 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
         let per_epoch = trainer.plan().steps_per_epoch();
         common.say(describe(&job.run, &job.data, &place(&device), &name, per_epoch));
         [Some(&job.data), job.valid.as_ref()].into_iter().flatten().for_each(|data| common.tell(data));
-        columns_told::never_change(&job.run, &job.data).iter().for_each(|note| common.say(note));
-        if resume.is_none() {
-            // One is enough: both advise the same.
-            columns_told::unscaled(&job.run, &job.data)
-                .or_else(|| columns_told::outweighed(&job.run, &job.data))
-                .iter()
-                .for_each(|note| common.say(note));
-            columns_told::zeros_and_ones(&job.run, &job.data).iter().for_each(|note| common.say(note));
+        let (run, data) = (&job.run, &job.data);
+        // Of zeros and ones, counts and words as they are nothing is told.
+        if run.model.has(Likelihood::Gaussian) || run.data.scale.is_some() {
+            let moments = Moments::of(data, data.cols);
+            columns_told::never_change(run, data, &moments).iter().for_each(|note| common.say(note));
+            if resume.is_none() {
+                // One is enough: they advise the same.
+                let size =
+                    columns_told::unscaled(run, data, &moments).or_else(|| columns_told::far(run, data, &moments));
+                let size = size.or_else(|| columns_told::outweighed(run, &moments));
+                size.iter().for_each(|note| common.say(note));
+                columns_told::zeros_and_ones(run, data).iter().for_each(|note| common.say(note));
+            }
         }
         Follow::new(&common, trainer.plan().clone())
     };

@@ -40,11 +40,14 @@ pub trait Keep {
 pub struct InFolder {
     pub folder: Held,
     log: Option<Log>,
+    /// Whether the model there, and the checkpoint, are of this training: those of the run that it replaces stay until then.
+    has_model: bool,
+    has_checkpoint: bool,
 }
 
 impl From<Held> for InFolder {
     fn from(folder: Held) -> InFolder {
-        InFolder { folder, log: None }
+        InFolder { folder, log: None, has_model: false, has_checkpoint: false }
     }
 }
 
@@ -53,22 +56,30 @@ impl Keep for InFolder {
         self.folder.begin(run, network)?;
         let (log, lines) = Log::open(&self.folder.metrics(), resume_at)?;
         self.log = Some(log);
+        (self.has_model, self.has_checkpoint) = (resume_at.is_some(), resume_at.is_some());
         Ok(lines)
     }
     fn record(&mut self, record: &Record) -> Result<()> {
         self.log.as_mut().expect("a training begins before its first line").write(record)
     }
     fn model(&mut self, run: &Run, network: &Network, b: &mut dyn Backend) -> Result<()> {
-        checkpoint::save_model(&self.folder, run, network, b)
+        checkpoint::save_model(&self.folder, run, network, b)?;
+        self.has_model = true;
+        Ok(())
     }
     fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()> {
-        checkpoint::save(&self.folder, run, at, network, b)
+        checkpoint::save(&self.folder, run, at, network, b)?;
+        self.has_checkpoint = true;
+        Ok(())
     }
     fn left(&self) -> String {
         let folder = self.folder.0.display();
-        match (self.folder.checkpoint().exists(), self.folder.model().exists()) {
+        match (self.has_checkpoint, self.has_model) {
             (true, _) => format!("the last checkpoint in {folder} is kept"),
             (false, true) => format!("no checkpoint was written yet, but the best model in {folder} is kept"),
+            (false, false) if self.folder.model().exists() => {
+                format!("no checkpoint was written yet, and {folder} has the model of the run before")
+            }
             (false, false) => "no checkpoint was written yet".into(),
         }
     }

@@ -388,6 +388,17 @@ fn columns_far_from_one_are_told_with_what_helps() {
     let row = |i: usize| format!("{},0\n", 20.0 + (i as f64).sin());
     std::fs::write(home.join("beside.csv"), (0..50).map(row).collect::<String>()).unwrap();
     assert!(!said("--data beside.csv --likelihood gaussian").contains("hard to learn"));
+    // A column that hardly ever changes is far from 0 and 1 once it is scaled.
+    let row = |i: usize| format!("{},{}\n", (i as f64).sin(), (i == 7) as u8);
+    std::fs::write(home.join("rare.csv"), (0..12_000).map(row).collect::<String>()).unwrap();
+    let rare = "column 1 (counted from 0) has a number 110 standard deviations from its mean: hard to learn; --scale minmax has";
+    assert!(said("--data rare.csv --likelihood gaussian --scale standard").contains(rare));
+    assert!(!said("--data rare.csv --likelihood gaussian --scale minmax").contains("hard to learn"));
+    // What is there of the run that is replaced is told as such.
+    let line = "train --data lost.csv --likelihood gaussian --hidden 4 --latent 1 --device cpu --out run --force";
+    write_csv("lost.csv", [1.0, 1e25]);
+    let lost = run(&home, line).stderr;
+    assert!(lost.contains("; no checkpoint was written yet, and run has the model of the run before: pass"), "{lost}");
     // In the first step a smaller rate cannot be what helps.
     write_csv("lost.csv", [1.0, 1e25]);
     let lost = run(&home, "train --data lost.csv --likelihood gaussian --hidden 4 --latent 1 --device cpu --out lost");
