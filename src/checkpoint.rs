@@ -68,6 +68,10 @@ impl Folder {
     pub fn options(&self) -> PathBuf {
         self.0.join("run.toml")
     }
+    /// Why its training failed.
+    pub fn failed(&self) -> PathBuf {
+        self.0.join("failed.txt")
+    }
     pub fn model(&self) -> PathBuf {
         self.0.join("model.safetensors")
     }
@@ -144,6 +148,7 @@ impl Held {
                 "{path}: a run of this model writes up to {wanted} bytes, and {free} are free; make room, or pass another --out"
             )));
         }
+        let _ = std::fs::remove_file(self.failed()); // of another training, or of what is tried again
         let json = serde_json::to_string_pretty(run).expect("a configuration is JSON");
         write_atomically(&self.config(), |out| writeln!(out, "{json}"))
     }

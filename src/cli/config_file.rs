@@ -33,11 +33,14 @@ pub(super) fn expand(args: Vec<OsString>, command: &Command) -> Result<Vec<OsStr
     let mut all = rest.iter().take(2).cloned().collect::<Vec<_>>(); // the program and its command
     let line = Line::new(command, &rest);
     for (name, value) in &table {
-        let words = option(name, value).ok_or_else(|| {
+        let mut words = option(name, value).ok_or_else(|| {
             Error::request(format!(
                 "config {what}: {name} = {value}: must be a number, a word, true, or a list of them"
             ))
         })?;
+        if name == GRID {
+            words.retain(|word| !line.has_axis(word));
+        }
         if !line.displaces(name, &words, &table) {
             all.extend(words);
         }
@@ -76,11 +79,13 @@ struct Line<'a> {
     /// Options by name, with the value that stands there. Those of a grid are options too, each with a value of its own in
     /// every run.
     given: Vec<(String, Option<String>)>,
+    /// Those that its grid is of.
+    axes: Vec<String>,
 }
 
 impl Line<'_> {
     fn new<'a>(command: &'a Command, args: &[OsString]) -> Line<'a> {
-        let mut given: Vec<(String, Option<String>)> = vec![];
+        let (mut given, mut axes): (Vec<(String, Option<String>)>, _) = (vec![], vec![]);
         let mut words = args.iter().skip(2).map(|word| word.to_string_lossy()).peekable();
         while let Some(word) = words.next() {
             let Some(option) = word.strip_prefix("--") else { continue };
@@ -89,11 +94,21 @@ impl Line<'_> {
                 None => (option, words.peek().map(|next| next.to_string())),
             };
             match value.as_ref().filter(|_| name == GRID).and_then(|axis| axis.split_once('=')) {
-                Some((axis, _)) => given.push((axis.trim_start_matches("--").replace('_', "-"), None)),
+                Some((axis, _)) => {
+                    axes.push(axis.trim_start_matches("--").replace('_', "-"));
+                    given.push((axes[axes.len() - 1].clone(), None));
+                }
                 None => given.push((name.into(), value)),
             }
         }
-        Line { command: args.get(1).and_then(|name| command.find_subcommand(name)), given }
+        Line { command: args.get(1).and_then(|name| command.find_subcommand(name)), given, axes }
+    }
+
+    /// Whether a `--grid` of the file is of an option that one of the line is of, too.
+    fn has_axis(&self, word: &OsString) -> bool {
+        let word = word.to_string_lossy();
+        let axis = word.split('=').nth(1).unwrap_or_default().trim_start_matches("--").replace('_', "-");
+        self.axes.contains(&axis)
     }
 
     /// Whether an option of the file, which would stand on the line as `words`, has no place beside the line's own: another

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const CONFIG: &str = "config.json";
 /// What a run writes into its directory: a directory that holds one of them is not written into unasked.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     CONFIG,
     "run.toml",
     "model.safetensors",
@@ -28,6 +28,7 @@ const FILES: [&str; 9] = [
     "reconstructions.png",
     "curves.svg",
     "report.html",
+    "failed.txt",
 ];
 
 /// The first of these that a directory holds.

@@ -133,7 +133,8 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
             "pass --likelihood gaussian --scale standard, or --scale minmax; of counts --likelihood negative-binomial"
         }
         Some(Rule::Minmax) => {
-            "no example that is trained on lies beyond; pass --likelihood gaussian, or leave the example out"
+            "as it is scaled, and no example that is trained on lies beyond; pass --likelihood gaussian, of pixels divide by 255 in \
+             place of --scale, or leave the example out"
         }
         Some(_) => "pass --likelihood gaussian, or --scale minmax in place of this one",
     };
@@ -198,13 +199,36 @@ impl Job {
             )));
         }
         if saved.run.data.checksum.is_some_and(|sum| sum != Dataset::checksum([Some(&*data), valid.as_deref()])) {
-            return Err(Error::failed(format!(
-                "{}: its numbers are not those that the run began with; give the same file, or begin a new run",
-                data.name
-            )));
+            let (files, its) = (saved.run.data.files(&data.name), "numbers are not those that the run began with");
+            return Err(Error::failed(match files.as_slice() {
+                [one] => format!("{one}: its {its}; give the same file, or begin a new run"),
+                [first @ .., last] => {
+                    let first = first.join(", ");
+                    format!("{first} or {last}: their {its}; give the same files, or begin a new run")
+                }
+                [] => unreachable!("data have a name"),
+            }));
         }
         check(&saved.run, &data, valid.as_deref())?;
         Ok(Job { run: saved.run.clone(), data, valid })
+    }
+
+    /// What is worth saying of its columns before it begins. `is_new`: it can still be asked for otherwise.
+    pub(super) fn hints(&self, is_new: bool) -> Vec<String> {
+        let (run, data) = (&self.run, &self.data);
+        // Of zeros and ones, counts and words as they are there is nothing.
+        if !run.model.has(Likelihood::Gaussian) && run.data.scale.is_none() {
+            return vec![];
+        }
+        let moments = Moments::of(data, data.cols);
+        let mut hints: Vec<String> = columns_told::never_change(run, data, &moments).into_iter().collect();
+        if is_new {
+            // One is enough: they advise the same.
+            let size = columns_told::unscaled(run, data, &moments).or_else(|| columns_told::far(run, data, &moments));
+            hints.extend(size.or_else(|| columns_told::outweighed(run, &moments)));
+            hints.extend(columns_told::zeros_and_ones(run, data));
+        }
+        hints
     }
 
     /// Trains into a directory, to the end or until `watch`, which is made when all is ready, wants to stop.
@@ -320,20 +344,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
         let per_epoch = trainer.plan().steps_per_epoch();
         common.say(describe(&job.run, &job.data, &place(&device), &name, per_epoch));
         [Some(&job.data), job.valid.as_ref()].into_iter().flatten().for_each(|data| common.tell(data));
-        let (run, data) = (&job.run, &job.data);
-        // Of zeros and ones, counts and words as they are nothing is told.
-        if run.model.has(Likelihood::Gaussian) || run.data.scale.is_some() {
-            let moments = Moments::of(data, data.cols);
-            columns_told::never_change(run, data, &moments).iter().for_each(|note| common.say(note));
-            if resume.is_none() {
-                // One is enough: they advise the same.
-                let size =
-                    columns_told::unscaled(run, data, &moments).or_else(|| columns_told::far(run, data, &moments));
-                let size = size.or_else(|| columns_told::outweighed(run, &moments));
-                size.iter().for_each(|note| common.say(note));
-                columns_told::zeros_and_ones(run, data).iter().for_each(|note| common.say(note));
-            }
-        }
+        job.hints(resume.is_none()).iter().for_each(|hint| common.say(hint));
         Follow::new(&common, trainer.plan().clone())
     };
     let (outcome, files, follow) = job.train(folder, saving, resume.as_ref(), repeating.as_deref(), &device, watch)?;

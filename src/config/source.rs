@@ -67,6 +67,15 @@ impl Source {
         self.columns.as_ref()?.classes.as_ref()
     }
 
+    /// The files that they come from, of which the first is called `train` in messages.
+    pub(crate) fn files(&self, train: &str) -> Vec<String> {
+        let labels = match &self.condition {
+            Some(Condition::Classes { train, valid, .. }) => [train.clone(), valid.clone()],
+            _ => [None, None],
+        };
+        [Some(train.to_string()), self.valid.clone()].into_iter().chain(labels).flatten().collect()
+    }
+
     /// Whether these data, just read, are those of a run that an earlier version may have begun: it kept neither what bytes
     /// stand for, nor the names of all columns, nor what gaps make of units.
     pub fn are_of(&self, began: &Source) -> bool {

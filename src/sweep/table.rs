@@ -53,6 +53,9 @@ impl Entry {
                 false => State::Cut(position.map_or(0, |p| p.step)),
             };
         }
+        if let (State::Cut(_), Some(why)) = (&entry.state, entry.folder.text("failed.txt")) {
+            entry.state = State::Failed(why.trim_end().into());
+        }
         entry.active = entry.folder.text("report.html").and_then(|page| report::active_units(&page));
         Ok(entry)
     }
@@ -142,6 +145,8 @@ pub struct Table {
     pub by_file: bool,
     /// Of the options, those by which the bounds of rows are of different quantities.
     pub incomparable: Vec<&'static str>,
+    /// Whether a file of theirs changed between some of them.
+    pub changed: bool,
 }
 
 impl Table {
@@ -160,10 +165,13 @@ impl Table {
             let value = |option: &&str| find(&settings[i], option).map(|s| short(&s.value));
             options.iter().map(value).collect::<Vec<_>>()
         };
+        let versions = units::versions(&entries, &settings);
         let mut groups: Vec<(Vec<Option<String>>, Vec<usize>)> = vec![];
         for i in 0..entries.len() {
             let values = values(i);
-            match groups.iter_mut().find(|group| rows == Rows::Combinations && group.0 == values) {
+            let is_its =
+                |group: &(Vec<Option<String>>, Vec<usize>)| group.0 == values && versions[group.1[0]] == versions[i];
+            match groups.iter_mut().find(|group| rows == Rows::Combinations && is_its(group)) {
                 Some((_, runs)) => runs.push(i),
                 None => groups.push((values, vec![i])),
             }
@@ -177,7 +185,8 @@ impl Table {
         let bound = |row: &Row| if by_file { row.of_file } else { row.elbo }.map_or(f64::NEG_INFINITY, |b| b.mean);
         rows.sort_by(|a, b| bound(b).total_cmp(&bound(a)));
         let incomparable = units::incomparable(&entries, &options);
-        Ok(Table { entries, options, rows, by_file, incomparable })
+        let changed = versions.iter().any(|&version| version > 0);
+        Ok(Table { entries, options, rows, by_file, incomparable, changed })
     }
 
     /// What there is to say of the bounds of different rows, as sentences.
@@ -190,7 +199,9 @@ impl Table {
                 all.join(" or ")
             )),
         };
-        self.by_file.then(|| by_file.into()).into_iter().chain(incomparable).collect()
+        let changed = "some runs are of other data under the same name: their bounds are not comparable";
+        let changed = self.changed.then(|| changed.into());
+        self.by_file.then(|| by_file.into()).into_iter().chain(incomparable).chain(changed).collect()
     }
 
     /// What the elbo is of: `valid elbo`, `train elbo`, or `elbo` where runs differ in that.

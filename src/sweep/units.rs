@@ -2,6 +2,7 @@
 //! other data, or by another likelihood, a bound is another quantity.
 use super::table::Entry;
 use crate::config::{Likelihood, Run};
+use crate::report::command::Setting;
 
 /// log p(x) in the units of the file is less by this, in nats per example: nothing where p(x) is no density of columns
 /// that were scaled. Where values are missing it is a mean over the examples; none of a run of before that was kept.
@@ -26,6 +27,46 @@ pub(super) fn differ(entries: &[Entry]) -> bool {
         (Some(volume), Some(first)) => (volume - first).abs() > 1e-9 * (1.0 + first.abs()),
         (volume, first) => volume != first,
     })
+}
+
+/// Options that decide what the numbers of the data are that a run sees.
+const OF_DATA: [&str; 19] = [
+    "data",
+    "header",
+    "columns",
+    "skip-columns",
+    "classes",
+    "valid",
+    "valid-fraction",
+    "condition",
+    "valid-condition",
+    "past",
+    "future",
+    "scale",
+    "likelihood",
+    "bernoulli",
+    "gaussian",
+    "poisson",
+    "negative-binomial",
+    "categorical",
+    "missing",
+];
+
+/// Of each run, which data it is of among those of the same options: files change under their names. By their checksums.
+pub(super) fn versions(entries: &[Entry], settings: &[Vec<Setting>]) -> Vec<usize> {
+    let of = |i: usize| settings[i].iter().filter(|s| OF_DATA.contains(&s.option)).map(|s| (s.option, &s.value));
+    let mut versions: Vec<usize> = vec![];
+    for i in 0..entries.len() {
+        let sum = |j: usize| entries[j].run.data.checksum;
+        let alike: Vec<usize> = (0..i).filter(|&j| of(j).eq(of(i)) && sum(j).is_some()).collect();
+        let version = match alike.iter().find(|&&j| sum(j) == sum(i)) {
+            Some(&same) => versions[same],
+            None if sum(i).is_none() => 0, // of a version that kept none
+            None => alike.iter().map(|&j| versions[j] + 1).max().unwrap_or(0),
+        };
+        versions.push(version);
+    }
+    versions
 }
 
 /// Options by which rows have other data, or another likelihood of them, or were validated on others, of those in which the

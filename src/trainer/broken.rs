@@ -34,6 +34,7 @@ impl<K: Keep> Trainer<'_, K> {
             _ => "try a smaller --lr, or --clip-norm 1, or look at the data",
         };
         let last = if row < HOPELESS { String::new() } else { format!(", the last of {row} in a row") };
+        self.keep.failed(&format!("step {index}: not finite: {culprit}{last}"));
         Err(Error::failed(format!("step {index}: not finite: {culprit}{last}; {kept}: {remedy}")))
     }
 

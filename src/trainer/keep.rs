@@ -3,6 +3,7 @@ use crate::Result;
 use crate::checkpoint::{self, Held, Position, Saved};
 use crate::config::Run;
 use crate::device::Backend;
+use crate::files::write_atomically;
 use crate::metrics::{Log, Record};
 use crate::model::Network;
 
@@ -31,6 +32,9 @@ pub trait Keep {
     /// # Errors
     /// As [`Keep::model`].
     fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()>;
+
+    /// Why it fails. That it does is told anyway.
+    fn failed(&mut self, _: &str) {}
 
     /// What is left of a training that fails, as a clause.
     fn left(&self) -> String;
@@ -71,6 +75,9 @@ impl Keep for InFolder {
         checkpoint::save(&self.folder, run, at, network, b)?;
         self.has_checkpoint = true;
         Ok(())
+    }
+    fn failed(&mut self, why: &str) {
+        let _ = write_atomically(&self.folder.failed(), |out| writeln!(out, "{why}"));
     }
     fn left(&self) -> String {
         let folder = self.folder.0.display();

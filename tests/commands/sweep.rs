@@ -309,3 +309,56 @@ fn the_page_has_every_run_with_its_curve_and_a_way_to_its_own() {
     assert_eq!((left("chosen"), left("wide")), ("2", "true"), "the two seeds of a row");
     assert!(left("read").contains("latent") && left("read").ends_with("at epoch 3"), "{}", left("read"));
 }
+
+/// A file may be written anew under its name: its runs are no seeds of one another.
+#[test]
+fn runs_of_other_data_under_one_name_are_rows_of_their_own() {
+    let home = folder("sweep-changed");
+    let write = |by: f64| {
+        let row = |i: usize| format!("{},{}\n", (by * i as f64).sin(), (0.7 * i as f64).cos());
+        std::fs::write(home.join("x.csv"), (0..60).map(row).collect::<String>()).unwrap();
+    };
+    let line = "sweep --data x.csv --likelihood gaussian --scale standard --hidden 3 --latent 1 --steps 5 --device cpu --quiet --out all";
+    write(0.3);
+    run(&home, &format!("{line} --grid lr=1e-3,1e-2 --seeds 2")).succeeded();
+    assert_eq!(json_lines(&run(&home, "compare all --json").succeeded().stdout).len(), 2);
+    write(0.5);
+    run(&home, &format!("{line} --grid lr=1e-3 --seed 7")).succeeded();
+    let compared = run(&home, "compare all --json").succeeded();
+    assert_eq!(json_lines(&compared.stdout).len(), 3);
+    let note = "some runs are of other data under the same name: their bounds are not comparable\n";
+    assert!(compared.stderr.contains(note), "{}", compared.stderr);
+}
+
+/// Once, of however many runs it is true.
+#[test]
+fn what_training_says_of_the_data_a_sweep_says_too() {
+    let home = folder("sweep-says");
+    let row = |i: usize| format!("row{i},{},{}\n", 1e-4 * (0.3 * i as f64).sin(), 1e-3 * (0.7 * i as f64).cos());
+    std::fs::write(home.join("x.csv"), (0..60).map(row).collect::<String>()).unwrap();
+    let line = "sweep --data x.csv --likelihood gaussian --hidden 3 --steps 2 --device cpu --out all --grid latent=1,2";
+    let said = run(&home, line).succeeded().stderr;
+    for note in ["taken as names", "hard to learn as it is; --scale standard brings every column to 0 and 1"] {
+        assert_eq!(said.matches(note).count(), 1, "{note}: {said}");
+    }
+    let again = run(&home, line).succeeded().stderr;
+    assert!(again.contains("all of them done before") && !again.contains("hard to learn"), "{again}");
+}
+
+/// Why a run failed is known as long as it lies there; and an axis of the line takes the place of the one of the file.
+#[test]
+fn what_failed_is_told_later_too_and_an_axis_can_grow() {
+    let home = folder("sweep-failed");
+    let row = |i: usize| format!("{},{}\n", (0.3 * i as f64).sin(), (0.7 * i as f64).cos());
+    std::fs::write(home.join("x.csv"), (0..60).map(row).collect::<String>()).unwrap();
+    let line = "sweep --data x.csv --likelihood gaussian --hidden 3 --latent 1 --steps 5 --batch 10 --device cpu --quiet --out all";
+    assert_eq!(run(&home, &format!("{line} --grid lr=1e-3,1e30")).code, Some(1));
+    let compared = run(&home, "compare all").succeeded().stdout;
+    assert!(compared.contains("not finite") && !compared.contains("cut at"), "{compared}");
+    run(&home, "sweep --resume all --grid lr=1e-3,1e-2 --device cpu --quiet").succeeded();
+    let csv = std::fs::read_to_string(home.join("all/sweep.csv")).unwrap();
+    assert!(csv.matches(",done,").count() == 2 && csv.contains(",failed,"), "{csv}");
+    run(&home, "train --data x.csv --likelihood gaussian --hidden 3 --latent 1 --steps 5 --device cpu --out all/lr=1e30 --force")
+        .succeeded();
+    assert!(!home.join("all/lr=1e30/failed.txt").exists());
+}

@@ -5,6 +5,7 @@ use super::options::{TrainArgs, held};
 use super::signals::Signals;
 use super::{BUILT_IN, Common, counted, repeating, table, train};
 use crate::checkpoint::Folder;
+use crate::config::name_of;
 use crate::files::write_atomically;
 use crate::sweep::grid::Axis;
 use crate::sweep::places::{Bounds, Places};
@@ -14,6 +15,7 @@ use crate::{Error, Result, host};
 use clap::{ArgMatches, Args, Command};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 mod follow;
 mod plan;
@@ -85,6 +87,9 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
     let _claim = train::claim(device, common);
     let places = places(args, &tasks);
     common.say(format!("{} on {}; writing to {path}", describe(planned.len(), done, places), device.name));
+    if !tasks.is_empty() {
+        notes(&planned, common.json).iter().for_each(|note| common.say(note));
+    }
 
     let signals = Signals::watch();
     let mut follow = Follow::new(common, &tasks, done, planned.len());
@@ -124,6 +129,29 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
             page.display()
         ))),
     }
+}
+
+/// What a training says of its data before it begins, once for all runs of which it is true. `json`: what was understood of a file goes
+/// without saying.
+fn notes(planned: &[Planned], json: bool) -> Vec<String> {
+    let (mut seen, mut notes) = (HashSet::new(), vec![]);
+    let mut say = |note: String| {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    };
+    for run in planned {
+        let (job, model) = (&run.job, &run.job.run.model);
+        let files = [Some(&job.data), job.valid.as_ref()].into_iter().flatten();
+        files.filter(|_| !json).flat_map(|data| data.notes.clone()).for_each(&mut say);
+        // They take a pass over the data.
+        let likelihoods = (name_of(model.likelihood), format!("{:?}", model.others));
+        let of = (Arc::as_ptr(&job.data), likelihoods, name_of(model.variance), model.sigma.to_bits());
+        if seen.insert(of) {
+            job.hints(true).into_iter().for_each(&mut say);
+        }
+    }
+    notes
 }
 
 /// How many runs, and how they are made.
