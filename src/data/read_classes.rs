@@ -68,7 +68,7 @@ impl Dataset {
     }
 }
 
-const MUST: &str = "a label is a number from 0 to 255";
+const MUST: &str = "a label is a whole number from 0 to 255";
 
 /// About the first class that is none of those.
 fn strange(name: &str, words: &[String], columns: &Columns, count: usize, must: &str) -> Error {
@@ -148,9 +148,26 @@ fn words(source: Source, columns: &Columns, count: usize) -> Result<Cells> {
         )));
     };
     let title = first.get(at).map_or(String::new(), |cell| String::from_utf8_lossy(cell).into_owned());
-    let mut words = vec![];
-    for row in opened.into_rows().skip(is_titled as usize) {
+    let cells =
+        opened.second.as_ref().filter(|second| second.cells.len() == width + 1).map_or(width, |s| s.cells.len());
+    let (mut words, mut next) = (vec![], opened.first.line);
+    for (i, row) in opened.into_rows().enumerate() {
         let row = row?;
+        // A table of one column has no other way to leave a cell empty.
+        if width == 1 && row.line > next {
+            return Err(Error::failed(no_class(&format!("line {next}"), &file, &column.unwrap_or(at.to_string()))));
+        }
+        next = row.line + 1 + row.cells.as_slice().iter().filter(|&&b| b == b'\n').count() as u64;
+        if i == 0 && is_titled {
+            continue;
+        }
+        if row.cells.len() != cells {
+            return Err(Error::failed(format!(
+                "line {} of {file} has {} cells, but {cells} are expected; put a class that has a comma in quotes",
+                row.line,
+                row.cells.len()
+            )));
+        }
         match row.cells.get(at).filter(|cell| !cell.is_empty()) {
             Some(cell) => words.push(String::from_utf8_lossy(cell).into_owned()),
             None => {

@@ -198,6 +198,23 @@ fn a_file_of_labels_may_be_of_words() {
     run(&home, "eval run0 --data x.npy --condition king.csv --device cpu").refused(1, unknown);
     run(&home, "eval run0 --data x.npy --device cpu")
         .refused(1, "x.npy: the model is told the class of each example; give --condition FILE");
+    // A comma without quotes, and a line that says nothing, are no classes.
+    let written = |name: &str, text: String| std::fs::write(home.join(name), text).unwrap();
+    let lines = |third: &str| format!("class\n{}{third}\n{}", "cat\n".repeat(2), "dog\n".repeat(ROWS - 3));
+    written("comma.csv", lines("dog, brown"));
+    written("blank.csv", lines("") + "dog\n");
+    train("--data x.npy --condition comma.csv", "no")
+        .refused(1, "line 4 of comma.csv has 2 cells, but 1 are expected; put a class that has a comma in quotes");
+    train("--data x.npy --condition blank.csv", "no")
+        .refused(1, "line 4 of blank.csv has no class in column 0: fill the cell, or leave the example out");
+    // Which file it is that changed.
+    fs::copy(home.join("words.csv"), home.join("changed.csv")).unwrap();
+    train("--data x.npy --condition changed.csv", "changed").succeeded();
+    table(&home.join("changed.csv"), &["class"], true, |class| quoted((class + 1) % 3));
+    run(&home, "train --resume changed --steps 40 --device cpu").refused(
+        1,
+        "x.npy or changed.csv: their numbers are not those that the run began with; give the same files, or begin a new run",
+    );
     // And as colours.
     train("--data x.npy", "plain").succeeded();
     run(&home, "report plain --data x.npy --labels words.csv --to words.html --device cpu").succeeded();

@@ -246,8 +246,8 @@ fn what_is_not_a_file_or_not_labels_becomes_a_sentence() {
     for (name, bytes, want) in [
         ("pictures", idx(8, &[2, 1, 1], &[1, 2]), "holds 2 x 1 x 1 bytes, not labels"),
         ("reals", idx(13, &[1], &[0; 4]), "holds 1 numbers, not labels"),
-        ("words", b"a\nb\nc\n".to_vec(), "row 0 is of class b; a label is a number from 0 to 255"),
-        ("large", b"7\n256\n".to_vec(), "row 1 is of class 256; a label is a number from 0 to 255"),
+        ("words", b"a\nb\nc\n".to_vec(), "row 0 is of class b; a label is a whole number from 0 to 255"),
+        ("large", b"7\n256\n".to_vec(), "row 1 is of class 256; a label is a whole number from 0 to 255"),
         ("wide", b"7,1\n5,2\n".to_vec(), "has 2 columns, and which is of classes is not known"),
         ("cut", idx(8, &[3], &[1, 2]), "the shape (3) takes 3 bytes, but 2 are left"),
     ] {
