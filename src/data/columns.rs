@@ -150,6 +150,14 @@ impl Columns {
                 }
                 _ => Ok(own.collect()),
             },
+            // Those alone, with others beside them.
+            Some(names)
+                if !self.or_names.is_empty()
+                    && self.or_names.iter().all(|name| names.contains(name))
+                    && !self.names.iter().all(|name| names.contains(name)) =>
+            {
+                self.or_names.iter().map(find).collect()
+            }
             None if self.is_wide(own.len()) => Ok(own.collect()),
             // The same header, even one that has a name twice.
             Some(names) if names[own.clone()] == self.names => Ok(own.collect()),

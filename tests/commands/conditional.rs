@@ -244,6 +244,17 @@ fn a_forecast_of_a_linear_table_is_its_regression() {
         assert!(std::fs::read(home.join("p.npy")).unwrap() == std::fs::read(home.join("f.npy")).unwrap(), "{name}");
     }
     run(&home, "forecast run --data past.csv --to p.png --device cpu").succeeded();
+    // With more beside it, which may be kept.
+    let day = |(i, l): (usize, &str)| format!("{i},{}\n", l.split(',').take(3).collect::<Vec<_>>().join(","));
+    std::fs::write(
+        home.join("days.csv"),
+        text.lines().enumerate().map(day).collect::<String>().replacen("0,", "day,", 1),
+    )
+    .unwrap();
+    run(&home, "forecast run --data days.csv --draws 4 --count 500 --to p.npy --force --device cpu").succeeded();
+    assert!(std::fs::read(home.join("p.npy")).unwrap() == std::fs::read(home.join("f.npy")).unwrap());
+    run(&home, "forecast run --data days.csv --keep day --count 3 --to p.csv --device cpu").succeeded();
+    assert!(std::fs::read_to_string(home.join("p.csv")).unwrap().starts_with("day,"));
     std::fs::write(home.join("none.csv"), "a,unused,b\n1,,3\n").unwrap();
     let unknown = "row 0, column 1 (\"unused\", counted from 0) of none.csv is NaN: a condition must be known; leave the \
                    example out";
