@@ -69,12 +69,10 @@ impl Network {
     /// The log-variance of Gaussian columns, where it is learned; of a network's the bias.
     pub fn log_variance(&self) -> Option<View> {
         match self.model.spread(Likelihood::Gaussian) {
-            Spread::Learned if self.model.has(Likelihood::Gaussian) => self.decoded.learned,
-            Spread::Network if self.model.has(Likelihood::Gaussian) => {
-                let head = self.model.second_head()?;
-                self.parameter(&format!("{head}.bias")).map(|bias| bias.view)
-            }
-            _ => None,
+            _ if !self.model.has(Likelihood::Gaussian) => None,
+            Spread::Fixed => None,
+            Spread::Learned => self.decoded.learned,
+            Spread::Network => self.parameter(&format!("{}.bias", self.model.second_head()?)).map(|bias| bias.view),
         }
     }
 

@@ -34,6 +34,9 @@ pub(super) fn never_change(run: &Run, data: &Dataset, Moments { variance, .. }: 
 /// A hint, where some columns of a Gaussian hold nothing but zeros and ones.
 pub(super) fn zeros_and_ones(run: &Run, data: &Dataset) -> Option<String> {
     const SHOWN: usize = 8;
+    if data.shape.is_some() {
+        return None; // of pixels some may be so by chance
+    }
     let as_scaled = |j: usize, x: f32| {
         let mut row = [x];
         run.data.scale.iter().for_each(|scale| _ = scale.apply_to(&mut row, j..j + 1));
@@ -55,8 +58,8 @@ pub(super) fn zeros_and_ones(run: &Run, data: &Dataset) -> Option<String> {
         });
     }
     let binary: Vec<usize> = binary.iter().filter(|(.., seen)| *seen == [true, true]).map(|(j, ..)| *j).collect();
-    // Of pixels some may be so by chance. Where all are, or so many that nobody would list them, it was chosen.
-    if data.shape.is_some() || binary.is_empty() || binary.len() > SHOWN || binary.len() == run.model.input {
+    // Where all are, or so many that nobody would list them, it was chosen.
+    if binary.is_empty() || binary.len() > SHOWN || binary.len() == run.model.input {
         return None;
     }
     let told: Vec<String> = binary.iter().map(|&j| data.columns.told(j)).collect();

@@ -93,10 +93,10 @@ impl Line<'_> {
                 Some((name, value)) => (name, Some(value.to_string())),
                 None => (option, words.peek().map(|next| next.to_string())),
             };
-            match value.as_ref().filter(|_| name == GRID).and_then(|axis| axis.split_once('=')) {
-                Some((axis, _)) => {
-                    axes.push(axis.trim_start_matches("--").replace('_', "-"));
-                    given.push((axes[axes.len() - 1].clone(), None));
+            match value.as_ref().filter(|_| name == GRID).and_then(|axis| option_of(axis)) {
+                Some(axis) => {
+                    given.push((axis.clone(), None));
+                    axes.push(axis);
                 }
                 None => given.push((name.into(), value)),
             }
@@ -107,8 +107,8 @@ impl Line<'_> {
     /// Whether a `--grid` of the file is of an option that one of the line is of, too.
     fn has_axis(&self, word: &OsString) -> bool {
         let word = word.to_string_lossy();
-        let axis = word.split('=').nth(1).unwrap_or_default().trim_start_matches("--").replace('_', "-");
-        self.axes.contains(&axis)
+        let axis = word.split_once('=').and_then(|(_, axis)| option_of(axis));
+        axis.is_some_and(|axis| self.axes.contains(&axis))
     }
 
     /// Whether an option of the file, which would stand on the line as `words`, has no place beside the line's own: another
@@ -155,6 +155,11 @@ fn option(name: &str, value: &Value) -> Option<Vec<OsString>> {
         }
         value => Some(vec![format!("--{name}={}", word(value)?).into()]),
     }
+}
+
+/// The option that an axis is of, as `latent` of `latent=1,2`.
+fn option_of(axis: &str) -> Option<String> {
+    Some(axis.split_once('=')?.0.trim_start_matches("--").replace('_', "-"))
 }
 
 /// The option that may stand there several times.

@@ -58,8 +58,7 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
             match known {
                 // Of a run that goes on, or those of training.
                 Some(known) => {
-                    let count = known.classes.as_ref().map_or(0, |classes| classes.words.len());
-                    data.labels = Some(Dataset::read_classes(path, known, count)?);
+                    data.labels = Some(Dataset::read_classes(path, known, *classes)?);
                     data.columns.classes = known.classes.clone();
                 }
                 None => {

@@ -19,9 +19,11 @@ impl Dataset {
     /// # Errors
     /// What cannot be read; a class that the model does not know.
     pub fn read_classes(path: &Path, columns: &Columns, count: usize) -> Result<Vec<u8>> {
+        let (name, cells) = cells(path, columns, count)?;
         let known = columns.classes.as_ref();
-        let knows = known.map_or(format!("0 to {}", count - 1), |known| known.list(known.words.len()));
-        Self::read_places(path, columns, count, &format!("the model knows {knows}"))
+        let knows = || known.map_or_else(|| format!("0 to {}", count - 1), |known| known.list(known.words.len()));
+        places(&cells.words, columns, count)
+            .ok_or_else(|| strange(&name, &cells.words, columns, count, &format!("the model knows {}", knows())))
     }
 
     /// The class of each example, a number from 0 to 255: of an idx with one dimension of bytes, an array or a table of one column,
@@ -30,7 +32,8 @@ impl Dataset {
     /// # Errors
     /// Where the file cannot be read, is damaged, or has anything else.
     pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
-        Self::read_places(path, &Columns::default(), MOST, MUST)
+        let (name, cells) = cells(path, &Columns::default(), MOST)?;
+        places(&cells.words, &Columns::default(), MOST).ok_or_else(|| no_label(&name, &cells.words))
     }
 
     /// The same, or of a table of one column in words, or in other numbers: their labels are then places among these, in the order of
@@ -40,10 +43,9 @@ impl Dataset {
     /// Where the file cannot be read, is damaged, or has more classes than a label tells apart.
     pub fn read_named_labels(path: &Path) -> Result<(Vec<u8>, Option<Classes>)> {
         let (name, cells) = cells(path, &Columns::default(), MOST)?;
-        let labels = cells.words.iter().map(|word| place(word, &Columns::default(), MOST)).collect::<Option<Vec<u8>>>();
-        match labels {
+        match places(&cells.words, &Columns::default(), MOST) {
             Some(labels) => Ok((labels, None)),
-            None if !cells.is_text => Err(strange(&name, &cells.words, &Columns::default(), MOST, MUST)),
+            None if !cells.is_text => Err(no_label(&name, &cells.words)),
             None => {
                 let mut dictionary = Dictionary::new(MOST);
                 let places: Option<Vec<usize>> = cells.words.iter().map(|word| dictionary.place(word)).collect();
@@ -60,15 +62,17 @@ impl Dataset {
             }
         }
     }
-
-    fn read_places(path: &Path, columns: &Columns, count: usize, must: &str) -> Result<Vec<u8>> {
-        let (name, cells) = cells(path, columns, count)?;
-        let labels = cells.words.iter().map(|word| place(word, columns, count)).collect::<Option<Vec<u8>>>();
-        labels.ok_or_else(|| strange(&name, &cells.words, columns, count, must))
-    }
 }
 
-const MUST: &str = "a label is a whole number from 0 to 255";
+/// The labels of all, if each is a class.
+fn places(words: &[String], columns: &Columns, count: usize) -> Option<Vec<u8>> {
+    words.iter().map(|word| place(word, columns, count)).collect()
+}
+
+/// About the first that is none, where nobody knows words.
+fn no_label(name: &str, words: &[String]) -> Error {
+    strange(name, words, &Columns::default(), MOST, "a label is a whole number from 0 to 255")
+}
 
 /// About the first class that is none of those.
 fn strange(name: &str, words: &[String], columns: &Columns, count: usize, must: &str) -> Error {
@@ -132,9 +136,10 @@ fn words(source: Source, columns: &Columns, count: usize) -> Result<Cells> {
     let (file, first, width) = (opened.name.clone(), &opened.first.cells, opened.width);
     let known = columns.classes.as_ref();
     let title = known.map(|known| known.name.as_bytes()).filter(|name| !name.is_empty());
+    // R leaves the title of the names of rows out.
+    let names = opened.second.as_ref().is_some_and(|second| second.cells.len() == width + 1) as usize;
     let at = match first.iter().position(|cell| Some(cell) == title) {
-        // R leaves the title of the names of rows out.
-        Some(at) => Some((at + opened.second.as_ref().is_some_and(|s| s.cells.len() == width + 1) as usize, true)),
+        Some(at) => Some((at + names, true)),
         None if width == 1 => {
             Some((0, word(&first[0]) && place(&String::from_utf8_lossy(&first[0]), columns, count).is_none()))
         }
@@ -148,14 +153,14 @@ fn words(source: Source, columns: &Columns, count: usize) -> Result<Cells> {
         )));
     };
     let title = first.get(at).map_or(String::new(), |cell| String::from_utf8_lossy(cell).into_owned());
-    let cells =
-        opened.second.as_ref().filter(|second| second.cells.len() == width + 1).map_or(width, |s| s.cells.len());
-    let (mut words, mut next) = (vec![], opened.first.line);
+    let column = column.unwrap_or(at.to_string());
+    let none = |line: u64| Error::failed(no_class(&format!("line {line}"), &file, &column));
+    let (cells, mut words, mut next) = (width + names, vec![], opened.first.line);
     for (i, row) in opened.into_rows().enumerate() {
         let row = row?;
         // A table of one column has no other way to leave a cell empty.
         if width == 1 && row.line > next {
-            return Err(Error::failed(no_class(&format!("line {next}"), &file, &column.unwrap_or(at.to_string()))));
+            return Err(none(next));
         }
         next = row.line + 1 + row.cells.as_slice().iter().filter(|&&b| b == b'\n').count() as u64;
         if i == 0 && is_titled {
@@ -170,10 +175,7 @@ fn words(source: Source, columns: &Columns, count: usize) -> Result<Cells> {
         }
         match row.cells.get(at).filter(|cell| !cell.is_empty()) {
             Some(cell) => words.push(String::from_utf8_lossy(cell).into_owned()),
-            None => {
-                let place = format!("line {}", row.line);
-                return Err(Error::failed(no_class(&place, &file, &column.unwrap_or(at.to_string()))));
-            }
+            None => return Err(none(row.line)),
         }
     }
     // Where nobody knows the classes, one that comes again is no title.

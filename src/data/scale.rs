@@ -46,7 +46,8 @@ impl Scale {
     /// # Errors
     /// Numbers so far apart that no f32 holds the distance.
     pub fn find(rule: Rule, data: &Dataset, cols: usize) -> Result<Scale> {
-        let Moments { low, high, mean, variance } = Moments::of(data, cols);
+        let moments = if rule == Rule::Standard { Moments::of } else { Moments::without_variance };
+        let Moments { low, high, mean, variance } = moments(data, cols);
         let mut scale = Scale { rule, shift: vec![], factor: vec![] };
         for j in 0..cols {
             let width = high[j] as f64 - low[j] as f64;

@@ -30,11 +30,10 @@ pub(super) fn differ(entries: &[Entry]) -> bool {
 }
 
 /// Options that decide what the numbers of the data are that a run sees.
-const OF_DATA: [&str; 19] = [
+const OF_DATA: [&str; 18] = [
     "data",
     "header",
     "columns",
-    "skip-columns",
     "classes",
     "valid",
     "valid-fraction",
