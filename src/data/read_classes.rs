@@ -139,14 +139,15 @@ fn words(source: Source, columns: &Columns, count: usize) -> Result<Cells> {
     // R leaves the title of the names of rows out.
     let names = opened.second.as_ref().is_some_and(|second| second.cells.len() == width + 1) as usize;
     let at = match first.iter().position(|cell| Some(cell) == title) {
-        Some(at) => Some((at + names, true)),
+        Some(at) => Some((at + names, true, width + names)),
         None if width == 1 => {
-            Some((0, word(&first[0]) && place(&String::from_utf8_lossy(&first[0]), columns, count).is_none()))
+            let is_title = word(&first[0]) && place(&String::from_utf8_lossy(&first[0]), columns, count).is_none();
+            Some((0, is_title, 1))
         }
-        None => known.filter(|_| width == columns.of).map(|known| (known.at, false)),
+        None => known.filter(|_| width == columns.of).map(|known| (known.at, false, width)),
     };
     let column = known.map(|known| known.told());
-    let Some((at, is_titled)) = at else {
+    let Some((at, is_titled, cells)) = at else {
         let or = column.map_or(String::new(), |column| format!("a column {column}, or "));
         return Err(Error::failed(format!(
             "{file}: has {width} columns, and which is of classes is not known; give {or}the class of each row alone"
@@ -155,7 +156,7 @@ fn words(source: Source, columns: &Columns, count: usize) -> Result<Cells> {
     let title = first.get(at).map_or(String::new(), |cell| String::from_utf8_lossy(cell).into_owned());
     let column = column.unwrap_or(at.to_string());
     let none = |line: u64| Error::failed(no_class(&format!("line {line}"), &file, &column));
-    let (cells, mut words, mut next) = (width + names, vec![], opened.first.line);
+    let (mut words, mut next) = (vec![], opened.first.line);
     for (i, row) in opened.into_rows().enumerate() {
         let row = row?;
         // A table of one column has no other way to leave a cell empty.

@@ -205,6 +205,9 @@ fn a_file_of_labels_may_be_of_words() {
     written("blank.csv", lines("") + "dog\n");
     train("--data x.npy --condition comma.csv", "no")
         .refused(1, "line 4 of comma.csv has 2 cells, but 1 are expected; put a class that has a comma in quotes");
+    written("commas.csv", "class\n".to_string() + &(0..ROWS).map(|i| format!("dog, {i}\n")).collect::<String>());
+    train("--data x.npy --condition commas.csv", "no")
+        .refused(1, "line 2 of commas.csv has 2 cells, but 1 are expected; put a class that has a comma in quotes");
     train("--data x.npy --condition blank.csv", "no")
         .refused(1, "line 4 of blank.csv has no class in column 0: fill the cell, or leave the example out");
     // Which file it is that changed.
