@@ -1,7 +1,7 @@
 //! `vae-gpu mixture`
 use super::output::{Kept, Output, Table, beside_lines, can_make};
 use super::progress::Working;
-use super::{Common, counted, file_of, held_out_part, own_test, print, train, with_error};
+use super::{Common, counted, file_of, held_out_part, job, own_test, print, with_error};
 use crate::config::name_of;
 use crate::config::{Numbers, Source};
 use crate::data::{Asked, Columns, Dataset, Header, List, Missing};
@@ -188,7 +188,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     let start = args.start.as_ref().map(|path| Mixture::read(path)).transpose()?;
     let mut source = args.source(start.as_ref().map(|(_, config)| config))?;
     let start = start.map(|(mixture, _)| mixture);
-    let (data, valid) = train::load(&mut source, Missing::Refuse)?;
+    let (data, valid) = job::load(&mut source, Missing::Refuse)?;
     if let Some(valid) = &valid {
         same_columns(valid, data.cols, "--data")?;
     }

@@ -25,6 +25,7 @@ mod grad;
 mod impute;
 mod info;
 mod interpolate;
+mod job;
 mod likelihoods;
 mod manifold;
 mod mixture;

@@ -1,6 +1,6 @@
 //! `vae-gpu report`
 use super::condition::DataFor;
-use super::{BUILT_IN, Common, train};
+use super::{BUILT_IN, Common, job};
 use crate::checkpoint::{Folder, Saved};
 use crate::data::Dataset;
 use crate::device::Device;
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         Some(_) => labelled(args.data.load(&saved.run, &args.common)?, args.colours.as_deref())?,
         None if args.data.labels.is_some() => args.data.load(&saved.run, &args.common)?,
         None => {
-            let (data, valid) = train::load(&mut source, saved.run.model.missing)?;
+            let (data, valid) = job::load(&mut source, saved.run.model.missing)?;
             valid.unwrap_or(data)
         }
     };

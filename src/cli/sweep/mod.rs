@@ -3,7 +3,7 @@ use super::compare::runs_in;
 use super::config_file::SWEEP;
 use super::options::{TrainArgs, held};
 use super::signals::Signals;
-use super::{BUILT_IN, Common, counted, repeating, table, train};
+use super::{BUILT_IN, Common, counted, job, repeating, table};
 use crate::checkpoint::Folder;
 use crate::config::name_of;
 use crate::files::write_atomically;
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
         }
     }
     let device = &planned[0].device;
-    let _claim = train::claim(device, common);
+    let _claim = job::claim(device, common);
     let places = places(args, &tasks);
     common.say(format!("{} on {}; writing to {path}", describe(planned.len(), done, places), device.name));
     if !tasks.is_empty() {

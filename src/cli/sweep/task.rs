@@ -1,6 +1,6 @@
 //! One run of a sweep, made on one of its threads; what it has to say goes to the thread that prints.
+use super::super::job;
 use super::super::signals::Signals;
-use super::super::train;
 use super::Planned;
 use crate::Result;
 use crate::checkpoint::Saved;
@@ -60,7 +60,7 @@ impl<'a> Task<'a> {
         let watch = |_: &Trainer| Told { i, signals, to };
         let repeating = resume.is_none().then_some(repeating.as_str());
         let (outcome, files, _) = job.train(folder, saving, resume.as_ref(), repeating, device, watch)?;
-        train::curves(&files)?;
+        job::curves(&files)?;
         if outcome.ending != Ending::Stopped {
             job.show(&files, device, &mut note)?;
         }
