@@ -198,15 +198,25 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 pub(crate) fn sum<const N: usize>(arrays: [&[f64]; N], f: impl Fn([f64; N]) -> f64) -> f64 {
     const LANES: usize = 16;
     let mut lanes = [0.0; LANES];
-    let arrays = arrays.map(|a| a.as_chunks::<LANES>());
-    for i in 0..arrays[0].0.len() {
-        let chunks = arrays.map(|(whole, _)| &whole[i]);
+    // Arrays by loops: nothing says to inline what `map` calls.
+    let (mut at, (whole, rest)) = ([0.0; N], arrays[0].as_chunks::<LANES>());
+    for i in 0..whole.len() {
+        let mut chunks = [&whole[i]; N];
+        for j in 0..N {
+            chunks[j] = &arrays[j].as_chunks().0[i];
+        }
         for l in 0..LANES {
-            lanes[l] += f(chunks.map(|c| c[l]));
+            for j in 0..N {
+                at[j] = chunks[j][l];
+            }
+            lanes[l] += f(at);
         }
     }
-    for (i, lane) in lanes.iter_mut().enumerate().take(arrays[0].1.len()) {
-        *lane += f(arrays.map(|(_, rest)| rest[i]));
+    for l in 0..rest.len() {
+        for j in 0..N {
+            at[j] = arrays[j][whole.len() * LANES + l];
+        }
+        lanes[l] += f(at);
     }
     let mut width = LANES / 2;
     while width > 0 {

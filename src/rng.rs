@@ -61,18 +61,42 @@ pub fn unit<T: Real>(word: u32) -> T {
 /// Lanes for [`fill`]: wide enough for AVX-512.
 const LANES: usize = 16;
 
-/// Calls `f` with the Philox words for columns `4 i .. 4 i + 4` of a row, `LANES` blocks at a time: word w of lane l
-/// belongs to column `4 (block + l) + w`.
+/// Calls `f` with the Philox words of rows of `cols` columns, `LANES` blocks at a time, through the rows one after the other:
+/// word w of block b of a row belongs to column `4 b + w`. A row of few columns shares its lanes with the next ones.
 #[inline(always)]
-fn fill<T>(out: &mut [T], counter: [u32; 3], key: [u32; 2], f: impl Fn([[u32; LANES]; 4]) -> [[T; LANES]; 4])
-where
-    T: Copy,
-{
-    for (chunk, out) in out.chunks_mut(4 * LANES).enumerate() {
-        let blocks: [u32; LANES] = std::array::from_fn(|l| (chunk * LANES + l) as u32);
-        let values = f(philox_lanes([blocks, [counter[0]; LANES], [counter[1]; LANES], [counter[2]; LANES]], key));
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = values[i % 4][i / 4];
+fn fill<T: Copy>(
+    out: &mut [T],
+    cols: usize,
+    [first, step, stream]: [u32; 3],
+    key: [u32; 2],
+    f: impl Fn([[u32; LANES]; 4]) -> [[T; LANES]; 4],
+) {
+    let (rows, of_row) = (out.len() / cols.max(1), cols.div_ceil(4));
+    let (mut row, mut block) = (0, 0);
+    while row < rows {
+        let begin = (row, block);
+        let (mut rows_of, mut blocks) = ([0; LANES], [0; LANES]);
+        for l in 0..LANES {
+            (rows_of[l], blocks[l]) = (first.wrapping_add(row as u32), block as u32);
+            (row, block) = if block + 1 < of_row { (row, block + 1) } else { (row + 1, 0) };
+        }
+        let values = f(philox_lanes([blocks, rows_of, [step; LANES], [stream; LANES]], key));
+        let (mut at, mut block) = begin;
+        if block + LANES <= cols / 4 {
+            let out = &mut out[at * cols + 4 * block..][..4 * LANES];
+            for i in 0..4 * LANES {
+                out[i] = values[i % 4][i / 4];
+            }
+            continue;
+        }
+        for l in 0..LANES {
+            if at < rows {
+                let (start, left) = (at * cols + 4 * block, cols - 4 * block);
+                for (w, out) in out[start..start + left.min(4)].iter_mut().enumerate() {
+                    *out = values[w][l];
+                }
+            }
+            (at, block) = if block + 1 < of_row { (at, block + 1) } else { (at + 1, 0) };
         }
     }
 }
@@ -80,9 +104,16 @@ where
 /// eps ~ N(0, 1) for the columns of one row: Box–Muller on each half of a Philox block.
 #[inline(always)]
 pub fn normals<T: Real>(out: &mut [T], seed: u64, stream: Stream, step: u32, row: u32) {
+    normals_of_rows(out, out.len(), seed, stream, step, row);
+}
+
+/// The same for rows of `cols` columns, from `first` on.
+#[inline(always)]
+pub fn normals_of_rows<T: Real>(out: &mut [T], cols: usize, seed: u64, stream: Stream, step: u32, first: u32) {
     fill(
         out,
-        [row, step, stream as u32],
+        cols,
+        [first, step, stream as u32],
         key(seed),
         #[inline(always)]
         |words| {
@@ -106,10 +137,19 @@ pub fn normals<T: Real>(out: &mut [T], seed: u64, stream: Stream, step: u32, row
 pub fn uniforms(out: &mut [f32], seed: u64, stream: Stream, step: u32, row: u32) {
     fill(
         out,
+        out.len(),
         [row, step, stream as u32],
         key(seed),
         #[inline(always)]
-        |words| words.map(|w| w.map(unit::<f32>)),
+        |words| {
+            let mut values = [[0.0; LANES]; 4];
+            for w in 0..4 {
+                for l in 0..LANES {
+                    values[w][l] = unit(words[w][l]);
+                }
+            }
+            values
+        },
     );
 }
 
@@ -120,27 +160,45 @@ pub fn shuffle_keys(seed: u64, epoch: u32) -> [u32; 8] {
     [a, b, c, d, e, f, g, h]
 }
 
-/// Where example `i` of `0..n` goes: a bijection of `0..n`, so that a permutation is never stored. A Feistel network
+/// Where examples `first..` of `0..n` go: a bijection of `0..n`, so that a permutation is never stored. A Feistel network
 /// over the next even number of bits, walked until it lands inside (Black & Rogaway 2002, "Ciphers with arbitrary
 /// finite domains").
-pub fn shuffle(i: u32, n: u32, keys: &[u32; 8]) -> u32 {
-    debug_assert!(i < n);
+#[inline(always)]
+pub fn shuffle(out: &mut [u32], first: u32, n: u32, keys: &[u32; 8]) {
+    debug_assert!(first as usize + out.len() <= n as usize);
     let half = ((32 - (n - 1).leading_zeros()).max(2)).div_ceil(2); // at most 16 bits a side
     let mask = (1u32 << half) - 1;
-    let mut at = i;
-    loop {
-        let (mut left, mut right) = (at >> half, at & mask);
-        for &key in keys {
-            (left, right) = (right, left ^ (mix(right ^ key) & mask));
+    for (chunk, out) in out.chunks_mut(LANES).enumerate() {
+        let mut at = [0; LANES];
+        for l in 0..LANES {
+            at[l] = (first + (chunk * LANES + l) as u32).min(n - 1); // beyond the last: not used
         }
-        at = left << half | right;
-        if at < n {
-            return at;
+        // All lanes walk until the last of them has landed.
+        let (mut walking, mut is_first) = (true, true);
+        while walking {
+            let (mut left, mut right) = ([0; LANES], [0; LANES]);
+            for l in 0..LANES {
+                (left[l], right[l]) = (at[l] >> half, at[l] & mask);
+            }
+            for &key in keys {
+                for l in 0..LANES {
+                    (left[l], right[l]) = (right[l], left[l] ^ (mix(right[l] ^ key) & mask));
+                }
+            }
+            walking = false;
+            for l in 0..LANES {
+                let next = left[l] << half | right[l];
+                at[l] = if is_first || at[l] >= n { next } else { at[l] };
+                walking |= at[l] >= n;
+            }
+            is_first = false;
         }
+        out.copy_from_slice(&at[..out.len()]);
     }
 }
 
 /// The finaliser of MurmurHash3: every bit of the input reaches every bit of the output.
+#[inline(always)]
 fn mix(mut h: u32) -> u32 {
     h = (h ^ (h >> 16)).wrapping_mul(0x85EBCA6B);
     h = (h ^ (h >> 13)).wrapping_mul(0xC2B2AE35);
@@ -200,16 +258,66 @@ mod tests {
         assert_eq!(philox(counter, key), [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]);
     }
 
+    /// All of an epoch.
+    fn order(n: u32, seed: u64, epoch: u32) -> Vec<u32> {
+        let mut order = vec![0; n as usize];
+        shuffle(&mut order, 0, n, &shuffle_keys(seed, epoch));
+        order
+    }
+
+    /// One example, as the definition has it.
+    fn walked(i: u32, n: u32, keys: &[u32; 8]) -> u32 {
+        let half = ((32 - (n - 1).leading_zeros()).max(2)).div_ceil(2);
+        let mask = (1u32 << half) - 1;
+        let pass = |at: u32| {
+            let (left, right) = keys.iter().fold((at >> half, at & mask), |(l, r), key| (r, l ^ (mix(r ^ key) & mask)));
+            left << half | right
+        };
+        let mut at = pass(i);
+        while at >= n {
+            at = pass(at);
+        }
+        at
+    }
+
+    /// Whatever lanes a row, or an example, shares with which others.
+    #[test]
+    fn side_by_side_each_is_what_it_is_alone() {
+        for n in [1, 2, 31, 257, 5000] {
+            let (keys, whole) = (shuffle_keys(5, 2), order(n, 5, 2));
+            assert!((0..n).all(|i| whole[i as usize] == walked(i, n, &keys)), "n = {n}");
+            for first in (0..n).step_by(1 + n as usize / 9) {
+                let mut part = vec![0; (n - first).min(37) as usize];
+                shuffle(&mut part, first, n, &keys);
+                assert_eq!(part, whole[first as usize..][..part.len()], "n = {n} from {first}");
+            }
+        }
+        for (rows, cols) in [(40, 1), (33, 2), (7, 3), (17, 4), (9, 5), (5, 20), (3, 50), (2, 64), (3, 130)] {
+            let (mut all, mut alone) = (vec![0f64; rows * cols], vec![0f64; cols]);
+            normals_of_rows(&mut all, cols, 9, Stream::Noise, 4, u32::MAX - 1); // the number of a row wraps
+            for (i, row) in all.chunks(cols).enumerate() {
+                normals(&mut alone, 9, Stream::Noise, 4, (u32::MAX - 1).wrapping_add(i as u32));
+                assert_eq!(row, alone, "row {i} of {rows} × {cols}");
+                for (b, four) in row.chunks(4).enumerate() {
+                    let words =
+                        philox([b as u32, (u32::MAX - 1).wrapping_add(i as u32), 4, Stream::Noise as u32], key(9));
+                    let radius = |w: u32| (-2.0 * unit::<f64>(w).ln()).sqrt();
+                    let (sin, cos) = ((words[1] >> 8) as f64 / 16777216.0).sin_cos_turns();
+                    assert_eq!(four[0], radius(words[0]) * cos, "row {i}, block {b} of {rows} × {cols}");
+                    assert!(four.len() < 2 || four[1] == radius(words[0]) * sin);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_shuffle_is_a_bijection_and_differs_between_epochs() {
         for n in [1, 2, 3, 5, 16, 17, 1000, 60_000] {
             let mut seen = vec![false; n as usize];
-            let keys = shuffle_keys(7, 3);
-            (0..n).for_each(|i| seen[shuffle(i, n, &keys) as usize] = true);
+            order(n, 7, 3).iter().for_each(|&i| seen[i as usize] = true);
             assert!(seen.iter().all(|&s| s), "n = {n}");
         }
-        let order = |epoch| (0..1000).map(|i| shuffle(i, 1000, &shuffle_keys(7, epoch))).collect::<Vec<_>>();
-        let same = order(0).iter().zip(order(1)).filter(|(a, b)| *a == b).count();
+        let same = order(1000, 7, 0).iter().zip(order(1000, 7, 1)).filter(|(a, b)| *a == b).count();
         assert!(same < 10, "{same} of 1000 examples stand where they stood"); // one is expected
     }
 
@@ -218,11 +326,11 @@ mod tests {
         // The rank correlation of position and example is within four standard errors, 1/√n, of zero.
         let n = 10_000u32;
         for epoch in 0..5 {
-            let keys = shuffle_keys(1, epoch);
+            let order = order(n, 1, epoch);
             let centre = (n - 1) as f64 / 2.0;
             let (mut cov, mut var) = (0.0, 0.0);
             for i in 0..n {
-                cov += (i as f64 - centre) * (shuffle(i, n, &keys) as f64 - centre);
+                cov += (i as f64 - centre) * (order[i as usize] as f64 - centre);
                 var += (i as f64 - centre).powi(2);
             }
             assert!((cov / var).abs() < 4.0 / (n as f64).sqrt(), "epoch {epoch}: correlation {}", cov / var);

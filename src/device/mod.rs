@@ -22,7 +22,7 @@ mod real;
 pub use cpu::Cpu;
 pub use gpu::{Gpu, Shortcut};
 pub use open::{Device, Variant};
-pub use real::{Real, vectorise};
+pub use real::{Real, vectorise, vectorise_for};
 
 /// What x holds for a value that nobody observed: −0. A network sees 0 there, and the likelihood leaves it out. A gather makes 0
 /// of a −0 in the data.

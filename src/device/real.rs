@@ -9,27 +9,34 @@ use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
-/// Runs `f` compiled for the widest vectors that this machine has. Only what is inlined into it profits: functions
-/// called inside are `#[inline(always)]`.
+/// Runs `f` compiled for the widest vectors that this machine has. Only what is inlined into it profits: `f` and the
+/// functions called inside are `#[inline(always)]`.
 #[inline(always)]
-pub fn vectorise<R>(f: impl FnOnce() -> R) -> R {
+pub fn vectorise<R>(f: impl FnMut() -> R) -> R {
     struct Run<F>(F);
-    impl<R, F: FnOnce() -> R> pulp::WithSimd for Run<F> {
+    impl<R, F: FnMut() -> R> pulp::WithSimd for Run<F> {
         type Output = R;
         #[inline(always)]
         fn with_simd<S: pulp::Simd>(self, simd: S) -> R {
-            simd.vectorize(Call(self.0))
-        }
-    }
-    struct Call<F>(F);
-    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Call<F> {
-        type Output = R;
-        #[inline(always)]
-        fn call(self) -> R {
-            (self.0)()
+            vectorise_for(simd, self.0)
         }
     }
     pulp::Arch::new().dispatch(Run(f))
+}
+
+/// The same, with vectors that were chosen before.
+#[inline(always)]
+pub fn vectorise_for<S: pulp::Simd, R>(simd: S, f: impl FnMut() -> R) -> R {
+    // By reference: a closure that is called as an `FnOnce` may be called by a function that nothing says to inline.
+    struct Call<F>(F);
+    impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Call<F> {
+        type Output = R;
+        #[inline(always)]
+        fn call(mut self) -> R {
+            (self.0)()
+        }
+    }
+    simd.vectorize(Call(f))
 }
 
 /// `f32`, or `f64` for gradient checks.

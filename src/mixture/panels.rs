@@ -22,11 +22,15 @@ impl pulp::WithSimd for Tile<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let mut c = [[[0.0; WIDTH]; ACROSS]; WIDTH];
-        match (S::REGISTER_COUNT, S::F64_LANES) {
-            (32.., WIDTH) => sums::<S, 8, ACROSS, 1>(simd, &mut c, 0, 0, self.a, self.b),
-            (_, 4) => each::<S, 4, 2>(simd, &mut c, self),
-            (_, 2) => each::<S, 2, 4>(simd, &mut c, self),
-            _ => c = plain(self),
+        // By constants, so that of each instruction set one is compiled.
+        if const { S::REGISTER_COUNT >= 32 && S::F64_LANES == WIDTH } {
+            sums::<S, 8, ACROSS, 1>(simd, &mut c, 0, 0, self.a, self.b);
+        } else if const { S::F64_LANES == 4 } {
+            each::<S, 4, 2>(simd, &mut c, self);
+        } else if const { S::F64_LANES == 2 } {
+            each::<S, 2, 4>(simd, &mut c, self);
+        } else {
+            c = plain(self);
         }
         c
     }

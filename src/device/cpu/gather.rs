@@ -19,14 +19,17 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
         x.rows,
         [(out, x.stride)],
         #[inline(always)]
-        |first: usize, [out]: [&mut [T]; 1]| {
+        |first: usize, [out]: &mut [&mut [T]; 1]| {
             let mut draws = vec![0f32; if binarize == Binarize::Dynamic { cols } else { 0 }];
+            let begin = first / samples; // of the batch
+            let end = (first + out.len().div_ceil(x.stride)).div_ceil(samples);
+            let mut examples: Vec<u32> = (begin..end).map(|b| step.position + b as u32).collect();
+            if order == Order::Shuffled {
+                rng::shuffle(&mut examples, step.position + begin as u32, n, &keys);
+            }
             for (i, out) in out.chunks_mut(x.stride).enumerate() {
                 let at = ((first + i) / samples) as u32;
-                let example = match order {
-                    Order::Sequential => step.position + at,
-                    Order::Shuffled => rng::shuffle(step.position + at, n, &keys),
-                } as usize;
+                let example = examples[(first + i) / samples - begin] as usize;
                 let source = example * data.cols + from..example * data.cols + from + cols;
                 match &data.values {
                     // Divided in f32 on every device, so that all see the same x.
@@ -79,7 +82,7 @@ pub fn log1p<T: Real>(cpu: &mut Cpu<T>, y: View, x: View, kinds: Option<View>) {
         y.rows,
         [(out, y.stride)],
         #[inline(always)]
-        |first: usize, [out]: [&mut [T]; 1]| {
+        |first: usize, [out]: &mut [&mut [T]; 1]| {
             for (i, out) in out.chunks_mut(y.stride).enumerate() {
                 let x = &x_in[(first + i) * x.stride..][..x.cols];
                 for j in 0..x.len() {

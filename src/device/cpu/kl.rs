@@ -20,7 +20,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, kl: View, kl_dim: View, head: View) {
         kl.rows,
         [(kl_out, kl.stride)],
         #[inline(always)]
-        |first, [kl_out]: [&mut [T]; 1]| {
+        |first, [kl_out]: &mut [&mut [T]; 1]| {
             for (i, kl) in kl_out.chunks_mut(kl.stride).enumerate() {
                 let (mu, logvar) = halves(head_in, first + i, head.stride, latent);
                 kl[0] = sum(
@@ -36,7 +36,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, kl: View, kl_dim: View, head: View) {
         latent,
         [(&mut kl_dim_out[..latent], 1)],
         #[inline(always)]
-        |first, [means]: [&mut [T]; 1]| {
+        |first, [means]: &mut [&mut [T]; 1]| {
             means.fill(T::of(0.0));
             for row in 0..head.rows {
                 let (mu, logvar) = halves(head_in, row, head.stride, latent);
@@ -58,7 +58,7 @@ pub fn backward<T: Real>(cpu: &mut Cpu<T>, dhead: View, head: View, kl_dim: View
         head.rows,
         [(dhead_out, dhead.stride)],
         #[inline(always)]
-        |first, [dhead_out]: [&mut [T]; 1]| {
+        |first, [dhead_out]: &mut [&mut [T]; 1]| {
             for (i, dhead) in dhead_out.chunks_mut(dhead.stride).enumerate() {
                 let (mu, logvar) = halves(head_in, first + i, head.stride, latent);
                 let (dmu, dlogvar) = dhead.split_at_mut(latent);

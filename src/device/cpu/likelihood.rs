@@ -221,9 +221,15 @@ fn gaussian_slopes<T: Real>(
 #[inline(always)]
 fn each<T: Real, const N: usize>(out: &mut [T], slices: [&[T]; N], f: impl Fn([T; N]) -> T) {
     let n = out.len();
-    let slices = slices.map(|s| &s[..n]);
+    let (mut whole, mut at) = (slices, [T::of(0.0); N]);
+    for i in 0..N {
+        whole[i] = &slices[i][..n];
+    }
     for j in 0..n {
-        out[j] = f(slices.map(|s| s[j]));
+        for i in 0..N {
+            at[i] = whole[i][j];
+        }
+        out[j] = f(at);
     }
 }
 

@@ -26,7 +26,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, y: View, a: View, x: View, w: View, bi
             a.rows,
             [(y_out, y.stride), (a_out, a.stride)],
             #[inline(always)]
-            |_, [y_out, a_out]: [&mut [T]; 2]| {
+            |_, [y_out, a_out]: &mut [&mut [T]; 2]| {
                 for (y, a) in y_out.chunks_mut(y.stride).zip(a_out.chunks_mut(a.stride)) {
                     for ((y, a), &bias) in y.iter_mut().zip(a).zip(bias) {
                         *a += bias;
@@ -43,7 +43,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, y: View, a: View, x: View, w: View, bi
         y.rows,
         [(out, y.stride)],
         #[inline(always)]
-        |_, [out]: [&mut [T]; 1]| {
+        |_, [out]: &mut [&mut [T]; 1]| {
             macro_rules! apply {
                 ($f:expr) => {
                     for row in out.chunks_mut(y.stride) {
@@ -84,7 +84,7 @@ pub fn backward<T: Real>(
             dy.rows,
             [(da, dy.stride)],
             #[inline(always)]
-            |first, [da]: [&mut [T]; 1]| {
+            |first, [da]: &mut [&mut [T]; 1]| {
                 let values = &values[first * source.stride..];
                 macro_rules! apply {
                     ($derivative:expr) => {

@@ -106,7 +106,7 @@ const GRAIN: usize = 4 << 10;
 pub(crate) fn each_rows<T: Real, const N: usize>(
     rows: usize,
     matrices: [(&mut [T], usize); N],
-    f: impl Fn(usize, [&mut [T]; N]) + Sync,
+    f: impl Fn(usize, &mut [&mut [T]; N]) + Sync,
 ) {
     let work = matrices.iter().map(|(_, width)| width).sum();
     each_rows_of(work, rows, matrices, f)
@@ -117,12 +117,12 @@ pub(crate) fn each_rows_of<T: Real, const N: usize>(
     work: usize,
     rows: usize,
     matrices: [(&mut [T], usize); N],
-    f: impl Fn(usize, [&mut [T]; N]) + Sync,
+    f: impl Fn(usize, &mut [&mut [T]; N]) + Sync,
 ) {
-    let piece = |first: usize, data: [&mut [T]; N]| {
+    let piece = |first: usize, mut data: [&mut [T]; N]| {
         vectorise(
             #[inline(always)]
-            || f(first, data),
+            || f(first, &mut data),
         )
     };
     halves(0, rows, (GRAIN / work.max(1)).max(1), matrices, &piece);
@@ -171,15 +171,20 @@ pub(crate) fn sum<T: Real, const N: usize>(slices: [&[T]; N], f: impl Fn([T; N])
     let (mut lanes, mut terms, mut last) = ([zero; LANES], [zero; PIECE], [[zero; PIECE]; N]);
     for start in (0..n).step_by(PIECE) {
         let len = PIECE.min(n - start);
-        let pieces: [&[T; PIECE]; N] = match len {
-            PIECE => slices.map(|s| s[start..].first_chunk().expect("slices of one length")),
-            _ => {
-                last.iter_mut().zip(slices).for_each(|(last, s)| last[..len].copy_from_slice(&s[start..n]));
-                last.each_ref()
-            }
-        };
+        if len < PIECE {
+            last.iter_mut().zip(slices).for_each(|(last, s)| last[..len].copy_from_slice(&s[start..n]));
+        }
+        // Arrays by loops: nothing says to inline what `map` calls.
+        let mut pieces = [&last[0]; N];
+        for (j, piece) in pieces.iter_mut().enumerate() {
+            *piece = slices[j][start..].first_chunk().unwrap_or(&last[j]);
+        }
         for i in 0..PIECE {
-            terms[i] = f(pieces.map(|piece| piece[i])); // in a loop of its own, which vectorises whatever the terms are
+            let mut at = [zero; N];
+            for j in 0..N {
+                at[j] = pieces[j][i];
+            }
+            terms[i] = f(at); // in a loop of its own, which vectorises whatever the terms are
         }
         terms[len..].fill(zero);
         for terms in terms.as_chunks::<LANES>().0 {
@@ -364,7 +369,7 @@ macro_rules! backends {
         fn copy(&mut self, dst: View, src: View) -> Result<()> {
             let (rows, width) = (src.rows, src.stride);
             let [dst, src] = self.split([dst, src]);
-            let copy = |_: usize, [dst, src]: [&mut [$T]; 2]| dst.copy_from_slice(src);
+            let copy = |_: usize, [dst, src]: &mut [&mut [$T]; 2]| dst.copy_from_slice(src);
             each_rows(rows, [(dst, width), (src, width)], copy);
             Ok(())
         }

@@ -29,7 +29,7 @@ fn less_of_totals<T: Real>(cpu: &mut Cpu<T>, nll: View, x: View) {
         nll.rows,
         [(nll_out, nll.stride)],
         #[inline(always)]
-        |first, [nll_out]: [&mut [T]; 1]| {
+        |first, [nll_out]: &mut [&mut [T]; 1]| {
             for (i, nll) in nll_out.chunks_mut(nll.stride).enumerate() {
                 nll[0] -= counts::at_best(total(&x_in[(first + i) / samples * x.stride..][..x.cols]));
             }
@@ -50,7 +50,7 @@ fn forward_of<T: Real>(cpu: &mut Cpu<T>, nll: View, decoded: Decoded, x: View, s
         nll.rows,
         [(nll_out, nll.stride)],
         #[inline(always)]
-        |first, [nll_out]: [&mut [T]; 1]| {
+        |first, [nll_out]: &mut [&mut [T]; 1]| {
             let (from, n, Kind { likelihood, .. }) = (segment.columns.start, segment.columns.len(), segment.kind);
             let add = |nll: &mut [T], sum: T| nll[0] = if from == 0 { sum } else { nll[0] + sum };
             if n >= SHORT {
@@ -111,7 +111,7 @@ fn backward_of<T: Real>(
         dout.rows,
         [(dout_out, dout.stride)],
         #[inline(always)]
-        |first, [dout_out]: [&mut [T]; 1]| {
+        |first, [dout_out]: &mut [&mut [T]; 1]| {
             let n = columns.len();
             if n >= SHORT {
                 for (i, dout) in dout_out.chunks_mut(dout.stride).enumerate() {

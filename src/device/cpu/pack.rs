@@ -1,4 +1,5 @@
 //! A factor of a product laid out in panels, so that the product reads it from one end to the other.
+use crate::device::vectorise_for;
 use pulp::Simd;
 
 /// Element (l, j), which lies at `l · down + j · along` of `data`, goes to row l of panel j / width, column j % width.
@@ -15,7 +16,8 @@ pub(super) fn pack<S: Simd>(
     along: usize,
     down: usize,
 ) {
-    simd.vectorize(
+    vectorise_for(
+        simd,
         #[inline(always)]
         || match (along, S::F32_LANES) {
             (1, _) => rows(packed, width(), depth, cols, data, down),

@@ -96,12 +96,15 @@ impl pulp::WithSimd for Piece<'_, '_> {
         if let Some(side) = self.sparse {
             return sparse::product(simd, self, side);
         }
-        match (S::REGISTER_COUNT, S::F32_LANES) {
-            (32.., 4..) => blocks::<S, 8, 8, 3>(simd, self),
+        // By constants, so that of each instruction set one is compiled.
+        if const { S::F32_LANES < 4 } {
+            blocks::<S, 4, 4, 4>(simd, self)
+        } else if const { S::REGISTER_COUNT >= 32 } {
+            blocks::<S, 8, 8, 3>(simd, self)
+        } else {
             // Of 16 registers a tile of 4 × 3 leaves none over, and the compiler then moves its sums about and to the
             // stack and back: 2.5 times as slow as 6 × 2.
-            (_, 4..) => blocks::<S, 6, 12, 2>(simd, self),
-            _ => blocks::<S, 4, 4, 4>(simd, self),
+            blocks::<S, 6, 12, 2>(simd, self)
         }
     }
 }
@@ -193,11 +196,10 @@ fn tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usiz
     }
     // At the edges of c, beside it.
     let mut beside = [[0.0; WIDEST]; M];
-    let mut rows = beside.each_mut().map(|row| &mut row[..]);
     // The last rows and columns of a and b may be what an earlier product left in the buffers.
-    whole_tile::<S, M, MR, N, NV>(simd, &mut rows, 0..N * S::F32_LANES, false, a, first, panel, &mut marks.clone());
+    whole_tile::<S, M, MR, N, NV>(simd, &mut beside, 0..N * S::F32_LANES, false, a, first, panel, &mut marks.clone());
     let mut mark = 0.0;
-    for (c, row) in c.iter_mut().zip(rows) {
+    for (c, row) in c.iter_mut().zip(&beside) {
         for (c, sum) in c[cols.clone()].iter_mut().zip(row) {
             *c = if more { *c + *sum } else { *sum };
             mark += *c * *c * 0.0;
@@ -210,7 +212,7 @@ fn tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usiz
 #[inline(always)]
 fn whole_tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV: usize>(
     simd: S,
-    c: &mut [&mut [f32]],
+    c: &mut [impl AsMut<[f32]>],
     cols: Range<usize>,
     more: bool,
     a: &[f32],
@@ -230,7 +232,7 @@ fn whole_tile<S: Simd, const M: usize, const MR: usize, const N: usize, const NV
         }
     }
     for i in 0..M {
-        let c = bytemuck::cast_slice_mut::<f32, S::f32s>(&mut c[i][cols.clone()]);
+        let c = bytemuck::cast_slice_mut::<f32, S::f32s>(&mut c[i].as_mut()[cols.clone()]);
         for v in 0..N {
             c[v] = if more { simd.add_f32s(c[v], sums[i][v]) } else { sums[i][v] };
             marks[v] = simd.mul_add_e_f32s(simd.mul_f32s(c[v], c[v]), simd.splat_f32s(0.0), marks[v]);

@@ -7,7 +7,7 @@ use crate::rng::{self, Stream};
 use crate::step::Step;
 use crate::tape::Goal;
 
-/// eps of a row: drawn, or as given.
+/// eps of rows: drawn, or as given.
 struct Noise<'a, T> {
     step: Step,
     samples: usize,
@@ -15,16 +15,22 @@ struct Noise<'a, T> {
 }
 
 impl<T: Real> Noise<'_, T> {
-    /// For row b·K + k. An evaluation's rows are numbered through all its batches.
+    /// For `rows` of `cols` columns from row b·K + k = `first` on. An evaluation's rows are numbered through all its batches.
     #[inline(always)]
-    fn fill(&self, eps: &mut [T], row: usize) {
+    fn of_rows(&self, first: usize, rows: usize, cols: usize) -> Vec<T> {
+        let mut eps = vec![T::of(0.0); rows * cols];
         match self.given {
-            Some((given, stride)) => eps.copy_from_slice(&given[row * stride..row * stride + eps.len()]),
+            Some((given, stride)) => {
+                for (eps, given) in eps.chunks_mut(cols).zip(given[first * stride..].chunks(stride)) {
+                    eps.copy_from_slice(&given[..cols]);
+                }
+            }
             None => {
-                let row = self.step.first_row.wrapping_mul(self.samples as u32).wrapping_add(row as u32);
-                rng::normals(eps, self.step.seed, Stream::Noise, self.step.index, row)
+                let first = self.step.first_row.wrapping_mul(self.samples as u32).wrapping_add(first as u32);
+                rng::normals_of_rows(&mut eps, cols, self.step.seed, Stream::Noise, self.step.index, first);
             }
         }
+        eps
     }
 }
 
@@ -41,18 +47,16 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, z: View, ratio: View, head: View, eps:
         head.rows,
         matrices,
         #[inline(always)]
-        |first, [z_out, ratio_out]: [&mut [T]; 2]| {
-            let mut eps = vec![T::of(0.0); latent];
+        |first, [z_out, ratio_out]: &mut [&mut [T]; 2]| {
+            let all = noise.of_rows(first * samples, z_out.len().div_ceil(z.stride), latent);
             let rows = z_out.chunks_mut(z.stride).zip(ratio_out.chunks_mut(ratio.stride));
             for (i, (z, ratio)) in rows.enumerate() {
-                let row = first * samples + i;
-                noise.fill(&mut eps, row);
+                let (row, eps) = (first * samples + i, &all[i * latent..][..latent]);
                 let (mu, logvar) = halves(head_in, row / samples, head.stride, latent);
                 for j in 0..latent {
                     z[j] = mu[j] + (T::of(0.5) * logvar[j]).exp() * eps[j];
                 }
-                ratio[0] =
-                    T::of(0.5) * sum([&z[..latent], logvar, &eps], |[z, logvar, eps]| z * z - logvar - eps * eps);
+                ratio[0] = T::of(0.5) * sum([&z[..latent], logvar, eps], |[z, logvar, eps]| z * z - logvar - eps * eps);
             }
         },
     );
@@ -86,15 +90,15 @@ pub fn backward<T: Real>(
         head.rows,
         [(dhead_out, dhead.stride)],
         #[inline(always)]
-        |first, [dhead_out]: [&mut [T]; 1]| {
-            let mut eps = vec![T::of(0.0); latent];
+        |first, [dhead_out]: &mut [&mut [T]; 1]| {
+            let all = noise.of_rows(first * samples, dhead_out.len().div_ceil(dhead.stride) * samples, latent);
             for (i, dhead) in dhead_out.chunks_mut(dhead.stride).enumerate() {
                 let (_, logvar) = halves(head_in, first + i, head.stride, latent);
                 let (dmu, dlogvar) = dhead.split_at_mut(latent);
                 dmu.fill(T::of(0.0));
                 dlogvar[..latent].fill(T::of(0.0));
-                for row in (first + i) * samples..(first + i + 1) * samples {
-                    noise.fill(&mut eps, row);
+                for k in i * samples..(i + 1) * samples {
+                    let (row, eps) = (first * samples + k, &all[k * latent..][..latent]);
                     let w = weight_in[row * weight.stride] * beta;
                     let at = row * z.stride;
                     for j in 0..latent {

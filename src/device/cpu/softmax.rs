@@ -15,7 +15,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, y: View, variables: View) {
         y.rows,
         [(out, y.stride)],
         #[inline(always)]
-        |_, [out]: [&mut [T]; 1]| {
+        |_, [out]: &mut [&mut [T]; 1]| {
             let mut scratch = [T::of(0.0); BLOCK];
             for ends in variables {
                 let [from, to] = ends.map(|end| end.to_f64() as usize);
@@ -41,7 +41,7 @@ pub fn log_means<T: Real>(cpu: &mut Cpu<T>, y: View, x: View) {
         y.rows,
         [(out, y.stride)],
         #[inline(always)]
-        |first, [out]: [&mut [T]; 1]| {
+        |first, [out]: &mut [&mut [T]; 1]| {
             for (i, out) in out.chunks_mut(y.stride).enumerate() {
                 let x = &x_in[(first + i) / samples * x.stride..][..x.cols];
                 let y = &mut out[..x.len()];
