@@ -17,6 +17,13 @@ pub enum Error {
         /// Bytes, where that is known.
         free: Option<u64>,
     },
+    /// The bound of an example is not a number: the model does not fit it. Exit code 1.
+    NotFinite {
+        /// Its place in the data, from 0.
+        example: usize,
+        /// Their name.
+        data: String,
+    },
     /// A signal, after the state was saved. Exit code 128 + its number.
     Interrupted { signal: u8, sentence: String },
 }
@@ -34,7 +41,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Request(_) => 2,
-            Error::Failed(_) | Error::NoRoom { .. } => 1,
+            Error::Failed(_) | Error::NoRoom { .. } | Error::NotFinite { .. } => 1,
             Error::Interrupted { signal, .. } => 128 + signal,
         }
     }
@@ -68,6 +75,10 @@ impl fmt::Display for Error {
             Error::Request(sentence) | Error::Failed(sentence) | Error::Interrupted { sentence, .. } => {
                 one_line(sentence, f)
             }
+            Error::NotFinite { example, data } => one_line(
+                &format!("{data}: the bound of example {example} is not finite; the model does not fit this data"),
+                f,
+            ),
             Error::NoRoom { what, wanted, free } => {
                 write!(f, "there is no room for {what}: {wanted} bytes are needed")?;
                 free.map_or(Ok(()), |free| write!(f, ", {free} are free"))

@@ -223,10 +223,7 @@ struct Draws {
 pub(crate) fn finite<const N: usize>(data: &Dataset, example: usize, values: [f64; N]) -> Result<()> {
     match values.iter().all(|x| x.is_finite()) {
         true => Ok(()),
-        false => Err(Error::failed(format!(
-            "{}: the bound of example {example} is not finite; the model does not fit this data",
-            data.name
-        ))),
+        false => Err(Error::NotFinite { example, data: data.name.clone() }),
     }
 }
 

@@ -42,7 +42,12 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
             if !seen.contains(&place) {
                 seen.push(place);
                 let name = folder.0.display().to_string();
-                entries.push(Entry::read(folder, name)?);
+                // Beside others; one that was named is asked for.
+                let is_named = folder.0 == *path;
+                match Entry::read(folder, name) {
+                    Err(e) if !is_named => args.common.say(format!("left out: {e}")),
+                    read => entries.push(read?),
+                }
             }
         }
     }

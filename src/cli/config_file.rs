@@ -1,6 +1,6 @@
 //! `--config FILE`: options from a TOML file, by the names that they have on the command line; and the file that repeats
 //! a run or a sweep, which every one leaves.
-use crate::config::{Numbers, name_of, used};
+use crate::config::{Numbers, OnNan, name_of, used};
 use crate::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -184,6 +184,11 @@ pub(super) fn in_precision(text: &str, numbers: Numbers) -> String {
 /// The file of a run that waits so many epochs for a better validation.
 pub(super) fn of_patience(text: &str, epochs: u32) -> String {
     replaced(text, &["patience"], format!("patience = {epochs}"))
+}
+
+/// The file of a run that does so where something is not finite.
+pub(super) fn on_nan(text: &str, what: OnNan) -> String {
+    replaced(text, &["on-nan"], format!("on-nan = {}", Value::String(name_of(what))))
 }
 
 /// With another line for the one of these options.

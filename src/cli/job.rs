@@ -1,6 +1,6 @@
 //! A run and its data: read, checked, trained, shown. `train` is one of them, `sweep` has many.
 use super::options::TrainArgs;
-use super::{Common, Part, columns_told, condition, dataset, held_out_part, own_test, report};
+use super::{BUILT_IN, Common, Part, columns_told, condition, dataset, held_out_part, own_test, report};
 use crate::checkpoint::{Folder, Held, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source, name_of};
 use crate::data::scale::Rule;
@@ -115,6 +115,44 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     Ok((Arc::new(data), valid.map(Arc::new)))
 }
 
+/// The data of a run that are read again: those that it began with. `otherwise`: what else can be done where they are not.
+pub(super) fn load_again(saved: &Saved, otherwise: &str) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let began = &saved.run.data;
+    let (data, valid) =
+        load(&mut began.clone(), saved.run.model.missing).map_err(|e| moved(began, otherwise).unwrap_or(e))?;
+    if data.rows() != began.rows {
+        let (name, got, want) = (&data.name, data.rows(), began.rows);
+        return Err(Error::failed(format!(
+            "{name}: has {got} examples; the run began with {want}: the file changed; give the same file, or {otherwise}"
+        )));
+    }
+    if began.checksum.is_some_and(|sum| sum != Dataset::checksum([Some(&*data), valid.as_deref()])) {
+        let (files, its) = (began.files(&data.name), "numbers are not those that the run began with");
+        return Err(Error::failed(match files.as_slice() {
+            [one] => format!("{one}: its {its}; give the same file, or {otherwise}"),
+            [first @ .., last] => {
+                let first = first.join(", ");
+                format!("{first} or {last}: their {its}; give the same files, or {otherwise}")
+            }
+            [] => unreachable!("data have a name"),
+        }));
+    }
+    Ok((data, valid))
+}
+
+/// Why the files of a run may not be found: it keeps their paths as it was given them.
+fn moved(began: &Source, otherwise: &str) -> Option<Error> {
+    let is_gone = |file: &String| {
+        let (path, array) = (Path::new(file), file.rsplit_once(':').map_or(file.as_str(), |(path, _)| path));
+        path.is_relative() && !BUILT_IN.contains(&file.as_str()) && !path.exists() && !Path::new(array).exists()
+    };
+    let file = began.files(&began.train).into_iter().find(is_gone)?;
+    Some(Error::failed(format!(
+        "{file}: is not there; the run keeps the path as it was given, and it begins where the run was started: go there, or \
+         {otherwise}"
+    )))
+}
+
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
     let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
@@ -185,24 +223,7 @@ impl Job {
 
     /// One that goes on, with the data that it began with.
     pub(super) fn again(saved: &Saved) -> Result<Job> {
-        let (data, valid) = load(&mut saved.run.data.clone(), saved.run.model.missing)?;
-        if data.rows() != saved.run.data.rows {
-            let (name, got, want) = (&data.name, data.rows(), saved.run.data.rows);
-            return Err(Error::failed(format!(
-                "{name}: has {got} examples; the run began with {want}: the file changed"
-            )));
-        }
-        if saved.run.data.checksum.is_some_and(|sum| sum != Dataset::checksum([Some(&*data), valid.as_deref()])) {
-            let (files, its) = (saved.run.data.files(&data.name), "numbers are not those that the run began with");
-            return Err(Error::failed(match files.as_slice() {
-                [one] => format!("{one}: its {its}; give the same file, or begin a new run"),
-                [first @ .., last] => {
-                    let first = first.join(", ");
-                    format!("{first} or {last}: their {its}; give the same files, or begin a new run")
-                }
-                [] => unreachable!("data have a name"),
-            }));
-        }
+        let (data, valid) = load_again(saved, "begin a new run")?;
         check(&saved.run, &data, valid.as_deref())?;
         Ok(Job { run: saved.run.clone(), data, valid })
     }

@@ -307,7 +307,8 @@ pub fn main() -> u8 {
         Command::Train(args) => {
             let by_user =
                 |option| of_one.is_some_and(|(_, given)| given.value_source(option) == Some(ValueSource::CommandLine));
-            let anew = train::Anew { length: by_user("epochs") || by_user("steps"), patience: by_user("patience") };
+            let length = by_user("epochs") || by_user("steps");
+            let anew = train::Anew { length, patience: by_user("patience"), on_nan: by_user("on_nan") };
             train::run(&args, &repeating(&command, &given), anew)
         }
         Command::Sweep(args) => sweep::run(&args, &command, &given),

@@ -252,8 +252,9 @@ struct TrainingArgs {
     /// Scales gradients down to this global norm; 0: no limit
     #[arg(long, value_name = "NORM", default_value_t = 0.0, conflicts_with = "resume")]
     clip_norm: f64,
-    /// Where a loss or a gradient is not finite: stop, or skip that step. It is never applied
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "stop", conflicts_with = "resume")]
+    /// Where a loss or a gradient is not finite, or a validation: stop, or skip that step, which is never applied, or that
+    /// validation. With --resume: from there on
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "stop")]
     on_nan: OnNan,
     /// Of what cuBLAS offers for a large product: first (its own choice, always the same), or fastest: timed when the training
     /// begins, and kept to its end, also by --resume. Another run may time them otherwise, and then differs in the last digits
@@ -486,6 +487,10 @@ impl TrainArgs {
 
     pub(super) fn patience(&self) -> u32 {
         self.training.patience
+    }
+
+    pub(super) fn on_nan(&self) -> OnNan {
+        self.training.on_nan
     }
 
     pub(super) fn saving(&self) -> Result<Saving> {

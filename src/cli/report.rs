@@ -86,12 +86,11 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         )));
     }
     let saved = Saved::read(&folder.0)?;
-    let mut source = saved.run.data.clone();
     let examples = match &args.data.data {
         Some(_) => labelled(args.data.load(&saved.run, &args.common)?, args.colours.as_deref())?,
         None if args.data.labels.is_some() => args.data.load(&saved.run, &args.common)?,
         None => {
-            let (data, valid) = job::load(&mut source, saved.run.model.missing)?;
+            let (data, valid) = job::load_again(&saved, "pass --data FILE, of which to draw")?;
             valid.unwrap_or(data)
         }
     };

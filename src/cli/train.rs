@@ -18,6 +18,8 @@ pub(crate) struct Anew {
     /// How long it shall be.
     pub length: bool,
     pub patience: bool,
+    /// What becomes of what is not finite.
+    pub on_nan: bool,
 }
 
 /// `repeating`: the file of options that repeats the run.
@@ -34,7 +36,8 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             let folder = folder.hold()?;
             let mut saved = Saved::read(&folder.checkpoint())?;
             // A run that was made by the library has no such file.
-            repeating = std::fs::read_to_string(folder.options()).ok().filter(|_| anew.length || anew.patience);
+            let is_other = anew.length || anew.patience || anew.on_nan;
+            repeating = std::fs::read_to_string(folder.options()).ok().filter(|_| is_other);
             if anew.length {
                 let done = saved.position().map_or(0, |position| position.step);
                 args.lengthen(&mut saved.run, done)?;
@@ -43,6 +46,10 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             if anew.patience {
                 saved.run.training.patience = args.patience();
                 repeating = repeating.map(|text| config_file::of_patience(&text, args.patience()));
+            }
+            if anew.on_nan {
+                saved.run.training.on_nan = args.on_nan();
+                repeating = repeating.map(|text| config_file::on_nan(&text, args.on_nan()));
             }
             (Job::again(&saved)?, folder, Some(saved))
         }

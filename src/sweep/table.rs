@@ -52,8 +52,13 @@ impl Entry {
                 true => State::Done,
                 false => State::Cut(position.map_or(0, |p| p.step)),
             };
+            // Of a run whose last lines are gone the result is not known, and must not pass for one.
+            let (told, step) = (entry.records.last().map_or(0, |r| r.step), position.map_or(0, |p| p.step));
+            if entry.state == State::Done && told < step {
+                entry.state = State::Failed(format!("metrics.jsonl ends at step {told} of {step}"));
+            }
         }
-        if let (State::Cut(_), Some(why)) = (&entry.state, entry.folder.text("failed.txt")) {
+        if let Some(why) = entry.folder.text("failed.txt") {
             entry.state = State::Failed(why.trim_end().into());
         }
         entry.active = entry.folder.text("report.html").and_then(|page| report::active_units(&page));

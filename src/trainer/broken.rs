@@ -1,4 +1,4 @@
-//! A step whose loss or gradient is not finite: what of it is not, and what becomes of the training.
+//! A step whose loss or gradient is not finite, or a validation: what of it is not, and what becomes of the training.
 use super::{Keep, Trainer, Watch};
 use crate::arena::View;
 use crate::config::{Likelihood, OnNan};
@@ -22,7 +22,6 @@ impl<K: Keep> Trainer<'_, K> {
             watch.note(&format!("step {index}: not finite: {culprit}; skipped"));
             return Ok(());
         }
-        let kept = self.keep.left();
         // In the first step nothing has been learned yet, however fast: it is the data.
         let scaled = self.run.data.scale.is_some() || self.run.model.is_all(Likelihood::Bernoulli);
         let remedy = match (index, scaled) {
@@ -34,8 +33,32 @@ impl<K: Keep> Trainer<'_, K> {
             _ => "try a smaller --lr, or --clip-norm 1, or look at the data",
         };
         let last = if row < HOPELESS { String::new() } else { format!(", the last of {row} in a row") };
-        self.keep.failed(&format!("step {index}: not finite: {culprit}{last}"));
-        Err(Error::failed(format!("step {index}: not finite: {culprit}{last}; {kept}: {remedy}")))
+        Err(self.failed(format!("step {index}: not finite: {culprit}{last}"), remedy))
+    }
+
+    /// Passes over a validation of which an example was not finite: it is no better than those before. The parameters are
+    /// what they were.
+    ///
+    /// # Errors
+    /// The sentence about it, where it ends the training, whose state was saved.
+    pub(super) fn not_validated(&mut self, example: usize, data: &str, watch: &mut dyn Watch) -> Result<()> {
+        let epoch = self.epoch();
+        let why =
+            format!("epoch {epoch}: the bound of example {example} of the validation data, {data}, is not finite");
+        if self.run.training.on_nan == OnNan::Stop {
+            self.save()?;
+            let remedy = "leave the example out, or pass --on-nan skip, with --resume to go on, which passes over it";
+            return Err(self.failed(why, remedy));
+        }
+        watch.note(&format!("{why}; skipped"));
+        self.position.stale_epochs += self.run.training.chooses(self.position.step) as u32;
+        Ok(())
+    }
+
+    /// The sentence about what ends the training. Why is kept beside what is left of it.
+    pub(super) fn failed(&mut self, why: String, remedy: &str) -> Error {
+        self.keep.failed(&why);
+        Error::failed(format!("{why}; {}: {remedy}", self.keep.left()))
     }
 
     /// What of a step is not finite. It was not applied, and it is a function of the parameters: run again, it leaves what

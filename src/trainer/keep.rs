@@ -33,7 +33,7 @@ pub trait Keep {
     /// As [`Keep::model`].
     fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()>;
 
-    /// Why it fails. That it does is told anyway.
+    /// Why it fails: the first cause it is told. That it does is told anyway.
     fn failed(&mut self, _: &str) {}
 
     /// What is left of a training that fails, as a clause.
@@ -77,7 +77,9 @@ impl Keep for InFolder {
         Ok(())
     }
     fn failed(&mut self, why: &str) {
-        let _ = write_atomically(&self.folder.failed(), |out| writeln!(out, "{why}"));
+        if !self.folder.failed().exists() {
+            let _ = write_atomically(&self.folder.failed(), |out| writeln!(out, "{why}"));
+        }
     }
     fn left(&self) -> String {
         let folder = self.folder.0.display();

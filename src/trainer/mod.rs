@@ -206,6 +206,14 @@ impl<'a, K: Keep> Trainer<'a, K> {
     /// # Errors
     /// A loss that is not finite, and those of device and disk.
     pub fn run(&mut self, watch: &mut dyn Watch) -> Result<Outcome> {
+        let done = self.go(watch);
+        if let Err(e) = &done {
+            self.keep.failed(&e.to_string());
+        }
+        done
+    }
+
+    fn go(&mut self, watch: &mut dyn Watch) -> Result<Outcome> {
         let started = Instant::now();
         let seconds_before = self.position.seconds;
         let first = self.position.step;
@@ -270,6 +278,11 @@ impl<'a, K: Keep> Trainer<'a, K> {
             true => Ending::Stopped,
             false => Ending::Patience,
         };
+        // What a training ends with is compared with others by its validations.
+        if ending != Ending::Stopped && self.valid.is_some() && self.last[1].is_none() && self.position.step > 0 {
+            let why = format!("no validation of {} epochs was finite", self.epoch());
+            return Err(self.failed(why, "look at the validation data, or pass --scale standard, or a smaller --lr"));
+        }
         let done = first..self.position.step;
         Ok(Outcome {
             ending,
@@ -281,6 +294,11 @@ impl<'a, K: Keep> Trainer<'a, K> {
             seconds: started.elapsed().as_secs_f64(),
             examples: done.map(|i| self.plan.step(i).rows as u64).sum(),
         })
+    }
+
+    /// Epochs done.
+    fn epoch(&self) -> u32 {
+        self.position.step / self.plan.steps_per_epoch()
     }
 
     fn out_of_patience(&self) -> bool {
@@ -296,7 +314,7 @@ impl<'a, K: Keep> Trainer<'a, K> {
         Progress {
             step: self.position.step,
             steps: self.plan.total,
-            epoch: self.position.step / self.plan.steps_per_epoch(),
+            epoch: self.epoch(),
             elbo: -(nll + kl),
             nll,
             kl,

@@ -44,6 +44,11 @@ impl<K: Keep> Trainer<'_, K> {
         };
         let e = match valid.evaluator.run(&mut *valid.backend, valid.data, seed, &mut go_on) {
             Err(_) if stopped => return Ok(false),
+            Err(Error::NotFinite { example, data }) => {
+                self.not_validated(example, &data, watch)?;
+                self.position.validated = self.position.step;
+                return Ok(true);
+            }
             done => done?,
         };
         let step = self.plan.step(self.position.step.saturating_sub(1));
@@ -70,7 +75,7 @@ impl<K: Keep> Trainer<'_, K> {
     /// Keeps the model if none before was better.
     fn choose(&mut self, e: &Evaluation) -> Result<()> {
         let model = &self.run.model;
-        let (loss, epoch) = (e.loss(model), self.position.step / self.plan.steps_per_epoch());
+        let (loss, epoch) = (e.loss(model), self.epoch());
         let is_elbo = model.minimises_elbo();
         // Of a version that judged every model by the elbo no loss is known: that best gives way.
         let before = self.position.best.and_then(|best| best.loss.or(is_elbo.then_some(-best.elbo)));

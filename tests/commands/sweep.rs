@@ -362,3 +362,33 @@ fn what_failed_is_told_later_too_and_an_axis_can_grow() {
         .succeeded();
     assert!(!home.join("all/lr=1e30/failed.txt").exists());
 }
+
+/// A run of which a part is gone passes for no result, and takes nothing from those beside it.
+#[test]
+fn a_run_that_is_damaged_is_told_of_and_is_no_result() {
+    let home = folder("sweep-damaged");
+    write_idx(&home.join("x.idx"), 40, 4);
+    let line = "sweep --data x.idx --hidden 3 --latent 1 --epochs 3 --batch 10 --device cpu --quiet --out all";
+    run(&home, &format!("{line} --grid lr=1e-3,1e-2 --seeds 2")).succeeded();
+    let file = |path: &str| home.join("all").join(path);
+    let metrics = std::fs::read_to_string(file("lr=1e-2,seed=1/metrics.jsonl")).unwrap();
+    let lines: Vec<&str> = metrics.lines().collect();
+    std::fs::write(file("lr=1e-2,seed=1/metrics.jsonl"), lines[..lines.len() - 1].join("\n") + "\n").unwrap();
+    std::fs::write(file("lr=1e-3,seed=0/checkpoint.safetensors"), "damaged").unwrap();
+
+    let compared = run(&home, "compare all --json").succeeded();
+    let said = &compared.stderr;
+    assert!(
+        said.starts_with("left out: all/lr=1e-3,seed=0/checkpoint.safetensors") && said.lines().count() == 1,
+        "{said}"
+    );
+    let rows = json_lines(&compared.stdout);
+    let of = |lr: f64| rows.iter().find(|row| row["options"]["lr"] == lr).unwrap_or_else(|| panic!("{rows:?}"));
+    assert_eq!((rows.len(), of(1e-3)["runs"].as_array().unwrap().len()), (2, 1));
+    assert_eq!(of(1e-2)["elbo"], of(1e-2)["runs"][0]["elbo"], "of the run that is whole");
+    assert_eq!(of(1e-2)["runs"][1]["state"], "failed");
+    let table = run(&home, "compare all").succeeded().stdout;
+    assert!(table.contains("metrics.jsonl ends at step 8 of 12"), "{table}");
+    let damaged = run(&home, "compare all/lr=1e-3,seed=0");
+    assert!(damaged.code == Some(1) && damaged.stderr.contains("checkpoint.safetensors"), "{}", damaged.stderr);
+}

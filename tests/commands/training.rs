@@ -320,7 +320,8 @@ fn a_run_that_goes_on_keeps_its_settings() {
     options.sort();
     options.dedup();
     // What concerns the machine, the disk and the screen; and how long it is.
-    let free = ["device", "threads", "save-every", "json", "quiet", "help", "resume", "epochs", "steps", "patience"];
+    let free =
+        ["device", "threads", "save-every", "json", "quiet", "help", "resume", "epochs", "steps", "patience", "on-nan"];
     for option in options.into_iter().filter(|option| !free.contains(option)) {
         let value = match option {
             "force" => "",
@@ -340,7 +341,6 @@ fn a_run_that_goes_on_keeps_its_settings() {
             "lr-schedule" => "cosine",
             "init" => "torch",
             "init-output-bias" => "data",
-            "on-nan" => "skip",
             "algorithm" => "fastest",
             "precision" => "f64",
             "sigma" | "beta" | "lr" | "eps" | "momentum" | "valid-fraction" => "0.5",
@@ -362,6 +362,20 @@ fn a_run_that_goes_on_keeps_its_settings() {
     std::fs::write(home.join("x.idx"), bytes).unwrap();
     run(&home, "train --resume run --device cpu --quiet")
         .refused(1, "x.idx: its numbers are not those that the run began with; give the same file, or begin a new run");
+    // Nor is a page drawn of other data under the name of the run's, unless they are named.
+    let page = std::fs::read(home.join("run/report.html")).unwrap();
+    run(&home, "report run --device cpu").refused(
+        1,
+        "x.idx: its numbers are not those that the run began with; give the same file, or pass --data FILE, of which to draw",
+    );
+    assert!(std::fs::read(home.join("run/report.html")).unwrap() == page);
+    run(&home, "report run --data x.idx --device cpu").succeeded();
+    // A path is from where the run was started.
+    let away = home.join("away");
+    std::fs::create_dir(&away).unwrap();
+    let gone = "x.idx: is not there; the run keeps the path as it was given, and it begins where the run was started: go there, or";
+    run(&away, "train --resume ../run --device cpu").refused(1, &format!("{gone} begin a new run"));
+    run(&away, "report ../run --device cpu").refused(1, &format!("{gone} pass --data FILE, of which to draw"));
 }
 
 /// 80 points around a circle, in four columns.

@@ -3,14 +3,15 @@
 use crate::program::{self, folder, run, write_idx};
 use crate::runs;
 use std::sync::Arc;
-use vae_gpu::checkpoint::{Folder, Saved};
+use vae_gpu::checkpoint::{Folder, Position, Saved};
 use vae_gpu::config::*;
 use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::{Backend, Device};
+use vae_gpu::metrics::{Record, Split};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::trainer::{Outcome, Progress, Saving, Trainer, Watch};
-use vae_gpu::{Result, init};
+use vae_gpu::trainer::{InFolder, Keep, Outcome, Progress, Saving, Trainer, Watch};
+use vae_gpu::{Error, Result, init};
 
 /// 29 examples of 4 numbers, of which one is not a number where `bad` says so.
 fn data(bad: Option<usize>) -> Arc<Dataset> {
@@ -191,6 +192,79 @@ fn every_device_skips_the_same_steps() {
         let sentence = format!("vae-gpu: step {}: not finite: ", want[0]);
         assert!(stopped.stderr.contains(&sentence), "{precision}: {}", stopped.stderr);
     }
+}
+
+/// By the shipped program. An example to validate on that is too far away for f32's squares ends a training whose steps are
+/// all well, and what was trained is kept: it goes on when it is told to pass over that, to what it had been if told at first.
+#[test]
+fn a_validation_that_is_not_finite_ends_a_training_that_can_go_on_without_it() {
+    let home = folder("validation-far");
+    let row = |i: u32| format!("{},{},{}\n", i % 3, i % 5, i % 7);
+    let far = |i: u32| if i == 4 { "1e25,0,3\n".into() } else { row(i) };
+    std::fs::write(home.join("x.csv"), (0..29).map(row).collect::<String>()).unwrap();
+    std::fs::write(home.join("y.csv"), (0..9).map(far).collect::<String>()).unwrap();
+    let train = "train --data x.csv --valid y.csv --likelihood gaussian --epochs 3 --batch 5 --hidden 6 --latent 2 --device cpu";
+    let why = "epoch 1: the bound of example 4 of the validation data, y.csv, is not finite";
+    run(&home, &format!("{train} --out stop --quiet")).refused(
+        1,
+        &format!(
+            "{why}; the last checkpoint in stop is kept: leave the example out, or pass --on-nan skip, with --resume to go on, \
+             which passes over it"
+        ),
+    );
+    let text = |path: &str| std::fs::read_to_string(home.join(path)).unwrap();
+    assert_eq!(text("stop/failed.txt"), format!("{why}\n"));
+    assert_eq!(Saved::read(&home.join("stop/checkpoint.safetensors")).unwrap().position().unwrap().step, 6);
+
+    // Of none that was finite there is no result either, though the training was complete.
+    let none = "no validation of 3 epochs was finite";
+    let said = run(&home, "train --resume stop --on-nan skip --device cpu");
+    assert!(said.code == Some(1) && said.stderr.matches("is not finite; skipped").count() == 3, "{}", said.stderr);
+    assert!(
+        said.stderr.contains(&format!("vae-gpu: {none}; the last checkpoint in stop is kept: ")),
+        "{}",
+        said.stderr
+    );
+    assert!(run(&home, "compare stop").succeeded().stdout.contains(none));
+    assert_eq!(run(&home, &format!("{train} --on-nan skip --out skip")).code, Some(1));
+    runs::assert_same_run(&home.join("skip"), &home.join("stop"), "told later");
+    for file in ["run.toml", "config.json", "failed.txt"] {
+        assert_eq!(text(&format!("skip/{file}")), text(&format!("stop/{file}")));
+    }
+    assert!(runs::lines(&home.join("stop")).iter().all(|line| line.split == Split::Train));
+}
+
+/// The state is written, the metrics are not: whatever ends a training is told by what is left of it.
+#[test]
+fn whatever_ends_a_training_is_kept_beside_it() {
+    struct Full(InFolder);
+    impl Keep for Full {
+        fn begin(&mut self, run: &Run, network: &Network, at: Option<u32>) -> Result<Vec<Record>> {
+            self.0.begin(run, network, at)
+        }
+        fn record(&mut self, _: &Record) -> Result<()> {
+            Err(Error::failed("cannot write metrics.jsonl: no space"))
+        }
+        fn model(&mut self, run: &Run, network: &Network, b: &mut dyn Backend) -> Result<()> {
+            self.0.model(run, network, b)
+        }
+        fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()> {
+            self.0.checkpoint(run, at, network, b)
+        }
+        fn failed(&mut self, why: &str) {
+            self.0.failed(why);
+        }
+        fn left(&self) -> String {
+            self.0.left()
+        }
+    }
+    let home = Folder(folder("ended"));
+    let (data, run) = (data(None), settings(Numbers::Fp32, OnNan::Stop));
+    let (device, _) = Device::find("cpu", Numbers::Fp32).unwrap();
+    let keep = Full(home.hold().unwrap().into());
+    let mut trainer = Trainer::keeping(run, keep, Saving::Steps(1), &data, None, &device, None).unwrap();
+    trainer.run(&mut ()).unwrap_err();
+    assert_eq!(std::fs::read_to_string(home.failed()).unwrap(), "cannot write metrics.jsonl: no space\n");
 }
 
 /// By the shipped program: a learning rate that breaks the parameters in one step.
