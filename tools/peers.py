@@ -28,6 +28,7 @@ PRESETS = {  # input, hidden, latent, activation, objective, binarise
     "aevb": (784, [500], 20, "relu", "elbo", False),
     "iwae": (784, [200, 200], 50, "tanh", "iwae", True),
     "wide": (4096, [4096, 4096], 256, "relu", "elbo", False),
+    "small": (64, [64], 8, "relu", "elbo", False),
 }
 TORCH_CUDA = ["compile+graph", "reduce-overhead", "graph", "eager", "compile"]  # graph: the whole step in one
 TORCH_CPU = ["compile", "eager"]
@@ -352,7 +353,7 @@ def ours(command, wanted):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="aevb")
-    parser.add_argument("--batch", type=int, help="100; iwae: 20; wide: 8192")
+    parser.add_argument("--batch", type=int, help="100; iwae: 20; wide: 8192; small: 100")
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -367,7 +368,7 @@ def main():
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    args.batch = args.batch or {"aevb": 100, "iwae": 20, "wide": 8192}[args.preset]
+    args.batch = args.batch or {"aevb": 100, "iwae": 20, "wide": 8192, "small": 100}[args.preset]
     began = time.perf_counter()
     say = lambda text: print(text, file=sys.stderr, flush=True)
 

@@ -23,7 +23,7 @@ mod fma;
 pub mod kernels;
 pub mod probe;
 
-/// The models of the papers, and one that is all matrix product.
+/// The models of the papers, one that is all matrix product, and one that is hardly any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// 784-500-20-500-784, relu, batch 100 (Kingma & Welling 2014).
@@ -32,6 +32,8 @@ pub enum Preset {
     Iwae,
     /// 4096-4096-4096-256-4096-4096-4096, relu, batch 8192.
     Wide,
+    /// 64-64-8-64-64, relu, batch 100: a table, or one of many models.
+    Small,
 }
 
 /// A model, and how it is trained where nothing else is asked for.
@@ -61,6 +63,7 @@ impl Preset {
                 Work { model, samples: vec![1, 5, 50], binarize: Binarize::Dynamic, ..iwae }
             }
             Preset::Wide => work(4096, &[4096, 4096], 256, Relu, 8192),
+            Preset::Small => work(64, &[64], 8, Relu, 100),
         }
     }
 }

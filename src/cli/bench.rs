@@ -34,7 +34,7 @@ pub(crate) struct BenchArgs {
     /// Whole steps if not given; kernels: each operation of a step, each launch, and what the floor rests on
     #[arg(value_enum, value_name = "kernels", hide_possible_values = true)]
     what: Option<What>,
-    /// aevb (784-500-20), iwae (784-200-200-50, k = 1, 5, 50) or wide (4096-4096-4096-256), or several
+    /// aevb (784-500-20), iwae (784-200-200-50, k = 1, 5, 50), wide (4096-4096-4096-256) or small (64-64-8), or several
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES", hide_possible_values = true)]
     #[arg(conflicts_with_all = ["ModelArgs", "input", "objective"])]
     preset: Vec<Preset>,

@@ -35,6 +35,7 @@ fn a_preset_keeps_its_name_and_its_numbers_of_samples() {
     let measured = lines(run(&home, &format!("bench --preset iwae --batch 2 --device cpu {QUICK}")));
     assert_eq!(measured.iter().map(|l| number(l, "samples") as u64).collect::<Vec<_>>(), [1, 5, 50]);
     assert!(measured.iter().all(|l| l["model"] == "iwae" && l["objective"] == "iwae" && l["binarize"] == "dynamic"));
+    assert_eq!(lines(run(&home, &format!("bench --preset small --device cpu {QUICK}")))[0]["model"], "small");
     // The default of the model's flags is a preset too.
     let measured = lines(run(&home, &format!("bench --batch 2 --device cpu {QUICK}")));
     assert_eq!((&measured[0]["model"], &measured[0]["binarize"]), (&"aevb".into(), &"none".into()));
