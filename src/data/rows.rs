@@ -18,7 +18,9 @@ pub(super) struct Rows<'a> {
     reader: csv::Reader<Lines<Source<'a>>>,
     /// A record whose memory the next row takes over.
     pub spare: ByteRecord,
-    /// No comma separates the cells.
+    /// What separates the cells.
+    pub delimiter: u8,
+    /// No comma does.
     pub decimal_commas: bool,
     /// The first line that was not UTF-8.
     pub foreign: Option<u64>,
@@ -34,7 +36,8 @@ impl<'a> Rows<'a> {
         builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(1 << 16).delimiter(delimiter);
         let reader = builder.from_reader(Lines::new(source, delimiter));
         let decimal_commas = delimiter != b',';
-        Self { reader, spare: ByteRecord::new(), decimal_commas, foreign: None, says_delimiter: said.is_some() }
+        let spare = ByteRecord::new();
+        Self { reader, spare, delimiter, decimal_commas, foreign: None, says_delimiter: said.is_some() }
     }
 
     pub fn next(&mut self) -> Result<Option<Row>> {

@@ -1,5 +1,5 @@
 //! The text of a table, read a second time: to be written beside what came of its rows, as it stands there, to the digit.
-//! In UTF-8, and where its columns are learned as numbers with points for decimal commas, as what is written beside it.
+//! In UTF-8; and beside other columns, those that are learned as numbers with points for decimal commas, as they are written.
 use super::asked::{List, There};
 use super::csv::Opened;
 use super::read::{is_text, open_file};
@@ -21,7 +21,28 @@ pub enum Keep<'a> {
     /// pictures, the names of their files.
     RowNames,
     Listed(&'a List),
+    /// To be written in its own way, with what separates its cells and its marks.
     All,
+}
+
+/// How a column writes its numbers.
+pub(super) enum Way {
+    Point,
+    Comma,
+    /// 0 and 1 in these words; what lies between as a number.
+    Truth([String; 2]),
+}
+
+impl Way {
+    /// A number in as few digits as tell it from others.
+    pub fn write(&self, number: String) -> String {
+        match (self, number.as_str()) {
+            (Way::Truth([no, _]), "0") => no.clone(),
+            (Way::Truth([_, yes]), "1") => yes.clone(),
+            (Way::Comma, _) => number.replace('.', ","),
+            _ => number,
+        }
+    }
 }
 
 /// Some columns of a table, as text.
@@ -35,6 +56,8 @@ pub struct Text {
     pub taken: Vec<usize>,
     /// Of each example those that are kept.
     pub rows: Vec<ByteRecord>,
+    /// What separates cells in the file.
+    pub delimiter: u8,
 }
 
 impl Text {
@@ -67,13 +90,14 @@ impl Text {
         };
         let words = columns.of_words(&there, &taken)?;
         let numbers: HashSet<usize> = taken.iter().copied().filter(|at| !words.contains(at)).collect();
-        let (file, names) = (opened.name.clone(), opened.names.clone());
+        let (file, names, delimiter) = (opened.name.clone(), opened.names.clone(), opened.rows.delimiter);
         let rows = opened.into_rows().take(if kept.is_empty() { 0 } else { count });
         let part = |row: Result<Row>| {
             let row = row?;
             let cell = |&j: &usize| {
                 let cell = row.cells.get(j).unwrap_or_default();
-                if numbers.contains(&j) { decimals::plain(cell) } else { Cow::Borrowed(cell) }
+                let plain = numbers.contains(&j) && !matches!(keep, Keep::All);
+                if plain { decimals::plain(cell) } else { Cow::Borrowed(cell) }
             };
             Ok(kept.iter().map(cell).collect::<ByteRecord>())
         };
@@ -85,7 +109,7 @@ impl Text {
             (kept, rows) = (vec![], vec![]);
         }
         let titles = names.map(|names| kept.iter().map(|&j| names[j].clone()).collect());
-        Ok(Some(Text { titles, kept, taken, rows }))
+        Ok(Some(Text { titles, kept, taken, rows, delimiter }))
     }
 
     /// The names of the first `count` pictures of a folder.
@@ -94,8 +118,20 @@ impl Text {
         let row = |name: &OsString| ByteRecord::from(vec![name.to_string_lossy().as_bytes()]);
         let rows: Vec<ByteRecord> = names.iter().take(count).map(row).collect();
         match rows.len() == count {
-            true => Ok(Text { titles: Some(vec!["file".into()]), kept: vec![0], taken: vec![], rows }),
+            true => Ok(Text { titles: Some(vec!["file".into()]), kept: vec![0], taken: vec![], rows, delimiter: b',' }),
             false => Err(fewer(&path.display().to_string())),
+        }
+    }
+
+    /// How the column at `j` writes its numbers.
+    pub(super) fn way_of(&self, j: usize) -> Way {
+        let cells = || self.rows.iter().map(|row| &row[j]);
+        let find = |value: &[u8]| cells().find(|cell| cell.eq_ignore_ascii_case(value));
+        let owned = |cell: &[u8]| String::from_utf8_lossy(cell).into_owned();
+        match (find(b"false"), find(b"true")) {
+            (None, None) if self.delimiter != b',' && cells().any(decimals::has_decimal_comma) => Way::Comma,
+            (None, None) => Way::Point,
+            (no, yes) => Way::Truth([owned(no.unwrap_or(b"False")), owned(yes.unwrap_or(b"True"))]),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Writes a table as csv: a header, and a row a line. What [`super::Dataset::read`] gives back, to the bit.
-use super::text::Text;
+use super::text::{Text, Way};
 use csv::ByteRecord;
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::ops::Range;
 
@@ -87,20 +88,20 @@ pub(crate) fn write_filled(
     at: impl Fn(usize) -> usize,
     hidden: impl Fn(usize, usize) -> bool,
 ) -> io::Result<()> {
-    let mut rows = csv::Writer::from_writer(out);
+    let mut rows = csv::WriterBuilder::new().delimiter(text.delimiter).from_writer(out);
     if let Some(titles) = &text.titles {
         rows.write_record(titles).map_err(cause)?;
     }
     let firsts = cells(cols, words, |j| j, |of| of.columns.start);
-    let places: Vec<usize> = firsts.iter().map(|&j| at(j)).collect();
+    // Where they stand, and how numbers are written there.
+    let places: Vec<(usize, Way)> = firsts.iter().map(|&j| (at(j), text.way_of(at(j)))).collect();
     for (row, values) in values.chunks(cols).enumerate() {
         let example = row / times;
-        let filled = texts(values, words);
-        let mut line: Vec<&[u8]> = text.rows[example].iter().collect();
-        for ((text, &j), &place) in filled.iter().zip(&firsts).zip(&places) {
-            if hidden(example, j) {
-                line[place] = text.as_bytes();
-            }
+        let mut line: Vec<Cow<[u8]>> = text.rows[example].iter().map(Cow::Borrowed).collect();
+        let filled = texts(values, words).into_iter();
+        for ((text, &j), (place, way)) in filled.zip(&firsts).zip(&places).filter(|((_, j), _)| hidden(example, **j)) {
+            let is_word = words.iter().any(|of| of.columns.start == j);
+            line[*place] = Cow::Owned(if is_word { text } else { way.write(text) }.into_bytes());
         }
         rows.write_record(line).map_err(cause)?;
     }
