@@ -198,9 +198,18 @@ impl There<'_> {
         Ok(is_listed)
     }
 
+    fn is_name(&self, name: &str) -> bool {
+        self.names.is_some_and(|names| names.iter().any(|n| n == name))
+    }
+
     /// The positions of a part of a list.
     fn range(&self, part: &Part, what: &str) -> Result<std::ops::Range<usize>> {
         let (from, to) = match part {
+            // Where there is no such position it may be a name, as a year.
+            Part::Range(from, to) if *from >= self.width && *to == from + 1 && self.is_name(&from.to_string()) => {
+                let at = self.find(&from.to_string(), what)?;
+                (at, at + 1)
+            }
             Part::Range(from, to) => (*from, *to),
             Part::Name(name) => {
                 let at = self.find(name, what)?;

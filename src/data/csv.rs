@@ -3,6 +3,7 @@
 //! Where no comma separates the cells it is a decimal point.
 use super::asked::There;
 use super::classes::Labels;
+use super::counting::Counting;
 use super::decimals::{self, Marks, has_commas_of_thousands, has_decimal_comma};
 use super::encoding::is_utf16;
 use super::header::{Wanted, mixed};
@@ -29,7 +30,8 @@ pub(super) enum Cell {
 }
 
 pub(super) fn cell(bytes: &[u8]) -> Cell {
-    const MISSING: [&[u8]; 11] = [b"", b"na", b"n/a", b"#n/a", b"#nv", b"<na>", b"null", b"none", b"?", b".", b"-"];
+    const MISSING: [&[u8]; 14] =
+        [b"", b"na", b"n/a", b"#n/a", b"#nv", b"<na>", b"null", b"none", b"?", b".", b"-", b"--", b"nat", b"n.a."];
     let text = decimals::plain(bytes);
     match std::str::from_utf8(&text).ok().and_then(|text| text.parse::<f32>().ok()) {
         Some(v) if v.is_nan() => Cell::Missing,
@@ -180,7 +182,8 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     let without_names = columns.map_or(Ok(there.rows_named), |columns| columns.leave_out_row_names(&there))?;
     notes.extend(without_names.then(|| row_names::note(&name, title)));
     // The files of a model are read as it learned to.
-    let is_asked = named && without_names && !columns.is_some_and(Columns::are_known);
+    let of_model = columns.is_some_and(Columns::are_known);
+    let is_asked = named && without_names && !of_model;
     let mut row_names = is_asked.then(RowNames::default);
     let all = columns.is_none_or(Columns::are_all);
     let class = columns.map_or(Ok(None), |columns| columns.class_column(&there))?;
@@ -197,7 +200,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         notes.push(format!("{name}: first line ({}) {AS_NAMES}", some.join(", ")));
     }
 
-    let mut rounding = Rounding::new(positions.len());
+    let (mut rounding, mut counting) = (Rounding::new(positions.len()), Counting::new(positions.len()));
     let decimal_commas = rows.decimal_commas;
     let mut marks = decimal_commas.then(Marks::default);
     // Rows without a value.
@@ -247,9 +250,14 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                 continue;
             }
             match cell(bytes) {
-                Cell::Missing if missing == Missing::Allow => values.push(f32::NAN),
+                Cell::Missing if missing == Missing::Allow => {
+                    counting.see(at, j, f64::NAN);
+                    values.push(f32::NAN);
+                }
                 Cell::Number(v) if v.is_finite() && (decimal_commas || !bytes.contains(&b',')) => {
-                    rounding.see(at, j, unrounded(bytes, v));
+                    let number = unrounded(bytes, v);
+                    rounding.see(at, j, number);
+                    counting.see(at, j, number);
                     if let Some(marks) = &mut marks {
                         marks.see(row, i);
                     }
@@ -271,6 +279,14 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     }
     if let Some(names) = row_names {
         names.check(&name, title, &skipped(&there, 0))?;
+    }
+    // Of columns that were named it is known what they are.
+    if all && !of_model {
+        let are_words = |j: usize| dictionaries.get(j).is_some_and(Option::is_some);
+        notes.extend(counting.columns(values.len() / positions.len()).filter(|&j| !are_words(j)).map(|j| {
+            let (column, skipped) = (chosen.told(j), skipped(&there, positions[j]));
+            format!("{name}: {column} counts the rows; --skip-columns {skipped} leaves it out")
+        }));
     }
     if hollow > 0 {
         let all = values.len() / positions.len();
@@ -333,11 +349,17 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], is_told: bool) -> 
     let at = format!("line {line}, column {}{title} of {}", j + 1, there.file);
     let shown = shown(bytes);
     Error::failed(match cell(bytes) {
-        Cell::Missing if bytes.is_empty() => {
-            format!("{at} is empty: fill the cell, leave the example out, or train with --missing allow")
-        }
         Cell::Missing => {
-            format!("{at} is {shown}: fill the cell, leave the example out, or train with --missing allow")
+            let is = if bytes.is_empty() { "empty" } else { &shown };
+            let or = match is_told {
+                true => "or leave the example out: what a model is told must be known",
+                // As pandas writes it above the names of rows.
+                false if bytes.is_empty() && line == 1 && j == 0 && there.names.is_none() => {
+                    "leave the example out, train with --missing allow, or pass --header yes if the line is one"
+                }
+                false => "leave the example out, or train with --missing allow",
+            };
+            format!("{at} is {is}: fill the cell, {or}")
         }
         Cell::Number(_) if !bytes.contains(&b',') => format!("{at} is {shown}: must be a finite number below 3.4e38"),
         _ if has_decimal_comma(bytes) && bytes.contains(&b'.') => {

@@ -64,7 +64,6 @@ fn is_of_numbers(columns: &[usize], beside: &[usize], first: &ByteRecord, second
         return false;
     }
     let titles = || beside.iter().filter(|&&j| word(&first[j]));
-    let is_year = |number: &u64| (1800..=2100).contains(number);
     let no_years_below = || columns.iter().any(|&j| !whole(&second[j]).as_ref().is_some_and(is_year));
     if numbers.len() + titles().count() >= SOME && numbers.len() > 1 && numbers.iter().all(is_year) && no_years_below()
     {
@@ -95,6 +94,28 @@ fn is_of_numbers(columns: &[usize], beside: &[usize], first: &ByteRecord, second
         _ => return false,
     };
     numbers.len() >= fewest
+}
+
+/// Names that are numbers, above rows that have numbers for names: pandas leaves the title of these out, and an example could
+/// begin with a gap. It is none where the rows count from 0 and the names grow; or where these are years, or below them are
+/// fractions alone.
+fn is_above_numbered_rows(first: &ByteRecord, second: Option<&ByteRecord>) -> bool {
+    if is_header(first, second) {
+        return false; // as it counts its columns
+    }
+    let Some(second) = second.filter(|second| second.len() == first.len() && first.len() > 2) else { return false };
+    let numbers: Option<Vec<u64>> = first.iter().skip(1).map(whole).collect();
+    let Some(numbers) = numbers.filter(|_| first[0].is_empty() && whole(&second[0]).is_some()) else { return false };
+    let cells = || second.iter().skip(1);
+    let are_fractions = || cells().all(|c| whole(c).is_none() && matches!(cell(c), Cell::Number(_)));
+    let are_distinct = || numbers.iter().collect::<HashSet<_>>().len() == numbers.len();
+    let from_zero = &second[0] == b"0" && numbers.is_sorted_by(|a, b| a < b);
+    let are_years = || numbers.iter().all(is_year) && !cells().all(|c| whole(c).as_ref().is_some_and(is_year));
+    from_zero || are_distinct() && (are_years() || are_fractions())
+}
+
+fn is_year(number: &u64) -> bool {
+    (1800..=2100).contains(number)
 }
 
 /// x0, x1, and so on: what columns are called that have no names, as [`crate::config::Run::names`] has it.
@@ -199,7 +220,8 @@ impl Wanted {
                 let below = second.is_some_and(is_named);
                 let (beside, columns) = all.split_at((is_named(first) || first[0].is_empty() && below) as usize);
                 // A word above a number in the first column is told by that.
-                (!is_named(first) || below) && is_of_numbers(columns, beside, first, second)
+                is_above_numbered_rows(first, second)
+                    || (!is_named(first) || below) && is_of_numbers(columns, beside, first, second)
             }
             Wanted::At(positions, false, _) => {
                 let mut is_taken = vec![false; first.len()];
@@ -207,7 +229,9 @@ impl Wanted {
                 let beside: Vec<usize> = all.iter().copied().filter(|&j| !is_taken[j]).collect();
                 // Those that are not taken tell too.
                 let (words, numbers): (Vec<usize>, Vec<usize>) = all.iter().partition(|&&j| word(&first[j]));
-                is_of_numbers(positions, &beside, first, second) || is_of_numbers(&numbers, &words, first, second)
+                is_above_numbered_rows(first, second)
+                    || is_of_numbers(positions, &beside, first, second)
+                    || is_of_numbers(&numbers, &words, first, second)
             }
             _ => false,
         }

@@ -5,6 +5,7 @@ mod bytes;
 mod classes;
 mod columns;
 mod condition;
+mod counting;
 mod csv;
 mod decimals;
 mod dictionary;

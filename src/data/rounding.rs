@@ -39,7 +39,9 @@ impl Rounding {
             self.columns = vec![column; self.cols];
         }
         let (column, rounded) = (&mut self.columns[j], number as f32);
-        let apart = (number - column.last).abs() > NOISE * number.abs();
+        let away = (number - column.last).abs();
+        // Whole numbers have no noise.
+        let apart = away > NOISE * number.abs() || away >= 1.0 && number.fract() == 0.0 && column.last.fract() == 0.0;
         column.lost = column.lost.saturating_add((apart && column.last as f32 == rounded) as u32);
         (column.low, column.high) = (column.low.min(rounded), column.high.max(rounded));
         column.last = number;
@@ -68,6 +70,7 @@ mod tests {
         };
         assert!(coarse(&|i| 1.7e9 + i as f64));
         assert!(coarse(&|i| 1.0 + i as f64 * 1e-9));
+        assert!(coarse(&|i| 1e15 + i as f64));
         // Days, not seconds; a constant with the noise of f64; numbers that f32 holds; few that do not change.
         assert!(!coarse(&|i| 1.7e9 + i as f64 * 86400.0));
         assert!(!coarse(&|i| 0.1 + (i % 2) as f64 * 1e-17));

@@ -52,11 +52,11 @@ fn a_table_beside_the_data_is_read_by_its_header() {
     let sample = "sample told --count 1 --temperature 0 --condition";
     all_the_same(sample, &["none", "same", "other"]);
     asked(sample, "alien")
-        .refused(1, "the model's column age: alien.csv has no column of this name; it has height, bmi");
+        .refused(1, "the model's column age: alien.csv has no column of this name; it has height, bmi; give it that column, which a model of --missing allow takes empty");
     let impute = "impute plain --data x.csv --count 3 --mask";
     all_the_same(impute, &["mask-none", "mask-same", "mask-other", "mask-column"]);
     asked(impute, "mask-alien")
-        .refused(1, "the model's column age: mask-alien.csv has no column of this name; it has a, b, c, d");
+        .refused(1, "the model's column age: mask-alien.csv has no column of this name; it has a, b, c, d; give it that column, which a model of --missing allow takes empty");
     all_the_same("decode plain --data", &["z-none", "z-own", "z-same", "z-other", "z-more"]);
     asked("decode plain --data", "z-alien")
         .refused(1, "the model's column mu1: z-alien.csv has no column of this name; did you mean mu0?");

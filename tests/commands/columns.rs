@@ -380,7 +380,7 @@ fn a_header_that_is_said_is_one_in_every_file() {
     }
     write("others.csv", format!("31,9,77\n{}", rows(0)));
     run(&home, "eval yes --data others.csv --device cpu")
-        .refused(1, "the model's column 12: others.csv has no column of this name; it has 31, 9, 77");
+        .refused(1, "the model's column 12: others.csv has no column of this name; it has 31, 9, 77; give it that column, which a model of --missing allow takes empty");
     let report = std::fs::read_to_string(home.join("yes/report.html")).unwrap();
     assert!(report.contains("vae-gpu train --data codes.csv --header yes"), "as the page says how it was made");
 
@@ -420,6 +420,42 @@ fn tables_are_written_with_the_names_of_their_columns() {
     }
 }
 
+/// Decimal commas, what separates cells, and truth values: a cell that was there is written as it was, and one that is filled in as
+/// those above and below it.
+#[test]
+fn a_table_is_filled_in_as_it_is_written() {
+    let home = folder("columns-filled");
+    let file = |name: &str, text: &str| std::fs::write(home.join(name), text).unwrap();
+    file("x.csv", "a;ok;note;b\n1,50;yes;9,5;2\n2,25;no;8,5;\n;yes;7,5;4,25\n4,0;no;6,5;5\n");
+    file("truth.csv", "a,ok,b\n1.50,True,2\n2.25,False,\n3.125,,4\n4,FALSE,5\n");
+    let train =
+        "--likelihood gaussian --scale standard --missing allow --epochs 2 --hidden 4 --latent 1 --device cpu --quiet";
+    run(&home, &format!("train --data x.csv --columns a,b {train} --out x")).succeeded();
+    run(&home, &format!("train --data truth.csv --bernoulli ok {train} --out truth")).succeeded();
+    let filled = |line: &str| -> Vec<Vec<String>> {
+        let text = run(&home, &format!("impute {line} --device cpu --quiet --to -")).succeeded().stdout;
+        text.lines().map(|line| line.split([';']).map(String::from).collect()).collect()
+    };
+    let rows = filled("x --data x.csv");
+    assert_eq!(rows[0], ["a", "ok", "note", "b"]);
+    assert_eq!(rows[1], ["1,50", "yes", "9,5", "2"]);
+    for (row, cell, rest) in [(2, 3, ["2,25", "no", "8,5"]), (3, 0, ["yes", "7,5", "4,25"])] {
+        let number = &rows[row][cell];
+        assert!(number.contains(',') && number.replace(',', ".").parse::<f32>().is_ok_and(f32::is_finite), "{number}");
+        let others: Vec<&String> = (0..4).filter(|j| *j != cell).map(|j| &rows[row][j]).collect();
+        assert_eq!(others, rest);
+    }
+    assert_eq!(rows[4], ["4,0", "no", "6,5", "5"]);
+    let drawn = filled("truth --data truth.csv --draws 3").concat().join("\n");
+    let drawn: Vec<&str> = drawn.lines().collect();
+    assert_eq!((drawn[0], drawn[1], drawn[10]), ("a,ok,b", "1.50,True,2", "4,FALSE,5"));
+    let words = |line: &&str| ["3.125,True,4", "3.125,False,4"].contains(line);
+    assert!(drawn[7..10].iter().all(words), "{drawn:?}");
+    // The mean of a truth value is a number.
+    let mean: f32 = filled("truth --data truth.csv").concat()[3].split(',').nth(1).unwrap().parse().unwrap();
+    assert!(mean > 0.0 && mean < 1.0);
+}
+
 /// What is not learned goes with the rows: names, and columns that are asked for; and a table is filled in where it has gaps, and is
 /// as it was everywhere else.
 #[test]
@@ -444,7 +480,11 @@ fn what_is_written_can_be_joined_to_what_was_read() {
     run(&home, &format!("{train} {SMALL} --out run")).succeeded();
     let written = |line: &str| -> Vec<Vec<String>> {
         run(&home, &format!("{line} --to out.csv --force --device cpu --quiet")).succeeded();
+        // A table that is filled in has the marks that it had.
+        let semicolons = ["gaps.csv", "bare.csv", "all.csv"].map(|file| format!("impute run --data {file}"));
+        let semicolons = semicolons.iter().any(|begin| line.starts_with(begin));
         let mut rows = csv::ReaderBuilder::new();
+        rows.delimiter(if semicolons { b';' } else { b',' });
         let mut rows = rows.has_headers(false).from_path(home.join("out.csv")).unwrap();
         rows.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect()
     };

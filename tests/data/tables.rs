@@ -212,3 +212,49 @@ fn a_column_that_f32_does_not_tell_apart_is_told() {
         }
     }
 }
+
+/// As pandas writes a table whose columns are called by numbers: nothing above the names of the rows, which are numbers too.
+#[test]
+fn numbers_above_numbered_rows_are_a_header() {
+    let table = |head: &str, rows: &[&str]| [&[head], rows].concat().join("\n") + "\n";
+    let values = ["1.5,2.5,0.25", "0.5,3,1", "2,2,2", "1,0,4.5"];
+    let numbered =
+        |from: usize| values.iter().enumerate().map(|(i, row)| format!("{},{row}", i + from)).collect::<Vec<_>>();
+    for (head, from) in [(",2019,2020,2021", 0), (",2019,2020,2021", 1001), (",3,1,2", 7), (",5,10,30", 0)] {
+        let rows = numbered(from);
+        let text = table(head, &rows.iter().map(String::as_str).collect::<Vec<_>>());
+        for missing in [Missing::Allow, Missing::Refuse] {
+            let data = Dataset::columns_from_bytes("t.csv", text.as_bytes(), &Columns::default(), missing).unwrap();
+            assert_eq!((data.rows(), data.cols), (4, 3), "{head} from {from}");
+            let names: Vec<&str> = data.columns.names.iter().map(String::as_str).collect();
+            assert_eq!(names, head[1..].split(',').collect::<Vec<_>>());
+            assert!(data.notes.iter().any(|note| note.contains("taken as names of the columns; pass --header no")));
+        }
+    }
+    // Counts of which the first is missing: an example.
+    let counts = table(",3,5,7", &["4,2,1,0", "1,1,0,2"]);
+    let data = Dataset::columns_from_bytes("t.csv", counts.as_bytes(), &Columns::default(), Missing::Allow).unwrap();
+    assert_eq!((data.rows(), data.cols), (3, 4));
+    refused(
+        &counts,
+        "t.csv is empty: fill the cell, leave the example out, train with --missing allow, or pass --header yes \
+         if the line is one",
+    );
+}
+
+#[test]
+fn a_column_that_counts_the_rows_is_told() {
+    let rows =
+        |key: &dyn Fn(usize) -> u64| (0..30).map(|i| format!("{},{}\n", (i as f64).sin(), key(i))).collect::<String>();
+    let counting = |text: &str| notes(text).iter().any(|note| note.contains("counts the rows"));
+    let said = notes(&format!("a,customer\n{}", rows(&|i| 100_000_007 + i as u64)));
+    assert_eq!(
+        said,
+        [": column 1 (\"customer\", counted from 0) counts the rows; --skip-columns customer leaves it out"],
+        "also where f32 would not tell them apart"
+    );
+    assert!(counting(&rows(&|i| i as u64)) && !counting(&rows(&|i| (i * i) as u64)));
+    let named = Columns::asked(Asked { take: Some("0,1".parse().unwrap()), ..Asked::default() }).unwrap();
+    let data = Dataset::columns_from_bytes("t.csv", rows(&|i| i as u64).as_bytes(), &named, Missing::Refuse).unwrap();
+    assert!(data.notes.is_empty(), "it was asked for: {:?}", data.notes);
+}
