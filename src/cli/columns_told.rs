@@ -6,6 +6,9 @@ use std::collections::HashSet;
 
 /// A column with numbers of this size, or of its inverse, is far from those that a network begins with, of about 1.
 const LARGE: f64 = 100.0;
+/// What a first layer gives is of about 1 where columns are scaled; of this the log-variances of q(z|x) behind it may be so large that
+/// a training begins with a KL of millions, and is still at it in the end.
+const PUSHED: f64 = 4.0;
 /// Columns whose sizes are this far apart are learned one after the other, the largest first.
 const APART: f64 = 1000.0;
 
@@ -86,7 +89,12 @@ pub(super) fn unscaled(run: &Run, data: &Dataset, moments: &Moments) -> Option<S
     let changes = || gaussian(run).filter(|&j| variance[j] > 0.0);
     let (smallest, largest) = (changes().min_by(by_size)?, changes().max_by(by_size)?);
     let furthest = gaussian(run).max_by(by_size)?;
+    // The deviation of what the first layer gives: of the weights 2 / (inputs + outputs), as they are drawn by Glorot's rule.
+    let first = run.model.hidden.first().copied().unwrap_or(2 * run.model.latent);
+    let norm = gaussian(run).map(|j| size(j) * size(j)).sum::<f64>().sqrt();
+    let pushed = norm * (2.0 / (run.model.input + first) as f64).sqrt();
     let worst = match (size(smallest), size(largest)) {
+        _ if pushed > PUSHED => largest,
         _ if size(furthest) > LARGE => furthest,
         (small, large) if large > LARGE.sqrt() && large > small * APART => largest,
         (_, large) if large < 1.0 / LARGE => smallest,
@@ -128,8 +136,9 @@ pub(super) fn outweighed(run: &Run, moments: &Moments) -> Option<String> {
     (all > 0.0 && all < sigma * sigma).then(|| {
         format!(
             "the variances of all columns add up to {all:.3}, less than sigma² = {}: latents cost more than they tell; --variance \
-             shared learns it, and --scale standard brings every column to 0 and 1",
-            sigma * sigma
+             shared learns it{}",
+            sigma * sigma,
+            if run.data.scale.is_some() { "" } else { ", and --scale standard brings every column to 0 and 1" }
         )
     })
 }

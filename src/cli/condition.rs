@@ -194,6 +194,8 @@ pub(super) fn repeated(rows: &[f32], width: usize, times: usize) -> Vec<f32> {
 #[derive(Default)]
 pub(super) struct Told {
     rows: Vec<Vec<f32>>,
+    /// The same in the units of the file.
+    in_file: Vec<Vec<f32>>,
     /// Where they are of one.
     file: Option<String>,
 }
@@ -210,6 +212,11 @@ impl Told {
     /// A file of too few, unless it has one for all.
     pub(super) fn first(&self, count: usize) -> Result<Vec<f32>> {
         self.of(count, |rows| rows >= count)
+    }
+
+    /// The same in the units of the file.                                                    (count, condition)
+    pub(super) fn first_in_file(&self, count: usize) -> Vec<f32> {
+        self.in_file.iter().cycle().take(count).flatten().copied().collect()
     }
 
     /// The same where each row belongs to something that is there already.
@@ -278,7 +285,8 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
                 None => ((0..*classes).collect(), None),
             };
             let row = |&class: &usize| (0..width).map(|i| (i == class) as u8 as f32).collect();
-            Told { rows: asked.iter().map(row).collect(), file }
+            let rows: Vec<Vec<f32>> = asked.iter().map(row).collect();
+            Told { in_file: rows.clone(), rows, file }
         }
         (Condition::Columns { .. }, None) => {
             return Err(Error::request(
@@ -290,20 +298,23 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
             let data = super::dataset(file, Part::Test, Some(&columns), run.data.bytes, Missing::Refuse)?;
             check_told(&data, run)?;
             let (alone, input) = (data.cols == width, run.model.input);
-            let data = if alone { data } else { arrange(data, &run.data, None)? };
-            let mut rows = data.columns(data.cols - width..data.cols);
-            if let (true, Some(scale)) = (alone, &run.data.scale) {
+            let unscaled = Source { scale: None, ..run.data.clone() };
+            let data = if alone { data } else { arrange(data, &unscaled, None)? };
+            let in_file = data.columns(data.cols - width..data.cols);
+            let mut rows = in_file.clone();
+            if let Some(scale) = &run.data.scale {
                 scale.apply_to(&mut rows, input..input + width);
             }
-            Told { rows: rows.chunks(width).map(<[f32]>::to_vec).collect(), file: Some(data.name) }
+            let [rows, in_file] = [rows, in_file].map(|all| all.chunks(width).map(<[f32]>::to_vec).collect());
+            Told { rows, in_file, file: Some(data.name) }
         }
     })
 }
 
-/// What draws were told, (count, condition), in front of a csv of them: under the names that it has in the data, so that the csv is
+/// What draws were told, (count, condition) in the units of the file, in front of a csv of them: under the names that it has in the data, so that the csv is
 /// such data. None where it has no names.
 pub(super) fn front(run: &Run, told: &[f32]) -> Option<Front> {
-    let (input, width) = (run.model.input, run.model.condition);
+    let width = run.model.condition;
     let (titles, rows) = match run.data.condition.as_ref()? {
         Condition::Classes { .. } => {
             let classes = run.data.classes().filter(|classes| !classes.name.is_empty())?;
@@ -313,11 +324,7 @@ pub(super) fn front(run: &Run, told: &[f32]) -> Option<Front> {
         Condition::Columns { columns: (from, to), .. } => {
             let known = run.data.known_columns();
             let names: Option<Vec<String>> = (*from..*to).map(|j| known.name_of(j).cloned()).collect();
-            let mut values = told.to_vec();
-            if let Some(scale) = &run.data.scale {
-                scale.undo(&mut values, input..input + width);
-            }
-            (names?, values.chunks(width).map(|row| row.iter().map(f32::to_string).collect()).collect())
+            (names?, told.chunks(width).map(|row| row.iter().map(f32::to_string).collect()).collect())
         }
     };
     Some(Front { titles, rows, times: 1 })

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let z = latents(&args.data, latent)?.with_bytes(Some(Bytes::Plain))?;
     if z.cols != latent {
         return Err(Error::failed(format!(
-            "{}: a row has {} numbers; must have {latent}, as the latents of the model: give what vae-gpu encode wrote",
+            "{}: a row has {} numbers; must have {latent}, as the latents of the model: give what vae-gpu encode wrote without --logvar",
             z.name, z.cols
         )));
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[command(after_help = "Examples:\n  vae-gpu interpolate runs/digits --to between.png\n  \
     vae-gpu interpolate runs/digits --data digits --pair 3,7 --pair 0,12 --steps 11 --spherical --to between.png\n\n\
     A picture has a row for each pair: the first example, the way from its reconstruction to that of the second, the \
-    second example. An npy holds the ways alone, (pairs · steps, D).")]
+    second example. What a conditional model is told goes from that of the first to that of the second. An npy holds the ways alone, (pairs · steps, D).")]
 pub(crate) struct InterpolateArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,

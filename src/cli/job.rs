@@ -155,10 +155,21 @@ fn moved(began: &Source, otherwise: &str) -> Option<Error> {
 
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
+    let is_binarized = run.data.binarize != Binarize::None;
+    let mut sets = [Some(data), valid].into_iter().flatten();
+    if is_binarized && run.model.likelihood == Likelihood::Gaussian {
+        let must = "must be in [0, 1] to become zeros and ones; leave out --binarize, or divide by what is the most";
+        sets.clone()
+            .try_for_each(|set| set.check(0..run.model.input, |v| (0.0..=1.0).contains(&v) || v.is_nan(), must))?;
+    }
     let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
         None if run.model.is_mixed() => "give the column another likelihood, as by --gaussian",
         Some(_) if run.model.is_mixed() => {
-            "--bernoulli and the options of counts and words leave their columns unscaled; what is neither is for --gaussian"
+            "it is scaled here; pass --likelihood gaussian, and name the columns of zeros and ones by --bernoulli: it and the options of \
+             counts and words leave theirs unscaled"
+        }
+        None if is_binarized => {
+            "pass --scale minmax; or leave out --binarize, and pass --likelihood gaussian --scale standard"
         }
         None if run.model.likelihood.is_of_counts() => "pass --likelihood gaussian",
         None => {
@@ -168,9 +179,8 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
             "as it is scaled, and no example that is trained on lies beyond; pass --likelihood gaussian, of pixels divide by 255 in \
              place of --scale, or leave the example out"
         }
-        Some(_) => "pass --likelihood gaussian, or --scale minmax in place of this one",
+        Some(_) => "it is scaled here; pass --likelihood gaussian, or --scale minmax in place of this one",
     };
-    let mut sets = [Some(data), valid].into_iter().flatten();
     sets.try_for_each(|set| fits(&run.model, set, "--data", remedy))
 }
 

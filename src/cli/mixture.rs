@@ -181,6 +181,16 @@ impl MixtureArgs {
     }
 }
 
+/// Of data that cannot be taken: what helps a training and not a mixture, which has neither gaps nor words, is not told.
+fn of_a_mixture(e: Error) -> Error {
+    let Error::Failed(sentence) = e else { return e };
+    let sentence = sentence.replace("leave the example out, or train with --missing allow", "or leave the example out");
+    Error::Failed(match (sentence.split_once("; of a column of words train with "), sentence.rsplit_once("or with ")) {
+        (Some((what, _)), Some((_, skip))) => format!("{what}; leave a column of words out by {skip}"),
+        _ => sentence,
+    })
+}
+
 pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     args.check_out()?;
     let (out, table) = (args.out(), args.table()?);
@@ -188,7 +198,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     let start = args.start.as_ref().map(|path| Mixture::read(path)).transpose()?;
     let mut source = args.source(start.as_ref().map(|(_, config)| config))?;
     let start = start.map(|(mixture, _)| mixture);
-    let (data, valid) = job::load(&mut source, Missing::Refuse)?;
+    let (data, valid) = job::load(&mut source, Missing::Refuse).map_err(of_a_mixture)?;
     if let Some(valid) = &valid {
         same_columns(valid, data.cols, "--data")?;
     }
@@ -218,6 +228,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
         name_of(settings.covariance),
         goes.join(" and "),
     ));
+    [Some(&data), valid.as_ref()].into_iter().flatten().for_each(|data| args.common.tell(data));
     let clock = Instant::now();
     let fit = follow(args, &x, data.cols, start, &settings)?;
     let seconds = clock.elapsed().as_secs_f64();

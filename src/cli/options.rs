@@ -81,7 +81,7 @@ pub(super) struct DataArgs {
     /// beta: of the epochs after --kl-warmup, or if there is none the last
     #[arg(long, value_name = "FILE", conflicts_with_all = ["valid_fraction", "resume"])]
     pub(super) valid: Option<String>,
-    /// The part of the data that is held out to validate on, as 0.1
+    /// The part of the data that is held out to validate on, as 0.1: examples drawn at random
     #[arg(long, value_name = "F", conflicts_with = "resume")]
     pub(super) valid_fraction: Option<f64>,
     /// Columns of the data to learn: positions, ranges and names of a header, as age,height,3..7; in the order of the file, whatever
@@ -147,7 +147,7 @@ pub(super) struct DataArgs {
     /// Columns from..to to predict from --past; all others are left out
     #[arg(long, value_name = "COLUMNS", value_parser = range, requires = "past", conflicts_with_all = ["condition", "resume"])]
     future: Option<(usize, usize)>,
-    /// The run directory; runs/NAME-OF-THE-DATA if not given
+    /// The run directory; runs/NAME-OF-THE-DATA if not given, or the next with a number behind it where that is there
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(super) out: Option<PathBuf>,
     /// Writes into a run directory that holds a run already

@@ -109,7 +109,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
-        let front = target.is_csv().then(|| condition::front(&saved.run, &given)).flatten();
+        let front = target.is_csv().then(|| condition::front(&saved.run, &told.first_in_file(count))).flatten();
         write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front)?;
         return wrote(&args.common, path, target.rows(count));
     };

@@ -4,7 +4,7 @@ use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{BUILT_IN, Common, columns_told, config_file, counted, print, thousands};
 use crate::checkpoint::{Best, Folder, Saved};
-use crate::config::{Algorithm, Run};
+use crate::config::{Algorithm, Condition, Run};
 use crate::data::{Bytes, Dataset, Missing, Values};
 use crate::device::Device;
 use crate::report::active_units;
@@ -162,9 +162,23 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
         }
         _ => String::new(),
     };
+    // Positions may be counted in more than one way: which columns they are is told by name.
+    let known = run.data.known_columns();
+    let named = |(from, to): (usize, usize)| {
+        let (first, last) = (known.name_of(from)?, known.name_of(to - 1)?);
+        Some(if to - from > 1 { format!("{first:?} to {last:?}") } else { format!("{first:?}") })
+    };
+    let told = match run.data.condition {
+        Some(Condition::Columns { columns, x }) => match (named(columns), x.map(named)) {
+            (Some(told), Some(Some(x))) => format!("; {x} from {told}"),
+            (Some(told), None) => format!("; told {told}"),
+            _ => String::new(),
+        },
+        _ => String::new(),
+    };
     let bytes = run.data.bytes.filter(|_| !BUILT_IN.contains(&run.data.train.as_str())).map_or("", Bytes::told);
     format!(
-        "{}: {}{bytes}{sparse}{missing}{scaled}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
+        "{}: {}{bytes}{sparse}{missing}{scaled}{told}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
         data.name,
         counted(data.rows(), "example"),
         counted(run.training.steps as usize, "step"),

@@ -18,6 +18,7 @@ use std::sync::Arc;
     allow_negative_numbers = true,
     after_help = "Examples:\n  vae-gpu traverse runs/digits --to latents.png\n  \
     vae-gpu traverse runs/digits --around 3 --rows 10 --extent 2 --to latents.png\n\n\
+    A conditional model is told what the example is told, or of z = 0 the first one of the data.\n\n\
     A row for each latent, by its mean KL over --data, the largest first: the first rows mean most, and a latent without \
     KL means nothing. An npy holds (rows · steps, D). --json says which latents they are."
 )]

@@ -132,7 +132,8 @@ impl Run {
         self.data.scale.as_ref().map_or(Ok(()), |scale| scale.check(input, columns))?;
         if let (Some(scale), true) = (&self.data.scale, self.model.likelihood.is_of_counts()) {
             return Err(Error::request(format!(
-                "scale {}: what is scaled is no count any more; leave it out, or pass --likelihood gaussian",
+                "scale {}: what is scaled is no count any more; leave it out, or pass --likelihood gaussian, and name columns of \
+                 counts by --poisson or --negative-binomial",
                 name_of(scale.rule)
             )));
         }

@@ -68,6 +68,17 @@ pub(super) fn versions(entries: &[Entry], settings: &[Vec<Setting>]) -> Vec<usiz
     versions
 }
 
+/// Of each column, what its likelihood gives a probability to: that of a count is one of the same counts by another.
+fn measures(run: &Run) -> Vec<Likelihood> {
+    let of = |likelihood| match likelihood {
+        Likelihood::NegativeBinomial => Likelihood::Poisson,
+        other => other,
+    };
+    let columns =
+        run.model.likelihoods().into_iter().flat_map(|(likelihood, columns)| columns.map(move |_| of(likelihood)));
+    columns.collect()
+}
+
 /// Options by which rows have other data, or another likelihood of them, or were validated on others, of those in which the
 /// runs differ.
 pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&'static str> {
@@ -80,10 +91,10 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
         "condition" => entries.iter().any(|entry| entry.run.x() != entries[0].run.x()),
         // Parts of the same data of different sizes are held against one another, a part and what was trained on are not.
         "valid-fraction" => entries.iter().any(|entry| entry.run.data.valid_fraction == 0.0),
-        // The probabilities of the same counts may be held against one another, but for those that take the total as given.
+        // The probabilities of the same counts may be held against one another, those that take the total as given are others.
         "likelihood" | "bernoulli" | "gaussian" | "poisson" | "negative-binomial" | "categorical" => {
-            let model = |entry: &Entry| (entry.run.model.is_of_counts(), entry.run.model.has(Likelihood::Multinomial));
-            !entries.iter().all(|entry| model(entry).0 && model(entry).1 == model(&entries[0]).1)
+            let first = measures(&entries[0].run);
+            entries.iter().any(|entry| measures(&entry.run) != first)
         }
         "scale" => scaled,
         _ => false,

@@ -268,3 +268,30 @@ fn a_forecast_of_a_linear_table_is_its_regression() {
     }
     assert_eq!(rows(&home.join("whole.npy")), rows(&home.join("alone.npy")));
 }
+
+/// What each draw was told stands in front of it as it does in the file, not as it comes back from where the model has it.
+#[test]
+fn draws_stand_behind_the_cells_that_they_were_told() {
+    let home = folder("told-cells");
+    let cells = |i: usize| format!("{},{}", (i * i % 7 < 2) as u8, 18 + i * 37 % 72);
+    let row = |i: usize| format!("{},{}\n", cells(i), (0.3 * i as f64).sin());
+    let text: String = (0..200).map(row).collect();
+    std::fs::write(home.join("x.csv"), format!("flag,age,y\n{text}")).unwrap();
+    let train = "train --data x.csv --likelihood gaussian --scale standard --condition flag,age --hidden 4 --latent 1 --epochs 1";
+    let said = run(&home, &format!("{train} --device cpu --out run")).succeeded().stderr;
+    assert!(said.contains("; told \"flag\" to \"age\"; model 1+2-4-1+2-4-1;"), "{said}");
+    let drawn = run(&home, "sample run --condition x.csv --to - --device cpu").succeeded().stdout;
+    let lines: Vec<&str> = drawn.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("flag,age,y", 201));
+    for (i, line) in lines[1..].iter().enumerate() {
+        assert_eq!(line.rsplit_once(',').unwrap().0, cells(i), "row {i}");
+    }
+    let past = "train --data x.csv --likelihood gaussian --scale standard --past 0..2 --future 2..3 --hidden 4 --latent 1 --epochs 1";
+    let said = run(&home, &format!("{past} --device cpu --out past")).succeeded().stderr;
+    assert!(said.contains("; \"y\" from \"flag\" to \"age\"; model"), "{said}");
+    // A name that is a number, where there is no such position.
+    std::fs::write(home.join("years.csv"), format!("2019,2020,2021\n{text}")).unwrap();
+    let years = "train --data years.csv --columns 2019,2021 --likelihood gaussian --scale standard --hidden 4 --latent 1 --epochs 1";
+    run(&home, &format!("{years} --device cpu --out years")).succeeded();
+    assert!(run(&home, "sample years --count 1 --to - --device cpu").succeeded().stdout.starts_with("2019,2021\n"));
+}

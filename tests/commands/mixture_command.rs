@@ -121,3 +121,20 @@ fn a_table_says_what_each_example_belongs_to() {
     };
     assert_eq!(cut(&fitted, 1), cut(&titled, 2));
 }
+
+/// What helps a training with gaps and words helps no mixture, and is not told.
+#[test]
+fn gaps_and_words_are_told_with_what_helps_a_mixture() {
+    let home = folder("mixture-gaps");
+    std::fs::write(home.join("gaps.csv"), "a,b,c\n1.5,2,x\n0.5,,y\n2,1,x\n1,3,y\n").unwrap();
+    let refused = |columns: &str, sentence: &str| {
+        let line = format!("mixture --data gaps.csv --columns {columns} --components 2 --out m --device cpu");
+        run(&home, &line).refused(1, sentence);
+    };
+    refused("a,b", "line 3, column 2 (\"b\") of gaps.csv is empty: fill the cell, or leave the example out");
+    refused(
+        "a,c",
+        "line 2, column 3 (\"c\") of gaps.csv is \"x\", not a number: separate numbers by comma, semicolon or tab; leave a column of \
+         words out by --skip-columns c",
+    );
+}

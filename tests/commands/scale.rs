@@ -387,7 +387,10 @@ fn columns_far_from_one_are_told_with_what_helps() {
     assert!(said("--data beside.csv --likelihood gaussian").contains("column 0 (counted from 0) has mean "));
     let row = |i: usize| format!("{},0\n", 20.0 + (i as f64).sin());
     std::fs::write(home.join("beside.csv"), (0..50).map(row).collect::<String>()).unwrap();
-    assert!(!said("--data beside.csv --likelihood gaussian").contains("hard to learn"));
+    let wide = "train --data beside.csv --likelihood gaussian --hidden 1000 --latent 1 --steps 2 --device cpu --out run --force";
+    assert!(!run(&home, wide).succeeded().stderr.contains("hard to learn"));
+    // What is away from 0 in a narrow network is.
+    assert!(said("--data beside.csv --likelihood gaussian").contains("column 0 (counted from 0) has mean 2.0"));
     // A column that hardly ever changes is far from 0 and 1 once it is scaled.
     let row = |i: usize| format!("{},{}\n", (i as f64).sin(), (i == 7) as u8);
     std::fs::write(home.join("rare.csv"), (0..12_000).map(row).collect::<String>()).unwrap();
@@ -525,4 +528,32 @@ fn embeddings_do_not_collapse_in_silence() {
         let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
         assert_eq!(eval["active_units"], 4, "{options}: {eval}");
     }
+}
+
+/// What would be learned in silence is no more what the file has, or hard to learn.
+#[test]
+fn what_binarising_would_hide_is_refused_and_what_is_far_from_zero_is_told() {
+    let home = folder("scale-far");
+    let row = |i: usize| {
+        (0..16).map(|j| (10.0 + 2.0 * (0.7 * (i * j) as f64).sin()).to_string()).collect::<Vec<_>>().join(",")
+    };
+    std::fs::write(home.join("x.csv"), (0..60).map(|i| row(i) + "\n").collect::<String>()).unwrap();
+    let train = "train --data x.csv --hidden 4 --latent 2 --epochs 1 --device cpu --out run --force";
+    for scale in ["", " --scale standard"] {
+        let refused = run(&home, &format!("{train} --likelihood gaussian --binarize threshold{scale}"));
+        let why = "must be in [0, 1] to become zeros and ones; leave out --binarize, or divide by what is the most\n";
+        assert!(refused.code == Some(1) && refused.stderr.ends_with(why), "{}", refused.stderr);
+    }
+    let refused = run(&home, &format!("{train} --binarize threshold")).stderr;
+    assert!(
+        refused.contains("pass --scale minmax; or leave out --binarize, and pass --likelihood gaussian"),
+        "{refused}"
+    );
+    run(&home, &format!("{train} --binarize threshold --scale minmax")).succeeded();
+    run(&home, &format!("{train} --likelihood gaussian --binarize threshold --scale minmax")).succeeded();
+
+    let hint = "hard to learn as it is; --scale standard brings every column to 0 and 1";
+    let said = |options: &str| run(&home, &format!("{train} --likelihood gaussian {options}")).succeeded().stderr;
+    assert!(said("").contains(hint) && said("--hidden none").contains(hint));
+    assert!(!said("--scale standard").contains("hard to learn"));
 }

@@ -175,6 +175,23 @@ fn every_command_takes_counts() {
     assert!(rows[0].contains("negative-binomial") && rows[1].contains("poisson"), "{said}");
 }
 
+/// Beside other columns too: the bounds of runs that differ in the likelihood of counts alone are of the same quantities.
+#[test]
+fn counts_beside_other_columns_may_be_held_against_one_another() {
+    let home = folder("counts-beside");
+    let row = |i: usize| format!("{},{}\n", (0.3 * i as f64).sin(), i * i % 5);
+    std::fs::write(home.join("x.csv"), (0..50).map(row).collect::<String>()).unwrap();
+    for kind in ["poisson", "negative-binomial", "gaussian"] {
+        let line = format!(
+            "train --data x.csv --likelihood gaussian --{kind} 1 --epochs 1 --hidden 3 --latent 1 --device cpu"
+        );
+        run(&home, &format!("{line} --quiet --out {kind}")).succeeded();
+    }
+    let said = |runs: &str| run(&home, &format!("compare {runs}")).succeeded().stderr;
+    assert!(!said("poisson negative-binomial").contains("not comparable"));
+    assert!(said("poisson gaussian").contains("not comparable"));
+}
+
 /// The encoder's input, the dispersion and the output's bias: where training begins.
 #[test]
 fn training_begins_at_the_means_of_the_columns() {

@@ -342,8 +342,9 @@ fn what_cannot_be_is_refused() {
         ),
         (
             "--bernoulli b --scale standard",
-            "row 2, column 1 (\"b\", counted from 0) of x.csv is 2: must be in [0, 1] for the Bernoulli likelihood; --bernoulli and \
-             the options of counts and words leave their columns unscaled; what is neither is for --gaussian",
+            "row 2, column 1 (\"b\", counted from 0) of x.csv is 2: must be in [0, 1] for the Bernoulli likelihood; it is scaled here; \
+             pass --likelihood gaussian, and name the columns of zeros and ones by --bernoulli: it and the options of counts and \
+             words leave theirs unscaled",
         ),
     ] {
         run(&home, &format!("{train} {options}")).refused(1, sentence);
