@@ -18,7 +18,8 @@ use std::path::PathBuf;
     vae-gpu train --data moving --past 0..784 --future 784..1568 --out runs/moving\n  \
     vae-gpu forecast runs/moving --to futures.png\n\n\
     The future need not be there: --data may have the past alone, or gaps in its place.\n\n\
-    A picture has a row for each example: its past, its true future if it is known, and futures as the model draws them. An npy holds \
+    A picture has a row for each example: its past where that is of the same size, its true future if it is known, and futures as the \
+    model draws them. Each is a mean for one z: intervals for what will be seen are of --draw. An npy holds \
     the drawn futures alone, (N · draws, D): those of an example stand together.")]
 pub(crate) struct ForecastArgs {
     /// A run directory, or a model.safetensors, that was trained with --past and --future, or --condition FROM..TO

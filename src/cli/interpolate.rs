@@ -2,7 +2,7 @@
 use super::Common;
 use super::condition::DataFor;
 use super::decode::draw_rows;
-use super::output::{Output, Target, wrote};
+use super::output::{Output, Target, front_of_points, wrote};
 use crate::checkpoint::Saved;
 use crate::evaluate::check_data;
 use crate::infer::Inference;
@@ -17,7 +17,8 @@ use std::sync::Arc;
 #[command(after_help = "Examples:\n  vae-gpu interpolate runs/digits --to between.png\n  \
     vae-gpu interpolate runs/digits --data digits --pair 3,7 --pair 0,12 --steps 11 --spherical --to between.png\n\n\
     A picture has a row for each pair: the first example, the way from its reconstruction to that of the second, the \
-    second example. What a conditional model is told goes from that of the first to that of the second. An npy holds the ways alone, (pairs · steps, D).")]
+    second example. What a conditional model is told goes from that of the first to that of the second. An npy holds the ways alone, (pairs · steps, D); a csv says from where to where each row is, and which \
+    part of the way.")]
 pub(crate) struct InterpolateArgs {
     /// A run directory, or a model.safetensors
     model: PathBuf,
@@ -88,8 +89,12 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
         given.chunks((2 * width).max(1)).map(|ends| Path::Line.between(&ends[..width], &ends[width..], args.steps));
     let decoded = inference.decode(&ways, &given.flatten().collect::<Vec<_>>())?;
     let cols = saved.run.model.input;
+    let of_pair = |&(i, j): &(usize, usize)| {
+        (0..args.steps).map(move |s| vec![i as f64, j as f64, s as f64 / (args.steps - 1) as f64])
+    };
+    let front = front_of_points(&saved.run, &["from", "to", "part"].map(String::from), pairs.iter().flat_map(of_pair));
     match target {
-        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None)?,
+        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => {
             let originals = inference.examples(&ends);
             let ways = originals.chunks(2 * cols).zip(decoded.chunks(args.steps * cols));

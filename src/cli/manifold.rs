@@ -1,7 +1,7 @@
 //! `vae-gpu manifold`
 use super::decode::draw_rows;
 use super::interpolate::pair;
-use super::output::{Output, Target, wrote};
+use super::output::{Output, Target, front_of_points, wrote};
 use super::{Common, condition};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
@@ -66,8 +66,11 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     let device = args.common.device_at_hand()?;
     let z = latents::manifold(args.side, dims, latent);
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;
+    let (i, j) = dims;
+    let points = z.chunks(latent).map(|z| vec![f64::from(z[i]), f64::from(z[j])]);
+    let front = front_of_points(&saved.run, &[i, j].map(|dim| format!("z{dim}")), points);
     match target {
-        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None)?,
+        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => draw_rows(path, decoded, args.side, &saved.run)?,
     }
     wrote(&args.common, path, target.rows(args.side * args.side))

@@ -1,7 +1,7 @@
 //! `vae-gpu traverse`
 use super::condition::DataFor;
 use super::decode::draw_rows;
-use super::output::{Output, Target};
+use super::output::{Output, Target, front_of_points};
 use super::{Common, print};
 use crate::checkpoint::Saved;
 use crate::error::{Error, Result, at_least_one};
@@ -20,7 +20,7 @@ use std::sync::Arc;
     vae-gpu traverse runs/digits --around 3 --rows 10 --extent 2 --to latents.png\n\n\
     A conditional model is told what the example is told, or of z = 0 the first one of the data.\n\n\
     A row for each latent, by its mean KL over --data, the largest first: the first rows mean most, and a latent without \
-    KL means nothing. An npy holds (rows · steps, D). --json says which latents they are."
+    KL means nothing. An npy holds (rows · steps, D); a csv says which latent each row moves, and where to. --json says which latents they are."
 )]
 pub(crate) struct TraverseArgs {
     /// A run directory, or a model.safetensors
@@ -86,9 +86,14 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     };
     // Of a conditional model: the condition of the example that is gone around, or of the first.
     let given = inference.condition_of(&data.pick(&[args.around.unwrap_or(0)])).repeat(dims.len() * args.steps);
-    let decoded = inference.decode(&latents::traverse(&around, &dims, args.extent, args.steps), &given)?;
+    let z = latents::traverse(&around, &dims, args.extent, args.steps);
+    let decoded = inference.decode(&z, &given)?;
+    // Which latent, and what it is.
+    let points = z.chunks(latent).enumerate().map(|(i, z)| (dims[i / args.steps], z));
+    let points = points.map(|(j, z)| vec![j as f64, f64::from(z[j])]);
+    let front = front_of_points(&saved.run, &["latent", "z"].map(String::from), points);
     match target {
-        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, None)?,
+        Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => draw_rows(path, decoded, args.steps, &saved.run)?,
     }
     let kl: Vec<f64> = dims.iter().map(|&j| kl[j]).collect();

@@ -147,6 +147,7 @@ fn every_command_takes_words_and_gives_words() {
         "sample run --near x.csv --to near.csv",
         "interpolate run --data x.csv --to between.csv",
         "traverse run --data x.csv --to latents.png",
+        "traverse run --data x.csv --rows 2 --steps 3 --extent 2 --to around.csv",
         "manifold run --to plane.csv",
         "impute run --data gaps.csv --to filled.csv",
         "impute run --data gaps.csv --draws 2 --to imputed.csv",
@@ -158,7 +159,13 @@ fn every_command_takes_words_and_gives_words() {
     }
     let known = |file: &str| {
         let text = fs::read_to_string(home.join(file)).unwrap();
-        assert!(text.starts_with("age,ward,ill,bmi\n"), "{file}: {text}");
+        let which = match file {
+            "between.csv" => "from,to,part,",
+            "around.csv" => "latent,z,",
+            "plane.csv" => "z0,z1,",
+            _ => "",
+        };
+        assert!(text.starts_with(&format!("{which}age,ward,ill,bmi\n")), "{file}: {text}");
         run(&home, &format!("eval run --data {file} --device cpu --quiet")).succeeded();
         text
     };
@@ -167,6 +174,22 @@ fn every_command_takes_words_and_gives_words() {
     {
         known(file);
     }
+    // Points of the latents are told with where they are.
+    let begin = |file: &str, cells: usize| -> Vec<String> {
+        let cut = |line: &str| line.split(',').take(cells).collect::<Vec<_>>().join(",");
+        known(file).lines().skip(1).map(cut).collect()
+    };
+    let (moved, between, plane) = (begin("around.csv", 2), begin("between.csv", 3), begin("plane.csv", 2));
+    let latents: Vec<&str> = moved.iter().step_by(3).map(|row| &row[..1]).collect();
+    assert!(latents == ["0", "1"] || latents == ["1", "0"], "{moved:?}");
+    let want = latents.iter().flat_map(|j| ["-2", "0", "2"].map(|z| format!("{j},{z}")));
+    assert_eq!(moved, want.collect::<Vec<_>>());
+    assert_eq!((between.len(), &between[1][..], &between[9][..]), (36, "0,1,0.125", "2,3,0"));
+    assert_eq!(
+        (plane.len(), plane[0].split(',').next()),
+        (400, plane[20].split(',').next()),
+        "a column of the plane has one z0"
+    );
     // What was there stays, word for word; and what a mask hid is not copied.
     let (filled, whole, masked) =
         (known("filled.csv"), fs::read_to_string(home.join("x.csv")).unwrap(), known("masked.csv"));
