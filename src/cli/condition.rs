@@ -216,7 +216,7 @@ impl Told {
 
     /// The same in the units of the file.                                                    (count, condition)
     pub(super) fn first_in_file(&self, count: usize) -> Vec<f32> {
-        self.in_file.iter().cycle().take(count).flatten().copied().collect()
+        cycled(&self.in_file, count)
     }
 
     /// The same where each row belongs to something that is there already.
@@ -233,9 +233,14 @@ impl Told {
             Some(file) if rows > 1 && !enough(rows) => Err(Error::failed(format!(
                 "{file}: has {rows} rows, and {count} are told something: give a row for each, or one for all"
             ))),
-            _ => Ok(self.rows.iter().cycle().take(count).flatten().copied().collect()),
+            _ => Ok(cycled(&self.rows, count)),
         }
     }
+}
+
+/// So many rows, from the first on again where there are fewer.
+fn cycled(rows: &[Vec<f32>], count: usize) -> Vec<f32> {
+    rows.iter().cycle().take(count).flatten().copied().collect()
 }
 
 /// A class, or a list of them, as a line of csv: in quotes where they have commas.
@@ -311,8 +316,8 @@ pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
     })
 }
 
-/// What draws were told, (count, condition) in the units of the file, in front of a csv of them: under the names that it has in the data, so that the csv is
-/// such data. None where it has no names.
+/// What draws were told, (count, condition) in the units of the file, in front of a csv of them: under the names that it has in the
+/// data, so that the csv is such data. None where it has no names.
 pub(super) fn front(run: &Run, told: &[f32]) -> Option<Front> {
     let width = run.model.condition;
     let (titles, rows) = match run.data.condition.as_ref()? {

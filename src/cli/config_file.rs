@@ -1,6 +1,6 @@
 //! `--config FILE`: options from a TOML file, by the names that they have on the command line; and the file that repeats
 //! a run or a sweep, which every one leaves.
-use crate::config::{Numbers, OnNan, name_of, used};
+use crate::config::used;
 use crate::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -176,19 +176,9 @@ pub(super) fn lengthened(text: &str, (option, value): (&str, u32)) -> String {
     replaced(text, &["epochs", "steps"], format!("{option} = {value}"))
 }
 
-/// The file of a run in this arithmetic, which may be another than was asked for.
-pub(super) fn in_precision(text: &str, numbers: Numbers) -> String {
-    replaced(text, &["precision"], format!("precision = {}", Value::String(name_of(numbers))))
-}
-
-/// The file of a run that waits so many epochs for a better validation.
-pub(super) fn of_patience(text: &str, epochs: u32) -> String {
-    replaced(text, &["patience"], format!("patience = {epochs}"))
-}
-
-/// The file of a run that does so where something is not finite.
-pub(super) fn on_nan(text: &str, what: OnNan) -> String {
-    replaced(text, &["on-nan"], format!("on-nan = {}", Value::String(name_of(what))))
+/// The file of a run with another value of an option that it has.
+pub(super) fn with(text: &str, option: &str, value: impl Into<Value>) -> String {
+    replaced(text, &[option], format!("{option} = {}", value.into()))
 }
 
 /// With another line for the one of these options.

@@ -92,7 +92,8 @@ pub(crate) fn run(args: &InterpolateArgs) -> Result<()> {
     let of_pair = |&(i, j): &(usize, usize)| {
         (0..args.steps).map(move |s| vec![i as f64, j as f64, s as f64 / (args.steps - 1) as f64])
     };
-    let front = front_of_points(&saved.run, &["from", "to", "part"].map(String::from), pairs.iter().flat_map(of_pair));
+    let front =
+        front_of_points(target, &saved.run, &["from", "to", "part"].map(String::from), pairs.iter().flat_map(of_pair));
     match target {
         Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => {

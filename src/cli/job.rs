@@ -1,10 +1,10 @@
 //! A run and its data: read, checked, trained, shown. `train` is one of them, `sweep` has many.
 use super::options::TrainArgs;
-use super::{BUILT_IN, Common, Part, columns_told, condition, dataset, held_out_part, own_test, report};
+use super::{Common, Part, columns_told, condition, dataset, file_of, held_out_part, own_test, report};
 use crate::checkpoint::{Folder, Held, Saved};
 use crate::config::{Binarize, Condition, Likelihood, Run, Source, name_of};
 use crate::data::scale::Rule;
-use crate::data::{Bytes, Columns, Dataset, Missing, Moments, Scale};
+use crate::data::{Bytes, Columns, Dataset, Missing, Moments, Scale, file_and_array, is_part_or_missing};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::files::{Lock, write_atomically};
@@ -143,8 +143,8 @@ pub(super) fn load_again(saved: &Saved, otherwise: &str) -> Result<(Arc<Dataset>
 /// Why the files of a run may not be found: it keeps their paths as it was given them.
 fn moved(began: &Source, otherwise: &str) -> Option<Error> {
     let is_gone = |file: &String| {
-        let (path, array) = (Path::new(file), file.rsplit_once(':').map_or(file.as_str(), |(path, _)| path));
-        path.is_relative() && !BUILT_IN.contains(&file.as_str()) && !path.exists() && !Path::new(array).exists()
+        let path = Path::new(file);
+        path.is_relative() && file_of(file).is_some() && !file_and_array(path).0.exists()
     };
     let file = began.files(&began.train).into_iter().find(is_gone)?;
     Some(Error::failed(format!(
@@ -159,8 +159,7 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     let mut sets = [Some(data), valid].into_iter().flatten();
     if is_binarized && run.model.likelihood == Likelihood::Gaussian {
         let must = "must be in [0, 1] to become zeros and ones; leave out --binarize, or divide by what is the most";
-        sets.clone()
-            .try_for_each(|set| set.check(0..run.model.input, |v| (0.0..=1.0).contains(&v) || v.is_nan(), must))?;
+        sets.clone().try_for_each(|set| set.check(0..run.model.input, is_part_or_missing, must))?;
     }
     let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
         None if run.model.is_mixed() => "give the column another likelihood, as by --gaussian",

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;
     let (i, j) = dims;
     let points = z.chunks(latent).map(|z| vec![f64::from(z[i]), f64::from(z[j])]);
-    let front = front_of_points(&saved.run, &[i, j].map(|dim| format!("z{dim}")), points);
+    let front = front_of_points(target, &saved.run, &[i, j].map(|dim| format!("z{dim}")), points);
     match target {
         Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => draw_rows(path, decoded, args.side, &saved.run)?,

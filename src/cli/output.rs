@@ -70,12 +70,17 @@ pub(crate) fn titles_of_examples(run: &Run) -> Vec<String> {
     to_csv::titles(&run.names(), &run.words())
 }
 
-/// In front of the rows of a csv that belong to no row of a file: what each of them is, in columns of these names. None where the
-/// examples have a column of such a name.
-pub(crate) fn front_of_points(run: &Run, titles: &[String], points: impl Iterator<Item = Vec<f64>>) -> Option<Front> {
+/// In front of the rows of a csv that belong to no row of a file: what each of them is, in columns of these names. None of what is no
+/// csv, and where the examples have a column of such a name.
+pub(crate) fn front_of_points(
+    target: Target,
+    run: &Run,
+    titles: &[String],
+    points: impl Iterator<Item = Vec<f64>>,
+) -> Option<Front> {
     let names = titles_of_examples(run);
     let row = |point: Vec<f64>| point.iter().map(|&x| (x as f32).to_string()).collect();
-    let is_free = !titles.iter().any(|title| names.contains(title));
+    let is_free = target.is_csv() && !titles.iter().any(|title| names.contains(title));
     is_free.then(|| Front { titles: titles.to_vec(), rows: points.map(row).collect(), times: 1 })
 }
 

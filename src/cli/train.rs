@@ -4,7 +4,7 @@ use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{BUILT_IN, Common, columns_told, config_file, counted, print, thousands};
 use crate::checkpoint::{Best, Folder, Saved};
-use crate::config::{Algorithm, Condition, Run};
+use crate::config::{Algorithm, Condition, Run, name_of};
 use crate::data::{Bytes, Dataset, Missing, Values};
 use crate::device::Device;
 use crate::report::active_units;
@@ -45,11 +45,11 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             }
             if anew.patience {
                 saved.run.training.patience = args.patience();
-                repeating = repeating.map(|text| config_file::of_patience(&text, args.patience()));
+                repeating = repeating.map(|text| config_file::with(&text, "patience", args.patience()));
             }
             if anew.on_nan {
                 saved.run.training.on_nan = args.on_nan();
-                repeating = repeating.map(|text| config_file::on_nan(&text, args.on_nan()));
+                repeating = repeating.map(|text| config_file::with(&text, "on-nan", name_of(args.on_nan())));
             }
             (Job::again(&saved)?, folder, Some(saved))
         }
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
         None => {
             let device = common.device()?;
             // What repeats the run repeats what was computed, on a machine with a GPU, too.
-            repeating = repeating.map(|text| config_file::in_precision(&text, device.numbers));
+            repeating = repeating.map(|text| config_file::with(&text, "precision", name_of(device.numbers)));
             job.run.training.precision = device.numbers;
             device
         }

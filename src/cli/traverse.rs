@@ -91,7 +91,7 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     // Which latent, and what it is.
     let points = z.chunks(latent).enumerate().map(|(i, z)| (dims[i / args.steps], z));
     let points = points.map(|(j, z)| vec![j as f64, f64::from(z[j])]);
-    let front = front_of_points(&saved.run, &["latent", "z"].map(String::from), points);
+    let front = front_of_points(target, &saved.run, &["latent", "z"].map(String::from), points);
     match target {
         Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => draw_rows(path, decoded, args.steps, &saved.run)?,

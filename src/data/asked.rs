@@ -157,11 +157,16 @@ impl There<'_> {
 
     /// The position of a name.
     pub(super) fn find(&self, name: &str, what: &str) -> Result<usize> {
-        self.at(name).map_err(|why| Error::request(format!("{what} {}: {why}", shown(name))))
+        self.find_or(name, what, "")
+    }
+
+    /// The same. `or`: what else helps where no column has a name like it.
+    pub(super) fn find_or(&self, name: &str, what: &str, or: &str) -> Result<usize> {
+        self.at(name, or).map_err(|why| Error::request(format!("{what} {}: {why}", shown(name))))
     }
 
     /// The same, or why it has none.
-    fn at(&self, name: &str) -> std::result::Result<usize, String> {
+    fn at(&self, name: &str, or: &str) -> std::result::Result<usize, String> {
         let file = self.file;
         let Some(names) = self.names else {
             return Err(format!(
@@ -181,7 +186,7 @@ impl There<'_> {
                     None => {
                         let some: Vec<String> = names.iter().take(8).map(|n| shown(n)).collect();
                         let more = if names.len() > 8 { ", ..." } else { "" };
-                        format!("it has {}{more}", some.join(", "))
+                        format!("it has {}{more}{or}", some.join(", "))
                     }
                 };
                 Err(format!("{file} has no column of this name; {remedy}"))
@@ -342,7 +347,7 @@ fn last(left: Vec<usize>, list: Option<&List>, there: &There) -> Result<Vec<usiz
         let wrong = |why: String| Error::request(format!("condition {part}: {why}"));
         let range = match part {
             Part::Name(name) => {
-                let at = there.at(name).map_err(|why| wrong(format!("is no file, and {why}")))?;
+                let at = there.at(name, "").map_err(|why| wrong(format!("is no file, and {why}")))?;
                 at..at + 1
             }
             Part::Range(..) => there.range(part, "condition")?,

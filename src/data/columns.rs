@@ -142,14 +142,9 @@ impl Columns {
             return asked.positions(there);
         }
         let (own, whole) = (there.all(), there.width == self.of);
-        let is_there = |name: &String| there.names.is_none_or(|names| names.contains(name));
-        let find = |name: &String| {
-            there.find(name, "the model's column").map_err(|e| {
-                let (why, add) = (e.to_string(), "; give it that column, which a model of --missing allow takes empty");
-                let is_misspelled = why.ends_with('?');
-                Error::failed(format!("{why}{}", if is_there(name) || is_misspelled { "" } else { add }))
-            })
-        };
+        let add = "; give it that column, which a model of --missing allow takes empty";
+        let find =
+            |name: &String| there.find_or(name, "the model's column", add).map_err(|e| Error::failed(e.to_string()));
         match there.names {
             _ if own.len() == self.or => match there.names {
                 Some(names) if !self.or_names.is_empty() && names[own.clone()] != self.or_names => {

@@ -200,7 +200,9 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         notes.push(format!("{name}: first line ({}) {AS_NAMES}", some.join(", ")));
     }
 
-    let (mut rounding, mut counting) = (Rounding::new(positions.len()), Counting::new(positions.len()));
+    let mut rounding = Rounding::new(positions.len());
+    // Of columns that were named it is known what they are.
+    let mut counting = (all && !of_model).then(|| Counting::new(positions.len()));
     let decimal_commas = rows.decimal_commas;
     let mut marks = decimal_commas.then(Marks::default);
     // Rows without a value.
@@ -251,13 +253,13 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
             }
             match cell(bytes) {
                 Cell::Missing if missing == Missing::Allow => {
-                    counting.see(at, j, f64::NAN);
+                    counting.iter_mut().for_each(|counting| counting.see(at, j, f64::NAN));
                     values.push(f32::NAN);
                 }
                 Cell::Number(v) if v.is_finite() && (decimal_commas || !bytes.contains(&b',')) => {
                     let number = unrounded(bytes, v);
                     rounding.see(at, j, number);
-                    counting.see(at, j, number);
+                    counting.iter_mut().for_each(|counting| counting.see(at, j, number));
                     if let Some(marks) = &mut marks {
                         marks.see(row, i);
                     }
@@ -280,8 +282,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     if let Some(names) = row_names {
         names.check(&name, title, &skipped(&there, 0))?;
     }
-    // Of columns that were named it is known what they are.
-    if all && !of_model {
+    if let Some(counting) = counting {
         let are_words = |j: usize| dictionaries.get(j).is_some_and(Option::is_some);
         notes.extend(counting.columns(values.len() / positions.len()).filter(|&j| !are_words(j)).map(|j| {
             let (column, skipped) = (chosen.told(j), skipped(&there, positions[j]));

@@ -58,7 +58,7 @@ fn is_of_numbers(columns: &[usize], beside: &[usize], first: &ByteRecord, second
     let Some(numbers) = numbers.filter(|_| columns.iter().all(|&j| !word(&second[j]))) else { return false };
     // pandas leaves the title of the names of rows out.
     if first[0].is_empty() && word(&second[0]) && columns.first() == Some(&1) {
-        return numbers.iter().collect::<HashSet<_>>().len() == numbers.len();
+        return are_distinct(&numbers);
     }
     if !numbers.is_sorted_by(|a, b| a < b) {
         return false;
@@ -108,10 +108,13 @@ fn is_above_numbered_rows(first: &ByteRecord, second: Option<&ByteRecord>) -> bo
     let Some(numbers) = numbers.filter(|_| first[0].is_empty() && whole(&second[0]).is_some()) else { return false };
     let cells = || second.iter().skip(1);
     let are_fractions = || cells().all(|c| whole(c).is_none() && matches!(cell(c), Cell::Number(_)));
-    let are_distinct = || numbers.iter().collect::<HashSet<_>>().len() == numbers.len();
     let from_zero = &second[0] == b"0" && numbers.is_sorted_by(|a, b| a < b);
     let are_years = || numbers.iter().all(is_year) && !cells().all(|c| whole(c).as_ref().is_some_and(is_year));
-    from_zero || are_distinct() && (are_years() || are_fractions())
+    from_zero || are_distinct(&numbers) && (are_years() || are_fractions())
+}
+
+fn are_distinct(numbers: &[u64]) -> bool {
+    numbers.iter().collect::<HashSet<_>>().len() == numbers.len()
 }
 
 fn is_year(number: &u64) -> bool {

@@ -45,6 +45,7 @@ pub use classes::Classes;
 pub use columns::Columns;
 pub use header::Header;
 pub(crate) use moments::Moments;
+pub(crate) use named::split as file_and_array;
 pub(crate) use read::MISSING;
 pub use read::Missing;
 pub use read_words::Unknown;
@@ -60,6 +61,11 @@ use std::ops::Range;
 
 /// What a count must be.
 pub(crate) const COUNT: &str = "must be a whole number, 0 or more, for a likelihood of counts";
+
+/// Whether it is in [0, 1], or nobody observed it.
+pub(crate) fn is_part_or_missing(x: f32) -> bool {
+    (0.0..=1.0).contains(&x) || x.is_nan()
+}
 
 /// Whether it is one.
 pub(crate) fn is_count(x: f32) -> bool {
@@ -281,7 +287,7 @@ impl Dataset {
     /// The first number that is not, by row and column, counted from 0.
     pub fn check_unit_interval(&self, columns: Range<usize>, remedy: &str) -> Result<()> {
         let must = format!("must be in [0, 1] for the Bernoulli likelihood; {remedy}");
-        self.check(columns, |v| (0.0..=1.0).contains(&v) || v.is_nan(), &must)
+        self.check(columns, is_part_or_missing, &must)
     }
 
     /// Checks that every number of these columns is a count, as their likelihoods need, or missing.

@@ -8,7 +8,7 @@ const LISTED: usize = 8;
 const SHOWN: usize = 40;
 
 /// `FILE:NAME` as a file that is there and the name of an array in it. A file of the whole name goes first.
-pub(super) fn split(path: &Path) -> (PathBuf, Option<String>) {
+pub(crate) fn split(path: &Path) -> (PathBuf, Option<String>) {
     let whole = (path.to_path_buf(), None);
     let Some(text) = path.to_str().filter(|_| !path.exists()) else { return whole };
     let mut parts = text.rmatch_indices(':').map(|(at, _)| (&text[..at], &text[at + 1..]));

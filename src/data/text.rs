@@ -27,6 +27,7 @@ pub enum Keep<'a> {
 
 /// How a column writes its numbers.
 pub(super) enum Way {
+    /// As it is.
     Point,
     Comma,
     /// 0 and 1 in these words; what lies between as a number.

@@ -93,15 +93,16 @@ pub(crate) fn write_filled(
         rows.write_record(titles).map_err(cause)?;
     }
     let firsts = cells(cols, words, |j| j, |of| of.columns.start);
-    // Where they stand, and how numbers are written there.
-    let places: Vec<(usize, Way)> = firsts.iter().map(|&j| (at(j), text.way_of(at(j)))).collect();
+    // Where they stand, and how numbers are written there; words are what they are.
+    let is_word = |j| words.iter().any(|of| of.columns.start == j);
+    let place = |&j: &usize| (at(j), if is_word(j) { Way::Point } else { text.way_of(at(j)) });
+    let places: Vec<(usize, Way)> = firsts.iter().map(place).collect();
     for (row, values) in values.chunks(cols).enumerate() {
         let example = row / times;
         let mut line: Vec<Cow<[u8]>> = text.rows[example].iter().map(Cow::Borrowed).collect();
         let filled = texts(values, words).into_iter();
-        for ((text, &j), (place, way)) in filled.zip(&firsts).zip(&places).filter(|((_, j), _)| hidden(example, **j)) {
-            let is_word = words.iter().any(|of| of.columns.start == j);
-            line[*place] = Cow::Owned(if is_word { text } else { way.write(text) }.into_bytes());
+        for ((text, _), (place, way)) in filled.zip(&firsts).zip(&places).filter(|((_, j), _)| hidden(example, **j)) {
+            line[*place] = Cow::Owned(way.write(text).into_bytes());
         }
         rows.write_record(line).map_err(cause)?;
     }

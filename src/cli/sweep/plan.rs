@@ -4,7 +4,7 @@ use super::super::options::{TrainArgs, held};
 use super::super::{Common, config_file, unused};
 use super::{Start, SweepArgs};
 use crate::checkpoint::{Folder, Saved};
-use crate::config::{Binarize, Numbers, Source, used};
+use crate::config::{Binarize, Numbers, Source, name_of, used};
 use crate::data::Missing;
 use crate::device::Device;
 use crate::sweep::grid::{Axis, Combination, combinations};
@@ -73,7 +73,7 @@ pub(super) fn plan(args: &SweepArgs, out: &Folder, command: &Command, given: &Ar
                 "grid: {name} and {other} are the same run; leave out one of the values"
             )));
         }
-        let repeating = config_file::in_precision(&repeating, device.numbers);
+        let repeating = config_file::with(&repeating, "precision", name_of(device.numbers));
         planned.push(Planned { folder: Folder(out.0.join(&name)), name, job, repeating, device });
     }
     Ok(planned)

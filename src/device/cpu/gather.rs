@@ -28,8 +28,8 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
                 rng::shuffle(&mut examples, step.position + begin as u32, n, &keys);
             }
             for (i, out) in out.chunks_mut(x.stride).enumerate() {
-                let at = ((first + i) / samples) as u32;
-                let example = examples[(first + i) / samples - begin] as usize;
+                let at = (first + i) / samples;
+                let example = examples[at - begin] as usize;
                 let source = example * data.cols + from..example * data.cols + from + cols;
                 match &data.values {
                     // Divided in f32 on every device, so that all see the same x.
@@ -51,7 +51,7 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, x: View, fetch: Fetch, data: &Dataset)
                         out[..cols].iter_mut().for_each(|x| *x = if *x >= T::of(0.5) { one } else { zero })
                     }
                     Binarize::Dynamic => {
-                        rng::uniforms(&mut draws, step.seed, Stream::Binarize, step.index, step.first_row + at);
+                        rng::uniforms(&mut draws, step.seed, Stream::Binarize, step.index, step.first_row + at as u32);
                         for (x, &u) in out.iter_mut().zip(&draws) {
                             *x = if T::of(u as f64) < *x { one } else { zero };
                         }
