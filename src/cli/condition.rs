@@ -1,8 +1,7 @@
-//! What a conditional model is given: `--condition`, `--past` and `--future`.
+//! The data of a conditional model, and what it is told with them: `--condition`, `--past` and `--future`.
 use super::{Common, Part, data_for, file_of};
 use crate::config::{Condition, Run, Source};
-use crate::data::to_csv::Front;
-use crate::data::{Classes, Columns, Dataset, Missing, Unknown, Values};
+use crate::data::{Columns, Dataset, Missing, Unknown, Values};
 use crate::evaluate::same_columns;
 use crate::{Error, Result};
 use clap::Args;
@@ -112,14 +111,13 @@ impl DataFor {
 /// The columns of a model's data, or those alone that it is told.
 pub(super) fn columns_or_told(run: &Run) -> Columns {
     let known = run.data.known_columns();
-    let Some(Condition::Columns { columns: (from, _), .. }) = run.data.condition else { return known };
-    let (first, width) = (known.column_of(from), run.model.condition);
-    let or_names = known.names.get(first..first + width).unwrap_or_default().to_vec();
-    Columns { or: width, or_names, ..known }
+    let Some(Condition::Columns { columns: (from, to), .. }) = run.data.condition else { return known };
+    let alone = known.column_of(from)..known.column_of(to - 1) + 1;
+    Columns { alone, ..known }
 }
 
 /// Whether data read as [`columns_or_told`] can be either.
-fn check_told(data: &Dataset, run: &Run) -> Result<()> {
+pub(super) fn check_told(data: &Dataset, run: &Run) -> Result<()> {
     let (got, width) = (data.cols, run.model.condition);
     match got == width || got >= run.data.condition.as_ref().map_or(0, columns_of) {
         true => Ok(()),
@@ -173,13 +171,6 @@ pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) 
     }
 }
 
-/// From..to, both columns counted from 0, the latter not included.
-pub(super) fn range(s: &str) -> std::result::Result<(usize, usize), String> {
-    s.split_once("..")
-        .and_then(|(from, to)| Some((from.trim().parse().ok()?, to.trim().parse().ok()?)))
-        .ok_or_else(|| "must be columns from..to, counted from 0, as 0..784".into())
-}
-
 /// How many classes these labels have.
 pub(super) fn classes(data: &Dataset) -> usize {
     data.labels.iter().flatten().max().map_or(1, |&last| last as usize + 1)
@@ -188,149 +179,4 @@ pub(super) fn classes(data: &Dataset) -> usize {
 /// Each row `times` times, one after the other, of rows of `width` numbers.
 pub(super) fn repeated(rows: &[f32], width: usize, times: usize) -> Vec<f32> {
     rows.chunks(width.max(1)).flat_map(|row| row.repeat(times)).collect()
-}
-
-/// What draws are told: classes, which take turns, or the rows of a file.
-#[derive(Default)]
-pub(super) struct Told {
-    rows: Vec<Vec<f32>>,
-    /// The same in the units of the file.
-    in_file: Vec<Vec<f32>>,
-    /// Where they are of one.
-    file: Option<String>,
-}
-
-impl Told {
-    /// How many draws that is for, where nobody says: of a file one for each row.
-    pub(super) fn count(&self) -> Option<usize> {
-        self.file.as_ref().map(|_| self.rows.len())
-    }
-
-    /// The rows for `count` draws, of a file the first ones.                                  (count, condition)
-    ///
-    /// # Errors
-    /// A file of too few, unless it has one for all.
-    pub(super) fn first(&self, count: usize) -> Result<Vec<f32>> {
-        self.of(count, |rows| rows >= count)
-    }
-
-    /// The same in the units of the file.                                                    (count, condition)
-    pub(super) fn first_in_file(&self, count: usize) -> Vec<f32> {
-        cycled(&self.in_file, count)
-    }
-
-    /// The same where each row belongs to something that is there already.
-    ///
-    /// # Errors
-    /// A file of fewer or more.
-    pub(super) fn each(&self, count: usize) -> Result<Vec<f32>> {
-        self.of(count, |rows| rows == count)
-    }
-
-    fn of(&self, count: usize, enough: impl Fn(usize) -> bool) -> Result<Vec<f32>> {
-        let rows = self.rows.len();
-        match &self.file {
-            Some(file) if rows > 1 && !enough(rows) => Err(Error::failed(format!(
-                "{file}: has {rows} rows, and {count} are told something: give a row for each, or one for all"
-            ))),
-            _ => Ok(cycled(&self.rows, count)),
-        }
-    }
-}
-
-/// So many rows, from the first on again where there are fewer.
-fn cycled(rows: &[Vec<f32>], count: usize) -> Vec<f32> {
-    rows.iter().cycle().take(count).flatten().copied().collect()
-}
-
-/// A class, or a list of them, as a line of csv: in quotes where they have commas.
-fn classes_of(what: &str, named: Option<&Classes>, count: usize) -> Result<Vec<usize>> {
-    let class = |name: &str| match (named, name.trim().parse::<usize>()) {
-        (Some(named), _) => named.label(name.trim(), "condition"),
-        (None, Ok(class)) if class < count => Ok(class),
-        _ => Err(Error::request(format!(
-            "condition {name}: must be a class from 0 to {}, or a FILE of classes; pass --condition 0",
-            count - 1
-        ))),
-    };
-    if let Ok(one) = class(what) {
-        return Ok(vec![one]);
-    }
-    let mut lines = csv::ReaderBuilder::new();
-    let mut lines = lines.has_headers(false).trim(csv::Trim::All).from_reader(what.as_bytes());
-    let mut lines = lines.records();
-    match (lines.next(), lines.next()) {
-        (Some(Ok(list)), None) => list.iter().map(class).collect(),
-        _ => class(what).map(|one| vec![one]),
-    }
-}
-
-/// The condition of draws: classes by their numbers, as 7 or 0,1,2; or the rows of a file, of the condition's columns or
-/// of whole examples. All classes if not given.
-pub(super) fn told(run: &Run, what: Option<&str>) -> Result<Told> {
-    let width = run.model.condition;
-    let (condition, what) = match (&run.data.condition, what) {
-        (None, None) => return Ok(Told::default()),
-        (None, Some(what)) => {
-            return Err(Error::request(format!("condition {what}: the model has none; leave it out")));
-        }
-        (Some(condition), what) => (condition, what),
-    };
-    Ok(match (condition, what) {
-        (Condition::Classes { classes, .. }, what) => {
-            let (asked, file) = match what {
-                Some(what) => match (classes_of(what, run.data.classes(), *classes), Path::new(what)) {
-                    (Ok(asked), _) => (asked, None),
-                    (Err(_), path) if path.exists() && !path.is_dir() => {
-                        let labels = Dataset::read_classes(path, &run.data.known_columns(), *classes)?;
-                        (labels.into_iter().map(usize::from).collect(), Some(what.to_string()))
-                    }
-                    (Err(e), _) => return Err(e),
-                },
-                None => ((0..*classes).collect(), None),
-            };
-            let row = |&class: &usize| (0..width).map(|i| (i == class) as u8 as f32).collect();
-            let rows: Vec<Vec<f32>> = asked.iter().map(row).collect();
-            Told { in_file: rows.clone(), rows, file }
-        }
-        (Condition::Columns { .. }, None) => {
-            return Err(Error::request(
-                "condition: not given; the model needs it: pass --condition FILE, with a row for each draw",
-            ));
-        }
-        (Condition::Columns { .. }, Some(file)) => {
-            let columns = columns_or_told(run);
-            let data = super::dataset(file, Part::Test, Some(&columns), run.data.bytes, Missing::Refuse)?;
-            check_told(&data, run)?;
-            let (alone, input) = (data.cols == width, run.model.input);
-            let unscaled = Source { scale: None, ..run.data.clone() };
-            let data = if alone { data } else { arrange(data, &unscaled, None)? };
-            let in_file = data.columns(data.cols - width..data.cols);
-            let mut rows = in_file.clone();
-            if let Some(scale) = &run.data.scale {
-                scale.apply_to(&mut rows, input..input + width);
-            }
-            let [rows, in_file] = [rows, in_file].map(|all| all.chunks(width).map(<[f32]>::to_vec).collect());
-            Told { rows, in_file, file: Some(data.name) }
-        }
-    })
-}
-
-/// What draws were told, (count, condition) in the units of the file, in front of a csv of them: under the names that it has in the
-/// data, so that the csv is such data. None where it has no names.
-pub(super) fn front(run: &Run, told: &[f32]) -> Option<Front> {
-    let width = run.model.condition;
-    let (titles, rows) = match run.data.condition.as_ref()? {
-        Condition::Classes { .. } => {
-            let classes = run.data.classes().filter(|classes| !classes.name.is_empty())?;
-            let word = |row: &[f32]| row.iter().position(|&x| x == 1.0).map(|label| &classes.words[label]);
-            (vec![classes.name.clone()], told.chunks(width).map(|row| word(row).into_iter().collect()).collect())
-        }
-        Condition::Columns { columns: (from, to), .. } => {
-            let known = run.data.known_columns();
-            let names: Option<Vec<String>> = (*from..*to).map(|j| known.name_of(j).cloned()).collect();
-            (names?, told.chunks(width).map(|row| row.iter().map(f32::to_string).collect()).collect())
-        }
-    };
-    Some(Front { titles, rows, times: 1 })
 }

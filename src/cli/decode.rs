@@ -1,6 +1,6 @@
 //! `vae-gpu decode`, and how decoded examples are written.
 use super::output::{Output, Target, wrote};
-use super::{Common, condition, encode};
+use super::{Common, encode, told};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Condition, Run};
 use crate::data::text::{Keep, Text};
@@ -22,8 +22,8 @@ pub(crate) struct DecodeArgs {
     /// Latents, (N, Z)
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Of a conditional model: a class for all, classes that take turns, as 0,1,2, or a FILE with a row for each z, of classes too, as
-    /// the data have
+    /// Of a conditional model: a class for all, classes that take turns, as 0,1,2; what columns hold, as age=50,ward=surgery; or a FILE
+    /// with a row for each z, of classes too, as the data have
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
     #[command(flatten)]
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
              class for all",
         ));
     }
-    let given = condition::told(&saved.run, args.condition.as_deref())?.each(z.rows())?;
+    let given = told::of(&saved.run, args.condition.as_deref())?.each(z.rows())?;
     let text = match target.is_csv() {
         true => {
             Text::read(&args.data, &Columns::default(), Keep::RowNames, z.rows())?.filter(|text| !text.kept.is_empty())

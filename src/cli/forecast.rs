@@ -22,7 +22,7 @@ use std::path::PathBuf;
     model draws them. Each is a mean for one z: intervals for what will be seen are of --draw. An npy holds \
     the drawn futures alone, (N · draws, D): those of an example stand together.")]
 pub(crate) struct ForecastArgs {
-    /// A run directory, or a model.safetensors, that was trained with --past and --future, or --condition FROM..TO
+    /// A run directory, or a model.safetensors, that was trained with --past and --future, or a --condition of columns
     model: PathBuf,
     #[command(flatten)]
     data: DataFor,

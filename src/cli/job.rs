@@ -2,7 +2,7 @@
 use super::options::TrainArgs;
 use super::{Common, Part, columns_told, condition, dataset, file_of, held_out_part, own_test, report};
 use crate::checkpoint::{Folder, Held, Saved};
-use crate::config::{Binarize, Condition, Likelihood, Run, Source, name_of};
+use crate::config::{Binarize, Condition, Likelihood, Run, Source};
 use crate::data::scale::Rule;
 use crate::data::{Bytes, Columns, Dataset, Missing, Moments, Scale, file_and_array, is_part_or_missing};
 use crate::device::Device;
@@ -29,14 +29,12 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         true => source.columns.clone(),
         false => Some(Columns { again: true, ..source.known_columns() }),
     };
-    let by_place = matches!(source.condition, Some(Condition::Columns { columns, .. }) if columns != (0, 0));
     let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes, missing)?;
     if is_new {
         data.check_rounding()?;
         source.bytes = source.bytes.or(data.bytes);
         if let Some(Condition::Columns { columns: place @ (0, 0), .. }) = &mut source.condition {
-            let last = source.columns.as_ref().map_or(0, Columns::asked_last);
-            *place = (data.cols - last, data.cols);
+            *place = data.columns.told_of(data.cols);
         }
         source.columns = data.columns.kept();
     }
@@ -78,22 +76,6 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     if source.valid_fraction > 0.0 {
         let (train, held_out) = data.split(source.valid_fraction)?;
         (data, valid) = (train, Some(held_out));
-    }
-    if let Some(condition @ Condition::Columns { .. }) = &source.condition {
-        if let Some(j) = data.columns.variables().first().map(|v| v.start).filter(|_| is_new && by_place) {
-            let column = data.columns.told(j);
-            return Err(Error::request(format!(
-                "categorical: {column} is as many columns as it has words, and --past, --future and a --condition of positions \
-                 count columns; name what the model is told, as --condition age"
-            )));
-        }
-        let mut own = data.columns.likelihoods.iter().enumerate();
-        if let Some((j, Some(likelihood))) = own.find(|(j, own)| own.is_some() && !condition.leaves(*j)) {
-            let (likelihood, column) = (name_of(*likelihood), data.columns.told(j));
-            return Err(Error::request(format!(
-                "{likelihood}: {column} is left out, or told to the model; name columns that are learned"
-            )));
-        }
     }
     let arrange = |data| condition::arrange(data, source, None);
     let (mut data, mut valid) = (arrange(data)?, valid.map(arrange).transpose()?);

@@ -2,7 +2,7 @@
 use super::decode::draw_rows;
 use super::interpolate::pair;
 use super::output::{Output, Target, front_of_points, wrote};
-use super::{Common, condition};
+use super::{Common, told};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
 use crate::infer::Inference;
@@ -28,7 +28,8 @@ pub(crate) struct ManifoldArgs {
     /// Which two latents, counted from 0; the others are 0. Needed where there are not two
     #[arg(long, value_name = "I,J", value_parser = pair)]
     dims: Option<(usize, usize)>,
-    /// Of a conditional model: a class, the first if not given; or a FILE, of which the first row counts
+    /// Of a conditional model: a class, the first if not given; what columns hold, as age=50,ward=surgery; or a FILE, of which the first
+    /// row counts
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
     #[command(flatten)]
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
         }
         Some(dims) => dims,
     };
-    let given = condition::told(&saved.run, args.condition.as_deref())?.first(1)?.repeat(args.side * args.side);
+    let given = told::of(&saved.run, args.condition.as_deref())?.first(1)?.repeat(args.side * args.side);
     let device = args.common.device_at_hand()?;
     let z = latents::manifold(args.side, dims, latent);
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;

@@ -40,6 +40,7 @@ mod sample;
 mod signals;
 mod sweep;
 mod table;
+mod told;
 mod train;
 mod traverse;
 mod unused;

@@ -1,13 +1,12 @@
 //! The options of `vae-gpu train`, and the configuration that they make.
 use super::Common;
-use super::condition::range;
 use super::likelihoods::OthersArgs;
 use crate::checkpoint::Folder;
 use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
     OutputBias, Rule, Run, Source, Training, Variance,
 };
-use crate::data::{Asked, Bytes, Column, Columns, Dataset, Header, List, Missing, scale};
+use crate::data::{Asked, Bytes, Column, Columns, Dataset, Header, List, Missing, Told, scale};
 use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -134,19 +133,19 @@ pub(super) struct DataArgs {
     /// Makes zeros and ones of grey values: none, threshold (at 1/2), dynamic (drawn at every use)
     #[arg(long, value_enum, default_value = "none", hide_possible_values = true, conflicts_with = "resume")]
     pub(super) binarize: Binarize,
-    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx, npy or a csv of one column, in numbers or words), columns by their names, as
-    /// age,height, or as 0..10, which count in those of --columns, as --past and --future do
+    /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx, npy or a csv of one column, in numbers or words), or columns, as --columns
+    /// takes them: age,height or 0..10. Those of words are in --categorical too
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"])]
     condition: Option<String>,
     /// The labels of --valid, where --condition is a file of labels
     #[arg(long, value_name = "LABELS", requires = "condition", conflicts_with_all = ["past", "resume"])]
     valid_condition: Option<String>,
-    /// Columns from..to to predict --future from
-    #[arg(long, value_name = "COLUMNS", value_parser = range, requires = "future", conflicts_with = "resume")]
-    past: Option<(usize, usize)>,
-    /// Columns from..to to predict from --past; all others are left out
-    #[arg(long, value_name = "COLUMNS", value_parser = range, requires = "past", conflicts_with_all = ["condition", "resume"])]
-    future: Option<(usize, usize)>,
+    /// Columns to predict --future from, as --columns takes them: 0..12 or monday,tuesday
+    #[arg(long, value_name = "COLUMNS", requires = "future", conflicts_with = "resume")]
+    past: Option<List>,
+    /// Columns to predict from --past; all others are left out
+    #[arg(long, value_name = "COLUMNS", requires = "past", conflicts_with_all = ["condition", "resume"])]
+    future: Option<List>,
     /// The run directory; runs/NAME-OF-THE-DATA if not given, or the next with a number behind it where that is there
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(super) out: Option<PathBuf>,
@@ -288,13 +287,11 @@ impl DataArgs {
     /// Positions that are no range, or an empty one; the labels of the data in two places; labels of the validation where columns
     /// are the condition.
     pub(super) fn check(&self) -> Result<()> {
-        if let Some(what) = self.condition.as_ref().filter(|what| !Path::new(what).exists()) {
-            let is_empty = range(what).is_ok_and(|(from, to)| from >= to);
-            let of_positions = what.parse::<List>().is_ok_and(|list| !list.is_of_names()) && range(what).is_err();
-            if is_empty || of_positions {
-                return Err(Error::request(format!(
-                    "condition {what}: positions are given as from..to, with to beyond from, as 5..7; others by their names"
-                )));
+        if let (Some(what), true) = (&self.condition, self.told().is_none()) {
+            let is_labels = what == "labels" || Path::new(what).exists();
+            if let (false, Err(why)) = (is_labels, what.parse::<List>()) {
+                let why = why.strip_prefix(&format!("{what}: ")).unwrap_or(&why);
+                return Err(Error::request(format!("condition {what}: {why}")));
             }
         }
         match (self.condition(), &self.valid_condition, &self.classes) {
@@ -309,26 +306,24 @@ impl DataArgs {
     }
 
     pub(super) fn condition(&self) -> Option<Condition> {
-        if let Some(columns) = self.past {
-            return Some(Condition::Columns { columns, x: self.future });
+        if self.told().is_some() {
+            return Some(Condition::Columns { columns: (0, 0), x: None }); // the last: known when they are read
         }
-        let what = self.condition.as_ref()?;
-        Some(match range(what) {
-            Ok(columns) => Condition::Columns { columns, x: None },
-            Err(_) if names(what).is_some() => Condition::Columns { columns: (0, 0), x: None }, // the last: known when they are read
-            Err(_) => Condition::Classes {
-                classes: 0, // counted when they are read
-                train: Some(what.clone()).filter(|what| what != "labels"),
-                valid: self.valid_condition.clone(),
-            },
+        self.condition.as_ref().map(|what| Condition::Classes {
+            classes: 0, // counted when they are read
+            train: Some(what.clone()).filter(|what| what != "labels"),
+            valid: self.valid_condition.clone(),
         })
     }
-}
 
-/// A condition that names columns: what is neither the labels nor a file.
-fn names(condition: &str) -> Option<List> {
-    let list = condition.parse().ok().filter(List::is_of_names);
-    list.filter(|_| condition != "labels" && !Path::new(condition).exists())
+    /// The columns that the model is told, where it is told some: what --condition says that is neither the labels nor a file.
+    pub(super) fn told(&self) -> Option<Told> {
+        if let (Some(past), Some(future)) = (&self.past, &self.future) {
+            return Some(Told::Past(past.clone(), future.clone()));
+        }
+        let what = self.condition.as_ref().filter(|what| *what != "labels" && !Path::new(what).exists())?;
+        what.parse().ok().map(Told::Condition)
+    }
 }
 
 /// What can be wrong with it, without the option and the value: clap has named them by then.
@@ -392,7 +387,7 @@ impl TrainArgs {
         Columns::asked(Asked {
             take: data.columns.clone(),
             skip: data.skip_columns.clone(),
-            last: data.condition.as_deref().and_then(names),
+            told: data.told(),
             classes: data.classes.clone(),
             likelihoods: self.others.lists(),
             words: self.model.likelihood == Likelihood::Categorical,

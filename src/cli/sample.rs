@@ -2,7 +2,7 @@
 use super::condition::{self, DataFor};
 use super::decode::{draw_rows, write};
 use super::output::{Output, Target, wrote};
-use super::{Common, first};
+use super::{Common, first, told};
 use crate::checkpoint::Saved;
 use crate::config::{Likelihood, Run};
 use crate::data::Unknown;
@@ -41,7 +41,8 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     temperature: f64,
     /// Of a conditional model: classes, as 7 or 0,1,2, or as the column of --classes has them, in quotes where they have commas, that
-    /// take turns, all if not given; or a FILE with a row for each draw, of classes too. With --near, a FILE of those of its examples.
+    /// take turns, all if not given; what columns hold, as age=50,ward=surgery; or a FILE with a row for each draw, of classes too. With
+    /// --near, a FILE of those of its examples.
     /// A csv of draws has in front what each was told, by the names that it has in the data
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
@@ -103,13 +104,13 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     let total = total(args.total, &saved.run)?;
     let Some(near) = &args.near else {
-        let told = condition::told(&saved.run, args.condition.as_deref())?;
+        let told = told::of(&saved.run, args.condition.as_deref())?;
         let count = args.count.or(told.count()).unwrap_or(64);
         let given = told.first(count)?;
         let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
-        let front = target.is_csv().then(|| condition::front(&saved.run, &told.first_in_file(count))).flatten();
+        let front = target.is_csv().then(|| told::front(&saved.run, &told.first_in_file(count))).flatten();
         write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front)?;
         return wrote(&args.common, path, target.rows(count));
     };

@@ -162,18 +162,11 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
         }
         _ => String::new(),
     };
-    // Positions may be counted in more than one way: which columns they are is told by name.
     let known = run.data.known_columns();
-    let named = |(from, to): (usize, usize)| {
-        let (first, last) = (known.name_of(from)?, known.name_of(to - 1)?);
-        Some(if to - from > 1 { format!("{first:?} to {last:?}") } else { format!("{first:?}") })
-    };
     let told = match run.data.condition {
-        Some(Condition::Columns { columns, x }) => match (named(columns), x.map(named)) {
-            (Some(told), Some(Some(x))) => format!("; {x} from {told}"),
-            (Some(told), None) => format!("; told {told}"),
-            _ => String::new(),
-        },
+        Some(Condition::Columns { columns, x }) => {
+            format!("; {} from {}", known.shown(x.unwrap_or((0, run.model.input))), known.shown(columns))
+        }
         _ => String::new(),
     };
     let bytes = run.data.bytes.filter(|_| !BUILT_IN.contains(&run.data.train.as_str())).map_or("", Bytes::told);

@@ -71,6 +71,17 @@ impl Run {
 
     /// The columns of x that are the words of one column of the file.
     pub(crate) fn words(&self) -> Vec<Of> {
+        self.all_words().into_iter().filter(|of| of.columns.end <= self.model.input).collect()
+    }
+
+    /// The same of what the model is told, of which the first column is 0.
+    pub(crate) fn words_told(&self) -> Vec<Of> {
+        let input = self.model.input;
+        let told = self.all_words().into_iter().filter(|of| of.columns.start >= input);
+        told.map(|of| Of { columns: of.columns.start - input..of.columns.end - input, ..of }).collect()
+    }
+
+    fn all_words(&self) -> Vec<Of> {
         let all = self.data.known_columns();
         let of = |columns, words: &Words| {
             let name = all.names.get(words.column).filter(|name| !name.is_empty());
@@ -88,9 +99,14 @@ impl Run {
 
     /// The columns that have a likelihood of their own, by the option that says so.
     pub(crate) fn others(&self) -> Vec<(&'static str, String)> {
+        let (x, all) = (self.x(), self.data.known_columns());
         let of = |likelihood| {
             let own = self.model.others.iter().filter(|(l, ..)| *l == likelihood);
             let some: Vec<usize> = own.flat_map(|&(_, from, to)| from..to).collect();
+            // Words that the model is told are named by the same option.
+            let told = self.all_words().into_iter().map(|of| of.columns.start);
+            let told = told.filter(|&j| likelihood == Likelihood::Categorical && j >= self.model.input);
+            let some = some.into_iter().filter_map(|j| x.get(j).copied()).chain(told).collect::<Vec<_>>();
             let option = match likelihood {
                 Likelihood::Bernoulli => "bernoulli",
                 Likelihood::Gaussian => "gaussian",
@@ -99,7 +115,7 @@ impl Run {
                 Likelihood::Categorical => "categorical",
                 Likelihood::Multinomial => "multinomial",
             };
-            (!some.is_empty()).then(|| (option, self.listed(&some)))
+            (!some.is_empty()).then(|| (option, all.listed(&some)))
         };
         Likelihood::value_variants().iter().filter_map(|&likelihood| of(likelihood)).collect()
     }
@@ -125,7 +141,9 @@ impl Run {
             Some(Condition::Columns { columns, x }) => columns == last && x.is_none(),
             Some(Condition::Classes { .. }) | None => true,
         };
-        if !variables.is_empty() && (variables != self.model.categoricals() || !in_order) {
+        let (of_x, told): (Vec<_>, Vec<_>) = variables.into_iter().partition(|variable| variable.start < last.0);
+        let possible = of_x == self.model.categoricals() && told.iter().all(|variable| variable.end <= last.1);
+        if (!of_x.is_empty() || !told.is_empty()) && !(possible && in_order) {
             return Err(Error::failed("words: those of its data are not those of the model; it is damaged"));
         }
         let (input, columns) = (self.model.input, self.model.columns());

@@ -127,7 +127,7 @@ pub enum Condition {
         train: Option<String>,
         valid: Option<String>,
     },
-    /// Columns of the data, as from..to. x is what `x` names, or all others.
+    /// Columns of the data, as from..to: the last ones, and x all others, unless `x` says which, as earlier versions had it.
     Columns { columns: (usize, usize), x: Option<(usize, usize)> },
 }
 
@@ -137,15 +137,6 @@ impl Condition {
         match self {
             Condition::Classes { classes, .. } => *classes,
             Condition::Columns { .. } => 0,
-        }
-    }
-
-    /// Whether column `j` of the data is left to be learned.
-    pub fn leaves(&self, j: usize) -> bool {
-        match self {
-            Condition::Classes { .. } => true,
-            Condition::Columns { x: Some((from, to)), .. } => (*from..*to).contains(&j),
-            Condition::Columns { columns: (from, to), x: None } => !(*from..*to).contains(&j),
         }
     }
 

@@ -1,26 +1,36 @@
 //! Columns as a user asks for them, and where a file has them. They come in the order of the file and once, however they were
-//! asked for; but those of a condition come last.
+//! asked for; but those that a model is told come last. Positions are of the file, whatever asks for them.
 use super::header::Header;
 use super::named::shown;
 use crate::config::{Likelihood, name_of};
 use crate::{Error, Result};
-use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// Columns as a user names them: all of `take` but those of `skip`, those of `last` behind the others; the one that holds
+const CONDITION: &str = "condition";
+
+/// Columns as a user names them: all of `take` but those of `skip`, those that are told behind the others; the one that holds
 /// classes; and those that have a likelihood of their own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     pub take: Option<List>,
     pub skip: Option<List>,
-    pub last: Option<List>,
+    pub told: Option<Told>,
     pub classes: Option<Column>,
     pub likelihoods: Vec<(Likelihood, List)>,
     /// Whether all others are categorical.
     pub words: bool,
     /// Whether the first line of the text is the names of its columns.
     pub header: Header,
+}
+
+/// What a model is told beside x, and what it then learns.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// These columns, beside all others.
+    Condition(List),
+    /// The past, and of all others the future alone.
+    Past(List, List),
 }
 
 /// One column, by its position or its name.
@@ -203,6 +213,34 @@ impl There<'_> {
         Ok(is_listed)
     }
 
+    /// The same of those that are left to choose from.
+    fn listed_of(&self, list: &List, what: &str, is_left: &[bool]) -> Result<Vec<bool>> {
+        let mut is_listed = vec![false; self.width];
+        for part in &list.0 {
+            let wrong = |why: &str| Error::request(format!("{what} {part}: {why}"));
+            let range = match part {
+                // It may be meant for a file of labels.
+                Part::Name(name) if what == CONDITION => {
+                    let at = self.at(name, "").map_err(|why| wrong(&format!("is no file, and {why}")))?;
+                    at..at + 1
+                }
+                _ => self.range(part, what)?,
+            };
+            let left_out = range.clone().find(|&at| !is_left[at]);
+            match left_out {
+                Some(0) if self.rows_named => {
+                    return Err(wrong("column 0 holds the names of the rows, of which no model is told; begin at 1"));
+                }
+                Some(_) => {
+                    let why = "--columns, --skip-columns or --classes leave this column out; name one of the others";
+                    return Err(wrong(why));
+                }
+                None => is_listed[range].fill(true),
+            }
+        }
+        Ok(is_listed)
+    }
+
     fn is_name(&self, name: &str) -> bool {
         self.names.is_some_and(|names| names.iter().any(|n| n == name))
     }
@@ -254,7 +292,35 @@ impl Asked {
                 there.width,
                 there.file
             ))),
-            false => last(left, self.last.as_ref(), there),
+            false => self.told_last(left, there),
+        }
+    }
+
+    /// Of the columns that are left those that a model is told behind the others, or behind the future.
+    fn told_last(&self, left: Vec<usize>, there: &There) -> Result<Vec<usize>> {
+        let Some(told_by) = &self.told else { return Ok(left) };
+        let mut is_left = vec![false; there.width];
+        left.iter().for_each(|&at| is_left[at] = true);
+        let is_told = there.listed_of(told_by.list(), told_by.option(), &is_left)?;
+        if let Told::Past(past, future) = told_by {
+            is_left = there.listed_of(future, "future", &is_left)?;
+            if let Some(at) = (0..there.width).find(|&at| is_left[at] && is_told[at]) {
+                return Err(Error::request(format!(
+                    "past {past}: has column {at} (counted from 0), as --future {future} does; name it in one of them"
+                )));
+            }
+        }
+        let (told, first): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&at| is_told[at]);
+        let learned: Vec<usize> = first.into_iter().filter(|&at| is_left[at]).collect();
+        match learned.is_empty() {
+            true => Err(Error::request(format!(
+                "{} {}: none of the {} columns of {} is left to be learned; name fewer",
+                told_by.option(),
+                told_by.list(),
+                told.len(),
+                there.file
+            ))),
+            false => Ok([learned, told].concat()),
         }
     }
 
@@ -263,20 +329,22 @@ impl Asked {
         self.classes.as_ref().map(|Column(part)| Ok(there.range(part, "classes")?.start)).transpose()
     }
 
-    /// The likelihood of its own that each of the columns at `positions` has, if one has any; those of `last` have none.
+    /// The likelihood of its own that each of the columns at `positions` has, if one has any; of those that are told, words alone.
     ///
     /// # Errors
     /// Columns that are not there, or not learned; one with two likelihoods.
     pub(super) fn likelihoods(&self, there: &There, positions: &[usize]) -> Result<Vec<Option<Likelihood>>> {
-        let is_last = self.last.as_ref().map(|list| there.listed(list, "condition")).transpose()?;
+        let is_told = self.told.as_ref().map(|told| there.listed(told.list(), told.option())).transpose()?;
+        let is_told = |at: usize| is_told.as_ref().is_some_and(|told| told[at]);
         let mut is_taken = vec![false; there.width];
         positions.iter().for_each(|&at| is_taken[at] = true);
-        let learned = |at: usize| is_taken[at] && !is_last.as_ref().is_some_and(|last| last[at]);
         let mut all = vec![None; there.width];
         for (likelihood, list) in &self.likelihoods {
             let what = name_of(*likelihood);
+            // What is told has no likelihood; but words are a column each also there.
+            let has = |at: usize| is_taken[at] && (*likelihood == Likelihood::Categorical || !is_told(at));
             for part in &list.0 {
-                let mut range = there.range(part, &what)?.filter(|&at| learned(at)).peekable();
+                let mut range = there.range(part, &what)?.filter(|&at| has(at)).peekable();
                 if range.peek().is_none() && there.rows_named && !is_taken[0] && there.range(part, &what)?.contains(&0)
                 {
                     return Err(Error::request(format!(
@@ -302,7 +370,7 @@ impl Asked {
         }
         if self.words {
             (0..there.width)
-                .filter(|&at| learned(at))
+                .filter(|&at| is_taken[at] && !is_told(at))
                 .for_each(|at| _ = all[at].get_or_insert(Likelihood::Categorical));
         }
         let any = all.iter().any(Option::is_some);
@@ -327,40 +395,34 @@ impl Asked {
 
     /// Whether only a file with names can tell which they are.
     pub(super) fn by_name(&self) -> bool {
-        let lists = [&self.take, &self.skip, &self.last].into_iter().flatten();
+        let lists = [&self.take, &self.skip].into_iter().flatten().chain(self.told.iter().flat_map(Told::lists));
         let lists = lists.chain(self.likelihoods.iter().map(|(_, list)| list)).flat_map(|list| &list.0);
         lists.chain(self.classes.iter().map(|Column(part)| part)).any(|part| part.name().is_some())
     }
-
-    /// How many come last.
-    pub(super) fn count_last(&self) -> usize {
-        let names = self.last.iter().flat_map(|list| &list.0).filter_map(Part::name);
-        names.collect::<HashSet<_>>().len()
-    }
 }
 
-/// Those of the list behind the others.
-fn last(left: Vec<usize>, list: Option<&List>, there: &There) -> Result<Vec<usize>> {
-    let Some(list) = list else { return Ok(left) };
-    let mut is_last = vec![false; there.width];
-    for part in &list.0 {
-        let wrong = |why: String| Error::request(format!("condition {part}: {why}"));
-        let range = match part {
-            Part::Name(name) => {
-                let at = there.at(name, "").map_err(|why| wrong(format!("is no file, and {why}")))?;
-                at..at + 1
-            }
-            Part::Range(..) => there.range(part, "condition")?,
-        };
-        if range.clone().any(|at| !left.contains(&at)) {
-            let why = "--columns, --skip-columns or --classes leave this column out; name one of the others";
-            return Err(wrong(why.into()));
+impl Told {
+    /// What is told.
+    pub(super) fn list(&self) -> &List {
+        match self {
+            Told::Condition(list) | Told::Past(list, _) => list,
         }
-        is_last[range].fill(true);
     }
-    let (last, mut first): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&j| is_last[j]);
-    first.extend(last);
-    Ok(first)
+
+    /// The option that says so.
+    pub(super) fn option(&self) -> &'static str {
+        match self {
+            Told::Condition(_) => CONDITION,
+            Told::Past(..) => "past",
+        }
+    }
+
+    fn lists(&self) -> Vec<&List> {
+        match self {
+            Told::Condition(list) => vec![list],
+            Told::Past(past, future) => vec![past, future],
+        }
+    }
 }
 
 /// The name that was meant, if one is near: by the fewest letters to change, whatever their case.

@@ -10,6 +10,7 @@ use crate::config::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Some columns of a file; those that a model is told by name stand behind those that it learns. A file of which these were all
 /// already is taken as it is.
@@ -40,12 +41,12 @@ pub struct Columns {
     /// Where no file was read yet: what is asked of the first.
     #[serde(skip)]
     pub asked: Option<Asked>,
-    /// A file of so many columns is something else, and taken as it is.
+    /// How many of them, the last, a model is told, where that was asked for.
     #[serde(skip)]
-    pub or: usize,
-    /// What they are called then. Empty where they have no names.
+    pub told: usize,
+    /// Those that a file may have alone, as it has those that a model is told.
     #[serde(skip)]
-    pub or_names: Vec<String>,
+    pub alone: Range<usize>,
     /// Where in the file each stands, where they were put in another order.
     #[serde(skip)]
     pub arranged: Vec<usize>,
@@ -76,7 +77,7 @@ impl Columns {
 
     /// What a model keeps of them, once they were taken from a file: nothing where they are all, and have no names.
     pub fn kept(&self) -> Option<Columns> {
-        let kept = Columns { likelihoods: vec![], arranged: vec![], ..self.clone() };
+        let kept = Columns { likelihoods: vec![], arranged: vec![], told: 0, ..self.clone() };
         (kept != Columns::default()).then_some(kept)
     }
 
@@ -90,10 +91,15 @@ impl Columns {
         self.asked.is_some() || self.again
     }
 
-    /// Whether a column of a file is asked for as part of a condition.
+    /// Whether a column of a file is asked for as what a model is told.
     pub(super) fn is_told(&self, there: &There, at: usize) -> bool {
-        let last = self.asked.as_ref().and_then(|asked| asked.last.as_ref());
-        last.is_some_and(|list| there.listed(list, "condition").is_ok_and(|listed| listed[at]))
+        self.all_told(there).is_some_and(|told| told[at])
+    }
+
+    /// Of each column of a file, whether it is; none where nothing is told.
+    fn all_told(&self, there: &There) -> Option<Vec<bool>> {
+        let told = self.asked.as_ref()?.told.as_ref()?;
+        there.listed(told.list(), told.option()).ok()
     }
 
     /// Whether a text has a header, as it was said of it.
@@ -119,7 +125,8 @@ impl Columns {
     pub(super) fn taken_from(&self, there: &There, positions: &[usize]) -> Result<Columns> {
         let found = Columns::of(there, positions);
         let asked = self.asked.as_ref().map(|asked| asked.likelihoods(there, positions)).transpose()?;
-        let found = Columns { likelihoods: asked.unwrap_or_default(), ..found };
+        let told = self.all_told(there).map_or(0, |told| positions.iter().filter(|&&at| told[at]).count());
+        let found = Columns { likelihoods: asked.unwrap_or_default(), told, ..found };
         // Of a file without names, where columns of words stand is known by their positions alone.
         let by_place = there.names.is_none() && found.likelihoods.contains(&Some(Likelihood::Categorical));
         Ok(match self.are_all() && !by_place {
@@ -142,23 +149,22 @@ impl Columns {
             return asked.positions(there);
         }
         let (own, whole) = (there.all(), there.width == self.of);
+        let alone = self.names_alone();
         let add = "; give it that column, which a model of --missing allow takes empty";
         let find =
             |name: &String| there.find_or(name, "the model's column", add).map_err(|e| Error::failed(e.to_string()));
         match there.names {
-            _ if own.len() == self.or => match there.names {
-                Some(names) if !self.or_names.is_empty() && names[own.clone()] != self.or_names => {
-                    self.or_names.iter().map(find).collect()
-                }
+            _ if own.len() == self.alone.len() => match there.names {
+                Some(names) if !alone.is_empty() && names[own.clone()] != *alone => alone.iter().map(find).collect(),
                 _ => Ok(own.collect()),
             },
             // Those alone, with others beside them.
             Some(names)
-                if !self.or_names.is_empty()
-                    && self.or_names.iter().all(|name| names.contains(name))
+                if !alone.is_empty()
+                    && alone.iter().all(|name| names.contains(name))
                     && !self.names.iter().all(|name| names.contains(name)) =>
             {
-                self.or_names.iter().map(find).collect()
+                alone.iter().map(find).collect()
             }
             None if self.is_wide(own.len()) => Ok(own.collect()),
             // The same header, even one that has a name twice.
@@ -178,15 +184,29 @@ impl Columns {
             }
             _ if self.taken.is_empty() || own.len() == self.count() && !whole => Ok(own.collect()),
             _ if whole => Ok(self.places().collect()),
-            _ => Err(Error::failed(format!(
-                "{}: an example has {} numbers; must have {}, as the data of the model, or its {} columns alone: give \
-                 data of the same columns",
-                there.file,
-                own.len(),
-                self.of,
-                self.count()
-            ))),
+            _ => {
+                let (file, got, told, count) = (there.file, own.len(), self.alone.len(), self.count());
+                Err(Error::failed(match told {
+                    0 if count == self.of => format!(
+                        "{file}: an example has {got} numbers; must have {count}, as the data of the model: give data of the same \
+                         columns"
+                    ),
+                    0 => format!(
+                        "{file}: an example has {got} numbers; must have {}, as the data of the model, or its {count} columns \
+                         alone: give data of the same columns",
+                        self.of
+                    ),
+                    _ => format!(
+                        "{file}: a row has {got} numbers; must have {told}, those of the condition, or be a whole example"
+                    ),
+                }))
+            }
         }
+    }
+
+    /// Where in the file the one stands that was taken as number `column`.
+    pub(crate) fn place_of(&self, column: usize) -> usize {
+        self.arranged.get(column).copied().or_else(|| self.places().nth(column)).unwrap_or(column)
     }
 
     /// Where in the file those stand that were taken; none where they are all.
@@ -217,9 +237,15 @@ impl Columns {
         Columns { taken, of: there.width, names, ..Columns::default() }
     }
 
-    /// How many of the last were asked for as such.
-    pub(crate) fn asked_last(&self) -> usize {
-        self.asked.as_ref().map_or(0, Asked::count_last)
+    /// What those are called that a file may have alone; nothing where they have no names.
+    pub(super) fn names_alone(&self) -> &[String] {
+        self.names.get(self.alone.clone()).unwrap_or_default()
+    }
+
+    /// Which of the `cols` columns of the data are those that a model is told.
+    pub(crate) fn told_of(&self, cols: usize) -> (usize, usize) {
+        let learned = self.in_file(cols) - self.told;
+        ((0..cols).rfind(|&j| self.column_of(j) < learned).map_or(0, |last| last + 1), cols)
     }
 
     /// Those of the first `input` columns of the data that have a likelihood of their own, as a model has them: also the one that
@@ -238,9 +264,9 @@ impl Columns {
         others
     }
 
-    /// Whether they come as they stand in the file.
-    pub(crate) fn are_in_order(&self) -> bool {
-        self.taken.is_sorted()
+    /// Whether a file has no others, in whatever order they come.
+    pub(crate) fn leave_none(&self) -> bool {
+        self.taken.is_empty() || self.count() == self.of
     }
 
     /// As `--columns` takes them.
@@ -268,10 +294,24 @@ impl Columns {
         }
     }
 
+    /// Some columns of the data for a message: by the names of those that they are of, the first and the last where they are more than a
+    /// few; by their positions where they have none.
+    pub(crate) fn shown(&self, (from, to): (usize, usize)) -> String {
+        const FEW: usize = 4;
+        let all: Vec<usize> = (from..to).collect();
+        let of_file = self.column_of(from)..to.checked_sub(1).map_or(0, |last| self.column_of(last) + 1);
+        match self.names.get(of_file).unwrap_or_default() {
+            [] => self.listed(&all),
+            few if few.len() <= FEW => few.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", "),
+            [first, .., last] => format!("{} to {} ({} columns)", shown(first), shown(last), to - from),
+            [_] => unreachable!("one is few"),
+        }
+    }
+
     /// Column `j` of a data set for a message: where it stands in the file, and its name where it has one.
     pub fn told(&self, j: usize) -> String {
         let j = self.column_of(j);
-        let at = self.arranged.get(j).copied().or_else(|| self.places().nth(j)).unwrap_or(j);
+        let at = self.place_of(j);
         match self.names.get(j) {
             Some(name) if !name.is_empty() => format!("column {at} ({:?}, counted from 0)", shown(name)),
             _ => format!("column {at} (counted from 0)"),

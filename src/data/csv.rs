@@ -248,7 +248,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
             {
                 let word = &String::from_utf8_lossy(bytes);
                 let line = || format!("line {}", row.line);
-                values.push(read_words::place_of(dictionary, word, &there, i, line, columns.else_leave(missing))?);
+                values.push(read_words::place_of(dictionary, word, &there, i, line, columns.else_leave(missing, j))?);
                 continue;
             }
             match cell(bytes) {
@@ -375,8 +375,8 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], is_told: bool) -> 
             format!("{at} is {shown}, not a number: leave out the commas that part thousands")
         }
         _ if is_told => format!(
-            "{at} is {shown}, not a number, and a condition by columns is of numbers: where it is the class of an example train \
-             with --classes {skipped} --condition labels"
+            "{at} is {shown}, not a number: of a column of words that the model is told train with --categorical {skipped}, or with \
+             --classes {skipped} --condition labels if it is the class of an example"
         ),
         _ => {
             format!(

@@ -100,14 +100,14 @@ impl Dictionary {
 }
 
 /// The first `count` of some words, for a message.
-pub(super) fn list(words: &[String], count: usize) -> String {
+pub(crate) fn list(words: &[String], count: usize) -> String {
     let some: Vec<String> = words.iter().take(count.min(NAMED)).map(|word| shown(word.as_bytes())).collect();
     some.join(", ") + if count > NAMED { ", ..." } else { "" }
 }
 
 /// A number as it is written shortest, so that 1 and 1.0 are one word; anything else as it is: what begins with a zero, has an
 /// exponent or more digits than f64 tells apart is a name.
-pub(super) fn plain(word: &str) -> String {
+pub(crate) fn plain(word: &str) -> String {
     const DIGITS: usize = 15;
     let digits = word.strip_prefix('-').unwrap_or(word);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));

@@ -175,7 +175,7 @@ impl Wanted {
             false => columns.taken.iter().flat_map(|&(from, to)| from..to.min(first.len())).collect(),
         };
         let same = || positions.iter().map(|&j| &first[j]).eq(columns.names.iter().map(String::as_bytes));
-        let others = columns.or == first.len() && are_names(&columns.or_names, first);
+        let others = columns.alone.len() == first.len() && are_names(columns.names_alone(), first);
         if columns.by_name() && first.iter().any(word)
             || known && (first.iter().any(word) || same())
             || are_names(&columns.names, first)

@@ -39,10 +39,11 @@ mod values;
 mod words;
 mod zip;
 
-pub use asked::{Asked, Column, List};
+pub use asked::{Asked, Column, List, Told};
 pub use bytes::Bytes;
 pub use classes::Classes;
 pub use columns::Columns;
+pub(crate) use dictionary::{list, plain};
 pub use header::Header;
 pub(crate) use moments::Moments;
 pub(crate) use named::split as file_and_array;

@@ -25,11 +25,15 @@ pub enum Unknown {
 const FEW: usize = 20;
 
 impl Columns {
-    /// The words that a file of `count` columns has as such: none where it is of a condition alone, or has a column for each word
-    /// already, which names would tell.
-    fn words_in(&self, there: &There, count: usize) -> &[Words] {
-        let has_others = count == self.or || there.names.is_none() && self.is_wide(count);
-        if has_others { &[] } else { &self.words }
+    /// The words that a file of `count` columns has as such: those alone that a model is told where it is of nothing else; none where
+    /// it has a column for each word already, which names would tell.
+    fn words_in(&self, there: &There, count: usize) -> Vec<Words> {
+        if count == self.alone.len() {
+            let alone = self.words.iter().filter(|words| self.alone.contains(&words.column));
+            return alone.map(|words| Words { column: words.column - self.alone.start, ..words.clone() }).collect();
+        }
+        let is_wide = there.names.is_none() && self.is_wide(count);
+        if is_wide { vec![] } else { self.words.clone() }
     }
 
     /// Which of the columns of a file, at these positions, are of words.
@@ -37,7 +41,8 @@ impl Columns {
     /// # Errors
     /// Columns that are not there.
     pub(super) fn of_words(&self, there: &There, positions: &[usize]) -> Result<HashSet<usize>> {
-        let known = self.words_in(there, positions.len()).iter().filter_map(|w| positions.get(w.column).copied());
+        let known = self.words_in(there, positions.len());
+        let known = known.iter().filter_map(|words| positions.get(words.column).copied());
         let asked =
             self.asked.as_ref().map(|asked| asked.likelihoods(there, positions)).transpose()?.unwrap_or_default();
         let asked = positions.iter().zip(asked).filter(|(_, own)| *own == Some(Likelihood::Categorical));
@@ -57,7 +62,7 @@ impl Columns {
     ) -> Result<Vec<Option<Dictionary>>> {
         let of_words = |own: &Option<Likelihood>| *own == Some(Likelihood::Categorical);
         let known = self.words_in(there, count);
-        if known.is_empty() && count != self.or {
+        if known.is_empty() && count != self.alone.len() {
             taken.words = self.words.clone(); // if there are any, the data have a column for each already
         }
         if known.iter().any(|words| words.column >= count) {
@@ -72,15 +77,16 @@ impl Columns {
             all.resize_with(count, || None);
         }
         for Words { column, words } in known {
-            let known = Dictionary::of(words);
-            all[*column] = Some(if self.unknown == Some(Unknown::Missing) { known.taking_strange() } else { known });
+            let known = Dictionary::of(&words);
+            all[column] = Some(if self.unknown == Some(Unknown::Missing) { known.taking_strange() } else { known });
         }
         Ok(all)
     }
 
-    /// What one may leave instead of an example with a word that the model does not know.
-    pub(super) fn else_leave(&self, missing: Missing) -> &'static str {
+    /// What one may leave instead of an example with a word that the model does not know in column `j`.
+    pub(super) fn else_leave(&self, missing: Missing, j: usize) -> &'static str {
         match (missing, self.unknown) {
+            _ if self.alone.contains(&j) => "", // what it is told must be known
             (Missing::Refuse, _) => "",
             (Missing::Allow, None) => "the cell empty, which the model takes as missing, or ",
             (Missing::Allow, Some(_)) => {
@@ -98,7 +104,10 @@ impl Columns {
                     let is_it = |words: &Words| self.names.get(words.column) == Some(&names[0]);
                     !names[0].is_empty() && self.words.iter().any(is_it)
                 }
-                // By its position, or of a file of the model's columns alone.
+                // By its position, or of a file of the model's columns alone, or of those that it is told.
+                None if there.width == self.alone.len() => {
+                    self.words_in(there, there.width).first().is_some_and(|words| words.column == 0)
+                }
                 None => {
                     let is_first = there.width != self.of || self.taken.first().is_none_or(|first| first.0 == 0);
                     is_first && self.words.first().is_some_and(|words| words.column == 0)

@@ -118,7 +118,7 @@ pub(super) fn cause(e: csv::Error) -> io::Error {
 }
 
 /// The numbers of a row in as few digits as tell them from others, and the words of its columns of words.
-fn texts(row: &[f32], words: &[Of]) -> Vec<String> {
+pub(crate) fn texts(row: &[f32], words: &[Of]) -> Vec<String> {
     let word = |of: &Of| {
         let columns = &row[of.columns.clone()];
         let largest = (0..columns.len()).reduce(|best, j| if columns[j] > columns[best] { j } else { best });

@@ -3,7 +3,7 @@ use crate::config::{
     Algorithm, Binarize, Condition, Likelihood, Model, Numbers, OnNan, Optimizer, OutputBias, Run, Training, name_of,
     used,
 };
-use crate::data::{Columns, Header, scale};
+use crate::data::{Header, scale};
 use clap::ValueEnum;
 
 /// An option with the value that a run has.
@@ -44,7 +44,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
         Some(valid) => line.unless(own && *valid == data.train, "valid", valid),
         None => line.unless(!own && data.valid_fraction == 0.0, "valid-fraction", data.valid_fraction),
     }
-    if let Some(columns) = data.columns.as_ref().filter(|columns| !columns.are_all()) {
+    if let Some(columns) = data.columns.as_ref().filter(|columns| !columns.leave_none()) {
         line.unless(false, "columns", columns.list());
     }
     if let Some(columns) = &data.columns {
@@ -62,17 +62,17 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
             line.unless(false, "condition", train.as_deref().unwrap_or("labels"));
             valid.iter().for_each(|file| line.unless(false, "valid-condition", file));
         }
-        Some(Condition::Columns { columns, x: None }) => {
-            // By their names, where they were named and do not stand behind the others in the file.
-            let moved = data.columns.as_ref().filter(|all| !all.are_in_order());
-            let all =
-                |all: &Columns| (columns.0..columns.1).map(|j| all.name_of(j).cloned()).collect::<Option<Vec<_>>>();
-            let names = moved.and_then(all);
-            line.unless(false, "condition", names.map_or(format!("{}..{}", columns.0, columns.1), |n| n.join(",")));
-        }
-        Some(Condition::Columns { columns, x: Some(x) }) => {
-            line.unless(false, "past", format!("{}..{}", columns.0, columns.1));
-            line.unless(false, "future", format!("{}..{}", x.0, x.1));
+        Some(Condition::Columns { columns: (from, to), x }) => {
+            let all = data.known_columns();
+            let listed = |(from, to): (usize, usize)| all.listed(&(from..to).collect::<Vec<_>>());
+            match x {
+                // All others are x.
+                None => line.unless(false, "condition", listed((*from, *to))),
+                Some(x) => {
+                    line.unless(false, "past", listed((*from, *to)));
+                    line.unless(false, "future", listed(*x));
+                }
+            }
         }
     }
 

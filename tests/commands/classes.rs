@@ -389,8 +389,8 @@ fn what_is_no_column_of_classes_is_refused() {
     fs::write(home.join("words.csv"), "a,class\n1,red\n2,blue\n").unwrap();
     run(&home, &format!("train --data words.csv --condition class {SMALL} --out no")).refused(
         1,
-        "line 2, column 2 (\"class\") of words.csv is \"red\", not a number, and a condition by columns is of numbers: where it is the \
-         class of an example train with --classes class --condition labels",
+        "line 2, column 2 (\"class\") of words.csv is \"red\", not a number: of a column of words that the model is told train with \
+         --categorical class, or with --classes class --condition labels if it is the class of an example",
     );
     // As many as a label can be.
     let just: String = (0..512).map(|i| format!("{},{}\n", i % 256, i % 5)).collect();

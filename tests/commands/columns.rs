@@ -215,14 +215,14 @@ fn columns_that_are_counted_are_known_again() {
 }
 
 #[test]
-fn a_condition_counts_in_the_columns_that_are_taken() {
+fn positions_of_a_condition_count_in_the_file() {
     let home = folder("columns-condition");
     table(&home.join("all.csv"), true, &ALL);
     table(&home.join("four.csv"), false, &["age", "height", "weight", "score"]);
     table(&home.join("given.csv"), true, &["age", "height"]);
-    let options = format!("--condition 0..2 {SMALL}");
-    run(&home, &format!("train --data four.csv {options} --out want")).succeeded();
-    run(&home, &format!("train --data all.csv --skip-columns id,date {options} --out got")).succeeded();
+    run(&home, &format!("train --data four.csv --condition 0..2 {SMALL} --out want")).succeeded();
+    let got = format!("train --data all.csv --skip-columns id,date {SMALL} --out got --condition");
+    run(&home, &format!("{got} 1..3")).succeeded();
     assert_eq!(tensors(&home, "got"), tensors(&home, "want"));
     for (model, given) in [("want", "four.csv"), ("got", "all.csv"), ("got", "given.csv")] {
         run(
@@ -234,6 +234,21 @@ fn a_condition_counts_in_the_columns_that_are_taken() {
     let read = |name: &str| std::fs::read(home.join(name)).unwrap();
     assert_eq!(read("got-all.csv.npy"), read("want-four.csv.npy"));
     assert_eq!(read("got-given.csv.npy"), read("want-four.csv.npy"));
+    // In any order, with names among them; and the past and the future as well.
+    for (i, told) in ["2,age", "height,1..2"].into_iter().enumerate() {
+        run(&home, &format!("{} {told}", got.replace("out got", &format!("out same{i}")))).succeeded();
+        assert_eq!(tensors(&home, &format!("same{i}")), tensors(&home, "want"), "{told}");
+    }
+    for (i, future) in ["weight,score", "4..6", "5,weight"].into_iter().enumerate() {
+        run(&home, &format!("train --data all.csv --past 1,height --future {future} {SMALL} --out future{i}"))
+            .succeeded();
+        assert_eq!(tensors(&home, &format!("future{i}")), tensors(&home, "want"), "{future}");
+    }
+    let names = "column 0 holds the names of the rows, of which no model is told; begin at 1";
+    run(&home, &format!("train --data all.csv --skip-columns date --condition 0..2 {SMALL} --out no"))
+        .refused(2, &format!("condition 0..2: {names}"));
+    run(&home, &format!("train --data all.csv --past age --future 0,weight {SMALL} --out no"))
+        .refused(2, &format!("future 0: {names}"));
 }
 
 #[test]
@@ -351,7 +366,7 @@ fn a_header_that_is_said_is_one_in_every_file() {
     }
     run(&home, &format!("train --data pandas.csv {scaled} --out pandas")).succeeded();
     assert_eq!(config("pandas")["data"]["columns"]["names"], serde_json::json!(["2003", "2002", "2001"]));
-    run(&home, &format!("train --data years.csv --condition 1..2 {scaled} --out told")).succeeded();
+    run(&home, &format!("train --data years.csv --condition 2..3 {scaled} --out told")).succeeded();
     write("one.csv", "2002\n6\n7\n".into());
     run(&home, "sample told --condition one.csv --to told.npy --device cpu --quiet").succeeded();
     assert_eq!(Dataset::read(&home.join("told.npy")).unwrap().rows(), 2);
@@ -397,7 +412,7 @@ fn tables_are_written_with_the_names_of_their_columns() {
     table(&home.join("all.csv"), true, &ALL);
     let train = format!("train --data all.csv {SMALL} --scale standard");
     run(&home, &format!("{train} --columns age,weight,score --out some")).succeeded();
-    run(&home, &format!("{train} --skip-columns id,date --past 1..3 --future 0..1 --out told")).succeeded();
+    run(&home, &format!("{train} --past height,weight --future 1..2 --out told")).succeeded();
     std::fs::write(home.join("gaps.csv"), "age,weight,score\n0.5,,0.25\nNA,0.75,0.125\n").unwrap();
     for (line, header, rows) in [
         ("reconstruct some --data all.csv", "age,weight,score", ROWS),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vae_gpu::checkpoint::Saved;
 use vae_gpu::config::{self, Binarize, Likelihood};
 use vae_gpu::data::scale::Rule;
-use vae_gpu::data::{Asked, Bytes, Columns, Dataset, Missing, Scale, Values, digits};
+use vae_gpu::data::{Asked, Bytes, Columns, Dataset, Missing, Scale, Told, Values, digits};
 use vae_gpu::device::Device;
 use vae_gpu::impute::{Given, Imputer, Settings};
 use vae_gpu::schedule::Schedule;
@@ -193,7 +193,7 @@ fn columns_are_found_by_their_names() {
     }
     // What is asked for as the last, by name or by place.
     let asked = |last: &str| {
-        let columns = Columns::asked(Asked { last: Some(last.parse().unwrap()), ..Asked::default() });
+        let columns = Columns::asked(Asked { told: Some(Told::Condition(last.parse().unwrap())), ..Asked::default() });
         Dataset::read_columns(&home.join("x.csv"), columns.as_ref(), Missing::Refuse).unwrap()
     };
     assert_eq!(asked("a").to_rows(), asked("0").to_rows());

@@ -33,5 +33,6 @@ mod runs;
 mod scale;
 mod sparse;
 mod sweep;
+mod told;
 mod training;
 mod words;

@@ -347,12 +347,6 @@ fn what_is_no_column_of_words_is_refused_or_told() {
             "categorical ward: is left out, or told to the model; name columns that are learned",
         ),
         (
-            "--data x.csv --condition 0..1 --categorical ward,ill",
-            2,
-            "categorical: column 1 (\"ward\", counted from 0) is as many columns as it has words, and --past, --future and a \
-             --condition of positions count columns; name what the model is told, as --condition age",
-        ),
-        (
             "--data x.csv --likelihood gaussian --bernoulli ward --categorical ward",
             2,
             "categorical ward: column 1 (counted from 0) is bernoulli already; name it once",
