@@ -1,4 +1,4 @@
-// The nonlinearities and their derivatives; numbered as `activation` of src/device/gpu.rs numbers them.
+// The nonlinearities and their derivatives; numbered as `activation` of src/device/gpu/mod.rs numbers them.
 #pragma once
 
 enum Activation { Identity = 0, Tanh = 1, Relu = 2, Softplus = 3, Gelu = 4, Sigmoid = 5 };

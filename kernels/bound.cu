@@ -116,7 +116,7 @@ __device__ __forceinline__ void metrics_of(const Out& metrics, Totals sum, const
         metrics(slot, 1) = mean_nll;
         metrics(slot, 2) = mean_kl;
         metrics(slot, 3) = finite ? 0.0f : 1.0f;
-        if (!finite) plan->halted = 1;
+        if (!finite) atomicOr(&plan->halted, (unsigned)Loss);  // a gradient may be noted beside it
     }
 }
 

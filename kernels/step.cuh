@@ -39,4 +39,4 @@ __device__ __forceinline__ void note_size(Plan* plan, float4 v) {
     note_size(plan, fabsf(v.x) + fabsf(v.y) + fabsf(v.z) + fabsf(v.w));
 }
 
-static_assert(sizeof(Step) == 24 * 4 && sizeof(Plan) == (24 + 8 + 256 * 24) * 4, "as src/step.rs and gpu.rs write it");
+static_assert(sizeof(Step) == 24 * 4 && sizeof(Plan) == (24 + 8 + 256 * 24) * 4, "as src/step.rs and src/device/gpu/mod.rs write it");

@@ -128,7 +128,8 @@ impl Layout {
         &self.constants
     }
 
-    fn activations_start(&self) -> usize {
+    /// Where activations and their gradients begin, behind the parameters with theirs and their moments.
+    pub(crate) fn activations_start(&self) -> usize {
         if self.training { 4 * self.params } else { self.params }
     }
 

@@ -1,6 +1,6 @@
 //! Every operation on a device beside the reference in f64: each gets the reference's own inputs, so that an error is
 //! its own and not what came before it.
-use crate::arena::View;
+use crate::arena::{Layout, View};
 use crate::config::{
     Activation, Binarize, Dispersion, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, Variance,
     name_of,
@@ -160,10 +160,7 @@ pub fn run(device: &Device, subject: &Subject) -> Result<Vec<Line>> {
         backend.write(view, &reference.read(view)?)?;
     }
 
-    let live = |v: View| match v.rows % batch {
-        0 if v.offset >= layout.params().cols && v.rows > 0 => View { rows: v.rows / batch * rows as usize, ..v },
-        _ => v,
-    };
+    let live = |v: View| live(v, layout, batch, rows as usize);
     let mut lines = vec![];
     for item in items(&network, optimizer) {
         for &view in &item.inputs {
@@ -198,6 +195,15 @@ pub fn run(device: &Device, subject: &Subject) -> Result<Vec<Line>> {
         });
     }
     Ok(lines)
+}
+
+/// What of a view counts: of activations and their gradients the examples that are there, the first `rows` of each batch; of
+/// parameters, and what is of their size, everything.
+fn live(v: View, layout: &Layout, batch: usize, rows: usize) -> View {
+    match v.rows % batch {
+        0 if v.offset >= layout.activations_start() && v.rows > 0 => View { rows: v.rows / batch * rows, ..v },
+        _ => v,
+    }
 }
 
 /// ‖got − want‖ / ‖want‖; of two zeros, 0.
@@ -360,4 +366,21 @@ pub(crate) fn data(rows: usize, cols: usize) -> Dataset {
     let byte = |i: usize| ((i as u32).wrapping_mul(2654435761) >> 24) as u8;
     let values = Values::Bytes((0..rows * cols).map(byte).collect());
     Dataset::new("bytes", cols, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_rows_of_a_weight_and_of_its_gradient_are_compared() {
+        // As many units as two batches have examples.
+        let network = Network::training(&Model::new(5, &[6], 2), 3, Binarize::None);
+        let layout = network.layout();
+        let weight = network.parameter("encoder.0.weight").unwrap().view;
+        let rows = |v| live(v, layout, 3, 2).rows;
+        assert_eq!((weight.rows, rows(weight), rows(layout.d(weight)), rows(layout.moment(weight, 1))), (6, 6, 6, 6));
+        let x = network.tape.x;
+        assert_eq!((x.rows, rows(x)), (3, 2), "the last example of the batch is padding");
+    }
 }

@@ -31,8 +31,8 @@
 //!
 //! - Dependencies point down: `main → cli → sweep, report, vae, ranking → trainer, evaluate, ais, infer, impute →
 //!   checkpoint → model → tape, device → arena`. No module above `device` knows whether a GPU exists.
-//! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `data`, `tensors`, `checkpoint`,
-//!   `metrics`, `files`, `host` and `plot` touch files.
+//! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `files`, `tensors`, `data`,
+//!   `checkpoint`, `metrics`, `host`, `device/cuda` and `cli` open files.
 //! - The tape never allocates while it runs.
 //! - The library gives the bytes that the program gives, prints nothing, and returns its errors
 //!   (`tests/commands/library.rs`).

@@ -76,7 +76,7 @@ impl Network {
         }
     }
 
-    /// The name of the decoder's part of a mirrored stack, and so on.
+    /// The parameter of this name, as `encoder.0.weight`.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
         self.parameters.iter().find(|p| p.name == name)
     }

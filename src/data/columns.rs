@@ -5,7 +5,7 @@ use super::header::Header;
 use super::named::shown;
 use super::read_words::{self, Unknown};
 use super::source::room;
-use super::{Bytes, Dataset, Values, Words, dictionary};
+use super::{Bytes, Dataset, Values, Words, csv, dictionary};
 use crate::config::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -313,7 +313,7 @@ impl Columns {
         let j = self.column_of(j);
         let at = self.place_of(j);
         match self.names.get(j) {
-            Some(name) if !name.is_empty() => format!("column {at} ({:?}, counted from 0)", shown(name)),
+            Some(name) if !name.is_empty() => format!("column {at} ({}, counted from 0)", csv::shown(name.as_bytes())),
             _ => format!("column {at} (counted from 0)"),
         }
     }

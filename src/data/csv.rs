@@ -66,6 +66,8 @@ pub(super) struct Opened<'a> {
     pub rows_named: bool,
     /// They stand there in the first row; else only the header says so.
     named: bool,
+    /// The line of a header that has no title for them.
+    untitled: Option<u64>,
     /// What may have been meant otherwise; whether that was said of the header.
     notes: Vec<String>,
     counted: bool,
@@ -122,7 +124,7 @@ impl<'a> Opened<'a> {
         let below = || second.as_ref().is_some_and(|second| word(&second.cells[0]));
         let named = width > 1 && (word(&first.cells[0]) || matches!(cell(&first.cells[0]), Cell::Missing) && below());
         let mut rows_named = named;
-        let mut names: Option<Vec<String>> = None;
+        let (mut names, mut untitled): (Option<Vec<String>>, _) = (None, None);
         if let Some(header) = header {
             // R leaves the title of the row names out; pandas leaves it empty.
             let short = header.cells.len() + 1 == width;
@@ -130,6 +132,10 @@ impl<'a> Opened<'a> {
             if header.cells.len() != width && !short {
                 return Err(ragged(&name, &header, &first));
             }
+            if short && !named && header.cells[0].starts_with(b"#") {
+                return Err(comment(&name, &header));
+            }
+            untitled = short.then_some(header.line);
             if short && width == 2 && !rows.decimal_commas && looks_like_decimals([Some(&first), second.as_ref()]) {
                 return Err(Error::failed(format!(
                     "line {} of {name} has {} and {} below one title: if that is a decimal comma write a point; if the first are \
@@ -154,7 +160,7 @@ impl<'a> Opened<'a> {
         let there = There { file: &name, width, rows_named, names: names.as_deref() };
         let of_words = columns.is_some_and(|columns| columns.begin_with_words(&there));
         let (named, rows_named) = (named && !of_words, rows_named && !of_words);
-        Ok(Opened { name, rows, first, second, names, width, rows_named, named, notes, counted })
+        Ok(Opened { name, rows, first, second, names, width, rows_named, named, untitled, notes, counted })
     }
 
     /// All rows below the header.
@@ -172,7 +178,8 @@ impl<'a> Opened<'a> {
 /// One example per line, of all columns or of some.
 pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) -> Result<Dataset> {
     let opened = Opened::new(source, columns)?;
-    let Opened { name, mut rows, first, mut second, names, width, rows_named, named, mut notes, counted } = opened;
+    let Opened { name, mut rows, first, mut second, names, width, rows_named, named, untitled, mut notes, counted } =
+        opened;
     let there = There { file: &name, width, rows_named, names: names.as_deref() };
     let positions = match columns {
         Some(columns) => columns.positions(&there)?,
@@ -183,7 +190,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     notes.extend(without_names.then(|| row_names::note(&name, title)));
     // The files of a model are read as it learned to.
     let of_model = columns.is_some_and(Columns::are_known);
-    let is_asked = named && without_names && !of_model;
+    let is_asked = (named || untitled.is_some()) && without_names && !of_model;
     let mut row_names = is_asked.then(RowNames::default);
     let all = columns.is_none_or(Columns::are_all);
     let class = columns.map_or(Ok(None), |columns| columns.class_column(&there))?;
@@ -230,12 +237,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         match row_names.as_mut().and_then(|names| names.add(&row.cells[0])) {
             None => {}
             Some(Why::Value) => return Err(bad_cell(&there, row.line, 0, &row.cells[0], false)),
-            Some(Why::Comment) => {
-                let (line, comment) = (row.line, shown(&row.cells[0]));
-                return Err(Error::failed(format!(
-                    "line {line} of {name} begins with {comment}: comments are not read; delete the line"
-                )));
-            }
+            Some(Why::Comment) => return Err(comment(&name, row)),
         }
         if let Some((i, labels)) = &mut labels {
             labels.add(|| format!("line {}", row.line), &String::from_utf8_lossy(&row.cells[*i]))?;
@@ -279,8 +281,10 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         take(&row)?;
         rows.spare = row.cells;
     }
-    if let Some(names) = row_names {
-        names.check(&name, title, &skipped(&there, 0))?;
+    match (row_names, untitled) {
+        (Some(names), Some(line)) if !named => names.check_untitled(&name, line)?,
+        (Some(names), _) => names.check(&name, title, &skipped(&there, 0))?,
+        (None, _) => (),
     }
     if let Some(counting) = counting {
         let are_words = |j: usize| dictionaries.get(j).is_some_and(Option::is_some);
@@ -327,6 +331,11 @@ fn ragged(name: &str, one: &Row, other: &Row) -> Error {
         one.line,
         one.cells.len()
     ))
+}
+
+fn comment(name: &str, row: &Row) -> Error {
+    let (line, comment) = (row.line, shown(&row.cells[0]));
+    Error::failed(format!("line {line} of {name} begins with {comment}: comments are not read; delete the line"))
 }
 
 /// A cell for a message: in quotes, and cut where it is long.

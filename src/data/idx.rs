@@ -1,8 +1,8 @@
 //! The idx format of MNIST: two zero bytes, a type, the number of dimensions, each dimension as a big-endian u32,
 //! then the numbers, big-endian. <http://yann.lecun.com/exdb/mnist/>
 use super::read::FORMATS;
-use super::source::{Real, Source, shape};
-use super::{Dataset, Values};
+use super::source::{Real, Source, Wide, shape};
+use super::{Dataset, Values, rounding};
 use crate::{Error, Result};
 
 /// Whether these first bytes are idx's. No text begins with a zero byte.
@@ -20,8 +20,8 @@ pub(super) fn read(mut source: Source) -> Result<Dataset> {
             source.name
         )));
     }
-    let values = numbers(&mut source, kind, &dims)?;
-    Ok(Dataset::of(source.name, &dims, values))
+    let (values, coarse) = numbers(&mut source, kind, &dims)?;
+    Ok(Dataset { coarse, ..Dataset::of(source.name, &dims, values) })
 }
 
 /// One class per example.
@@ -79,7 +79,8 @@ fn size(kind: u8) -> Option<usize> {
     }
 }
 
-fn numbers(source: &mut Source, kind: u8, dims: &[u64]) -> Result<Values> {
+/// All of them, and of which columns f32 keeps too little.
+fn numbers(source: &mut Source, kind: u8, dims: &[u64]) -> Result<(Values, Vec<usize>)> {
     // `header` let no other type through.
     let size = size(kind).expect("a known type");
     let n = source.claim(dims, size)?;
@@ -87,7 +88,7 @@ fn numbers(source: &mut Source, kind: u8, dims: &[u64]) -> Result<Values> {
         0x08 => {
             let values = Values::Bytes(source.bytes(n, &format!("the shape ({})", shape(dims)))?);
             source.end()?;
-            return Ok(values);
+            return Ok((values, vec![]));
         }
         0x09 => |b| b[0] as i8 as f32,
         0x0b => |b| i16::from_be_bytes([b[0], b[1]]) as f32,
@@ -95,7 +96,12 @@ fn numbers(source: &mut Source, kind: u8, dims: &[u64]) -> Result<Values> {
         0x0d => |b| f32::from_be_bytes([b[0], b[1], b[2], b[3]]),
         _ => |b| f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32,
     };
-    let values = source.reals(n, size, real)?;
+    let wide: Option<Wide> = match kind {
+        0x0c => Some(|b| i32::from_be_bytes([b[0], b[1], b[2], b[3]]) as f64),
+        0x0e => Some(|b| f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])),
+        _ => None,
+    };
+    let (values, coarse) = rounding::reals(source, (n, n / dims[0] as usize), size, real, wide)?;
     source.end()?;
-    Ok(Values::Reals(values))
+    Ok((Values::Reals(values), coarse))
 }

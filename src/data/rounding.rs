@@ -1,6 +1,9 @@
 //! Columns of which f32 keeps too little: large numbers that differ by less than the step between two f32 there, as times in
 //! seconds. What is lost is seen while the numbers are read, for nothing of it is there afterwards.
 
+use super::source::{Real, Source, Wide};
+use crate::Result;
+
 /// From which row on it is looked: what is kept of each column shall be little beside the rows.
 const FROM: usize = 4;
 /// So many rows differ from the one before, and not as f32.
@@ -55,6 +58,27 @@ impl Rounding {
         };
         (0..self.columns.len()).filter(|&j| is_coarse(&self.columns[j])).collect()
     }
+}
+
+/// The next `count` numbers of a file, in rows of `cols`; and of which columns f32 keeps too little, where the type has more than it
+/// holds: then `wide` has a number before it is rounded.
+///
+/// # Errors
+/// Those of the file.
+pub(super) fn reals(
+    source: &mut Source,
+    (count, cols): (usize, usize),
+    size: usize,
+    real: Real,
+    wide: Option<Wide>,
+) -> Result<(Vec<f32>, Vec<usize>)> {
+    let Some(wide) = wide else { return Ok((source.reals(count, size, real)?, vec![])) };
+    let (mut rounding, mut i) = (Rounding::new(cols), 0);
+    let values = source.reals_seen(count, size, real, |bytes| {
+        rounding.see(i / cols, i % cols, wide(bytes));
+        i += 1;
+    })?;
+    Ok((values, rounding.coarse()))
 }
 
 #[cfg(test)]

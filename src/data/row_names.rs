@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use super::csv::shown;
 use super::decimals::{has_commas_of_thousands, has_decimal_comma};
-use super::named;
 use crate::{Error, Result};
 
 /// Rows that are looked at for names that come again: what is kept of them is bounded.
@@ -45,16 +44,31 @@ impl RowNames {
     /// # Errors
     /// Names that come twice or more on average name no rows.
     pub fn check(&self, file: &str, title: Option<&str>, skipped: &str) -> Result<()> {
-        let (rows, different) = (self.rows, self.different.len());
-        if rows < FEWEST || 2 * different > rows {
-            return Ok(());
-        }
+        let Some((rows, different)) = self.come_again() else { return Ok(()) };
         let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
         Err(Error::failed(format!(
             "column 1{title} of {file} has words that come again, {different} different ones in {rows} rows: names of rows \
              differ; train with --categorical {skipped}, with --classes {skipped} if it is the class of an example, or with \
              --skip-columns {skipped}"
         )))
+    }
+
+    /// The same of numbers, above which the header on this line has no title.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn check_untitled(&self, file: &str, line: u64) -> Result<()> {
+        let Some((rows, different)) = self.come_again() else { return Ok(()) };
+        Err(Error::failed(format!(
+            "line {line} of {file} has a title less than there are columns, so that the first would be names of rows; but it has \
+             {different} different numbers in {rows} rows: give each column a title, or delete the line if it is a comment"
+        )))
+    }
+
+    /// How many rows there are, and how many different names, where these come twice or more on average.
+    fn come_again(&self) -> Option<(usize, usize)> {
+        let (rows, different) = (self.rows, self.different.len());
+        (rows >= FEWEST && 2 * different <= rows).then_some((rows, different))
     }
 }
 
@@ -67,6 +81,6 @@ pub(super) fn are_names<'a>(cells: impl Iterator<Item = &'a [u8]>) -> bool {
 
 /// The line about it.
 pub(super) fn note(file: &str, title: Option<&str>) -> String {
-    let title = title.map_or(String::new(), |title| format!(" ({:?})", named::shown(title)));
+    let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
     format!("{file}: first column{title} taken as names of the rows")
 }

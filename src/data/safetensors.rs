@@ -3,8 +3,8 @@
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-use super::source::{Real, Source};
-use super::{Dataset, Values, named};
+use super::source::{Real, Source, Wide};
+use super::{Dataset, Values, named, rounding};
 use crate::{Error, Result};
 
 /// A longer header than this is no data set's: thousands of tensors. The JSON of one takes many times its length in memory.
@@ -46,42 +46,50 @@ pub(super) fn read(mut source: Source, asked: Option<&str>) -> Result<Dataset> {
     }
     let (begin, end) = tensor.data_offsets;
     let dims: Vec<u64> = tensor.shape.iter().map(|&d| d as u64).collect();
-    let (size, real) = element(tensor.dtype).ok_or_else(|| {
+    let (size, real, wide) = element(tensor.dtype).ok_or_else(|| {
         let (name, dtype) = (&source.name, tensor.dtype);
         Error::failed(format!("{name} holds numbers of the type {dtype}: must be real numbers; save it as F32"))
     })?;
     let (count, _) = source.count(&dims, size)?;
     source.skip(begin as u64, "what stands before the tensor")?;
-    let values = match tensor.dtype {
-        Dtype::U8 => Values::Bytes(source.bytes(count, "the tensor")?),
-        _ => Values::Reals(source.reals(count, size, real)?),
+    let (values, coarse) = match tensor.dtype {
+        Dtype::U8 => (Values::Bytes(source.bytes(count, "the tensor")?), vec![]),
+        _ => {
+            let cols = count / tensor.shape[0];
+            let (values, coarse) = rounding::reals(&mut source, (count, cols), size, real, wide)?;
+            (Values::Reals(values), coarse)
+        }
     };
     source.skip((header.data_len() - end) as u64, "what stands behind the tensor")?;
     source.end()?;
-    Ok(Dataset::of(source.name, &dims, values))
+    Ok(Dataset { coarse, ..Dataset::of(source.name, &dims, values) })
 }
 
-/// Bytes per number and how to read one.
-fn element(dtype: Dtype) -> Option<(usize, Real)> {
+/// Bytes per number, how to read one, and how before it is rounded where f32 does not hold all of them.
+fn element(dtype: Dtype) -> Option<(usize, Real, Option<Wide>)> {
     macro_rules! of {
         ($t:ty, $n:literal) => {
-            ($n, |b| <$t>::from_le_bytes(b.try_into().expect("chunks of the type's size")) as f32)
+            ($n, |b| <$t>::from_le_bytes(b.try_into().expect("chunks of the type's size")) as f32, None)
         };
+        (wide $t:ty, $n:literal) => {{
+            let wide: Wide = |b| <$t>::from_le_bytes(b.try_into().expect("chunks of the type's size")) as f64;
+            ($n, |b| <$t>::from_le_bytes(b.try_into().expect("chunks of the type's size")) as f32, Some(wide))
+        }};
     }
     Some(match dtype {
-        Dtype::BOOL => (1, |b| (b[0] != 0) as u8 as f32),
+        Dtype::BOOL => (1, |b| (b[0] != 0) as u8 as f32, None),
         Dtype::U8 => of!(u8, 1),
         Dtype::I8 => of!(i8, 1),
         Dtype::U16 => of!(u16, 2),
         Dtype::I16 => of!(i16, 2),
-        Dtype::U32 => of!(u32, 4),
-        Dtype::I32 => of!(i32, 4),
-        Dtype::U64 => of!(u64, 8),
-        Dtype::I64 => of!(i64, 8),
-        Dtype::F16 => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
-        Dtype::BF16 => (2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32()),
+        Dtype::U32 => of!(wide u32, 4),
+        Dtype::I32 => of!(wide i32, 4),
+        Dtype::U64 => of!(wide u64, 8),
+        Dtype::I64 => of!(wide i64, 8),
+        Dtype::F16 => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32(), None),
+        Dtype::BF16 => (2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32(), None),
         Dtype::F32 => of!(f32, 4),
-        Dtype::F64 => of!(f64, 8),
+        Dtype::F64 => of!(wide f64, 8),
         _ => return None,
     })
 }

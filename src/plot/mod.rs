@@ -1,5 +1,6 @@
 //! Pictures to judge a model by: examples as a grid of tiles (PNG) and the course of a training (SVG).
-//! It draws numbers that it is given; it knows no model, no data set and no trainer.
+//! It draws numbers that it is given; it knows no model and no trainer, and of a data set
+//! the shape of a picture alone.
 
 mod axis;
 pub mod curves;

@@ -14,7 +14,11 @@ function make(tag, attributes, ...children) {
 // Numbers.
 const minus = text => String(text).replace("-", "\u2212");
 const count = n => Math.round(n).toLocaleString("en-US");
-const fixed = (x, digits = 2) => x == null ? "\u2013" : minus(x.toFixed(digits).replace(/\B(?=(\d{3})+(?=\.|$))/g, ","));
+function fixed(x, digits = 2) {
+  if (x == null) return "\u2013";
+  const [whole, part] = x.toFixed(digits).split(".");
+  return minus([whole.replace(/\B(?=(\d{3})+$)/g, ","), part].filter(text => text != null).join("."));
+}
 const nats = x => x == null ? "\u2013" : fixed(x, Math.abs(x) < 10 ? 3 : 2);
 const plural = (n, what) => count(n) + " " + what + (n === 1 ? "" : "s");
 const percent = x => (100 * x).toFixed(x > 0 && x < .01 ? 1 : 0) + "\u00a0%";

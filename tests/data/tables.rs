@@ -1,5 +1,5 @@
 //! What is understood of a table that may have been meant otherwise: it is told, or refused.
-use super::{File, all_rows, np1, read};
+use super::{File, all_rows, archive, np1, read};
 use vae_gpu::data::{Asked, Columns, Dataset, Missing};
 
 /// What is said of a text, without the name of the file.
@@ -53,6 +53,19 @@ fn words_that_are_no_names_of_rows_are_refused() {
         "id,v\nx,5\n# half of them,\ny,6\n",
         "begins with \"# half of them\": comments are not read; delete the line",
     );
+    // A comment above numbers is no header that leaves a title out, nor is any line above a column that says the same again.
+    refused(
+        "# made by a script on Monday\n1.5,3\n2.5,4\n",
+        "begins with \"# made by a script on Monday\": comments are not read",
+    );
+    refused("# mine, of Monday\n1.5,3,1\n2.5,4,0\n", "line 1 of");
+    let again: String = (0..20).map(|i| format!("{},{i},{}\n", i % 3, i % 7)).collect();
+    refused(
+        &format!("dose,effect\n{again}"),
+        "has a title less than there are columns, so that the first would be names of rows; but it has 3 different numbers in 20 \
+         rows: give each column a title, or delete the line if it is a comment",
+    );
+    assert_eq!(notes("a,b\n1,5,6\n2,7,8\n3,9,1\n").len(), 1, "as R writes rows that are numbered");
     // Names may come again now and then.
     assert_eq!(all_rows(&read("t.csv", b"a,1\nb,2\na,3\nc,4\n").unwrap()), [1.0, 2.0, 3.0, 4.0]);
 }
@@ -210,6 +223,30 @@ fn a_column_that_f32_does_not_tell_apart_is_told() {
             let said = sentence(read("t.npy", &np1(kind, fortran, "(40, 2)", &bytes)).unwrap());
             assert!(said.starts_with("column 1 (counted from 0) of "), "{kind}, {fortran}: {said}");
         }
+    }
+    // The other formats, of every type that holds more than f32 does.
+    let numbers: Vec<f64> = (0..80).map(|i| number((i / 2, i % 2))).collect();
+    let wide = |kind: &str| -> Vec<u8> {
+        let bytes = |&x: &f64| match kind {
+            "F64" => x.to_le_bytes().to_vec(),
+            "I32" | "U32" => (x as u32).to_le_bytes().to_vec(),
+            _ => (x as u64).to_le_bytes().to_vec(),
+        };
+        numbers.iter().flat_map(bytes).collect()
+    };
+    for kind in ["F64", "I32", "U32", "I64", "U64"] {
+        let bytes = wide(kind);
+        let header =
+            format!("{{\"x\":{{\"dtype\":\"{kind}\",\"shape\":[40,2],\"data_offsets\":[0,{}]}}}}", bytes.len());
+        let said = sentence(read("t.safetensors", &archive::safetensors(&header, &bytes)).unwrap());
+        assert!(said.starts_with("column 1 (counted from 0) of "), "{kind}: {said}");
+    }
+    for (kind, swapped) in [(0x0c, wide("I32")), (0x0e, wide("F64"))] {
+        let size = swapped.len() / 80;
+        let bytes: Vec<u8> = swapped.chunks(size).flat_map(|number| number.iter().rev().copied()).collect();
+        let idx = [&[0, 0, kind, 2, 0, 0, 0, 40, 0, 0, 0, 2][..], &bytes].concat();
+        let said = sentence(read("t.idx", &idx).unwrap());
+        assert!(said.starts_with("column 1 (counted from 0) of "), "{kind}: {said}");
     }
 }
 

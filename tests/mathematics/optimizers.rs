@@ -3,7 +3,7 @@ use crate::numbers::{Numbers, assert_close, assert_same, everything};
 use std::path::Path;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{Optimizer, Rule};
-use vae_gpu::device::{Backend, Cpu};
+use vae_gpu::device::{Backend, Cpu, Real};
 use vae_gpu::step::Step;
 use vae_gpu::tensors::Tensors;
 
@@ -153,6 +153,15 @@ fn clipping_scales_the_gradient_to_its_global_norm() {
 
 #[test]
 fn padding_stays_zero_under_every_rule() {
+    padding_stays_zero::<f64>();
+    padding_stays_zero::<f32>();
+}
+
+/// As does what never had a gradient, also where eps is 0: then a step of it would be 0 / 0.
+fn padding_stays_zero<T: Real>()
+where
+    Cpu<T>: Backend,
+{
     let (layout, views) = odd_layout();
     let mut real = vec![false; layout.total()];
     for &v in &views {
@@ -160,9 +169,12 @@ fn padding_stays_zero_under_every_rule() {
             (0..v.rows).for_each(|row| real[at.at(row, 0)..at.at(row, v.cols)].fill(true));
         }
     }
-    for (name, rule) in RULES {
+    let all = RULES.into_iter().flat_map(|(name, rule)| {
         let o = Optimizer { weight_decay: 0.1, clip_norm: 1.0, ..Optimizer::new(rule) };
-        let mut cpu = Cpu::<f64>::new(&layout, 1);
+        [(name, o), (name, Optimizer { eps: 0.0, ..o })]
+    });
+    for (name, o) in all {
+        let mut cpu = Cpu::<T>::new(&layout, 1);
         let mut numbers = Numbers::new(2);
         for &v in &views {
             cpu.write(v, &numbers.normals(v.elements())).unwrap();
@@ -176,7 +188,15 @@ fn padding_stays_zero_under_every_rule() {
         }
         let memory = cpu.read(everything(&layout)).unwrap();
         let stained = (0..memory.len()).find(|&i| !real[i] && memory[i].to_bits() != 0);
-        assert_eq!(stained.map(|i| (i, memory[i])), None, "{name}: position and value of a padding");
+        assert_eq!(stained.map(|i| (i, memory[i])), None, "{name}, eps {}: position and value of a padding", o.eps);
+        // A row without a gradient, beside the others.
+        let (weight, still) = (views[0], View { rows: 1, ..views[0] });
+        let before = cpu.read(still).unwrap();
+        for view in [layout.d(weight), layout.moment(weight, 0), layout.moment(weight, 1)] {
+            cpu.write(View { rows: 1, ..view }, &vec![0.0; still.cols]).unwrap();
+        }
+        cpu.update(&layout, &Optimizer { weight_decay: 0.0, ..o }).unwrap();
+        assert_eq!(cpu.read(still).unwrap(), before, "{name}, eps {}", o.eps);
     }
 }
 

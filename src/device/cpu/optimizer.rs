@@ -42,10 +42,10 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
     let (lr, decay, clip) = (t(step.lr), t(o.weight_decay), t(clip));
     let (beta1, beta2) = (t(o.betas.0), t(o.betas.1));
     let (rest1, rest2) = (t(1.0 - o.betas.0), t(1.0 - o.betas.1));
-    let (eps, momentum) = (t(o.eps), t(o.momentum));
+    let (eps, momentum, zero) = (t(o.eps), t(o.momentum), t(0.0)); // eps may be 0: then what never had a gradient stays
     // lr m̂ / (√v̂ + eps) with m̂ = m / c1, v̂ = v / c2
     let rate = t(step.lr / step.corrections.0);
-    let root = t(1.0 / step.corrections.1.sqrt());
+    let scale = t(1.0 / step.corrections.1.sqrt());
     let shrink = t(1.0 - step.lr * o.weight_decay);
 
     let chunks = w.par_chunks_mut(GRAIN).zip(g.par_chunks(GRAIN));
@@ -73,7 +73,8 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
                         for i in 0..n {
                             let g = g[i] * clip + decay * w[i];
                             v[i] += g * g;
-                            w[i] -= lr * g / (v[i].sqrt() + eps);
+                            let root = v[i].sqrt() + eps;
+                            w[i] -= if root > zero { lr * g / root } else { zero };
                         }
                     }
                     Rule::Adam | Rule::Adamw => {
@@ -85,7 +86,9 @@ pub fn step<T: Real>(cpu: &mut Cpu<T>, layout: &Layout, o: &Optimizer) {
                             let g = g[i] * clip + decay * w[i];
                             m[i] = (beta1 * m[i] + rest1 * g).flushed();
                             v[i] = (beta2 * v[i] + rest2 * g * g).flushed();
-                            w[i] = w[i] * shrink - rate * m[i] * (v[i].sqrt() * root + eps).reciprocal();
+                            let root = v[i].sqrt() * scale + eps;
+                            let step = rate * m[i] * root.reciprocal();
+                            w[i] = w[i] * shrink - if root > zero { step } else { zero };
                         }
                     }
                 }
