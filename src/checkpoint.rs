@@ -261,7 +261,11 @@ impl Saved {
         let path = if path.is_dir() { Folder(path.into()).model() } else { path.to_path_buf() };
         if !path.exists() {
             let what = path.display();
-            return Err(Error::failed(format!("{what}: there is no such file; give a run directory or its model")));
+            let why = path.parent().and_then(|run| Folder(run.into()).text("failed.txt"));
+            return Err(Error::failed(match why {
+                Some(why) => format!("{what}: there is none, for the training ended without one: {}", why.trim_end()),
+                None => format!("{what}: there is no such file; give a run directory or its model"),
+            }));
         }
         Saved::of(Tensors::read(&path)?, path)
     }

@@ -47,6 +47,26 @@ pub fn kept<'r>(records: &'r [Record], training: &Training, best: Option<Best>) 
     counted.reduce(|best, r| if r.loss < best.loss { r } else { best }).or(valid().next_back())
 }
 
+/// The records of a split that are a course over steps. The line at the end of an epoch is of all of it: beside finer ones within it
+/// would be a spike, and where an epoch has several they are taken instead; else it is.
+pub fn course(records: &[Record], split: Split) -> Vec<&Record> {
+    const SEVERAL: usize = 2;
+    let (mut all, mut begun): (Vec<&Record>, usize) = (vec![], 0); // where those of the epoch begin
+    for record in records.iter().filter(|r| r.split == split) {
+        let is_whole = record.epoch.fract() == 0.0;
+        if !is_whole {
+            all.push(record);
+            continue;
+        }
+        if all.len() - begun < SEVERAL {
+            all.truncate(begun);
+            all.push(record);
+        }
+        begun = all.len();
+    }
+    all
+}
+
 /// metrics.jsonl, open to be written.
 pub struct Log {
     file: Counted,

@@ -8,7 +8,7 @@ use crate::data::to_csv::Front;
 use crate::data::{Bytes, Columns, Dataset, Missing};
 use crate::infer::Inference;
 use crate::plot::grid;
-use crate::report::on_one_scale;
+use crate::report::{on_one_scale, tile};
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -38,19 +38,16 @@ pub(crate) fn write(path: &Path, target: Target, examples: Vec<f32>, run: &Run, 
     match target {
         Target::Table(table) => table.write_examples(path, &examples, run, front),
         Target::Png => {
-            let shape = grid::shape_for(cols, run.data.shape);
-            let columns = grid::columns_for(examples.len() / cols, shape);
+            let columns = grid::columns_for(examples.len() / cols, tile(run));
             draw_rows(path, examples, columns, run)
         }
     }
 }
 
-/// Draws rows of `columns` examples; those of a table stand under each other.
+/// Draws rows of `columns` examples.
 pub(crate) fn draw_rows(path: &Path, mut examples: Vec<f32>, columns: usize, run: &Run) -> Result<()> {
     on_one_scale(run, [&mut examples]);
-    let shape = grid::shape_for(run.model.input, run.data.shape);
-    let columns = if grid::is_strip(shape) { 1 } else { columns };
-    grid::write_png(path, &examples, shape, columns)
+    grid::write_png(path, &examples, tile(run), columns)
 }
 
 /// A table with a header that names them is read by that: what `encode` wrote, with more beside it or in another order.

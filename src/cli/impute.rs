@@ -7,12 +7,13 @@ use super::{Common, counted, print, thousands, with_error};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Run};
 use crate::data::text::{Keep, Text};
-use crate::data::{Columns, Dataset, Shape, to_csv};
+use crate::data::{Columns, Dataset, to_csv};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
 use crate::impute::{Filled, Given, Imputer, Score, Settings, fills_in};
 use crate::plot::grid;
+use crate::report::tile;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -229,12 +230,8 @@ fn draw(path: &Path, given: &Given, filled: &[f32], run: &Run) -> Result<()> {
     if (0..given.values.len()).any(|i| given.is_hidden(i)) {
         parts.push(given.values.clone());
     }
-    let shape = grid::shape_for(cols, run.data.shape);
-    // An example and its fillings are one tile, so that no row of them is cut short where it need not be.
-    let columns = match grid::is_strip(shape) {
-        true => 1,
-        false => grid::columns_for(given.rows(), Shape { height: parts.len() * shape.height, ..shape }),
-    };
+    // An example and its fillings stand together, so that no row of them is cut short where it need not be.
+    let columns = grid::columns_of_stacks(given.rows(), parts.len(), tile(run));
     let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
     let (tiles, columns) = grid::stack(&parts, cols, columns);
     draw_rows(path, tiles, columns, run)

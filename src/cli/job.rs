@@ -11,7 +11,7 @@ use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
 use crate::plot::{self, grid};
-use crate::report::on_one_scale;
+use crate::report::Drawn;
 use crate::trainer::{Outcome, Saving, Trainer, Watch};
 use crate::{Error, Result};
 use std::path::Path;
@@ -287,11 +287,8 @@ pub(super) fn claim(device: &Device, common: &Common) -> Lock {
 /// The curves of training and validation.
 pub(super) fn curves(folder: &Folder) -> Result<()> {
     let records = metrics::read(&folder.metrics())?;
-    let points = |split| {
-        let of = |r: &&Record| r.split == split;
-        let point = |r: &Record| plot::Point { step: r.step as u64, elbo: r.elbo, nll: r.nll, kl: r.kl };
-        records.iter().filter(of).map(point).collect::<Vec<_>>()
-    };
+    let point = |r: &Record| plot::Point { step: r.step as u64, elbo: r.elbo, nll: r.nll, kl: r.kl };
+    let points = |split| metrics::course(&records, split).into_iter().map(point).collect::<Vec<_>>();
     let series = plot::curves::training(&points(Split::Train), &points(Split::Valid));
     let title = folder.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
     plot::curves::write(&folder.picture("curves.svg"), &title, &plot::curves::TRAINING, &series)
@@ -299,20 +296,9 @@ pub(super) fn curves(folder: &Folder) -> Result<()> {
 
 /// Samples and reconstructions.
 fn draw(saved: &Saved, folder: &Folder, data: &Arc<Dataset>, device: &Device) -> Result<()> {
-    let run = &saved.run;
     let mut inference = Inference::open(saved, Binarize::None, device)?;
-    let shape = grid::shape_for(run.model.input, run.data.shape);
-    let columns = grid::columns_for(64, shape);
-    let few = Arc::new(data.first(64));
-    // What a conditional model draws is drawn for the conditions of these examples.
-    let given = few.columns(data.cols - run.model.condition..data.cols);
-    let given: Vec<f32> = given.iter().copied().cycle().take(64 * run.model.condition).collect();
-    let mut samples = inference.sample(64, &given, run.training.seed)?;
-    let few = Arc::new(few.first(32));
-    let mut originals = inference.examples(&few);
-    let mut reconstructed = inference.reconstruct(&few, run.training.seed)?;
-    on_one_scale(run, [&mut originals, &mut reconstructed, &mut samples]);
-    grid::write_png(&folder.picture("samples.png"), &samples, shape, columns)?;
-    let (tiles, columns) = grid::interleave(&originals, &reconstructed, run.model.input, columns);
-    grid::write_png(&folder.picture("reconstructions.png"), &tiles, shape, columns)
+    let drawn = Drawn::of(&saved.run, data, &mut inference, 64)?;
+    grid::write_png(&folder.picture("samples.png"), &drawn.samples, drawn.shape, drawn.columns)?;
+    let (tiles, columns) = drawn.pairs();
+    grid::write_png(&folder.picture("reconstructions.png"), &tiles, drawn.shape, columns)
 }

@@ -72,7 +72,7 @@ pub(crate) struct Follow {
 
 impl Follow {
     pub(crate) fn new(common: &Common, plan: Plan) -> Follow {
-        let bar = Bar::new(common, plan.total as u64, "{bar:24} {pos}/{len} steps, {eta} left  {msg}");
+        let bar = Bar::new(common, plan.total as u64, "{bar:16} {pos}/{len} steps, {eta} left  {msg}");
         Follow { common: common.clone(), plan, bar, signals: Signals::watch(), said: Instant::now() }
     }
 
@@ -85,7 +85,7 @@ impl Watch for Follow {
     fn progress(&mut self, p: &Progress) {
         self.bar.set(p.step as u64, || {
             let rate = thousands(p.examples_per_s);
-            format!("{rate} examples/s  elbo {:.2}  nll {:.2}  kl {:.2}", p.elbo, p.nll, p.kl)
+            format!("elbo {:.2}  kl {:.2}  {rate}/s", p.elbo, p.kl)
         });
     }
 
@@ -100,7 +100,7 @@ impl Watch for Follow {
         }
         let split = if r.split == Split::Train { "train" } else { "valid" };
         let rate = match r.split {
-            Split::Train => format!("  {:>9} examples/s", thousands(r.examples_per_s)),
+            Split::Train => format!("  {:>9}/s", thousands(r.examples_per_s)), // within 80 columns
             Split::Valid => String::new(),
         };
         let (epoch, elbo, nll, kl) = (r.epoch, r.elbo, r.nll, r.kl);

@@ -7,7 +7,7 @@ use crate::error::{Result, at_least_one};
 use crate::evaluate::check_data;
 use crate::infer::Inference;
 use crate::plot::grid;
-use crate::report::on_one_scale;
+use crate::report::{on_one_scale, tile};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
             let cols = saved.run.model.input;
             let mut originals = inference.examples(&data);
             on_one_scale(&saved.run, [&mut originals, &mut out]);
-            let shape = grid::shape_for(cols, saved.run.data.shape);
+            let shape = tile(&saved.run);
             let (tiles, columns) = grid::interleave(&originals, &out, cols, grid::columns_for(2 * count, shape));
             grid::write_png(path, &tiles, shape, columns)?;
         }

@@ -98,8 +98,10 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
         return Err(Error::Interrupted { signal, sentence });
     }
     job.show(&files, &device, &mut |note| common.say(note))?;
-    let active = files.text("report.html").and_then(|page| active_units(&page));
-    summarise(&common, &outcome, active, &name)?;
+    let page = files.text("report.html");
+    let active = page.as_deref().and_then(active_units);
+    let see = if page.is_some() { "report.html" } else { "samples.png" };
+    summarise(&common, &outcome, active, (&name, see))?;
     if active == Some(0) {
         common.say(columns_told::collapsed(&job.run));
     }
@@ -179,8 +181,8 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
     )
 }
 
-/// `active`: latents, where that is known.
-fn summarise(common: &Common, outcome: &Outcome, active: Option<u64>, folder: &str) -> Result<()> {
+/// `active`: latents, where that is known; `see`: the file of the run that shows it.
+fn summarise(common: &Common, outcome: &Outcome, active: Option<u64>, (folder, see): (&str, &str)) -> Result<()> {
     let rate = outcome.examples as f64 / outcome.seconds.max(1e-9);
     if common.json {
         let json = serde_json::json!({
@@ -218,7 +220,7 @@ fn summarise(common: &Common, outcome: &Outcome, active: Option<u64>, folder: &s
         n => format!(", {n} of them skipped,"),
     };
     common.say(format!(
-        "{what} after {}{skipped} in {:.1} s ({} examples/s): {bound}{kept}; see {folder}/samples.png",
+        "{what} after {}{skipped} in {:.1} s ({} examples/s): {bound}{kept}; see {folder}/{see}",
         counted(outcome.steps as usize, "step"),
         outcome.seconds,
         thousands(rate),

@@ -143,7 +143,8 @@ impl Run {
         };
         let (of_x, told): (Vec<_>, Vec<_>) = variables.into_iter().partition(|variable| variable.start < last.0);
         let possible = of_x == self.model.categoricals() && told.iter().all(|variable| variable.end <= last.1);
-        if (!of_x.is_empty() || !told.is_empty()) && !(possible && in_order) {
+        let are_none = of_x.is_empty() && told.is_empty();
+        if !(are_none || possible && in_order) {
             return Err(Error::failed("words: those of its data are not those of the model; it is damaged"));
         }
         let (input, columns) = (self.model.input, self.model.columns());

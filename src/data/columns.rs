@@ -47,7 +47,7 @@ pub struct Columns {
     /// Those that a file may have alone, as it has those that a model is told.
     #[serde(skip)]
     pub alone: Range<usize>,
-    /// Where in the file each stands, where they were put in another order.
+    /// Where in the file each stands, where they were put in another order, or behind the names of rows.
     #[serde(skip)]
     pub arranged: Vec<usize>,
     /// The data of a run are read again: as they were then, whatever would be told of a header now.
@@ -129,8 +129,11 @@ impl Columns {
         let found = Columns { likelihoods: asked.unwrap_or_default(), told, ..found };
         // Of a file without names, where columns of words stand is known by their positions alone.
         let by_place = there.names.is_none() && found.likelihoods.contains(&Some(Likelihood::Categorical));
+        // Of all it is not kept where they stand, but while they are read a message tells it.
+        let behind_names = positions.first().is_some_and(|&first| first > 0);
+        let arranged = if behind_names { positions.to_vec() } else { vec![] };
         Ok(match self.are_all() && !by_place {
-            true => Columns { taken: vec![], of: 0, ..found },
+            true => Columns { taken: vec![], of: 0, arranged, ..found },
             false => found,
         })
     }
@@ -264,9 +267,10 @@ impl Columns {
         others
     }
 
-    /// Whether a file has no others, in whatever order they come.
+    /// Whether a file has no others, in whatever order they come, but for that of the classes.
     pub(crate) fn leave_none(&self) -> bool {
-        self.taken.is_empty() || self.count() == self.of
+        let classes = self.classes.as_ref().is_some_and(|classes| !classes.apart) as usize;
+        self.taken.is_empty() || self.count() + classes == self.of
     }
 
     /// As `--columns` takes them.

@@ -3,12 +3,11 @@
 /// Points of one line with the index of its colour; finite and by step, as `curves` prepares them.
 pub(super) type Line = (usize, Vec<(f64, f64)>); // (step, value)
 
-/// From the first step, or 0 if that is near, to the last; one step to either side where they are the same.
+/// From 0 to the last step.
 pub(super) fn x_range(lines: &[Line]) -> (f64, f64) {
     let steps = lines.iter().flat_map(|(_, points)| points.iter().map(|p| p.0));
-    let (low, high) = steps.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
-    // An axis that begins at step 1 or 100 of thousands has its ticks at odd places.
-    widened(if low > 0.0 && low < 0.1 * high { 0.0 } else { low }, high, 1.0)
+    let (low, high) = steps.fold((0f64, 0f64), |(low, high), x| (low.min(x), high.max(x)));
+    if high > low { (low, high) } else { (low, low + 1.0) }
 }
 
 /// The union of what each line needs, see [`svg`](super::curves::svg), and 5 % of air.

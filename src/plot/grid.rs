@@ -1,5 +1,6 @@
 //! Examples as a picture, grey or coloured: one tile per example, row by row, separated by thin lines.
-//! Rows of numbers that are no pictures are drawn as strips of cells, one under the other.
+//! Rows of numbers that are no pictures are drawn as [`bars`].
+use super::bars;
 use crate::data::Shape;
 use crate::files::write_atomically;
 use crate::{Error, Result};
@@ -12,10 +13,6 @@ pub const GAP: usize = 2;
 
 /// A tile is enlarged by the largest whole factor that keeps its longer side within this, in pixels.
 const TILE_SIDE: usize = 64;
-/// The same for a strip, which has a row for itself.
-const STRIP_WIDTH: usize = 640;
-/// A cell of a strip is at most this wide and at least half as high, in pixels.
-const STRIP_CELL: usize = 16;
 /// Beyond this width, in pixels, a grid of many tiles is not enlarged.
 const GRID_WIDTH: usize = 4096;
 
@@ -23,7 +20,8 @@ const GRID_WIDTH: usize = 4096;
 /// row: grey of one channel, RGB of three.
 ///
 /// Values outside [0, 1] are clamped (see [`normalise`]), NaN is drawn in [`BACKGROUND`]. Small tiles are enlarged by
-/// a whole factor: 28×28 by 2, 8×8 by 8. The last row is filled up with background.
+/// a whole factor: 28×28 by 2, 8×8 by 8. A strip, of height 1, is drawn as bars from 0 to 1. The last row is filled up
+/// with background.
 ///
 /// # Errors
 /// If there is no tile, or the file cannot be written.
@@ -65,8 +63,8 @@ pub fn png(tiles: &[f32], shape: Shape, columns: usize) -> Result<Vec<u8>> {
     }
 
     let columns = columns.min(count);
-    let (scale_y, scale_x) = scale(shape, columns);
-    let (cell_height, cell_width) = (height * scale_y + GAP, width * scale_x + GAP);
+    let (tile_height, tile_width) = size(shape, columns);
+    let (cell_height, cell_width) = (tile_height + GAP, tile_width + GAP);
     let (full_height, full_width) = (count.div_ceil(columns) * cell_height + GAP, columns * cell_width + GAP);
     let (Ok(png_width), Ok(png_height)) = (i32::try_from(full_width), i32::try_from(full_height)) else {
         return Err(Error::failed(format!(
@@ -77,10 +75,22 @@ pub fn png(tiles: &[f32], shape: Shape, columns: usize) -> Result<Vec<u8>> {
     let mut pixels = vec![BACKGROUND; full_height * full_width * channels]; // (full_height, full_width, channels)
     for (i, tile) in tiles.chunks_exact(shape.numbers()).enumerate() {
         let (top, left) = (GAP + i / columns * cell_height, GAP + i % columns * cell_width);
-        for y in 0..height * scale_y {
-            let values = &tile[y / scale_y * width * channels..][..width * channels];
-            let line = &mut pixels[((top + y) * full_width + left) * channels..][..width * scale_x * channels];
-            for (cell, values) in line.chunks_exact_mut(scale_x * channels).zip(values.chunks_exact(channels)) {
+        if is_strip(shape) {
+            // A place that is filled up has no paper either.
+            let bars = match tile.iter().all(|v| v.is_nan()) {
+                true => vec![BACKGROUND; tile_height * tile_width],
+                false => bars::tile(tile, tile_width),
+            };
+            for (y, line) in bars.chunks_exact(tile_width).enumerate() {
+                pixels[(top + y) * full_width + left..][..tile_width].copy_from_slice(line);
+            }
+            continue;
+        }
+        let factor = tile_width / width;
+        for y in 0..tile_height {
+            let values = &tile[y / factor * width * channels..][..width * channels];
+            let line = &mut pixels[((top + y) * full_width + left) * channels..][..tile_width * channels];
+            for (cell, values) in line.chunks_exact_mut(factor * channels).zip(values.chunks_exact(channels)) {
                 for pixel in cell.chunks_exact_mut(channels) {
                     pixel.iter_mut().zip(values).for_each(|(p, &value)| *p = grey(value));
                 }
@@ -99,23 +109,22 @@ pub fn png(tiles: &[f32], shape: Shape, columns: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// How many pixels high and wide one value is drawn.
-fn scale(shape: Shape, columns: usize) -> (usize, usize) {
+/// How many pixels high and wide a tile is drawn.
+fn size(shape: Shape, columns: usize) -> (usize, usize) {
     let Shape { height, width, .. } = shape;
     if is_strip(shape) {
-        let across = (STRIP_WIDTH / width).clamp(1, STRIP_CELL);
-        return (across.max(STRIP_CELL / 2), across);
+        return (bars::HEIGHT, bars::width(width, columns));
     }
     let factor = (TILE_SIDE / height.max(width)).min(GRID_WIDTH / (columns * width)).max(1);
-    (factor, factor)
+    (height * factor, width * factor)
 }
 
 fn grey(value: f32) -> u8 {
     if value.is_nan() { BACKGROUND } else { (value.clamp(0.0, 1.0) * 255.0).round() as u8 }
 }
 
-/// The shape to draw examples of `cols` numbers in: the `known` one if it fits, else a square from 4×4 up,
-/// else one row: a table has no neighbourhood in two dimensions, and as strips its columns stand under each other.
+/// The shape to draw examples of `cols` numbers in: the `known` one if it fits, else a square from 4×4 up, else one row: a
+/// table has no neighbourhood in two dimensions.
 pub fn shape_for(cols: usize, known: Option<Shape>) -> Shape {
     match (known, cols.isqrt()) {
         (Some(shape), _) if shape.numbers() == cols && [1, 3].contains(&shape.channels) => shape,
@@ -126,16 +135,23 @@ pub fn shape_for(cols: usize, known: Option<Shape>) -> Shape {
 
 /// Whether examples of this shape are no pictures, but rows of a table.
 pub fn is_strip(shape: Shape) -> bool {
-    shape.height == 1 && shape.width > 1
+    shape.height == 1 && shape.channels == 1
 }
 
-/// How many tiles of this shape to put in a row: 1 for strips; else the picture is about square, somewhat wide rather
-/// than high, with as few empty places as that allows (64 in 8 columns, 10 in 5).
+/// How many tiles of this shape to put in a row: the picture is about square, somewhat wide rather than high, with as few
+/// empty places as that allows (64 in 8 columns, 10 in 5).
 pub fn columns_for(count: usize, shape: Shape) -> usize {
-    let Shape { height, width, .. } = shape;
-    if is_strip(shape) || count == 0 {
+    columns_of_stacks(count, 1, shape)
+}
+
+/// The same of stacks of so many tiles, one under the other.
+pub fn columns_of_stacks(count: usize, tiles: usize, shape: Shape) -> usize {
+    if count == 0 {
         return 1;
     }
+    // Shapes may be large, and of pictures the proportion alone matters.
+    let (height, width) = if is_strip(shape) { size(shape, 1) } else { (shape.height, shape.width) };
+    let height = height.saturating_mul(tiles);
     let square = (count as f64 * height as f64 / width as f64).sqrt().ceil() as usize;
     let least = square.clamp(1, count);
     // min_by_key keeps the first of equals: the one nearest to a square.
@@ -197,16 +213,30 @@ pub fn by_column<const N: usize>(mut parts: [&mut Vec<f32>; N], cols: usize) {
     }
 }
 
-/// The (low, high) for [`normalise`]: (0, 1) if all values lie in there, so that pictures keep their greys,
-/// else the 1st and the 99th percentile, so that one outlier does not turn the rest grey. NaN and infinities are ignored.
+/// The (low, high) for [`normalise`]: the 1st and the 99th percentile, so that one outlier does not turn the rest grey; but (0, 1)
+/// where these lie in there, so that pictures keep their greys. NaN and infinities are ignored.
 pub fn range(values: &[f32]) -> (f32, f32) {
     let mut finite: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    if finite.iter().all(|v| (0.0..=1.0).contains(v)) {
-        return (0.0, 1.0);
-    }
     finite.sort_unstable_by(f32::total_cmp);
     let cut = finite.len() / 100;
-    (finite[cut], finite[finite.len() - 1 - cut])
+    match finite.get(cut).zip(finite.iter().nth_back(cut)) {
+        Some((&low, &high)) if low < 0.0 || high > 1.0 => (low, high),
+        _ => (0.0, 1.0),
+    }
+}
+
+/// Whether columns of rows of `cols` numbers lie so far apart, or are of so different sizes, that on one scale most of them would be
+/// flat.
+pub fn are_apart(rows: &[f32], cols: usize) -> bool {
+    const FLAT: f32 = 8.0;
+    let extent = |values: &mut dyn Iterator<Item = f32>| {
+        let (low, high) =
+            values.filter(|v| v.is_finite()).fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+        (high - low).max(0.0)
+    };
+    let mut each: Vec<f32> = (0..cols).map(|j| extent(&mut rows.iter().skip(j).step_by(cols).copied())).collect();
+    each.sort_unstable_by(f32::total_cmp);
+    extent(&mut rows.iter().copied()) > FLAT * each[cols / 2]
 }
 
 /// Makes shares of counts, or of shares, that have different totals, row by row, and puts them on one scale: from 0 to the largest

@@ -3,6 +3,7 @@
 //! the shape of a picture alone.
 
 mod axis;
+pub mod bars;
 pub mod curves;
 pub mod grid;
 

@@ -2,7 +2,7 @@
 //! shows, in numbers and pictures, as one JSON object; how it looks and how it is zoomed is `page.html` beside this file,
 //! with `style.css` and `shared.js`, which the page of several runs ([`page_of_several`]) has too.
 use crate::checkpoint::{Folder, Saved};
-use crate::config::{Likelihood, Run};
+use crate::config::Run;
 use crate::data::Dataset;
 use crate::evaluate::ACTIVE;
 use crate::infer::Inference;
@@ -12,15 +12,19 @@ use crate::{Result, host, latents, schedule};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+mod columns;
 pub mod command;
 pub mod directions;
+mod pictures;
+
+pub use pictures::{Drawn, on_one_scale, tile};
 
 /// Examples whose latents are looked at.
 pub const LATENTS: usize = 2000;
 /// Bars of the KL per dimension that are drawn; of what is beyond, the sum is told.
 const BARS: usize = 256;
 /// Values of a setting that are listed; of more, how many there are.
-const LISTED: usize = 64;
+const LISTED: usize = 12;
 /// Numbers in one of the two pictures at most, so that a page of large pictures stays small.
 const PIXELS: usize = 1 << 18;
 
@@ -80,23 +84,6 @@ pub fn active_units(page: &str) -> Option<u64> {
     data["latents"]["active"].as_u64()
 }
 
-/// Means are drawn on the scale from the smallest to the largest of the first; a Bernoulli's as they are. Where columns have
-/// different likelihoods, each has a scale of its own. Of a multinomial shares are drawn, for that is what it is of.
-/// Columns that the model has scaled are drawn scaled: the largest would leave the others black.
-pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
-    if let Some(scale) = &run.data.scale {
-        pictures.iter_mut().for_each(|values| _ = scale.apply_to(values, 0..run.model.input));
-    }
-    if run.model.is_mixed() {
-        grid::by_column(pictures, run.model.input);
-    } else if run.model.likelihood == Likelihood::Multinomial {
-        grid::by_share(pictures, run.model.input);
-    } else if run.model.likelihood != Likelihood::Bernoulli {
-        let (low, high) = grid::range(pictures[0]);
-        pictures.into_iter().for_each(|values| grid::normalise(values, low, high));
-    }
-}
-
 fn gather(parts: Parts, name: &str) -> Result<Value> {
     let Parts { folder, saved, examples, inference, built_in } = parts;
     let run = &saved.run;
@@ -121,6 +108,8 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
         "examples": rows,
         "device": position.map(|p| &p.device),
         "steps": steps,
+        "planned": run.training.steps,
+        "complete": checkpoint.as_ref().is_none_or(Saved::is_complete),
         "steps_per_epoch": per_epoch,
         "epochs": steps as f64 / per_epoch as f64,
         "seconds": seconds,
@@ -131,6 +120,7 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
         "curves": course(&records),
         "samples": samples,
         "reconstructions": reconstructions,
+        "columns": if grid::is_strip(tile(run)) { columns::gather(run, examples, inference)? } else { Value::Null },
         "latents": latents_of(examples, inference, run.training.seed)?,
         "settings": settings(run),
         "command": command::train(run, built_in),
@@ -148,15 +138,17 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
 fn course(records: &[Record]) -> Value {
     type Of = fn(&Record) -> f64;
     let quantities: [(&str, Of); 3] = [("elbo", |r| r.elbo), ("nll", |r| r.nll), ("kl", |r| r.kl)];
-    let line = |split, of: Of| {
-        let points: Vec<(f64, f64)> =
-            records.iter().filter(|r| r.split == split).map(|r| (r.step as f64, of(r))).collect();
-        let points = curves::thin(&curves::drawable(&points));
-        let (steps, values): (Vec<u64>, Vec<f64>) = points.iter().map(|p| (p.0 as u64, short(p.1))).unzip();
-        json!([steps, values])
-    };
+    let line = |split, of: Of| told(metrics::course(records, split).iter().map(|r| (r.step as f64, of(r))));
     let panel = |(name, of)| json!({ "name": name, "train": line(Split::Train, of), "valid": line(Split::Valid, of) });
     quantities.into_iter().map(panel).collect()
+}
+
+/// The points of a line as a page has them: where they stand, and how high.
+pub(crate) fn told(points: impl Iterator<Item = (f64, f64)>) -> Value {
+    let points = curves::thin(&curves::drawable(&points.collect::<Vec<_>>()));
+    let place = |x: f64| if x.fract() == 0.0 { json!(x as u64) } else { json!(short(x)) };
+    let (x, y): (Vec<Value>, Vec<f64>) = points.iter().map(|p| (place(p.0), short(p.1))).unzip();
+    json!([x, y])
 }
 
 /// To seven digits: more cannot be seen, and the page shall be small.
@@ -166,26 +158,17 @@ fn short(value: f64) -> f64 {
 
 /// Draws from the prior; and examples over their reconstructions.
 fn pictures(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Result<(Value, Value)> {
-    let (input, seed) = (run.model.input, run.training.seed);
-    let shape = grid::shape_for(input, run.data.shape);
-    let most = if grid::is_strip(shape) { 32 } else { 64 };
-    let count = (PIXELS / input).clamp(most / 8, most) / 2 * 2;
-    let few = Arc::new(examples.first(count));
-    let given = inference.condition_of(&few);
-    let given: Vec<f32> = given.into_iter().cycle().take(count * run.model.condition).collect();
-    let mut samples = inference.sample(count, &given, seed)?;
-    let few = Arc::new(few.first(count / 2));
-    let mut originals = inference.examples(&few);
-    let mut back = inference.reconstruct(&few, seed)?;
-    on_one_scale(run, [&mut originals, &mut back, &mut samples]);
-    let columns = grid::columns_for(count, shape);
+    let most = if grid::is_strip(tile(run)) { 32 } else { 64 };
+    let count = (PIXELS / run.model.input).clamp(most / 8, most) / 2 * 2;
+    let drawn = Drawn::of(run, examples, inference, count)?;
     let picture = |tiles: &[f32], columns, count| -> Result<Value> {
-        let png = grid::png(tiles, shape, columns)?;
+        let png = grid::png(tiles, drawn.shape, columns)?;
         let side = |at: usize| u32::from_be_bytes([png[at], png[at + 1], png[at + 2], png[at + 3]]); // of IHDR
         Ok(json!({ "png": base64(&png), "width": side(16), "height": side(20), "count": count }))
     };
-    let (tiles, across) = grid::interleave(&originals, &back, input, columns);
-    Ok((picture(&samples, columns, count)?, picture(&tiles, across, few.rows())?))
+    let (tiles, across) = drawn.pairs();
+    let pairs = drawn.originals.len() / run.model.input;
+    Ok((picture(&drawn.samples, drawn.columns, count)?, picture(&tiles, across, pairs)?))
 }
 
 /// What the encoder makes of up to [`LATENTS`] examples: the KL of each dimension, which are active, and where mu lies.
@@ -196,28 +179,45 @@ fn latents_of(examples: &Arc<Dataset>, inference: &mut Inference, seed: u64) -> 
     let chosen = Arc::new(examples.pick(&(0..count).map(|i| i * rows / count).collect::<Vec<_>>()));
     let latent = inference.latent();
     let head = inference.encode(&chosen, seed)?;
-    let plane = directions::plane(&latents::means(&head, latent), latent);
+    let means = latents::means(&head, latent);
+    let plane = directions::plane(&means, latent);
+    // Two latents, or one, are drawn as they are: as traverse, manifold and encode have them.
+    let at = |row: usize, axis: usize| match latent {
+        ..=2 => means.get(row * latent + axis).filter(|_| axis < latent).map_or(0.0, |&x| x as f64),
+        _ => plane.at[row][axis],
+    };
+    let all: f64 = plane.variances.iter().sum();
+    let share = match latent {
+        ..=2 => [0, 1].map(|axis| plane.variances.get(axis).map_or(0.0, |v| if all > 0.0 { v / all } else { 0.0 })),
+        _ => plane.share,
+    };
+    // The variance over one example says nothing.
+    let is_known = count > 1;
     let mut dims: Vec<(usize, f64)> = latents::kl_per_dim(&head, latent).into_iter().enumerate().collect();
     dims.sort_by(|a, b| b.1.total_cmp(&a.1));
     let bars: Vec<Value> = dims
         .iter()
         .take(BARS)
-        .map(|&(dim, kl)| json!({ "dim": dim, "kl": short(kl), "active": plane.variances[dim] > ACTIVE }))
+        .map(|&(dim, kl)| json!({ "dim": dim, "kl": short(kl), "active": !is_known || plane.variances[dim] > ACTIVE }))
         .collect();
     let beyond = dims.len() - bars.len();
-    let coordinate = |axis: usize| plane.at.iter().map(|p| (p[axis] * 1e3).round() / 1e3).collect::<Vec<f64>>();
+    // As few digits as can be seen: a cloud may be as narrow as it likes.
+    let widest = (0..count).map(|row| at(row, 0).abs().max(at(row, 1).abs())).fold(0.0, f64::max);
+    let step = 10f64.powf(widest.max(1e-30).log10().floor() - 3.0);
+    let coordinate =
+        |axis: usize| (0..count).map(|row| short((at(row, axis) / step).round() * step)).collect::<Vec<f64>>();
     Ok(json!({
         "of": chosen.name,
         "count": count,
         "latent": latent,
-        "active": plane.variances.iter().filter(|&&v| v > ACTIVE).count(),
+        "active": is_known.then(|| plane.variances.iter().filter(|&&v| v > ACTIVE).count()),
         "threshold": ACTIVE,
         "kl": dims.iter().map(|d| d.1).sum::<f64>(),
         "bars": bars,
         "beyond": { "count": beyond, "kl": dims[dims.len() - beyond..].iter().map(|d| d.1).sum::<f64>() },
         "x": coordinate(0),
         "y": coordinate(1),
-        "share": plane.share,
+        "share": share,
         "labels": chosen.labels,
         "classes": chosen.columns.classes.as_ref().map(|classes| &classes.words),
     }))

@@ -1,7 +1,7 @@
 //! The table of several runs as others read it: JSON, one object a row; CSV, one line a run; the data of the page.
 use super::table::{Entry, Row, Spread, State, Table};
-use crate::metrics::{Record, Split};
-use crate::plot::curves;
+use crate::metrics::{self, Record, Split};
+use crate::report::told;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -88,7 +88,8 @@ impl Table {
             }
         }
         let done = self.entries.iter().filter(|entry| entry.state == State::Done).count();
-        json!({ "name": name, "elbo": self.elbo(), "by_file": self.by_file, "notes": self.notes(), "options": self.options, "rows": rows,
+        json!({ "name": name, "elbo": self.elbo(), "by_file": self.by_file, "comparable": self.incomparable.is_empty(),
+                "notes": self.notes(), "options": self.options, "rows": rows,
                 "runs": self.entries.len(), "done": done, "version": env!("CARGO_PKG_VERSION") })
     }
 }
@@ -136,15 +137,9 @@ fn run(entry: &Entry) -> Value {
     })
 }
 
-/// The elbo by epoch: of validation; without it, of training, thinned.
+/// The elbo by epoch: of validation; without it, of training.
 fn course(entry: &Entry) -> Value {
-    let points = |split| {
-        let of = entry.records.iter().filter(|r| r.split == split);
-        curves::thin(&curves::drawable(&of.map(|r| (r.epoch, r.elbo)).collect::<Vec<_>>()))
-    };
-    let valid = points(Split::Valid);
-    let points = if valid.is_empty() { points(Split::Train) } else { valid };
-    let short = |value: f64| format!("{value:.6e}").parse::<f64>().unwrap_or(value);
-    let (epochs, values): (Vec<f64>, Vec<f64>) = points.iter().map(|p| (short(p.0), short(p.1))).unzip();
-    json!([epochs, values])
+    let is_validated = entry.records.iter().any(|r| r.split == Split::Valid && r.elbo.is_finite());
+    let split = if is_validated { Split::Valid } else { Split::Train };
+    told(metrics::course(&entry.records, split).iter().map(|r| (r.epoch, r.elbo)))
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use vae_gpu::data::Shape;
+use vae_gpu::plot::bars;
 use vae_gpu::plot::curves::{self, Panel, Point, Series, TRAINING};
 use vae_gpu::plot::grid::{self, BACKGROUND, GAP};
 
@@ -85,13 +86,31 @@ fn fewer_tiles_than_columns_leave_nothing_empty() {
 }
 
 #[test]
-fn rows_of_a_table_are_strips_of_visible_cells() {
+fn rows_of_a_table_are_tiles_of_bars() {
     let shape = grid::shape_for(30, None);
-    assert_eq!((shape, grid::columns_for(5, shape)), ((1, 30).into(), 1));
-    let picture = draw("strips", &[0.0; 5 * 30], shape, 1);
-    assert_eq!((picture.height, picture.width), (5 * (16 + GAP) + GAP, 30 * 16 + 2 * GAP));
+    assert_eq!((shape, grid::columns_for(5, shape), grid::columns_for(32, shape)), ((1, 30).into(), 2, 4));
+    assert_eq!(grid::columns_of_stacks(32, 2, shape), 6, "pairs are higher, and more of them stand in a row");
+    let rows: Vec<f32> = (0..3 * 30).map(|i| (i % 30) as f32 / 29.0).collect();
+    let picture = draw("bars", &rows, shape, 2);
+    assert_eq!((picture.height, picture.width), (2 * (bars::HEIGHT + GAP) + GAP, 2 * (30 * 5 + GAP) + GAP));
+    let at = |y: usize, x: usize| picture.pixels[y * picture.width + x];
+    // The first number is 0 and the last 1; of the fourth tile there is none.
+    let (bottom, second) = (GAP + bars::HEIGHT - 1, 2 * GAP + 150);
+    assert_eq!((at(bottom, GAP), at(bottom - 5, GAP), at(GAP, GAP + 29 * 5)), (bars::TOP, bars::PAPER, bars::TOP));
+    assert_eq!((at(bottom, second), at(bottom - 5, second + 15 * 5)), (bars::TOP, bars::BAR_GREY));
+    assert_eq!(at(bottom + GAP + bars::HEIGHT, second), BACKGROUND);
     let wide = draw("wide", &[0.0; 3000], grid::shape_for(3000, None), 1);
-    assert_eq!((wide.height, wide.width), (8 + 2 * GAP, 3000 + 2 * GAP));
+    assert_eq!((wide.height, wide.width), (bars::HEIGHT + 2 * GAP, 640 + 2 * GAP));
+}
+
+#[test]
+fn columns_far_apart_are_told_from_those_of_one_scale() {
+    let series: Vec<f32> = (0..20 * 24).map(|i| (i % 24) as f32 / 4.0 + (i * 37 % 11) as f32).collect();
+    assert!(!grid::are_apart(&series, 24));
+    let table: Vec<f32> = (0..20).flat_map(|i| [i as f32, 170.0 + i as f32, 0.01 * i as f32]).collect();
+    assert!(grid::are_apart(&table, 3));
+    let constant: Vec<f32> = (0..20).flat_map(|_| [1.0, 1.0]).collect();
+    assert!(!grid::are_apart(&constant, 2));
 }
 
 #[test]
@@ -163,6 +182,10 @@ fn normalising_maps_the_range_to_grey_and_keeps_nan() {
     let mut outlier: Vec<f32> = (0..200).map(|i| i as f32).collect();
     outlier[0] = 1e9;
     assert_eq!(grid::range(&outlier), (3.0, 198.0));
+    // A mean that a Gaussian draws beyond white does not make the others greyer.
+    let mut grey: Vec<f32> = (0..200).map(|i| i as f32 / 199.0).collect();
+    (grey[0], grey[7]) = (-0.1, 1.2);
+    assert_eq!(grid::range(&grey), (0.0, 1.0));
 }
 
 #[test]

@@ -367,12 +367,12 @@ fn what_cannot_be_is_refused() {
             "bernoulli b: is left out, or told to the model; name columns that are learned",
         ),
         (
-            "--bernoulli b --condition 1..2",
-            "bernoulli: column 1 (\"b\", counted from 0) is left out, or told to the model; name columns that are learned",
+            "--bernoulli b --condition 2..3",
+            "bernoulli b: is left out, or told to the model; name columns that are learned",
         ),
         (
-            "--poisson b,c --past 0..1 --future 1..2",
-            "poisson: column 2 (\"c\", counted from 0) is left out, or told to the model; name columns that are learned",
+            "--poisson b,c --past 1..2 --future 2..3",
+            "poisson c: is left out, or told to the model; name columns that are learned",
         ),
         (
             "--poisson c --binarize threshold",

@@ -1,0 +1,81 @@
+//! What the pictures of a run show, and on which scale.
+use crate::Result;
+use crate::config::{Likelihood, Run};
+use crate::data::{Bytes, Dataset, Shape};
+use crate::infer::Inference;
+use crate::plot::grid;
+use std::sync::Arc;
+
+/// Draws from the prior, and examples beside their reconstructions; all on one scale.
+pub struct Drawn {
+    /// (count, x)
+    pub samples: Vec<f32>,
+    /// (count / 2, x)
+    pub originals: Vec<f32>,
+    /// (count / 2, x)
+    pub reconstructions: Vec<f32>,
+    pub shape: Shape,
+    /// How many tiles stand in a row.
+    pub columns: usize,
+}
+
+impl Drawn {
+    /// `count` means of p(x|z), z from the prior, which a conditional model is told what the first examples are; and half as many
+    /// examples, or all if there are fewer.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn of(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference, count: usize) -> Result<Drawn> {
+        let (seed, shape) = (run.training.seed, tile(run));
+        let few = Arc::new(examples.first(count));
+        let told = inference.condition_of(&few);
+        let told: Vec<f32> = told.into_iter().cycle().take(count * run.model.condition).collect();
+        let mut samples = inference.sample(count, &told, seed)?;
+        let few = Arc::new(few.first(count / 2));
+        let mut originals = inference.examples(&few);
+        let mut reconstructions = inference.reconstruct(&few, seed)?;
+        on_one_scale(run, [&mut originals, &mut reconstructions, &mut samples]);
+        Ok(Drawn { samples, originals, reconstructions, shape, columns: grid::columns_for(count, shape) })
+    }
+
+    /// The tiles of originals, under each its reconstruction, and how many stand in a row.
+    pub fn pairs(&self) -> (Vec<f32>, usize) {
+        grid::interleave(&self.originals, &self.reconstructions, self.shape.numbers(), self.columns)
+    }
+}
+
+/// How an example of a run is drawn: as the picture that it is, or may be, for nothing else is known of it; else as a row of bars.
+pub fn tile(run: &Run) -> Shape {
+    let (cols, model) = (run.model.input, &run.model);
+    let named = run.data.columns.as_ref().is_some_and(|columns| !columns.names.is_empty());
+    let of_pictures = [Likelihood::Bernoulli, Likelihood::Gaussian].contains(&model.likelihood) && !model.is_mixed();
+    let shape = grid::shape_for(cols, run.data.shape);
+    let is_table = named || run.data.scale.is_some() || !of_pictures;
+    if is_table && Some(shape) != run.data.shape { (1, cols).into() } else { shape }
+}
+
+/// Grey values as they are, and those of a Bernoulli; other means on the scale from the smallest to the largest of the first
+/// picture. Columns of a scale of their own, because they are of another likelihood, or so far apart that one scale would show only
+/// the largest, each on its own. Of a multinomial shares are drawn, for that is what it is of. Columns that the model has scaled are
+/// drawn scaled.
+pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
+    let cols = run.model.input;
+    if let Some(scale) = &run.data.scale {
+        pictures.iter_mut().for_each(|values| _ = scale.apply_to(values, 0..cols));
+    }
+    let grey = run.model.likelihood == Likelihood::Bernoulli
+        || run.data.scale.is_none() && matches!(run.data.bytes, Some(Bytes::Grey | Bytes::Binary));
+    if run.model.is_mixed() {
+        grid::by_column(pictures, cols);
+    } else if run.model.likelihood == Likelihood::Multinomial {
+        grid::by_share(pictures, cols);
+    } else if !grey {
+        match grid::is_strip(tile(run)) && grid::are_apart(pictures[0], cols) {
+            true => grid::by_column(pictures, cols),
+            false => {
+                let (low, high) = grid::range(pictures[0]);
+                pictures.into_iter().for_each(|values| grid::normalise(values, low, high));
+            }
+        }
+    }
+}
