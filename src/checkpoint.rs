@@ -2,10 +2,10 @@
 //! Every file is whole or absent.
 use crate::config::{Numbers, Run};
 use crate::device::{Backend, Chosen, Device};
-use crate::files::{self, write_atomically};
+use crate::files::{self, Aside, write_atomically};
 use crate::model::Network;
 use crate::tensors::{Tensors, Width};
-use crate::{Error, Result, host};
+use crate::{Error, Result, host, schedule};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,20 @@ pub struct Best {
 /// The files of a run directory.
 #[derive(Clone, Debug)]
 pub struct Folder(pub PathBuf);
+
+/// What a run writes into its directory: a directory that holds one of them is not written into unasked.
+pub const FILES: [&str; 10] = [
+    "config.json",
+    "run.toml",
+    "model.safetensors",
+    "checkpoint.safetensors",
+    "metrics.jsonl",
+    "samples.png",
+    "reconstructions.png",
+    "curves.svg",
+    "report.html",
+    "failed.txt",
+];
 
 impl Folder {
     pub fn config(&self) -> PathBuf {
@@ -135,36 +149,59 @@ impl std::ops::Deref for Held {
 }
 
 impl Held {
-    /// Clears away what a process that was killed had not finished, sees that there is room, and writes `config.json`.
+    /// Clears away what a process that was killed had not finished, sees that there is room, and writes `config.json`. A run that is
+    /// there and is not the one that goes on is put aside until this one has something of its own.
     ///
     /// # Errors
     /// A disk that is full or cannot be written.
-    pub fn begin(&self, run: &Run, network: &Network) -> Result<()> {
-        files::remove_partial(&self.0);
-        let (wanted, free) = (self.room_wanted(run, network), host::free_disk(&self.0));
+    pub fn begin(&self, run: &Run, network: &Network, goes_on: bool) -> Result<Option<Aside>> {
+        files::remove_partial(&self.0, &FILES);
+        let has_run = self.model().exists() || self.checkpoint().exists();
+        let (wanted, free) = (self.room_wanted(run, network, goes_on), host::free_disk(&self.0));
         if let Some(free) = free.filter(|&free| free < wanted) {
             let path = self.0.display();
             return Err(Error::failed(format!(
                 "{path}: a run of this model writes up to {wanted} bytes, and {free} are free; make room, or pass another --out"
             )));
         }
-        let _ = std::fs::remove_file(self.failed()); // of another training, or of what is tried again
+        // What is aside already is of one that was killed: the run before it, unless it got further than that.
+        if has_run {
+            Aside::clear(&self.0);
+        }
+        let cannot = |e| Error::failed(format!("{}: the run in it cannot be put aside: {e}", self.0.display()));
+        let aside = match goes_on {
+            true => None,
+            false if has_run => Some(Aside::of(&self.0, &FILES).map_err(cannot)?),
+            false => Aside::left(&self.0, &FILES),
+        };
+        let _ = std::fs::remove_file(self.failed()); // of what is tried again
         let json = serde_json::to_string_pretty(run).expect("a configuration is JSON");
-        write_atomically(&self.config(), |out| writeln!(out, "{json}"))
+        write_atomically(&self.config(), |out| writeln!(out, "{json}"))?;
+        Ok(aside)
     }
 
     /// What the files will take beside those that are there: the new ones are written before the old ones go.
-    fn room_wanted(&self, run: &Run, network: &Network) -> u64 {
+    fn room_wanted(&self, run: &Run, network: &Network, goes_on: bool) -> u64 {
         let bytes = if run.training.precision == Numbers::F64 { 8 } else { 4 };
         let parameters: usize = network.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
         let model = (parameters * bytes) as u64 + HEADERS;
         let there = |path: PathBuf| path.metadata().map_or(0, |file| file.len());
+        let t = &run.training;
+        let per_epoch = schedule::steps_per_epoch(run.data.rows, t.batch);
+        let lines = t.steps as u64 / u64::from(t.log_every.max(1)) + 2 * (t.steps as usize / per_epoch.max(1)) as u64;
         // Model and checkpoint, of three times its size; and a second checkpoint while one is replaced.
-        (7 * model).saturating_sub(there(self.model()) + there(self.checkpoint()))
+        let all = 7 * model + LINE * lines;
+        if goes_on {
+            all.saturating_sub(there(self.model()) + there(self.checkpoint()) + there(self.metrics()))
+        } else {
+            all
+        }
     }
 }
 
-/// Bytes for what is not tensors: headers, metrics, pictures.
+/// Bytes of a line of metrics.
+const LINE: u64 = 200;
+/// Bytes for what is neither tensors nor metrics: headers, pictures.
 const HEADERS: u64 = 64 << 10;
 
 fn width(numbers: Numbers) -> Width {
@@ -259,11 +296,20 @@ impl Saved {
     /// What is missing or wrong with it.
     pub fn read(path: &Path) -> Result<Saved> {
         let path = if path.is_dir() { Folder(path.into()).model() } else { path.to_path_buf() };
-        if !path.exists() {
+        if let Err(e) = path.metadata() {
             let what = path.display();
+            if e.kind() == std::io::ErrorKind::PermissionDenied {
+                return Err(Error::failed(format!("{what} cannot be read: {e}")));
+            }
             let why = path.parent().and_then(|run| Folder(run.into()).text("failed.txt"));
             return Err(Error::failed(match why {
                 Some(why) => format!("{what}: there is none, for the training ended without one: {}", why.trim_end()),
+                None if path.parent().is_some_and(|run| Aside::place(run).exists()) => {
+                    let before = Aside::place(path.parent().unwrap_or(Path::new("."))).display().to_string();
+                    format!(
+                        "{what}: there is none yet: the training was cut before; the run that it was to replace is in {before}"
+                    )
+                }
                 None => format!("{what}: there is no such file; give a run directory or its model"),
             }));
         }

@@ -1,10 +1,12 @@
-//! Writing a file so that its name never stands for half of it: the content goes to `.NAME.partial` beside it,
-//! reaches the disk, and only then takes the name. A reader, a crash or a full disk sees the old file or the new one.
+//! Writing a file so that its name never stands for half of it: the content goes to `.NAME.PROCESS.partial` beside it,
+//! reaches the disk, and only then takes the name. A reader, a crash or a full disk sees the old file or the new one; of two
+//! who write the same file, the one that is done last.
 use crate::{Error, Result};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What the name of an unfinished file ends in.
@@ -80,13 +82,22 @@ fn write_through(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()
 
 fn replace(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let name = target.file_name().ok_or_else(|| io::Error::other("the path does not name a file"))?;
+    // Of no other process, and no other thread.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let mut partial_name = std::ffi::OsString::from(".");
     partial_name.push(name);
-    partial_name.push(PARTIAL);
+    partial_name.push(format!(".{}-{number}{PARTIAL}", std::process::id()));
     let directory = directory_of(target);
-    let partial = Partial { path: directory.join(partial_name), in_place: false };
+    let path = directory.join(partial_name);
 
-    let file = File::create(&partial.path)?;
+    // A process that was killed may have had this number.
+    let file = File::create_new(&path).or_else(|_| fs::remove_file(&path).and_then(|()| File::create_new(&path)))?;
+    let partial = Partial { path, in_place: false };
+    // Who may read the file that is replaced, and no others, may read the new one.
+    if let Ok(there) = fs::metadata(target) {
+        let _ = fs::set_permissions(&partial.path, there.permissions());
+    }
     fill_buffered(file, fill, |file| {
         // Without the sync, a power cut after the rename could leave an empty file under the name.
         file.sync_all()?;
@@ -128,15 +139,81 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes from a directory what a process that was killed had not finished.
-pub fn remove_partial(directory: &Path) {
+/// Removes from a directory what a process that was killed had not finished: of `files`, which nobody else writes now, and of others
+/// whose process is known to be gone.
+pub fn remove_partial(directory: &Path, files: &[&str]) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let ours = name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(PARTIAL));
-        if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        let Some(of) = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(PARTIAL)) else { continue };
+        // An earlier version wrote no number of a process.
+        let numbered =
+            of.rsplit_once('.').and_then(|(file, by)| Some((file, by.split_once('-')?.0.parse::<u32>().ok()?)));
+        let is_left = numbered.is_none_or(|(file, process)| files.contains(&file) || is_gone(process));
+        if is_left && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             let _ = fs::remove_file(entry.path()); // it only takes room
         }
+    }
+}
+
+/// Whether a process has ended, where the system tells.
+fn is_gone(process: u32) -> bool {
+    Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{process}")).exists()
+}
+
+/// Files of a directory that a new run will replace, out of its way in `.before` until it has something of its own. Where it ends
+/// without, they are put back.
+pub struct Aside {
+    directory: PathBuf,
+    files: &'static [&'static str],
+    is_over: bool,
+}
+
+impl Aside {
+    /// # Errors
+    /// Files that cannot be moved.
+    pub fn of(directory: &Path, files: &'static [&'static str]) -> io::Result<Aside> {
+        let aside = Aside { directory: directory.into(), files, is_over: false };
+        fs::create_dir_all(Aside::place(directory))?;
+        for file in files.iter().filter(|file| directory.join(file).exists()) {
+            fs::rename(directory.join(file), Aside::place(directory).join(file))?;
+        }
+        Ok(aside)
+    }
+
+    /// Those that a process left there that was killed, if it did.
+    pub fn left(directory: &Path, files: &'static [&'static str]) -> Option<Aside> {
+        Aside::place(directory).exists().then(|| Aside { directory: directory.into(), files, is_over: false })
+    }
+
+    /// Where they are meanwhile.
+    pub fn place(directory: &Path) -> PathBuf {
+        directory.join(".before")
+    }
+
+    /// They are not needed any more.
+    pub fn forget(mut self) {
+        self.is_over = true;
+        Aside::clear(&self.directory);
+    }
+
+    /// The same of those of a process that was killed.
+    pub fn clear(directory: &Path) {
+        let _ = fs::remove_dir_all(Aside::place(directory)); // they only take room
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        for file in self.files {
+            let (there, before) = (self.directory.join(file), Aside::place(&self.directory).join(file));
+            let _ = fs::remove_file(&there);
+            let _ = fs::rename(before, there); // where there was one
+        }
+        let _ = fs::remove_dir(Aside::place(&self.directory));
     }
 }
 

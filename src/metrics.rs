@@ -71,6 +71,8 @@ pub fn course(records: &[Record], split: Split) -> Vec<&Record> {
 pub struct Log {
     file: Counted,
     path: PathBuf,
+    /// Those at the step of the checkpoint: what is done again there is not written again.
+    there: Vec<(u32, Split)>,
 }
 
 impl Log {
@@ -84,15 +86,19 @@ impl Log {
             None => vec![],
         };
         let cannot = |e| Error::failed(format!("cannot write {}: {e}", path.display()));
+        let there = kept.iter().map(|r| (r.step, r.split)).filter(|(step, _)| Some(*step) == resume_at).collect();
         let lines: String = kept.iter().map(line).collect();
         crate::files::write_atomically(path, |out| out.write_all(lines.as_bytes()))?;
         let file = OpenOptions::new().append(true).open(path).map_err(cannot)?;
-        Ok((Log { file: Counted { file, bytes: lines.len() as u64 }, path: path.into() }, kept))
+        Ok((Log { file: Counted { file, bytes: lines.len() as u64 }, path: path.into(), there }, kept))
     }
 
     /// # Errors
     /// A disk that is full, say.
     pub fn write(&mut self, record: &Record) -> Result<()> {
+        if self.there.contains(&(record.step, record.split)) {
+            return Ok(());
+        }
         let path = self.path.display();
         let cannot = |e: std::io::Error| Error::failed(format!("cannot write {path}: {e}"));
         self.file.write_all(line(record).as_bytes()).map_err(|e| cannot(no_room(e, self.file.bytes)))
@@ -103,12 +109,12 @@ fn line(record: &Record) -> String {
     serde_json::to_string(record).expect("a record is JSON") + "\n"
 }
 
-/// The records of a run. A last line that was cut off is left out.
+/// The records of a run, up to a line that was cut off or is damaged.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
-    match std::fs::read_to_string(path) {
+    match std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
         Ok(text) => Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(vec![]),
         Err(e) => Err(Error::failed(format!("cannot read {}: {e}", path.display()))),

@@ -160,6 +160,9 @@ impl Common {
     }
 }
 
+/// No machine has more cores, and to start as many takes longer than to train.
+const MOST_THREADS: usize = 1024;
+
 /// Starts the threads of `--threads`, before a command does anything: built-in data are made by them.
 ///
 /// # Errors
@@ -169,6 +172,9 @@ fn start_threads(given: &ArgMatches) -> Result<()> {
     let Some(Ok(asked)) = asked else { return Ok(()) }; // a command that computes nothing
     if asked == Some(&0) {
         return Err(Error::request("threads 0: must be at least 1; pass --threads 2"));
+    }
+    if let Some(threads) = asked.filter(|&&threads| threads > MOST_THREADS) {
+        return Err(Error::request(format!("threads {threads}: must be at most {MOST_THREADS}; pass --threads 2")));
     }
     let threads = asked.copied().unwrap_or(0); // 0: as many as there are cores
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {

@@ -1,7 +1,7 @@
 //! The options of `vae-gpu train`, and the configuration that they make.
 use super::Common;
 use super::likelihoods::OthersArgs;
-use crate::checkpoint::Folder;
+use crate::checkpoint::{FILES, Folder};
 use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
     OutputBias, Rule, Run, Source, Training, Variance,
@@ -15,22 +15,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-const CONFIG: &str = "config.json";
-/// What a run writes into its directory: a directory that holds one of them is not written into unasked.
-const FILES: [&str; 10] = [
-    CONFIG,
-    "run.toml",
-    "model.safetensors",
-    "checkpoint.safetensors",
-    "metrics.jsonl",
-    "samples.png",
-    "reconstructions.png",
-    "curves.svg",
-    "report.html",
-    "failed.txt",
-];
-
-/// The first of these that a directory holds.
+/// The first of the files of a run that a directory holds.
 pub(super) fn held(path: &Path) -> Option<&'static str> {
     FILES.into_iter().find(|name| path.join(name).exists())
 }
@@ -149,7 +134,7 @@ pub(super) struct DataArgs {
     /// The run directory; runs/NAME-OF-THE-DATA if not given, or the next with a number behind it where that is there
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(super) out: Option<PathBuf>,
-    /// Writes into a run directory that holds a run already
+    /// Writes into a run directory that holds a run already, which stays until this one has a model or a checkpoint
     #[arg(long, conflicts_with = "resume")]
     pub(super) force: bool,
     /// Saves a checkpoint after every N steps, instead of every half minute
@@ -502,7 +487,7 @@ impl TrainArgs {
             if let (Some(name), false) = (held(out), self.data.force) {
                 let out = out.display();
                 return Err(Error::request(match name {
-                    CONFIG => format!(
+                    "config.json" => format!(
                         "out {out}: holds a run already; pass another --out, --resume {out} to go on with it, or --force \
                          to replace it"
                     ),

@@ -4,6 +4,7 @@ use super::header::Header;
 use super::named::shown;
 use crate::config::{Likelihood, name_of};
 use crate::{Error, Result};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -173,6 +174,25 @@ impl There<'_> {
     /// The same. `or`: what else helps where no column has a name like it.
     pub(super) fn find_or(&self, name: &str, what: &str, or: &str) -> Result<usize> {
         self.at(name, or).map_err(|why| Error::request(format!("{what} {}: {why}", shown(name))))
+    }
+
+    /// The positions of many names: to look for each from the first on would take a minute of a hundred thousand.
+    pub(super) fn find_all(&self, names: &[String], what: &str, or: &str) -> Result<Vec<usize>> {
+        let mut known: HashMap<&str, Option<usize>> = HashMap::new();
+        for (at, name) in self.names.unwrap_or_default().iter().enumerate() {
+            known.entry(name).and_modify(|twice| *twice = None).or_insert(Some(at));
+        }
+        let find = |name: &String| match known.get(name.as_str()) {
+            Some(&Some(at)) => Ok(at),
+            _ => self.find_or(name, what, or),
+        };
+        names.iter().map(find).collect()
+    }
+
+    /// Whether it has all of these names.
+    pub(super) fn has_all(&self, names: &[String]) -> bool {
+        let there: HashSet<&String> = self.names.unwrap_or_default().iter().collect();
+        names.iter().all(|name| there.contains(name))
     }
 
     /// The same, or why it has none.

@@ -154,27 +154,24 @@ impl Columns {
         let (own, whole) = (there.all(), there.width == self.of);
         let alone = self.names_alone();
         let add = "; give it that column, which a model of --missing allow takes empty";
-        let find =
-            |name: &String| there.find_or(name, "the model's column", add).map_err(|e| Error::failed(e.to_string()));
+        let find_all = |names: &[String]| {
+            there.find_all(names, "the model's column", add).map_err(|e| Error::failed(e.to_string()))
+        };
         match there.names {
             _ if own.len() == self.alone.len() => match there.names {
-                Some(names) if !alone.is_empty() && names[own.clone()] != *alone => alone.iter().map(find).collect(),
+                Some(names) if !alone.is_empty() && names[own.clone()] != *alone => find_all(alone),
                 _ => Ok(own.collect()),
             },
             // Those alone, with others beside them.
-            Some(names)
-                if !alone.is_empty()
-                    && alone.iter().all(|name| names.contains(name))
-                    && !self.names.iter().all(|name| names.contains(name)) =>
-            {
-                alone.iter().map(find).collect()
-            }
+            Some(_) if !alone.is_empty() && there.has_all(alone) && !there.has_all(&self.names) => find_all(alone),
             None if self.is_wide(own.len()) => Ok(own.collect()),
             // The same header, even one that has a name twice.
             Some(names) if names[own.clone()] == self.names => Ok(own.collect()),
             Some(names) if whole && self.places().map(|at| names.get(at)).eq(self.names.iter().map(Some)) => {
                 Ok(self.places().collect())
             }
+            // A model of before gaps in a header were given names.
+            Some(_) if self.names.iter().any(String::is_empty) && own.len() == self.names.len() => Ok(own.collect()),
             Some(_) if !self.names.is_empty() => {
                 let mut seen = HashSet::new();
                 if let Some(twice) = self.names.iter().find(|name| !seen.insert(*name)) {
@@ -183,7 +180,7 @@ impl Columns {
                         "{file}: two columns of the model's data have the name {twice}; give data with the same header"
                     )));
                 }
-                self.names.iter().map(find).collect()
+                find_all(&self.names)
             }
             _ if self.taken.is_empty() || own.len() == self.count() && !whole => Ok(own.collect()),
             _ if whole => Ok(self.places().collect()),

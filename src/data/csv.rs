@@ -132,6 +132,15 @@ impl<'a> Opened<'a> {
             if header.cells.len() != width && !short {
                 return Err(ragged(&name, &header, &first));
             }
+            // A separator behind the last cell of every row is no name of a row.
+            let open = |row: &Row| row.cells[width - 1].is_empty();
+            if short && open(&first) && second.as_ref().is_none_or(|second| second.cells.len() == width && open(second))
+            {
+                return Err(Error::failed(format!(
+                    "line {} of {name} ends in a separator that line {} has not: delete it in every row, or write it there, too",
+                    first.line, header.line
+                )));
+            }
             if short && !named && header.cells[0].starts_with(b"#") {
                 return Err(comment(&name, &header));
             }
@@ -155,6 +164,11 @@ impl<'a> Opened<'a> {
                 titles[0] = inside.into();
             }
             titles.splice(0..0, short.then(String::new));
+            // What has no title is called as it will be in what is written.
+            let nameless: Vec<usize> = (1..width).filter(|&j| titles[j].is_empty()).collect();
+            if nameless.len() < width - 1 {
+                nameless.into_iter().for_each(|j| titles[j] = format!("x{j}"));
+            }
             names = Some(titles);
         }
         let there = There { file: &name, width, rows_named, names: names.as_deref() };

@@ -167,7 +167,8 @@ impl Wanted {
         }
         // Behind the mark of a comment, as NumPy writes it.
         let behind = first[0].strip_prefix(b"#").map(<[u8]>::trim_ascii);
-        let has = |name: &String| first.iter().chain(behind).any(|cell| cell == name.as_bytes());
+        let cells: HashSet<&[u8]> = first.iter().chain(behind).collect();
+        let has = |name: &String| cells.contains(name.as_bytes());
         let known = !columns.names.is_empty() && columns.names.iter().all(has);
         // Names that are numbers may stand in an example too; but hardly all, in this order, or all alone.
         let positions: Vec<usize> = match columns.are_all() {

@@ -16,6 +16,8 @@ const ROWS: usize = 1000;
 const NUMBERS: usize = 1 << 22;
 /// Columns that have a chart each; of more the means and deviations are compared.
 const CHARTS: usize = 48;
+/// Of so many of them.
+const DOTS: usize = 1000;
 /// Bins of a histogram: about two for the root of the number of examples, within these.
 const BINS: (usize, usize) = (6, 24);
 /// Words that have a bar each; the others are one.
@@ -56,13 +58,16 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
     let (names, words) = (run.names(), run.words());
     let of_words: usize = words.iter().map(|of| of.columns.len() - 1).sum();
     if cols - of_words > CHARTS {
-        let all: Vec<[Value; 4]> = (0..cols)
-            .map(|j| {
+        let dots: Vec<usize> = (0..cols.min(DOTS)).map(|i| i * cols / cols.min(DOTS)).collect();
+        let names: Vec<&String> = dots.iter().map(|&j| &names[j]).collect();
+        let all: Vec<[Value; 4]> = dots
+            .iter()
+            .map(|&j| {
                 let [(a, b), (c, d)] = [moments(&data.of(j)), moments(&drawn.of(j))];
                 [a, c, b, d].map(|x| json!(short(x)))
             })
             .collect();
-        return Ok(json!({ "count": count, "draws": draws, "names": names, "moments": all }));
+        return Ok(json!({ "count": count, "draws": draws, "of": cols, "names": names, "moments": all }));
     }
     let mut charts = vec![];
     let mut j = 0;

@@ -3,7 +3,7 @@ use crate::Result;
 use crate::checkpoint::{self, Held, Position, Saved};
 use crate::config::Run;
 use crate::device::Backend;
-use crate::files::write_atomically;
+use crate::files::{Aside, write_atomically};
 use crate::metrics::{Log, Record};
 use crate::model::Network;
 
@@ -44,20 +44,22 @@ pub trait Keep {
 pub struct InFolder {
     pub folder: Held,
     log: Option<Log>,
-    /// Whether the model there, and the checkpoint, are of this training: those of the run that it replaces stay until then.
+    /// The run that this one replaces, until it has a model or a checkpoint of its own.
+    before: Option<Aside>,
+    /// Whether there is a model, and a checkpoint, of this training.
     has_model: bool,
     has_checkpoint: bool,
 }
 
 impl From<Held> for InFolder {
     fn from(folder: Held) -> InFolder {
-        InFolder { folder, log: None, has_model: false, has_checkpoint: false }
+        InFolder { folder, log: None, before: None, has_model: false, has_checkpoint: false }
     }
 }
 
 impl Keep for InFolder {
     fn begin(&mut self, run: &Run, network: &Network, resume_at: Option<u32>) -> Result<Vec<Record>> {
-        self.folder.begin(run, network)?;
+        self.before = self.folder.begin(run, network, resume_at.is_some())?;
         let (log, lines) = Log::open(&self.folder.metrics(), resume_at)?;
         self.log = Some(log);
         (self.has_model, self.has_checkpoint) = (resume_at.is_some(), resume_at.is_some());
@@ -69,11 +71,13 @@ impl Keep for InFolder {
     fn model(&mut self, run: &Run, network: &Network, b: &mut dyn Backend) -> Result<()> {
         checkpoint::save_model(&self.folder, run, network, b)?;
         self.has_model = true;
+        self.before.take().into_iter().for_each(Aside::forget);
         Ok(())
     }
     fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()> {
         checkpoint::save(&self.folder, run, at, network, b)?;
         self.has_checkpoint = true;
+        self.before.take().into_iter().for_each(Aside::forget);
         Ok(())
     }
     fn failed(&mut self, why: &str) {
@@ -86,8 +90,8 @@ impl Keep for InFolder {
         match (self.has_checkpoint, self.has_model) {
             (true, _) => format!("the last checkpoint in {folder} is kept"),
             (false, true) => format!("no checkpoint was written yet, but the best model in {folder} is kept"),
-            (false, false) if self.folder.model().exists() => {
-                format!("no checkpoint was written yet, and {folder} has the model of the run before")
+            (false, false) if self.before.is_some() => {
+                format!("no checkpoint was written yet, and {folder} has the run before again")
             }
             (false, false) => "no checkpoint was written yet".into(),
         }

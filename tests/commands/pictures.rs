@@ -89,7 +89,7 @@ fn fewer_tiles_than_columns_leave_nothing_empty() {
 fn rows_of_a_table_are_tiles_of_bars() {
     let shape = grid::shape_for(30, None);
     assert_eq!((shape, grid::columns_for(5, shape), grid::columns_for(32, shape)), ((1, 30).into(), 2, 4));
-    assert_eq!(grid::columns_of_stacks(32, 2, shape), 6, "pairs are higher, and more of them stand in a row");
+    assert_eq!(grid::columns_of_stacks(32, 2, shape), 5, "pairs are higher, and more of them stand in a row");
     let rows: Vec<f32> = (0..3 * 30).map(|i| (i % 30) as f32 / 29.0).collect();
     let picture = draw("bars", &rows, shape, 2);
     assert_eq!((picture.height, picture.width), (2 * (bars::HEIGHT + GAP) + GAP, 2 * (30 * 5 + GAP) + GAP));
@@ -151,8 +151,8 @@ fn reconstructions_stand_under_their_originals() {
 
 #[test]
 fn one_original_in_a_grid_of_eight_columns_still_has_its_reconstruction_below() {
-    let (tiles, columns) = grid::interleave(&[0.0], &[1.0], 1, 8);
-    let picture = draw("below", &tiles, (1, 1), columns);
+    let (tiles, columns) = grid::interleave(&[0.0; 4], &[1.0; 4], 4, 8);
+    let picture = draw("below", &tiles, (2, 2), columns);
     let cell = 64 + GAP;
     assert_eq!(picture.height, 2 * cell + GAP);
     let at = |y: usize, x: usize| picture.pixels[y * picture.width + x];

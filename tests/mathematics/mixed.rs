@@ -332,17 +332,17 @@ fn what_cannot_be_is_refused() {
     for (options, sentence) in [
         (
             "--bernoulli b",
-            "row 2, column 1 (\"b\", counted from 0) of x.csv is 2: must be in [0, 1] for the Bernoulli likelihood; give the \
+            "row 2, column 2 (\"b\", counted from 0) of x.csv is 2: must be in [0, 1] for the Bernoulli likelihood; give the \
              column another likelihood, as by --gaussian",
         ),
         (
             "--poisson a",
-            "row 0, column 0 (\"a\", counted from 0) of x.csv is 0.5: must be a whole number, 0 or more, for a likelihood of \
+            "row 0, column 1 (\"a\", counted from 0) of x.csv is 0.5: must be a whole number, 0 or more, for a likelihood of \
              counts; give the column another likelihood, as by --gaussian",
         ),
         (
             "--bernoulli b --scale standard",
-            "row 2, column 1 (\"b\", counted from 0) of x.csv is 2: must be in [0, 1] for the Bernoulli likelihood; it is scaled here; \
+            "row 2, column 2 (\"b\", counted from 0) of x.csv is 2: must be in [0, 1] for the Bernoulli likelihood; it is scaled here; \
              pass --likelihood gaussian, and name the columns of zeros and ones by --bernoulli: it and the options of counts and \
              words leave theirs unscaled",
         ),

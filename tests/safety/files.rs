@@ -46,6 +46,34 @@ fn a_file_is_replaced_wholly_or_not_at_all() {
 }
 
 #[test]
+fn of_two_who_write_the_same_file_the_last_counts() {
+    let scratch = Scratch::new("two");
+    let path = scratch.0.join("draws.csv");
+    let long = vec![b'1'; 1 << 20];
+    write_atomically(&path, |out| {
+        out.write_all(&long[..1 << 19])?;
+        write_atomically(&path, |out| out.write_all(b"short")).map_err(std::io::Error::other)?;
+        assert_eq!(fs::read(&path)?, b"short");
+        out.write_all(&long[1 << 19..])
+    })
+    .unwrap();
+    assert!(fs::read(&path).unwrap() == long);
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn who_could_not_read_a_file_cannot_read_the_one_that_replaces_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new("private");
+    let path = scratch.0.join("patients.csv");
+    write_atomically(&path, |out| out.write_all(b"a")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    write_atomically(&path, |out| out.write_all(b"b")).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn paths_that_cannot_be_written_are_named_with_the_cause() {
     let scratch = Scratch::new("causes");
     let sentence = |path: &Path| write_atomically(path, |out| out.write_all(b"x")).unwrap_err().to_string();

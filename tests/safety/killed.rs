@@ -2,6 +2,7 @@
 #![cfg(unix)]
 use crate::program::{command, folder, run, write_idx};
 use crate::runs::assert_same_run;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -86,13 +87,81 @@ fn what_a_killed_process_had_not_finished_is_cleared_away() {
     write_idx(&home.join("x.idx"), 20, 4);
     let train = "train --data x.idx --steps 4 --hidden 3 --latent 2 --device cpu --out run --quiet";
     run(&home, train).succeeded();
-    // The last one is of a file that the next training does not write.
-    for name in [".model.safetensors.partial", ".checkpoint.safetensors.partial", ".latents.npy.partial"] {
+    // The last ones are of files that the next training does not write, of an earlier version and of a process that goes on.
+    let going = format!(".latents.npy.{}-0.partial", std::process::id());
+    for name in [".model.safetensors.partial", ".checkpoint.safetensors.7-0.partial", ".latents.npy.partial", &going] {
         std::fs::write(home.join("run").join(name), "half").unwrap();
     }
     std::fs::write(home.join("run/notes.partial"), "mine").unwrap();
     run(&home, "train --resume run --device cpu --quiet").succeeded();
-    assert_eq!(unfinished(&home.join("run")), ["notes.partial"]);
+    let mut left = unfinished(&home.join("run"));
+    left.sort();
+    assert_eq!(left, [going.as_str(), "notes.partial"]);
+}
+
+/// Every file of a folder, with its bytes.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+#[test]
+fn a_run_that_is_replaced_stays_until_the_new_one_has_something_of_its_own() {
+    let home = folder("replaced");
+    write_idx(&home.join("x.idx"), 57, 5);
+    let small = "--hidden 3 --latent 2 --device cpu --quiet --out run";
+    run(&home, &format!("train --data x.idx --steps 30 {small}")).succeeded();
+    let before = files(&home.join("run"));
+    // One that fails leaves it as it was, to the byte.
+    let fails = "train --data x.idx --likelihood gaussian --steps 30 --optimizer sgd --lr 1e30";
+    let said = run(&home, &format!("{fails} {small} --force")).stderr;
+    assert!(said.contains("; no checkpoint was written yet, and run has the run before again: "), "{said}");
+    assert!(files(&home.join("run")) == before && !home.join("run/.before").exists());
+    // One that is killed before its first checkpoint has nothing that could be taken for the other's.
+    let line = format!("train --data x.idx --steps 4000000000 --force {small}");
+    let mut child = command(&home, &line.split_whitespace().collect::<Vec<_>>()).spawn().unwrap();
+    while !home.join("run/metrics.jsonl").metadata().is_ok_and(|file| file.len() > 0) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(files(&home.join("run/.before")) == before);
+    run(&home, "train --resume run --device cpu")
+        .refused(1, "resume: there is no run/checkpoint.safetensors; nothing to go on with");
+    run(&home, "eval run --data x.idx --device cpu").refused(
+        1,
+        "run/model.safetensors: there is none yet: the training was cut before; the run that it was to replace is in run/.before",
+    );
+    run(&home, "eval run/.before --data x.idx --device cpu --quiet").succeeded();
+    // It is put back by the next that fails, and goes where one has a checkpoint.
+    assert_eq!(run(&home, &format!("{fails} {small} --force")).code, Some(1));
+    assert!(files(&home.join("run")) == before && !home.join("run/.before").exists());
+    run(&home, &format!("train --data x.idx --steps 31 --force {small}")).succeeded();
+    assert!(!home.join("run/.before").exists());
+    assert_eq!(Saved::read(&home.join("run")).unwrap().run.training.steps, 31);
+}
+
+/// A validation that was written, and is done again because the checkpoint is of before it, is not written twice.
+#[test]
+fn a_validation_that_is_done_again_is_one_line() {
+    let home = folder("again");
+    write_idx(&home.join("x.idx"), 57, 5);
+    let line = "train --data x.idx --valid-fraction 0.2 --batch 9 --hidden 3 --latent 2 --device cpu --quiet";
+    run(&home, &format!("{line} --epochs 4 --out run")).succeeded();
+    let path = home.join("run/metrics.jsonl");
+    let records = metrics::read(&path).unwrap();
+    let last = records.last().unwrap();
+    let (mut log, kept) = metrics::Log::open(&path, Some(last.step)).unwrap();
+    assert_eq!(kept.len(), records.len());
+    log.write(last).unwrap();
+    let next = metrics::Record { step: last.step + 1, ..last.clone() };
+    log.write(&next).unwrap();
+    assert_eq!(metrics::read(&path).unwrap(), [&records[..], &[next]].concat());
+    // A byte that is none of text ends what is read, as a line that is cut off does.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[5] ^= 128;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(metrics::read(&path).unwrap(), []);
 }
 
 #[test]
