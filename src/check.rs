@@ -6,7 +6,7 @@ use crate::config::{
     name_of,
 };
 use crate::data::{Dataset, Missing, Values};
-use crate::device::{Backend, Cpu, Device};
+use crate::device::{Backend, Cpu, Device, Work};
 use crate::model::Network;
 use crate::step::Step;
 use crate::tape::{Op, Tape};
@@ -41,10 +41,8 @@ pub(crate) struct Item<'a> {
     pub outputs: Vec<View>,
     /// Whether it holds matrix products, which round their operands in tf32 and bf16.
     products: bool,
-    pub run: Work<'a>,
+    pub run: Box<Work<'a>>,
 }
-
-pub(crate) type Work<'a> = Box<dyn Fn(&mut dyn Backend) -> Result<()> + 'a>;
 
 /// What is checked: a model, its batch, how it is updated and fed.
 pub struct Subject {

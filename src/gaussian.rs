@@ -2,7 +2,7 @@
 //!
 //! What the encoder and the decoder compute have diagonal covariances and live on a device; this is for what is exact
 //! and small beside them: a posterior in closed form, the components of a mixture.
-use crate::device::vectorise;
+use crate::device::{sum, vectorise};
 use crate::{Error, Result};
 
 /// L of A = L Lᵀ, lower triangular, for a symmetric positive definite A.                       (n, n)
@@ -191,39 +191,4 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
         #[inline(always)]
         || sum([a, b], |[a, b]| a * b),
     )
-}
-
-/// Σ f over the elements of arrays of one length, in 16 interleaved sums, so that it vectorises; always in the same order.
-#[inline(always)]
-pub(crate) fn sum<const N: usize>(arrays: [&[f64]; N], f: impl Fn([f64; N]) -> f64) -> f64 {
-    const LANES: usize = 16;
-    let mut lanes = [0.0; LANES];
-    // Arrays by loops: nothing says to inline what `map` calls.
-    let (mut at, (whole, rest)) = ([0.0; N], arrays[0].as_chunks::<LANES>());
-    for i in 0..whole.len() {
-        let mut chunks = [&whole[i]; N];
-        for j in 0..N {
-            chunks[j] = &arrays[j].as_chunks().0[i];
-        }
-        for l in 0..LANES {
-            for j in 0..N {
-                at[j] = chunks[j][l];
-            }
-            lanes[l] += f(at);
-        }
-    }
-    for l in 0..rest.len() {
-        for j in 0..N {
-            at[j] = arrays[j][whole.len() * LANES + l];
-        }
-        lanes[l] += f(at);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            lanes[l] += lanes[l + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
 }

@@ -196,6 +196,7 @@ fn best(scores: &[f32], mut candidates: Vec<u32>, n: usize) -> Vec<u32> {
             candidates.select_nth_unstable_by(n - 1, order);
         }
         candidates.truncate(n);
+        candidates.shrink_to_fit(); // of many rows the room of those that are not kept would be all of memory
     }
     candidates.sort_unstable_by(order);
     candidates

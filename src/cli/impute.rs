@@ -11,6 +11,7 @@ use crate::data::{Columns, Dataset, to_csv};
 use crate::error::{Result, at_least_one};
 use crate::estimate::Estimate;
 use crate::evaluate::check_columns;
+use crate::host;
 use crate::impute::{Filled, Given, Imputer, Score, Settings, fills_in};
 use crate::plot::grid;
 use crate::report::tile;
@@ -99,6 +100,14 @@ impl ImputeArgs {
         let remedy = "give fewer examples";
         let data = Arc::unwrap_or_clone(self.data.load_with_gaps(run, &self.common)?).dense(remedy)?;
         check_columns(&run.model, &data)?;
+        // The values and which are there, a mask, and what is filled in: of a mean its sums, too.
+        let each = 9 + self.draws.map_or(12, |draws| 4 * draws as u128);
+        let (rows, cols) = (data.rows(), data.cols);
+        host::check_memory(
+            each * rows as u128 * cols as u128,
+            &format!("{rows} rows of {cols} columns, filled in,"),
+            remedy,
+        )?;
         let names = data.columns.names.get(..data.columns.in_file(run.model.input)).unwrap_or_default();
         let mask = self.mask.as_deref().map(|mask| read_mask(mask, names)?.dense(remedy)).transpose()?;
         let given = Given::beside(&data, run.model.input, mask.as_ref())?;

@@ -8,14 +8,15 @@ use clap::parser::ValueSource;
 /// # Errors
 /// A sentence about the first option that was given and is not used.
 pub(super) fn refuse(given: &ArgMatches) -> Result<()> {
-    let value = |id: &str| {
-        let raw = given.try_get_raw(&id.replace('-', "_")).ok().flatten()?;
+    let id = |option: &str| option.replace('-', "_");
+    let value = |option: &str| {
+        let raw = given.try_get_raw(&id(option)).ok().flatten()?;
         Some(raw.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","))
     };
     for (option, choice, users) in USED {
         let (Some(of), Some(made)) = (value(option), value(choice)) else { continue };
         let is_used = is_used(choice, users, &made, |user| value(user).is_some());
-        if given.value_source(option) == Some(ValueSource::CommandLine) && !is_used {
+        if given.value_source(&id(option)) == Some(ValueSource::CommandLine) && !is_used {
             let example = users[0];
             return Err(Error::request(format!(
                 "{option} {of}: the {choice} {made} has none; leave it out, or pass --{choice} {example}"

@@ -22,6 +22,7 @@ mod real;
 pub use cpu::Cpu;
 pub use gpu::{Gpu, Shortcut};
 pub use open::{Device, Variant};
+pub(crate) use real::sum;
 pub use real::{Real, vectorise, vectorise_for};
 
 /// What x holds for a value that nobody observed: −0. A network sees 0 there, and the likelihood leaves it out. A gather makes 0

@@ -292,6 +292,50 @@ impl Real for f32 {
     }
 }
 
+/// Σ f over what stands at one place of slices of one length, in 16 interleaved sums; always in the same order. It goes by
+/// pieces of a length that the compiler knows, the last filled up with zeros, whose terms are left out: else it would check
+/// each place, and leave the end of every piece to a loop of single numbers, which took three quarters of the time.
+#[inline(always)]
+pub(crate) fn sum<T: Real, const N: usize>(slices: [&[T]; N], f: impl Fn([T; N]) -> T) -> T {
+    const LANES: usize = 16;
+    const PIECE: usize = 2 * LANES;
+    let (n, zero) = (slices[0].len(), T::of(0.0));
+    let (mut lanes, mut terms, mut last) = ([zero; LANES], [zero; PIECE], [[zero; PIECE]; N]);
+    for start in (0..n).step_by(PIECE) {
+        let len = PIECE.min(n - start);
+        if len < PIECE {
+            last.iter_mut().zip(slices).for_each(|(last, s)| last[..len].copy_from_slice(&s[start..n]));
+        }
+        // Arrays by loops: nothing says to inline what `map` calls.
+        let mut pieces = [&last[0]; N];
+        for (j, piece) in pieces.iter_mut().enumerate() {
+            *piece = slices[j][start..].first_chunk().unwrap_or(&last[j]);
+        }
+        for i in 0..PIECE {
+            let mut at = [zero; N];
+            for j in 0..N {
+                at[j] = pieces[j][i];
+            }
+            terms[i] = f(at); // in a loop of its own, which vectorises whatever the terms are
+        }
+        terms[len..].fill(zero);
+        for terms in terms.as_chunks::<LANES>().0 {
+            for l in 0..LANES {
+                lanes[l] += terms[l];
+            }
+        }
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            let upper = lanes[l + width];
+            lanes[l] += upper;
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

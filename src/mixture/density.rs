@@ -1,8 +1,9 @@
 //! log weights_k + log N(x; mu_k, Σ_k) of every example and component: most of the work of a fit.
 use super::panels::{ACROSS, WIDTH, tile};
 use super::{Covariance, Mixture, of_component};
+use crate::device::sum;
 use crate::device::vectorise;
-use crate::gaussian::{dot, sum};
+use crate::gaussian::dot;
 use crate::{Error, Result};
 use rayon::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Where a fit begins: k-means from the seeds of k-means++ (Arthur & Vassilvitskii 2007, "k-means++: the advantages of
 //! careful seeding").
+use crate::device::sum;
 use crate::device::vectorise;
-use crate::gaussian::sum;
 use crate::rng::{Stream, Words};
 use rand_distr::{Distribution, StandardUniform};
 use rayon::prelude::*;

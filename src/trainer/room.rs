@@ -61,10 +61,14 @@ impl<'a> Room<'_, 'a> {
     /// Bytes that the training and its validation take on the device, and on the host.
     pub fn wanted(&self) -> (u64, u64) {
         let network = self.network(self.batch);
-        let takes = |network: &Network, data| self.device.bytes(network.layout()) + self.device.bytes_of(data);
-        let valid = self.valid.map_or(0, |data| takes(self.evaluator(data).network(), data));
-        let (state, saving) = (takes(&network, self.data) + valid, self.saving(&network));
+        let (state, saving) = (self.state(&network), self.saving(&network));
         if self.device.is_host() { (state, state + saving) } else { (state, saving) }
+    }
+
+    /// Bytes of the network, of the data, and of what validates them, on the device.
+    fn state(&self, network: &Network) -> u64 {
+        let takes = |network: &Network, data| self.device.bytes(network.layout()) + self.device.bytes_of(data);
+        takes(network, self.data) + self.valid.map_or(0, |data| takes(self.evaluator(data).network(), data))
     }
 
     fn try_open(&self) -> Result<(Network, Box<dyn Backend>, Option<Validation<'a>>)> {
@@ -82,11 +86,9 @@ impl<'a> Room<'_, 'a> {
 
     fn remedy(&self) -> String {
         let Some(room) = self.device.room() else { return "pass a smaller --batch".into() };
-        let takes = |network: &Network, data| self.device.bytes(network.layout()) + self.device.bytes_of(data);
-        let valid = self.valid.map_or(0, |data| takes(self.evaluator(data).network(), data));
         let fits = |batch| {
             let network = self.network(batch);
-            takes(&network, self.data) + valid <= room && self.check_host(&network).is_ok()
+            self.state(&network) <= room && self.check_host(&network).is_ok()
         };
         // The largest below the one that did not fit, by halves.
         let (mut fit, mut not) = (0, self.batch);

@@ -1,8 +1,9 @@
 //! KL(q(z|x) ‖ N(0, I)) of a diagonal Gaussian, in nats; Kingma & Welling 2014, appendix B.
 use super::reparam::halves;
-use super::{Cpu, each_rows, sum};
+use super::{Cpu, each_rows};
 use crate::arena::View;
 use crate::device::Real;
+use crate::device::sum;
 use crate::tape::Goal;
 
 /// ½ (mu² + exp(logvar) − 1 − logvar); expm1 keeps exp(logvar) − 1 exact near the prior.

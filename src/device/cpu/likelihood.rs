@@ -1,9 +1,9 @@
 //! −log p of numbers given the decoder's output, in nats, and its slopes: elementwise, by likelihood. One that is missing adds
 //! nothing.
-use super::sum;
 use crate::config::{Likelihood, Mean};
 use crate::counts;
 use crate::device::Real;
+use crate::device::sum;
 
 /// ½ log 2π
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;

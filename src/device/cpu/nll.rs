@@ -3,10 +3,11 @@
 use super::likelihood::{Sum, logvar_slope, observed, slopes, terms};
 use super::segments::{BLOCK, Block, Rows, SHORT, Segment, each_segment};
 use super::softmax::total;
-use super::{Cpu, GRAIN, each_rows, each_rows_of, squares_are_finite, sum};
+use super::{Cpu, GRAIN, each_rows, each_rows_of, squares_are_finite};
 use crate::arena::View;
 use crate::config::{Likelihood, Mean, Spread};
 use crate::counts;
+use crate::device::sum;
 use crate::device::{Real, vectorise};
 use crate::tape::{Decoded, Family, Kind};
 use rayon::prelude::*;

@@ -1,8 +1,9 @@
 //! Gradients into steps, over the flat parameters: as in PyTorch's `torch.optim`. Padding has gradient zero, and every
 //! rule leaves a zero with gradient zero where it is.
-use super::{Cpu, GRAIN, sum};
+use super::{Cpu, GRAIN};
 use crate::arena::Layout;
 use crate::config::{Optimizer, Rule};
+use crate::device::sum;
 use crate::device::{Real, vectorise};
 use rayon::prelude::*;
 

@@ -1,8 +1,9 @@
 //! z = mu + exp(logvar / 2) eps, eps ~ N(0, I); Kingma & Welling 2014, section 2.4.
-use super::{Cpu, each_rows, sum};
+use super::{Cpu, each_rows};
 use crate::arena::View;
 use crate::config::Objective;
 use crate::device::Real;
+use crate::device::sum;
 use crate::rng::{self, Stream};
 use crate::step::Step;
 use crate::tape::Goal;

@@ -2,9 +2,10 @@
 //! means of counts that have one total.
 use super::likelihood::observed;
 use super::segments::BLOCK;
-use super::{Cpu, each_rows, sum};
+use super::{Cpu, each_rows};
 use crate::arena::View;
 use crate::device::Real;
+use crate::device::sum;
 use std::ops::Range;
 
 pub fn forward<T: Real>(cpu: &mut Cpu<T>, y: View, variables: View) {
