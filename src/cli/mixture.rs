@@ -185,6 +185,8 @@ impl MixtureArgs {
 fn of_a_mixture(e: Error) -> Error {
     let Error::Failed(sentence) = e else { return e };
     let sentence = sentence.replace("leave the example out, or train with --missing allow", "or leave the example out");
+    let sentence =
+        sentence.replace("leave the example out, train with --missing allow, or", "leave the example out, or");
     Error::Failed(match (sentence.split_once("; of a column of words train with "), sentence.rsplit_once("or with ")) {
         (Some((what, _)), Some((_, skip))) => format!("{what}; leave a column of words out by {skip}"),
         _ => sentence,

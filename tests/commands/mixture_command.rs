@@ -137,4 +137,9 @@ fn gaps_and_words_are_told_with_what_helps_a_mixture() {
         "line 2, column 3 (\"c\") of gaps.csv is \"x\", not a number: separate numbers by comma, semicolon or tab; leave a column of \
          words out by --skip-columns c",
     );
+    std::fs::write(home.join("first.csv"), ",1\n2,3\n4,5\n1,0\n").unwrap();
+    run(&home, "mixture --data first.csv --components 2 --out m --device cpu").refused(
+        1,
+        "line 1, column 1 of first.csv is empty: fill the cell, leave the example out, or pass --header yes if the line is one",
+    );
 }
