@@ -1,4 +1,4 @@
-//! Means with their errors, and means of exponentials in log space: what every estimate of a likelihood is made of.
+//! Means with their errors, quantiles, and means of exponentials in log space: what every estimate is made of.
 
 /// The mean over the data set, and its standard error: the examples' standard deviation over √n.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -128,6 +128,16 @@ impl LogLikelihoods {
             per_example: self.per_example,
         }
     }
+}
+
+/// Between the two values around it, on the line, as NumPy has it.
+///
+/// # Panics
+/// If there are none.
+pub fn quantile_of_sorted(sorted: &[f64], q: f64) -> f64 {
+    let at = q * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    below + (above - below) * at.fract()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::check;
 use crate::config::{Binarize, Init, Model, Numbers, Objective, Optimizer, name_of};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
+use crate::estimate::quantile_of_sorted;
 use crate::model::Network;
 use crate::schedule::{Plan, Schedule};
 use crate::step::Step;
@@ -130,9 +131,7 @@ impl Report {
 pub fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let at = q * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    below + (above - below) * at.fract()
+    quantile_of_sorted(&sorted, q)
 }
 
 /// Cases are measured together as long as their states take no more than this.

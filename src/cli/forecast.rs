@@ -3,10 +3,10 @@ use super::condition::{self, DataFor};
 use super::decode::draw_rows;
 use super::output::{Kept, Output, Target, titles_of_examples, wrote};
 use super::sample::total;
-use super::{Common, first};
+use super::{Common, first, quantiles};
 use crate::checkpoint::Saved;
 use crate::config::Condition;
-use crate::error::{Error, Result, at_least_one};
+use crate::error::{Error, Result, a_part, at_least_one};
 use crate::infer::Inference;
 use crate::latents;
 use clap::Args;
@@ -19,8 +19,8 @@ use std::path::PathBuf;
     vae-gpu forecast runs/moving --to futures.png\n\n\
     The future need not be there: --data may have the past alone, or gaps in its place.\n\n\
     A picture has a row for each example: its past where that is of the same size, its true future if it is known, and futures as the \
-    model draws them. Each is a mean for one z: intervals for what will be seen are of --draw. An npy holds \
-    the drawn futures alone, (N · draws, D): those of an example stand together.")]
+    model draws them. Each is a mean for one z: intervals for what will be seen are of --draw, or --quantiles. An npy holds \
+    the drawn futures alone, (N · draws, D): those of an example stand together; or (N, D · quantiles).")]
 pub(crate) struct ForecastArgs {
     /// A run directory, or a model.safetensors, that was trained with --past and --future, or a --condition of columns
     model: PathBuf,
@@ -29,12 +29,16 @@ pub(crate) struct ForecastArgs {
     /// The first examples: 8 in a picture and all in an npy, if not given
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Futures of each example
-    #[arg(long, value_name = "M", default_value_t = 6)]
-    draws: usize,
+    /// Futures of each example: 6, or 200 for --quantiles
+    #[arg(long, value_name = "M")]
+    draws: Option<usize>,
     /// Draws from p(future | z, past), in place of its mean
     #[arg(long)]
     draw: bool,
+    /// In place of draws what they are like, as 0.05,0.5,0.95: a row for each example, of each column of the future these quantiles of
+    /// draws from p(future | past), which is what --draw gives
+    #[arg(long, value_name = "Q,Q", value_delimiter = ',')]
+    quantiles: Vec<f64>,
     /// Of a multinomial, what the counts of a future add up to, to 16777216: 1 if not given, and their means are shares
     #[arg(long, value_name = "N")]
     total: Option<u64>,
@@ -46,11 +50,26 @@ pub(crate) struct ForecastArgs {
     common: Common,
 }
 
+/// Futures of each example where nobody says.
+const DRAWS: usize = 6;
+const DRAWS_FOR_QUANTILES: usize = 200;
+
 pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     at_least_one("count", args.count.unwrap_or(1), "--count 8")?;
-    at_least_one("draws", args.draws, "--draws 6")?;
+    let draws = args.draws.unwrap_or(if args.quantiles.is_empty() { DRAWS } else { DRAWS_FOR_QUANTILES });
+    at_least_one("draws", draws, "--draws 6")?;
+    args.quantiles.iter().try_for_each(|&q| a_part("quantiles", q, "--quantiles 0.05,0.5,0.95"))?;
     let (path, target) = args.output.picture_or_table(&args.common)?;
+    if let (Target::Png, [first, ..]) = (target, args.quantiles.as_slice()) {
+        return Err(Error::request(format!("quantiles {first}: are numbers; pass --to FILE.csv or FILE.npy")));
+    }
     let saved = Saved::read(&args.model)?;
+    if let (Some(of), [first, ..]) = (saved.run.words().first(), args.quantiles.as_slice()) {
+        let name = &of.name;
+        return Err(Error::request(format!(
+            "quantiles {first}: the future has {name} in it, a column of words, which have none; pass --draw"
+        )));
+    }
     let total = total(args.total, &saved.run)?;
     if !matches!(saved.run.data.condition, Some(Condition::Columns { .. })) {
         let path = args.model.display();
@@ -61,35 +80,42 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     let data = args.data.load_told(&saved.run, &args.common)?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
+    let (times, titles) = match args.quantiles.is_empty() {
+        true => (draws, titles_of_examples(&saved.run)),
+        false => (1, quantiles::titles(&saved.run.names(), &args.quantiles)),
+    };
     let front = args.kept.front_of(
         (args.data.file(), &condition::columns_or_told(&saved.run)),
         target.is_csv(),
-        (data.rows(), args.draws),
-        &titles_of_examples(&saved.run),
+        (data.rows(), times),
+        &titles,
     )?;
 
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
     let (future, past) = (saved.run.model.input, saved.run.model.condition);
     let given = inference.condition_of(&data);
-    let repeated = condition::repeated(&given, past, args.draws);
-    let z = latents::prior(data.rows() * args.draws, inference.latent(), 1.0, args.common.seed);
-    let drawn = match args.draw {
+    let repeated = condition::repeated(&given, past, draws);
+    let z = latents::prior(data.rows() * draws, inference.latent(), 1.0, args.common.seed);
+    let drawn = match args.draw || !args.quantiles.is_empty() {
         true => inference.draw(&z, &repeated, args.common.seed)?,
         false => inference.decode(&z, &repeated)?,
     };
     match target {
+        Target::Table(table) if !args.quantiles.is_empty() => {
+            table.write(path, &quantiles::of(&drawn, (draws, future), &args.quantiles), &titles, front)?
+        }
         Target::Table(table) => table.write_examples(path, &drawn, &saved.run, front)?,
         Target::Png => {
             let (truth, told) = (inference.examples(&data), inference.told(&data));
             // A past of another size is no tile of this picture, and a truth that nobody knows none.
             let (shown, known) = (past == future, !truth.iter().any(|x| x.is_nan()));
-            let rows = told.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(args.draws * future));
+            let rows = told.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(draws * future));
             let tiles = rows.flat_map(|((past, truth), drawn)| {
                 [if shown { past } else { &[] }, if known { truth } else { &[] }, drawn].concat()
             });
-            draw_rows(path, tiles.collect(), args.draws + shown as usize + known as usize, &saved.run)?;
+            draw_rows(path, tiles.collect(), draws + shown as usize + known as usize, &saved.run)?;
         }
     }
-    wrote(&args.common, path, target.rows(data.rows() * args.draws))
+    wrote(&args.common, path, target.rows(data.rows() * times))
 }

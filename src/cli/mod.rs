@@ -33,6 +33,7 @@ mod numbers;
 mod options;
 mod output;
 mod progress;
+mod quantiles;
 mod rank;
 mod reconstruct;
 mod report;

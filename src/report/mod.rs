@@ -119,6 +119,7 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
         "best": best,
         "curves": course(&records),
         "samples": samples,
+        "told": run.model.condition > 0,
         "reconstructions": reconstructions,
         "columns": if grid::is_strip(tile(run)) { columns::gather(run, examples, inference)? } else { Value::Null },
         "latents": latents_of(examples, inference, run.training.seed)?,

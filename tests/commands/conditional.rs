@@ -228,6 +228,26 @@ fn a_forecast_of_a_linear_table_is_its_regression() {
     // 2,000 squares of normals: their mean is known to √(2 / 2000) = 3 %; four times that, and what training left.
     assert!((variance / (noise * noise) - 1.0).abs() < 0.2, "variance {variance}, want {}", noise * noise);
     run(&home, "forecast run --data t.csv --to f.png --device cpu").succeeded();
+    // Quantiles of what will be seen: of the draws that --draw gives, and of the data as many lie below as they say.
+    let quantiles = "forecast run --data t.csv --quantiles 0.1,0.5,0.9 --count 1000 --device cpu";
+    run(&home, &format!("{quantiles} --to q.npy")).succeeded();
+    let (below, seen) = (rows(&home.join("q.npy")), rows(&home.join("t.csv")));
+    assert_eq!((below.len(), below[0].len()), (1000, 6));
+    run(&home, "forecast run --data t.csv --draw --draws 200 --count 1000 --to d.npy --force --device cpu").succeeded();
+    let mut first: Vec<f32> = rows(&home.join("d.npy"))[..200].iter().map(|row| row[1]).collect();
+    first.sort_by(f32::total_cmp);
+    assert_eq!(below[0][4], (first[99] + first[100]) / 2.0, "the median of the second column");
+    for (j, q) in [0.1, 0.5, 0.9].into_iter().enumerate() {
+        for column in 0..2 {
+            let part = below.iter().zip(&seen).filter(|(below, seen)| seen[3 + column] < below[3 * column + j]).count();
+            // Of 1,000 examples four standard errors, and what 200 draws and the training leave.
+            let error = 4.0 * (q * (1.0 - q) / 1000.0f64).sqrt() + 0.015;
+            assert!((part as f64 / 1000.0 - q).abs() < error, "{part} of 1000 lie below {q}");
+        }
+    }
+    run(&home, &format!("{quantiles} --to q.csv --keep a")).succeeded();
+    let text = std::fs::read_to_string(home.join("q.csv")).unwrap();
+    assert!(text.starts_with("a,c 0.1,c 0.5,c 0.9,d 0.1,d 0.5,d 0.9\n") && text.lines().count() == 1001, "{text:.200}");
     // The future need not be known: the past alone, in whatever order of columns, or gaps.
     let text = std::fs::read_to_string(home.join("t.csv")).unwrap();
     let by =

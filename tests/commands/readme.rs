@@ -150,6 +150,20 @@ fn write_counts(path: &Path) {
     fs::write(path, table).unwrap();
 }
 
+/// The hours of days, which have names.
+fn write_load(path: &Path) {
+    let hours = (0..24).map(|hour| format!("h{hour:02}")).collect::<Vec<_>>().join(",");
+    let mut table = format!("day,{hours}\n");
+    for i in 0..200 {
+        let (phase, size) = ((i as f64 * 0.37).sin(), 20.0 + (i * 7 % 11) as f64);
+        let load =
+            |hour: usize| 50.0 + size * ((hour as f64 - 8.0 - 2.0 * phase) * 0.26).sin() + ((i * hour) % 5) as f64;
+        table +=
+            &format!("day {i},{}\n", (0..24).map(|hour| format!("{:.1}", load(hour))).collect::<Vec<_>>().join(","));
+    }
+    fs::write(path, table).unwrap();
+}
+
 /// The files that the README speaks of, and the program in the path.
 fn home() -> std::path::PathBuf {
     let home = folder("readme");
@@ -161,6 +175,7 @@ fn home() -> std::path::PathBuf {
     write_gaps(&home.join("gaps.csv"));
     write_counts(&home.join("counts.csv"));
     write_patients(&home.join("patients.csv"));
+    write_load(&home.join("load.csv"));
     write_flowers(&home.join("flowers.csv"));
     write_embeddings(&home);
     let upper: Vec<f32> = (0..784).map(|i| (i < 392) as u8 as f32).collect();
