@@ -30,7 +30,7 @@
 //! Each sentence is a test, in `tests/mathematics/invariants.rs` or where it says.
 //!
 //! - Dependencies point down: `main → cli → sweep, report, vae, ranking → trainer, evaluate, ais, infer, impute →
-//!   checkpoint → model → tape, device → arena`. No module above `device` knows whether a GPU exists.
+//!   checkpoint → model → tape, device → arena → config → data`. No module above `device` knows whether a GPU exists.
 //! - Only `device/cuda` steps outside what rustc checks. Only `cli` prints. Only `files`, `tensors`, `data`,
 //!   `checkpoint`, `metrics`, `host`, `device/cuda` and `cli` open files.
 //! - The tape never allocates while it runs.
@@ -154,6 +154,7 @@ pub mod impute;
 pub mod infer;
 pub mod init;
 pub mod latents;
+mod likelihood;
 pub mod metrics;
 pub mod mixture;
 pub mod model;

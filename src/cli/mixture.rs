@@ -1,9 +1,8 @@
 //! `vae-gpu mixture`
 use super::output::{Kept, Output, Table, beside_lines, can_make};
 use super::progress::Working;
-use super::{Common, counted, file_of, held_out_part, job, own_test, print, with_error};
-use crate::config::name_of;
-use crate::config::{Numbers, Source};
+use super::{Common, counted, file_of, held_out_part, loading, own_test, print, with_error};
+use crate::config::{Numbers, Source, name_of};
 use crate::data::{Asked, Columns, Dataset, Header, List, Missing};
 use crate::estimate::{Estimate, Running};
 use crate::evaluate::same_columns;
@@ -200,7 +199,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     let start = args.start.as_ref().map(|path| Mixture::read(path)).transpose()?;
     let mut source = args.source(start.as_ref().map(|(_, config)| config))?;
     let start = start.map(|(mixture, _)| mixture);
-    let (data, valid) = job::load(&mut source, Missing::Refuse).map_err(of_a_mixture)?;
+    let (data, valid) = loading::load(&mut source, Missing::Refuse).map_err(of_a_mixture)?;
     if let Some(valid) = &valid {
         same_columns(valid, data.cols, "--data")?;
     }

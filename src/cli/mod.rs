@@ -27,6 +27,7 @@ mod info;
 mod interpolate;
 mod job;
 mod likelihoods;
+mod loading;
 mod manifold;
 mod mixture;
 mod numbers;

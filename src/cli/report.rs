@@ -1,6 +1,6 @@
 //! `vae-gpu report`
 use super::condition::DataFor;
-use super::{BUILT_IN, Common, job};
+use super::{BUILT_IN, Common, loading};
 use crate::checkpoint::{Folder, Saved};
 use crate::data::Dataset;
 use crate::device::Device;
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         Some(_) => labelled(args.data.load(&saved.run, &args.common)?, args.colours.as_deref())?,
         None if args.data.labels.is_some() => args.data.load(&saved.run, &args.common)?,
         None => {
-            let (data, valid) = job::load_again(&saved, "pass --data FILE, of which to draw")?;
+            let (data, valid) = loading::load_again(&saved, "pass --data FILE, of which to draw")?;
             valid.unwrap_or(data)
         }
     };

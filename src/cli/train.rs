@@ -1,5 +1,6 @@
 //! `vae-gpu train`
-use super::job::{Job, Loaded, claim, curves, source};
+use super::job::{Job, claim, curves};
+use super::loading::{Loaded, source};
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{BUILT_IN, Common, columns_told, config_file, counted, print, thousands};

@@ -5,7 +5,9 @@ mod source;
 mod training;
 pub mod used;
 
-pub use model::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Spread, Variance};
+pub use crate::likelihood::Likelihood;
+pub(crate) use crate::likelihood::name_of;
+pub use model::{Activation, Dispersion, Mean, Model, Objective, Spread, Variance};
 pub use source::{Binarize, Condition, Source};
 pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
 
@@ -16,11 +18,6 @@ use crate::schedule::Schedule;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-
-/// A choice by its name on the command line.
-pub(crate) fn name_of<T: ValueEnum>(choice: T) -> String {
-    choice.to_possible_value().map_or(String::new(), |value| value.get_name().into())
-}
 
 /// Everything about a run: the model, and how it was or will be trained. config.json, and the metadata of every file of
 /// tensors. The keys of the model stand at the top, so that a run can be read where a model is wanted.

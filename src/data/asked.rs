@@ -2,7 +2,7 @@
 //! asked for; but those that a model is told come last. Positions are of the file, whatever asks for them.
 use super::header::Header;
 use super::named::shown;
-use crate::config::{Likelihood, name_of};
+use crate::likelihood::{Likelihood, name_of};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fmt;

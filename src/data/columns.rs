@@ -6,7 +6,7 @@ use super::named::shown;
 use super::read_words::{self, Unknown};
 use super::source::room;
 use super::{Bytes, Dataset, Values, Words, csv, dictionary};
-use crate::config::Likelihood;
+use crate::likelihood::Likelihood;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;

@@ -6,7 +6,7 @@ use super::dictionary::Dictionary;
 use super::read::Missing;
 use super::words::MOST;
 use super::{Columns, Dataset, Sparse, Values, Words};
-use crate::config::Likelihood;
+use crate::likelihood::Likelihood;
 use crate::{Error, Result, host};
 use clap::ValueEnum;
 use std::collections::HashSet;

@@ -105,7 +105,7 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Likelihood;
+    use crate::likelihood::Likelihood;
 
     #[test]
     fn columns_of_words_are_wide() {

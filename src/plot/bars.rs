@@ -1,6 +1,6 @@
 //! Rows of numbers that are no pictures, as tiles of a grid: a bar for each number, or where they are many and narrow the line
 //! along their tops.
-use super::grid::{BACKGROUND, GAP};
+use super::{BACKGROUND, GAP};
 
 /// Pixels from 0 to 1.
 pub const HEIGHT: usize = 48;

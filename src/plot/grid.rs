@@ -1,15 +1,10 @@
 //! Examples as a picture, grey or coloured: one tile per example, row by row, separated by thin lines.
 //! Rows of numbers that are no pictures are drawn as [`bars`].
-use super::bars;
+use super::{BACKGROUND, GAP, bars};
 use crate::data::Shape;
 use crate::files::write_atomically;
 use crate::{Error, Result};
 use std::path::Path;
-
-/// The grey of separators, of empty places and of NaN: neither the black nor the white of a tile.
-pub const BACKGROUND: u8 = 112;
-/// Pixels between tiles and around them.
-pub const GAP: usize = 2;
 
 /// A tile is enlarged by the largest whole factor that keeps its longer side within this, in pixels.
 const TILE_SIDE: usize = 64;

@@ -7,4 +7,9 @@ pub mod bars;
 pub mod curves;
 pub mod grid;
 
+/// The grey of separators, of empty places and of NaN: neither the black nor the white of a tile.
+pub const BACKGROUND: u8 = 112;
+/// Pixels between tiles and around them.
+pub const GAP: usize = 2;
+
 pub use curves::{Panel, Point, Series};

@@ -4,9 +4,8 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use vae_gpu::data::Shape;
-use vae_gpu::plot::bars;
 use vae_gpu::plot::curves::{self, Panel, Point, Series, TRAINING};
-use vae_gpu::plot::grid::{self, BACKGROUND, GAP};
+use vae_gpu::plot::{BACKGROUND, GAP, bars, grid};
 
 struct Picture {
     width: usize,

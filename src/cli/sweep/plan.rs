@@ -1,5 +1,6 @@
 //! The runs of a sweep, each checked before any is trained: what `train` would make of its options.
-use super::super::job::{Job, Loaded, source};
+use super::super::job::Job;
+use super::super::loading::{Loaded, source};
 use super::super::options::{TrainArgs, held};
 use super::super::{Common, config_file, unused};
 use super::{Start, SweepArgs};

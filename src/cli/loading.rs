@@ -1,0 +1,158 @@
+//! The data of a run: read for the first time, when what is asked of them is found out, or again, when they must be the same.
+use super::options::TrainArgs;
+use super::{Part, condition, dataset, file_of, held_out_part, own_test};
+use crate::checkpoint::Saved;
+use crate::config::{Condition, Source};
+use crate::data::{Bytes, Columns, Dataset, Missing, Scale, file_and_array};
+use crate::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
+/// classes in `source` are counted, and its columns, their scale, and what bytes stand for are found; the data then know which
+/// of their columns have a likelihood of their own.
+pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let is_new = source.rows == 0;
+    if is_new && source.scale.is_some() {
+        source.bytes = Some(Bytes::Plain);
+    }
+    let columns = match is_new {
+        true => source.columns.clone(),
+        false => Some(Columns { again: true, ..source.known_columns() }),
+    };
+    let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes, missing)?;
+    if is_new {
+        data.check_rounding()?;
+        source.bytes = source.bytes.or(data.bytes);
+        if let Some(Condition::Columns { columns: place @ (0, 0), .. }) = &mut source.condition {
+            *place = data.columns.told_of(data.cols);
+        }
+        source.columns = data.columns.kept();
+    }
+    // What is said of a header is said of the data; what they are validated on tells by itself, also when a run goes on.
+    let again = columns.map(|columns| Columns { again: columns.header.is_auto(), ..columns });
+    let columns = if is_new { source.columns.clone() } else { again };
+    let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, columns.as_ref(), source.bytes, missing));
+    let mut valid = valid.transpose()?;
+    let in_a_column = source.classes().is_some_and(|classes| !classes.apart);
+    if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
+        for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
+            let (Some(data), Some(file)) = (data, file) else { continue };
+            let (path, known) = (Path::new(file), source.columns.as_ref().filter(|known| known.classes.is_some()));
+            match known {
+                // Of a run that goes on, or those of training.
+                Some(known) => {
+                    data.labels = Some(Dataset::read_classes(path, known, *classes)?);
+                    data.columns.classes = known.classes.clone();
+                }
+                None => {
+                    let (labels, named) = Dataset::read_named_labels(path)?;
+                    data.labels = Some(labels);
+                    if named.is_some() {
+                        data.columns.classes = named.clone();
+                        source.columns.get_or_insert_default().classes = named;
+                    }
+                }
+            }
+        }
+        if !in_a_column && valid.as_ref().is_some_and(|valid| valid.labels.is_none()) {
+            return Err(Error::request(
+                "valid-condition: not given, and --valid has no labels of its own; pass --valid-condition FILE",
+            ));
+        }
+        if *classes == 0 {
+            *classes = condition::classes(&data);
+        }
+    }
+    if source.valid_fraction > 0.0 {
+        let (train, held_out) = data.split(source.valid_fraction)?;
+        (data, valid) = (train, Some(held_out));
+    }
+    let arrange = |data| condition::arrange(data, source, None);
+    let (mut data, mut valid) = (arrange(data)?, valid.map(arrange).transpose()?);
+    if missing == Missing::Allow {
+        data.check_observed()?;
+    }
+    if let Some(scale) = source.scale.as_mut().filter(|scale| !scale.is_found()) {
+        let classes = source.condition.as_ref().map_or(0, Condition::classes);
+        let own = data.columns.likelihoods.iter().enumerate();
+        let kept = own.filter_map(|(j, own)| own.is_some_and(|own| !own.is_scaled()).then_some(j));
+        *scale = Scale::find(scale.rule, &data, data.cols - classes)?.leaving(kept);
+        (data, valid) = (scale.apply(data)?, valid.map(|valid| scale.apply(valid)).transpose()?);
+        if missing == Missing::Allow {
+            let judged = valid.as_ref().unwrap_or(&data);
+            let input = judged.cols - source.condition.as_ref().map_or(0, Condition::width);
+            source.log_volume = Some(scale.mean_log_volume(judged, input));
+        }
+    }
+    Ok((Arc::new(data), valid.map(Arc::new)))
+}
+
+/// The data of a run that are read again: those that it began with. `otherwise`: what else can be done where they are not.
+pub(super) fn load_again(saved: &Saved, otherwise: &str) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let began = &saved.run.data;
+    let (data, valid) =
+        load(&mut began.clone(), saved.run.model.missing).map_err(|e| moved(began, otherwise).unwrap_or(e))?;
+    if data.rows() != began.rows {
+        let (name, got, want) = (&data.name, data.rows(), began.rows);
+        return Err(Error::failed(format!(
+            "{name}: has {got} examples; the run began with {want}: the file changed; give the same file, or {otherwise}"
+        )));
+    }
+    if began.checksum.is_some_and(|sum| sum != Dataset::checksum([Some(&*data), valid.as_deref()])) {
+        let (files, its) = (began.files(&data.name), "numbers are not those that the run began with");
+        return Err(Error::failed(match files.as_slice() {
+            [one] => format!("{one}: its {its}; give the same file, or {otherwise}"),
+            [first @ .., last] => {
+                let first = first.join(", ");
+                format!("{first} or {last}: their {its}; give the same files, or {otherwise}")
+            }
+            [] => unreachable!("data have a name"),
+        }));
+    }
+    Ok((data, valid))
+}
+
+/// Why the files of a run may not be found: it keeps their paths as it was given them.
+fn moved(began: &Source, otherwise: &str) -> Option<Error> {
+    let is_gone = |file: &String| {
+        let path = Path::new(file);
+        path.is_relative() && file_of(file).is_some() && !file_and_array(path).0.exists()
+    };
+    let file = began.files(&began.train).into_iter().find(is_gone)?;
+    Some(Error::failed(format!(
+        "{file}: is not there; the run keeps the path as it was given, and it begins where the run was started: go there, or \
+         {otherwise}"
+    )))
+}
+
+/// Data that were read, with their checksum.
+pub(super) struct Loaded {
+    pub source: Source,
+    pub data: Arc<Dataset>,
+    pub valid: Option<Arc<Dataset>>,
+}
+
+/// Where the data of a new run come from. Nothing is read yet.
+pub(super) fn source(args: &TrainArgs) -> Result<Source> {
+    let path = args.data.data.clone().unwrap_or("digits".into());
+    args.data.check()?;
+    Ok(Source {
+        valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
+        valid_fraction: held_out_part(args.data.valid_fraction)?,
+        columns: args.columns(),
+        scale: Scale::asked(args.data.scale),
+        condition: args.data.condition(),
+        binarize: args.data.binarize,
+        bytes: args.bytes(),
+        ..Source::new(path, 0)
+    })
+}
+
+impl Loaded {
+    pub(super) fn new(mut source: Source, missing: Missing) -> Result<Loaded> {
+        let (data, valid) = load(&mut source, missing)?;
+        source.checksum = Some(Dataset::checksum([Some(&*data), valid.as_deref()]));
+        Ok(Loaded { source, data, valid })
+    }
+}
