@@ -58,12 +58,13 @@ pub(crate) struct TrainArgs {
 pub(super) struct DataArgs {
     /// idx, npy, npz, safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays, and what
     /// scipy.sparse.save_npz wrote is one matrix; or digits or moving, built in. digits if not given. Bytes are divided by 255, but where none
-    /// exceeds 1, with --scale, where columns are counts or have likelihoods of their own, and of a sparse matrix; later files are read so too
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    /// exceeds 1, with --scale, where columns are counts or have likelihoods of their own, and of a sparse matrix; later files are read so
+    /// too. With --resume where the data of the run are now
+    #[arg(long, value_name = "FILE")]
     pub(super) data: Option<String>,
     /// Data to validate on after every epoch. The model is kept that is best there by the loss that is trained, at the whole
-    /// beta: of the epochs after --kl-warmup, or if there is none the last
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["valid_fraction", "resume"])]
+    /// beta: of the epochs after --kl-warmup, or if there is none the last. With --resume where they are now
+    #[arg(long, value_name = "FILE", conflicts_with = "valid_fraction")]
     pub(super) valid: Option<String>,
     /// The part of the data that is held out to validate on, as 0.1: examples drawn at random
     #[arg(long, value_name = "F", conflicts_with = "resume")]

@@ -37,7 +37,8 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             let folder = folder.hold()?;
             let mut saved = Saved::read(&folder.checkpoint())?;
             // A run that was made by the library has no such file.
-            let is_other = anew.length || anew.patience || anew.on_nan;
+            let (data, valid) = (&args.data.data, &args.data.valid);
+            let is_other = anew.length || anew.patience || anew.on_nan || data.is_some() || valid.is_some();
             repeating = std::fs::read_to_string(folder.options()).ok().filter(|_| is_other);
             if anew.length {
                 let done = saved.position().map_or(0, |position| position.step);
@@ -51,6 +52,18 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             if anew.on_nan {
                 saved.run.training.on_nan = args.on_nan();
                 repeating = repeating.map(|text| config_file::with(&text, "on-nan", name_of(args.on_nan())));
+            }
+            // Their numbers are held against those that it began with.
+            if let Some(path) = data {
+                saved.run.data.train = path.clone();
+                repeating = repeating.map(|text| config_file::with(&text, "data", path.as_str()));
+            }
+            if let Some(path) = valid {
+                if saved.run.data.valid.is_none() {
+                    return Err(Error::request(format!("valid {path}: the run has no such file; leave it out")));
+                }
+                saved.run.data.valid = Some(path.clone());
+                repeating = repeating.map(|text| config_file::with(&text, "valid", path.as_str()));
             }
             (Job::again(&saved)?, folder, Some(saved))
         }

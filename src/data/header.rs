@@ -121,7 +121,7 @@ fn is_year(number: &u64) -> bool {
     (1800..=2100).contains(number)
 }
 
-/// x0, x1, and so on: what columns are called that have no names, as [`crate::config::Run::names`] has it.
+/// x0, x1, and so on: what columns are called that have no names, as `Run::names` has it.
 fn is_ours(cell: &[u8]) -> bool {
     cell.strip_prefix(b"x").and_then(whole).is_some()
 }

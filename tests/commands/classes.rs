@@ -216,7 +216,7 @@ fn a_file_of_labels_may_be_of_words() {
     table(&home.join("changed.csv"), &["class"], true, |class| quoted((class + 1) % 3));
     run(&home, "train --resume changed --steps 40 --device cpu").refused(
         1,
-        "x.npy or changed.csv: their numbers are not those that the run began with; give the same files, or begin a new run",
+        "x.npy or changed.csv: their numbers are not those that the run began with; give the same files, or pass --data FILE of them, or begin a new run",
     );
     // And as colours.
     train("--data x.npy", "plain").succeeded();

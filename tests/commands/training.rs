@@ -320,8 +320,21 @@ fn a_run_that_goes_on_keeps_its_settings() {
     options.sort();
     options.dedup();
     // What concerns the machine, the disk and the screen; and how long it is.
-    let free =
-        ["device", "threads", "save-every", "json", "quiet", "help", "resume", "epochs", "steps", "patience", "on-nan"];
+    let free = [
+        "device",
+        "threads",
+        "save-every",
+        "json",
+        "quiet",
+        "help",
+        "resume",
+        "epochs",
+        "steps",
+        "patience",
+        "on-nan",
+        "data",
+        "valid",
+    ];
     for option in options.into_iter().filter(|option| !free.contains(option)) {
         let value = match option {
             "force" => "",
@@ -361,7 +374,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(home.join("x.idx"), bytes).unwrap();
     run(&home, "train --resume run --device cpu --quiet")
-        .refused(1, "x.idx: its numbers are not those that the run began with; give the same file, or begin a new run");
+        .refused(1, "x.idx: its numbers are not those that the run began with; give the same file, or pass --data FILE of them, or begin a new run");
     // Nor is a page drawn of other data under the name of the run's, unless they are named.
     let page = std::fs::read(home.join("run/report.html")).unwrap();
     run(&home, "report run --device cpu").refused(
@@ -374,8 +387,25 @@ fn a_run_that_goes_on_keeps_its_settings() {
     let away = home.join("away");
     std::fs::create_dir(&away).unwrap();
     let gone = "x.idx: is not there; the run keeps the path as it was given, and it begins where the run was started: go there, or";
-    run(&away, "train --resume ../run --device cpu").refused(1, &format!("{gone} begin a new run"));
+    run(&away, "train --resume ../run --device cpu")
+        .refused(1, &format!("{gone} pass --data FILE of them, or begin a new run"));
     run(&away, "report ../run --device cpu").refused(1, &format!("{gone} pass --data FILE, of which to draw"));
+    // Where they are now may be said, and is kept; other data are not taken.
+    write_idx(&away.join("moved.idx"), 60, 4);
+    write_idx(&away.join("other.idx"), 60, 4);
+    let mut bytes = std::fs::read(away.join("other.idx")).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(away.join("other.idx"), bytes).unwrap();
+    let resumed = "train --resume run --steps 6 --device cpu --quiet --data";
+    run(&home, &format!("{resumed} away/other.idx")).refused(
+        1,
+        "away/other.idx: its numbers are not those that the run began with; give the same file, or pass --data FILE of them, or begin \
+         a new run",
+    );
+    run(&home, &format!("{resumed} away/moved.idx")).succeeded();
+    run(&home, "train --resume run --steps 7 --device cpu --quiet").succeeded();
+    let kept = std::fs::read_to_string(home.join("run/run.toml")).unwrap();
+    assert!(kept.contains("data = \"away/moved.idx\"") && kept.contains("steps = 7"), "{kept}");
 }
 
 /// 80 points around a circle, in four columns.
