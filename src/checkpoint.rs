@@ -190,7 +190,7 @@ impl Held {
         let per_epoch = schedule::steps_per_epoch(run.data.rows, t.batch);
         let lines = t.steps as u64 / u64::from(t.log_every.max(1)) + 2 * (t.steps as usize / per_epoch.max(1)) as u64;
         // Model and checkpoint, of three times its size; and a second checkpoint while one is replaced.
-        let all = 7 * model + LINE * lines.min(LINES);
+        let all = 7 * model + if lines > LINES { 0 } else { LINE * lines };
         if goes_on {
             all.saturating_sub(there(self.model()) + there(self.checkpoint()) + there(self.metrics()))
         } else {
@@ -201,7 +201,7 @@ impl Held {
 
 /// Bytes of a line of metrics.
 const LINE: u64 = 200;
-/// As many count at most: who trains without end stops it some day.
+/// More are of a training without end, which somebody stops some day.
 const LINES: u64 = 1 << 16;
 /// Bytes for what is neither tensors nor metrics: headers, pictures.
 const HEADERS: u64 = 64 << 10;

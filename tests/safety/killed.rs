@@ -120,7 +120,8 @@ fn a_run_that_is_replaced_stays_until_the_new_one_has_something_of_its_own() {
     // One that is killed before its first checkpoint has nothing that could be taken for the other's.
     let line = format!("train --data x.idx --steps 4000000000 --force {small}");
     let mut child = command(&home, &line.split_whitespace().collect::<Vec<_>>()).spawn().unwrap();
-    while !home.join("run/metrics.jsonl").metadata().is_ok_and(|file| file.len() > 0) {
+    let is_begun = |log: &str| home.join(log).metadata().is_ok_and(|file| file.len() > 0);
+    while !(is_begun("run/.before/metrics.jsonl") && is_begun("run/metrics.jsonl")) {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
