@@ -246,7 +246,7 @@ pub(crate) fn fits(model: &Model, data: &Dataset, like: &str, remedy: &str) -> R
     same_columns(data, model.columns(), like)?;
     let there = |v: f32| !v.is_nan();
     match model.missing {
-        Missing::Refuse => data.check(0..data.cols, there, MISSING)?,
+        Missing::Refuse | Missing::Never => data.check(0..data.cols, there, MISSING)?,
         Missing::Allow => {
             data.check(model.input..data.cols, there, "a condition must be known; leave the example out")?
         }

@@ -78,7 +78,7 @@ impl DataFor {
             let has_words = run.data.columns.as_ref().is_some_and(|columns| !columns.words.is_empty());
             let wrong = match (has_words, missing) {
                 (false, _) => Some("the model has no columns of words; leave it out"),
-                (true, Missing::Refuse) => {
+                (true, Missing::Refuse | Missing::Never) => {
                     Some("the model takes no missing values; train it with --missing allow, or leave it out")
                 }
                 (true, Missing::Allow) => None,

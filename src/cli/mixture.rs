@@ -180,18 +180,6 @@ impl MixtureArgs {
     }
 }
 
-/// Of data that cannot be taken: what helps a training and not a mixture, which has neither gaps nor words, is not told.
-fn of_a_mixture(e: Error) -> Error {
-    let Error::Failed(sentence) = e else { return e };
-    let sentence = sentence.replace("leave the example out, or train with --missing allow", "or leave the example out");
-    let sentence =
-        sentence.replace("leave the example out, train with --missing allow, or", "leave the example out, or");
-    Error::Failed(match (sentence.split_once("; of a column of words train with "), sentence.rsplit_once("or with ")) {
-        (Some((what, _)), Some((_, skip))) => format!("{what}; leave a column of words out by {skip}"),
-        _ => sentence,
-    })
-}
-
 pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     args.check_out()?;
     let (out, table) = (args.out(), args.table()?);
@@ -199,7 +187,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     let start = args.start.as_ref().map(|path| Mixture::read(path)).transpose()?;
     let mut source = args.source(start.as_ref().map(|(_, config)| config))?;
     let start = start.map(|(mixture, _)| mixture);
-    let (data, valid) = loading::load(&mut source, Missing::Refuse).map_err(of_a_mixture)?;
+    let (data, valid) = loading::load(&mut source, Missing::Never)?;
     if let Some(valid) = &valid {
         same_columns(valid, data.cols, "--data")?;
     }

@@ -153,7 +153,7 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
     let epochs = run.training.steps as f64 / steps_per_epoch as f64;
     let all = data.rows() * data.columns.in_file(data.cols);
     let missing = match run.model.missing {
-        Missing::Refuse => 0,
+        Missing::Refuse | Missing::Never => 0,
         Missing::Allow => {
             let observed = data.observed().into_iter().zip(data.columns.begin(data.cols));
             all - observed.filter(|(_, first)| *first).map(|(n, _)| n).sum::<usize>()

@@ -250,7 +250,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         }
         match row_names.as_mut().and_then(|names| names.add(&row.cells[0])) {
             None => {}
-            Some(Why::Value) => return Err(bad_cell(&there, row.line, 0, &row.cells[0], false)),
+            Some(Why::Value) => return Err(bad_cell(&there, row.line, 0, &row.cells[0], missing, false)),
             Some(Why::Comment) => return Err(comment(&name, row)),
         }
         if let Some((i, labels)) = &mut labels {
@@ -281,7 +281,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                     }
                     values.push(v);
                 }
-                _ => return Err(bad_cell(&there, row.line, i, bytes, columns.is_told(&there, i))),
+                _ => return Err(bad_cell(&there, row.line, i, bytes, missing, columns.is_told(&there, i))),
             }
         }
         hollow += values.iter().rev().take(positions.len()).all(|v| v.is_nan()) as usize;
@@ -297,7 +297,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     }
     match (row_names, untitled) {
         (Some(names), Some(line)) if !named => names.check_untitled(&name, line)?,
-        (Some(names), _) => names.check(&name, title, &skipped(&there, 0))?,
+        (Some(names), _) => names.check(&name, title, &skipped(&there, 0), missing != Missing::Never)?,
         (None, _) => (),
     }
     if let Some(counting) = counting {
@@ -366,8 +366,9 @@ fn skipped(there: &There, j: usize) -> String {
     there.title(j).filter(plain).map_or(j.to_string(), String::from)
 }
 
-/// Column `j`, counted from 0; editors count from 1. `is_told`: it was asked for as a condition.
-fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], is_told: bool) -> Error {
+/// Column `j`, counted from 0; editors count from 1. What helps depends on who reads: a training may allow gaps, and learn words; a
+/// mixture may neither; and what a model is told, `is_told`, must be known.
+fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], missing: Missing, is_told: bool) -> Error {
     let skipped = skipped(there, j);
     let title = there.title(j).map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
     let at = format!("line {line}, column {}{title} of {}", j + 1, there.file);
@@ -375,13 +376,18 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], is_told: bool) -> 
     Error::failed(match cell(bytes) {
         Cell::Missing => {
             let is = if bytes.is_empty() { "empty" } else { &shown };
-            let or = match is_told {
-                true => "or leave the example out: what a model is told must be known",
-                // As pandas writes it above the names of rows.
-                false if bytes.is_empty() && line == 1 && j == 0 && there.names.is_none() => {
+            // As pandas writes it above the names of rows.
+            let may_be_header = bytes.is_empty() && line == 1 && j == 0 && there.names.is_none();
+            let or = match (is_told, missing) {
+                (true, _) => "or leave the example out: what a model is told must be known",
+                (false, Missing::Never) if may_be_header => {
+                    "leave the example out, or pass --header yes if the line is one"
+                }
+                (false, Missing::Never) => "or leave the example out",
+                (false, _) if may_be_header => {
                     "leave the example out, train with --missing allow, or pass --header yes if the line is one"
                 }
-                false => "leave the example out, or train with --missing allow",
+                (false, _) => "leave the example out, or train with --missing allow",
             };
             format!("{at} is {is}: fill the cell, {or}")
         }
@@ -400,6 +406,10 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], is_told: bool) -> 
         _ if is_told => format!(
             "{at} is {shown}, not a number: of a column of words that the model is told train with --categorical {skipped}, or with \
              --classes {skipped} --condition labels if it is the class of an example"
+        ),
+        _ if missing == Missing::Never => format!(
+            "{at} is {shown}, not a number: separate numbers by comma, semicolon or tab; leave a column of words out by \
+             --skip-columns {skipped}"
         ),
         _ => {
             format!(

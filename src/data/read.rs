@@ -25,12 +25,21 @@ pub enum Missing {
     Refuse,
     /// They are NaN.
     Allow,
+    /// Refused, and nobody could allow them, nor words: of a mixture.
+    #[value(skip)]
+    #[serde(skip)]
+    Never,
 }
 
 impl Missing {
     /// Whether it is the one that needs no word.
     pub fn is_refused(&self) -> bool {
-        *self == Missing::Refuse
+        *self != Missing::Allow
+    }
+
+    /// What is said of NaN where none may be.
+    fn sentence(self) -> &'static str {
+        if self == Missing::Never { "must be a number; repair it, or leave the example out" } else { MISSING }
     }
 }
 
@@ -61,7 +70,7 @@ impl Dataset {
     /// Those of [`Dataset::read`].
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         let length = Some(bytes.len() as u64);
-        Self::parse(name.into(), Cursor::new(bytes), length, None, None, Missing::Refuse)?.finite()
+        Self::parse(name.into(), Cursor::new(bytes), length, None, None, Missing::Refuse)?.finite(Missing::Refuse)
     }
 
     /// [`Dataset::read_columns`] for the bytes of a file, called `name` in messages.
@@ -74,11 +83,11 @@ impl Dataset {
             .taking(Some(columns), missing)
     }
 
-    fn finite(self) -> Result<Self> {
+    fn finite(self, missing: Missing) -> Result<Self> {
         let must = "must be a finite number below 3.4e38; repair it or leave the example out";
         // What is missing is told first; but all are looked at once only, where all is well.
-        let missing = |e| self.check(0..self.cols, |v| !v.is_nan(), MISSING).err().unwrap_or(e);
-        self.check(0..self.cols, f32::is_finite, must).map_err(missing)?;
+        let or_missing = |e| self.check(0..self.cols, |v| !v.is_nan(), missing.sentence()).err().unwrap_or(e);
+        self.check(0..self.cols, f32::is_finite, must).map_err(or_missing)?;
         Ok(self)
     }
 
@@ -107,7 +116,7 @@ impl Dataset {
             _ => self,
         };
         if missing.is_refused() {
-            return data.finite();
+            return data.finite(missing);
         }
         data.check(
             0..data.cols,

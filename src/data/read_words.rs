@@ -87,7 +87,7 @@ impl Columns {
     pub(super) fn else_leave(&self, missing: Missing, j: usize) -> &'static str {
         match (missing, self.unknown) {
             _ if self.alone.contains(&j) => "", // what it is told must be known
-            (Missing::Refuse, _) => "",
+            (Missing::Refuse | Missing::Never, _) => "",
             (Missing::Allow, None) => "the cell empty, which the model takes as missing, or ",
             (Missing::Allow, Some(_)) => {
                 "the cell empty or pass --unknown-words missing, which the model takes as missing, or leave "

@@ -39,17 +39,23 @@ impl RowNames {
         }
     }
 
-    /// Of a column of `file` called `title`, which as an option of `train` is `skipped`.
+    /// Of a column of `file` called `title`, which as an option of `train` is `skipped`; `takes_words`: it could be learned.
     ///
     /// # Errors
     /// Names that come twice or more on average name no rows.
-    pub fn check(&self, file: &str, title: Option<&str>, skipped: &str) -> Result<()> {
+    pub fn check(&self, file: &str, title: Option<&str>, skipped: &str, takes_words: bool) -> Result<()> {
         let Some((rows, different)) = self.come_again() else { return Ok(()) };
         let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
+        let remedy = match takes_words {
+            true => format!(
+                "train with --categorical {skipped}, with --classes {skipped} if it is the class of an example, or with \
+                 --skip-columns {skipped}"
+            ),
+            false => format!("leave a column of words out by --skip-columns {skipped}"),
+        };
         Err(Error::failed(format!(
             "column 1{title} of {file} has words that come again, {different} different ones in {rows} rows: names of rows \
-             differ; train with --categorical {skipped}, with --classes {skipped} if it is the class of an example, or with \
-             --skip-columns {skipped}"
+             differ; {remedy}"
         )))
     }
 
@@ -76,7 +82,7 @@ impl RowNames {
 pub(super) fn are_names<'a>(cells: impl Iterator<Item = &'a [u8]>) -> bool {
     let mut names = RowNames::default();
     cells.for_each(|cell| _ = names.add(cell));
-    names.check("", None, "").is_ok()
+    names.check("", None, "", true).is_ok()
 }
 
 /// The line about it.

@@ -137,6 +137,13 @@ fn gaps_and_words_are_told_with_what_helps_a_mixture() {
         "line 2, column 3 (\"c\") of gaps.csv is \"x\", not a number: separate numbers by comma, semicolon or tab; leave a column of \
          words out by --skip-columns c",
     );
+    let words: String = (0..20).map(|i| format!("{},{i}\n", ["x", "y"][i % 2])).collect();
+    std::fs::write(home.join("words.csv"), format!("c,a\n{words}")).unwrap();
+    run(&home, "mixture --data words.csv --components 2 --out m --device cpu").refused(
+        1,
+        "column 1 (\"c\") of words.csv has words that come again, 2 different ones in 20 rows: names of rows differ; leave a column of \
+         words out by --skip-columns c",
+    );
     std::fs::write(home.join("first.csv"), ",1\n2,3\n4,5\n1,0\n").unwrap();
     run(&home, "mixture --data first.csv --components 2 --out m --device cpu").refused(
         1,
