@@ -37,7 +37,9 @@ fn text(table: &Table) -> String {
     let mut out = line(&head);
     for (row, cells) in table.rows.iter().zip(&rows) {
         let _ = write!(out, "\n{}", line(cells));
-        table.remarks(row).iter().for_each(|remark| _ = write!(out, "\n    {remark}"));
+        // What happened; what may help stands in failed.txt, and would be more lines than the results.
+        let short = |remark: &String| remark.split("; ").next().unwrap_or_default().to_string();
+        table.remarks(row).iter().map(short).for_each(|remark| _ = write!(out, "\n    {remark}"));
     }
     out
 }

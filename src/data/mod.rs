@@ -60,7 +60,8 @@ use crate::error::a_part;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// What a count must be.
+/// What zeros and ones must be, or what lies between, and counts.
+pub(crate) const PART: &str = "must be in [0, 1] for the Bernoulli likelihood";
 pub(crate) const COUNT: &str = "must be a whole number, 0 or more, for a likelihood of counts";
 
 /// Whether it is in [0, 1], or nobody observed it.
@@ -68,7 +69,7 @@ pub(crate) fn is_part_or_missing(x: f32) -> bool {
     (0.0..=1.0).contains(&x) || x.is_nan()
 }
 
-/// Whether it is one.
+/// Whether it is a count.
 pub(crate) fn is_count(x: f32) -> bool {
     x >= 0.0 && x.fract() == 0.0
 }
@@ -287,7 +288,7 @@ impl Dataset {
     /// # Errors
     /// The first number that is not, by row and column, counted from 0.
     pub fn check_unit_interval(&self, columns: Range<usize>, remedy: &str) -> Result<()> {
-        let must = format!("must be in [0, 1] for the Bernoulli likelihood; {remedy}");
+        let must = format!("{PART}; {remedy}");
         self.check(columns, is_part_or_missing, &must)
     }
 

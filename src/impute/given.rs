@@ -1,7 +1,7 @@
 //! What is known of the examples, and what of it is observed.
 use super::Settings;
 use crate::config::{Binarize, Likelihood, Model};
-use crate::data::{COUNT, Columns, Dataset, ONE_OF, is_count, is_one_of};
+use crate::data::{COUNT, Columns, Dataset, ONE_OF, PART, is_count, is_one_of, is_part_or_missing};
 use crate::rng::{self, Stream};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -135,9 +135,7 @@ impl Given {
     pub fn check(&self, model: &Model) -> Result<()> {
         model.likelihoods().into_iter().try_for_each(|(likelihood, columns)| {
             let (takes, must): (fn(f32) -> bool, _) = match likelihood {
-                Likelihood::Bernoulli => {
-                    (|v| (0.0..=1.0).contains(&v), "must be in [0, 1] for the Bernoulli likelihood")
-                }
+                Likelihood::Bernoulli => (is_part_or_missing, PART),
                 Likelihood::Gaussian => return Ok(()),
                 Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Multinomial => (is_count, COUNT),
                 Likelihood::Categorical => return self.check_one_of(columns),
