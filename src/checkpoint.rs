@@ -308,9 +308,7 @@ impl Saved {
                 Some(why) => format!("{what}: there is none, for the training ended without one: {}", why.trim_end()),
                 None if path.parent().is_some_and(|run| Aside::place(run).exists()) => {
                     let before = Aside::place(path.parent().unwrap_or(Path::new("."))).display().to_string();
-                    format!(
-                        "{what}: there is none yet: the training was cut before; the run that it was to replace is in {before}"
-                    )
+                    format!("{what}: there is none yet; the run that it replaces is in {before}")
                 }
                 None => format!("{what}: there is no such file; give a run directory or its model"),
             }));

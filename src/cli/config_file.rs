@@ -181,6 +181,16 @@ pub(super) fn with(text: &str, option: &str, value: impl Into<Value>) -> String 
     replaced(text, &[option], format!("{option} = {}", value.into()))
 }
 
+/// What is a number, as toml writes it: somebody may have written .1 or 03. The file is for people to read, so 1e-4 stays text.
+fn number(text: &str) -> Option<Value> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
+    match text.parse::<i64>() {
+        _ if !digits => None,
+        Ok(whole) => Some(whole.into()),
+        Err(_) => text.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::from),
+    }
+}
+
 /// With another line for the one of these options.
 fn replaced(text: &str, options: &[&str], by: String) -> String {
     let is_one = |line: &str| line.split_once(" = ").is_some_and(|(name, _)| options.contains(&name));
@@ -213,12 +223,7 @@ pub(super) fn repeating(command: &Command, given: &ArgMatches) -> String {
             continue;
         }
         let value = values.join(",");
-        let plain =
-            value.parse::<i64>().is_ok() || value.parse::<f64>().is_ok_and(f64::is_finite) && value.contains('.');
-        let _ = match plain {
-            true => writeln!(text, "{name} = {value}"),
-            false => writeln!(text, "{name} = {}", Value::String(value)),
-        };
+        let _ = writeln!(text, "{name} = {}", number(&value).unwrap_or(Value::String(value)));
     }
     text
 }

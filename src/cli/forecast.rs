@@ -5,7 +5,7 @@ use super::output::{Kept, Output, Target, titles_of_examples, wrote};
 use super::sample::total;
 use super::{Common, first, quantiles};
 use crate::checkpoint::Saved;
-use crate::config::Condition;
+use crate::config::{Condition, Likelihood};
 use crate::error::{Error, Result, a_part, at_least_one};
 use crate::infer::Inference;
 use crate::latents;
@@ -103,7 +103,9 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     };
     match target {
         Target::Table(table) if !args.quantiles.is_empty() => {
-            table.write(path, &quantiles::of(&drawn, (draws, future), &args.quantiles), &titles, front)?
+            let kinds = saved.run.model.likelihoods();
+            let whole = |j| kinds.iter().any(|(kind, columns)| *kind != Likelihood::Gaussian && columns.contains(&j));
+            table.write(path, &quantiles::of(&drawn, (draws, future), &args.quantiles, whole), &titles, front)?
         }
         Target::Table(table) => table.write_examples(path, &drawn, &saved.run, front)?,
         Target::Png => {

@@ -120,6 +120,9 @@ fn moved(began: &Source, otherwise: &str) -> Option<Error> {
         path.is_relative() && file_of(file).is_some() && !file_and_array(path).0.exists()
     };
     let file = began.files(&began.train).into_iter().find(is_gone)?;
+    // Of labels nobody can say where they are now.
+    let is_of_labels = file != began.train && began.valid.as_ref() != Some(&file);
+    let otherwise = if is_of_labels { "begin a new run" } else { otherwise };
     Some(Error::failed(format!(
         "{file}: is not there; the run keeps the path as it was given, and it begins where the run was started: go there, or \
          {otherwise}"

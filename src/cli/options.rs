@@ -274,7 +274,7 @@ impl DataArgs {
     /// are the condition.
     pub(super) fn check(&self) -> Result<()> {
         if let (Some(what), true) = (&self.condition, self.told().is_none()) {
-            let is_labels = what == "labels" || Path::new(what).exists();
+            let is_labels = what == "labels" || is_file(what);
             if let (false, Err(why)) = (is_labels, what.parse::<List>()) {
                 let why = why.strip_prefix(&format!("{what}: ")).unwrap_or(&why);
                 return Err(Error::request(format!("condition {what}: {why}")));
@@ -307,9 +307,15 @@ impl DataArgs {
         if let (Some(past), Some(future)) = (&self.past, &self.future) {
             return Some(Told::Past(past.clone(), future.clone()));
         }
-        let what = self.condition.as_ref().filter(|what| *what != "labels" && !Path::new(what).exists())?;
+        let what = self.condition.as_ref().filter(|what| *what != "labels" && !is_file(what))?;
         what.parse().ok().map(Told::Condition)
     }
+}
+
+/// Whether --condition may mean a file: a column may be called as a directory.
+fn is_file(what: &str) -> bool {
+    let path = Path::new(what);
+    path.exists() && !path.is_dir()
 }
 
 /// What can be wrong with it, without the option and the value: clap has named them by then.

@@ -2,15 +2,24 @@
 use crate::estimate::quantile_of_sorted;
 use rayon::prelude::*;
 
-/// Of draws, (examples · draws, columns) with those of an example together, the quantiles of each column, interpolated as NumPy's are:
-/// (examples, columns · quantiles), those of a column together.
-pub(super) fn of(drawn: &[f32], (draws, columns): (usize, usize), quantiles: &[f64]) -> Vec<f32> {
+/// Of draws, (examples · draws, columns) with those of an example together, the quantiles of each column: (examples,
+/// columns · quantiles), those of a column together. Between two draws they are interpolated as NumPy's are; of columns that are
+/// `whole`, as counts, the nearest draw is one, for what lies between cannot be.
+pub(super) fn of(
+    drawn: &[f32],
+    (draws, columns): (usize, usize),
+    quantiles: &[f64],
+    whole: impl Fn(usize) -> bool + Sync,
+) -> Vec<f32> {
     let of_example = |drawn: &[f32]| {
         let mut row = Vec::with_capacity(columns * quantiles.len());
         for j in 0..columns {
             let mut column: Vec<f64> = drawn.iter().skip(j).step_by(columns).map(|&x| x as f64).collect();
             column.sort_unstable_by(f64::total_cmp);
-            row.extend(quantiles.iter().map(|&q| quantile_of_sorted(&column, q) as f32));
+            row.extend(quantiles.iter().map(|&q| match whole(j) {
+                true => column[(q * (draws - 1) as f64).round() as usize] as f32,
+                false => quantile_of_sorted(&column, q) as f32,
+            }));
         }
         row
     };
@@ -32,8 +41,9 @@ mod tests {
         let drawn = [4.0, 0.0, 1.0, 10.0, 3.0, 20.0, 2.0, 30.0];
         let row = [1.0, 1.75, 2.5, 4.0, 0.0, 7.5, 15.0, 30.0];
         let two = [drawn, drawn.map(|x| x + 1.0)].concat();
-        assert_eq!(of(&two, (4, 2), &[0.0, 0.25, 0.5, 1.0]), [row, row.map(|x| x + 1.0)].concat());
-        assert_eq!(of(&[5.0], (1, 1), &[0.1, 0.9]), [5.0, 5.0]);
+        assert_eq!(of(&two, (4, 2), &[0.0, 0.25, 0.5, 1.0], |_| false), [row, row.map(|x| x + 1.0)].concat());
+        assert_eq!(of(&[5.0], (1, 1), &[0.1, 0.9], |_| false), [5.0, 5.0]);
+        assert_eq!(of(&[3.0, 1.0, 0.0, 7.0], (4, 1), &[0.1, 0.5, 0.9], |_| true), [0.0, 3.0, 7.0], "counts");
         assert_eq!(titles(&["h12".into(), "h13".into()], &[0.05, 0.5]), ["h12 0.05", "h12 0.5", "h13 0.05", "h13 0.5"]);
     }
 }

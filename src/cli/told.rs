@@ -3,7 +3,7 @@ use super::Part;
 use super::condition::{arrange, check_told, columns_or_told};
 use crate::config::{Condition, Run, Source};
 use crate::data::to_csv::{self, Front};
-use crate::data::{Classes, Columns, Dataset, Missing, list, plain};
+use crate::data::{Bytes, Classes, Columns, Dataset, Missing, list, parts, plain};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -117,7 +117,7 @@ pub(super) fn of(run: &Run, what: Option<&str>) -> Result<Told> {
             )));
         }
         (Condition::Columns { .. }, Some(what)) => {
-            let columns = columns_or_told(run);
+            let columns = Columns { only_alone: true, ..columns_or_told(run) };
             let (input, scale) = (run.model.input, &run.data.scale);
             let (in_file, file) = match what.contains('=') && !Path::new(what).exists() {
                 true => (of_values(what, run)?, None),
@@ -158,16 +158,19 @@ fn each_value(run: &Run) -> Option<String> {
 fn of_values(what: &str, run: &Run) -> Result<Vec<f32>> {
     let (names, words) = (names_of(&columns_or_told(run)), run.words_told());
     let wrong = |why: String| Error::request(format!("condition {what}: {why}; it takes {}", listed(&names)));
-    let mut cells = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(what.as_bytes());
-    let cells = cells.records().next().and_then(std::result::Result::ok).unwrap_or_default();
-    let mut values: Vec<Option<&str>> = vec![None; names.len()];
-    for cell in &cells {
-        // A name may have the sign in it, too.
-        let value = |name: &String| cell.strip_prefix(name.as_str())?.trim_start().strip_prefix('=');
-        let Some((at, value)) = names.iter().enumerate().find_map(|(at, name)| Some((at, value(name)?))) else {
-            return Err(wrong(format!("{cell:?} is no NAME=VALUE of what the model is told")));
+    let mut values: Vec<Option<String>> = vec![None; names.len()];
+    for cell in parts(what) {
+        let pair = unquoted(cell);
+        // A name may have the sign in it, too, or stand in quotes.
+        let value = |name: &String| {
+            let in_quotes = format!("\"{name}\"");
+            let rest = pair.strip_prefix(name.as_str()).or_else(|| pair.strip_prefix(&in_quotes))?;
+            rest.trim_start().strip_prefix('=').map(unquoted)
         };
-        if values[at].replace(value.trim()).is_some() {
+        let Some((at, value)) = names.iter().enumerate().find_map(|(at, name)| Some((at, value(name)?))) else {
+            return Err(wrong(format!("{cell} is no NAME=VALUE of what the model is told")));
+        };
+        if values[at].replace(value).is_some() {
             return Err(wrong(format!("{} comes twice", names[at])));
         }
     }
@@ -180,19 +183,30 @@ fn of_values(what: &str, run: &Run) -> Result<Vec<f32>> {
                 Some(at) => row.extend((0..of.words.len()).map(|j| (j == at) as u8 as f32)),
                 None => return Err(wrong(format!("the model knows {}", list(&of.words, of.words.len())))),
             },
-            None => match value.parse::<f32>().ok().filter(|x| x.is_finite()) {
-                Some(x) => row.push(x),
-                None => return Err(wrong("must be a finite number".into())),
+            None => match (value.parse::<f32>().ok().filter(|x| x.is_finite()), run.data.bytes) {
+                // The model sees byte / 255.
+                (Some(x), Some(Bytes::Grey)) if x.fract() == 0.0 && (0.0..=255.0).contains(&x) => row.push(x / 255.0),
+                (_, Some(Bytes::Grey)) => return Err(wrong("must be a byte, from 0 to 255, as the data are".into())),
+                (Some(x), _) => row.push(x),
+                (None, _) => return Err(wrong("must be a finite number".into())),
             },
         }
     }
     Ok(row)
 }
 
+/// Without the quotes around it, if it has some.
+fn unquoted(text: &str) -> String {
+    let text = text.trim();
+    let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|text| !text.contains('"'));
+    inside.unwrap_or(text).trim().to_string()
+}
+
 /// The first of them, for a message.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 8;
-    let some = names.iter().take(SHOWN).map(|name| format!("{name}=VALUE")).collect::<Vec<_>>().join(",");
+    let quoted = |name: &String| if name.contains(',') { format!("\"{name}\"") } else { name.clone() };
+    let some = names.iter().take(SHOWN).map(|name| format!("{}=VALUE", quoted(name))).collect::<Vec<_>>().join(",");
     if names.len() > SHOWN { some + ",..." } else { some }
 }
 

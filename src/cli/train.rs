@@ -8,6 +8,7 @@ use crate::checkpoint::{Best, Folder, Saved};
 use crate::config::{Algorithm, Condition, Run, name_of};
 use crate::data::{Bytes, Dataset, Missing, Values};
 use crate::device::Device;
+use crate::files::Aside;
 use crate::report::active_units;
 use crate::schedule::Schedule;
 use crate::trainer::{Ending, Outcome, Trainer};
@@ -32,7 +33,15 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             let folder = Folder(dir.clone());
             if !folder.checkpoint().exists() {
                 let path = folder.checkpoint();
-                return Err(Error::failed(format!("resume: there is no {}; nothing to go on with", path.display())));
+                let before = Aside::place(&folder.0);
+                let nothing = match before.exists() {
+                    true => format!(
+                        "the training was cut before its first; the run that it was to replace is in {}",
+                        before.display()
+                    ),
+                    false => "nothing to go on with".into(),
+                };
+                return Err(Error::failed(format!("resume: there is no {}; {nothing}", path.display())));
             }
             let folder = folder.hold()?;
             let mut saved = Saved::read(&folder.checkpoint())?;
@@ -65,7 +74,15 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
                 saved.run.data.valid = Some(path.clone());
                 repeating = repeating.map(|text| config_file::with(&text, "valid", path.as_str()));
             }
-            (Job::again(&saved)?, folder, Some(saved))
+            let job = Job::again(&saved)?;
+            let began = saved.run.data.known_columns();
+            if let (Some(path), false) = (data, job.data.columns.stand_as(&began)) {
+                return Err(Error::request(format!(
+                    "data {path}: its columns stand elsewhere than those that the run began with, and what repeats the run counts \
+                     them; give them as they stood"
+                )));
+            }
+            (job, folder, Some(saved))
         }
         None => {
             let folder = args.folder()?;

@@ -92,7 +92,7 @@ fn quoted(s: &str) -> Option<Part> {
 }
 
 /// What commas separate that stand in no quotes.
-fn parts(s: &str) -> Vec<&str> {
+pub(crate) fn parts(s: &str) -> Vec<&str> {
     let mut quoted = false;
     s.split(|c| {
         quoted ^= c == '"';

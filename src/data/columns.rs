@@ -47,6 +47,9 @@ pub struct Columns {
     /// Those that a file may have alone, as it has those that a model is told.
     #[serde(skip)]
     pub alone: Range<usize>,
+    /// Whether these are wanted, and no others that stand beside them.
+    #[serde(skip)]
+    pub only_alone: bool,
     /// Where in the file each stands, where they were put in another order, or behind the names of rows.
     #[serde(skip)]
     pub arranged: Vec<usize>,
@@ -130,8 +133,8 @@ impl Columns {
         // Of a file without names, where columns of words stand is known by their positions alone.
         let by_place = there.names.is_none() && found.likelihoods.contains(&Some(Likelihood::Categorical));
         // Of all it is not kept where they stand, but while they are read a message tells it.
-        let behind_names = positions.first().is_some_and(|&first| first > 0);
-        let arranged = if behind_names { positions.to_vec() } else { vec![] };
+        let in_order = positions.iter().copied().eq(0..positions.len());
+        let arranged = if in_order { vec![] } else { positions.to_vec() };
         Ok(match self.are_all() && !by_place {
             true => Columns { taken: vec![], of: 0, arranged, ..found },
             false => found,
@@ -153,6 +156,27 @@ impl Columns {
         }
         let (own, whole) = (there.all(), there.width == self.of);
         let alone = self.names_alone();
+        if self.only_alone && own.len() != self.alone.len() {
+            let add = "; give it that column, which the model is told";
+            let among = |count: usize| {
+                (self.alone.end <= count).then(|| own.start + self.alone.start..own.start + self.alone.end)
+            };
+            match there.names {
+                Some(_) if !alone.is_empty() => {
+                    return there.find_all(alone, "the model's column", add).map_err(|e| Error::failed(e.to_string()));
+                }
+                // By their places: of the whole file, or of the columns that the model has of it.
+                _ if whole && !self.taken.is_empty() => {
+                    return Ok(self.places().skip(self.alone.start).take(self.alone.len()).collect());
+                }
+                _ if self.taken.is_empty() || own.len() == self.count() => {
+                    if let Some(range) = among(own.len()).filter(|_| !self.is_wide(own.len())) {
+                        return Ok(range.collect());
+                    }
+                }
+                _ => {}
+            }
+        }
         let add = "; give it that column, which a model of --missing allow takes empty";
         let find_all = |names: &[String]| {
             there.find_all(names, "the model's column", add).map_err(|e| Error::failed(e.to_string()))
@@ -237,6 +261,14 @@ impl Columns {
         Columns { taken, of: there.width, names, ..Columns::default() }
     }
 
+    /// Whether columns that were just read stand in their file where these stood in theirs.
+    pub(crate) fn stand_as(&self, before: &Columns) -> bool {
+        match before.taken.is_empty() {
+            true => self.arranged.is_sorted(),
+            false => (&self.taken, self.of) == (&before.taken, before.of),
+        }
+    }
+
     /// What those are called that a file may have alone; nothing where they have no names.
     pub(super) fn names_alone(&self) -> &[String] {
         self.names.get(self.alone.clone()).unwrap_or_default()
@@ -282,7 +314,7 @@ impl Columns {
         let mut seen = HashSet::new();
         let twice: HashSet<&String> = self.names.iter().filter(|name| !seen.insert(*name)).collect();
         let simple = |name: &&String| {
-            !name.contains(',') && name.parse::<List>().is_ok_and(|l| l.is_of_names()) && !twice.contains(*name)
+            !name.contains([',', '"']) && name.parse::<List>().is_ok_and(|l| l.is_of_names()) && !twice.contains(*name)
         };
         let named: Option<Vec<&str>> = some.iter().map(|&j| Some(self.names.get(j).filter(simple)?.as_str())).collect();
         match named {
@@ -304,7 +336,7 @@ impl Columns {
         match self.names.get(of_file).unwrap_or_default() {
             [] => self.listed(&all),
             few if few.len() <= FEW => few.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", "),
-            [first, .., last] => format!("{} to {} ({} columns)", shown(first), shown(last), to - from),
+            many @ [first, .., last] => format!("{} to {} ({} columns)", shown(first), shown(last), many.len()),
             [_] => unreachable!("one is few"),
         }
     }

@@ -39,6 +39,7 @@ mod values;
 mod words;
 mod zip;
 
+pub(crate) use asked::parts;
 pub use asked::{Asked, Column, List, Told};
 pub use bytes::Bytes;
 pub use classes::Classes;

@@ -20,6 +20,8 @@ const CHARTS: usize = 48;
 const DOTS: usize = 1000;
 /// Bins of a histogram: about two for the root of the number of examples, within these.
 const BINS: (usize, usize) = (6, 24);
+/// Whole numbers over a wider range are as good as others.
+const WHOLE: f64 = 1e4;
 /// Words that have a bar each; the others are one.
 const WORDS: usize = 12;
 /// The part of the numbers that a chart leaves out at either end.
@@ -63,8 +65,10 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
         let all: Vec<[Value; 4]> = dots
             .iter()
             .map(|&j| {
-                let [(a, b), (c, d)] = [moments(&data.of(j)), moments(&drawn.of(j))];
-                [a, c, b, d].map(|x| json!(short(x)))
+                let [(mean, deviation), (of_draws, theirs)] = [moments(&data.of(j)), moments(&drawn.of(j))];
+                // Of a column that never changes there is no scale.
+                let part = |x: f64| (deviation > 0.0).then(|| short(x / deviation));
+                [Some(short(mean)), Some(short(deviation)), part(of_draws - mean), part(theirs)].map(|x| json!(x))
             })
             .collect();
         return Ok(json!({ "count": count, "draws": draws, "of": cols, "names": names, "moments": all }));
@@ -110,15 +114,18 @@ fn of_number(name: &str, [data, drawn, back]: [&Rows; 3], j: usize, binary: bool
     let cut = (sorted.len() as f64 * CUT) as usize;
     let ends = sorted.get(cut).zip(sorted.iter().nth_back(cut));
     let (low, high) = ends.map_or((0.0, 1.0), |(&low, &high)| (low, high));
-    // Whole numbers have a bin each, where they are few.
-    let whole = seen.iter().all(|x| x.fract() == 0.0) && high - low < BINS.1 as f64;
-    let (low, high) = match () {
-        () if whole => (low - 0.5, high + 0.5),
-        () if low == high => (low - 0.5, high + 0.5),
-        () => (low, high),
+    let ends = [low, high];
+    let most = (2 * seen.len().isqrt()).clamp(BINS.0, BINS.1);
+    // Of whole numbers a bin holds one, or as many as every other: else some would stand out.
+    let (low, high, bins) = match seen.iter().all(|x| x.fract() == 0.0) && high - low < WHOLE {
+        true => {
+            let each = ((high - low + 1.0) / BINS.1 as f64).ceil();
+            let bins = ((high - low + 1.0) / each).ceil();
+            (low - 0.5, low - 0.5 + bins * each, bins as usize)
+        }
+        false if low == high => (low - 0.5, high + 0.5, most),
+        false => (low, high, most),
     };
-    let ends = if whole { [low + 0.5, high - 0.5] } else { [low, high] };
-    let bins = if whole { (high - low) as usize } else { (2 * seen.len().isqrt()).clamp(BINS.0, BINS.1) };
     let shares = |values: &[f64]| {
         let mut shares = vec![0.0; bins];
         for x in values.iter().filter(|x| (low..=high).contains(*x)) {

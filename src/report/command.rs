@@ -67,7 +67,11 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
             let listed = |(from, to): (usize, usize)| all.listed(&(from..to).collect::<Vec<_>>());
             match x {
                 // All others are x.
-                None => line.unless(false, "condition", listed((*from, *to))),
+                None => {
+                    let told = listed((*from, *to));
+                    // In quotes it is a name, and not what the word stands for.
+                    line.unless(false, "condition", if told == "labels" { "\"labels\"".into() } else { told });
+                }
                 Some(x) => {
                     line.unless(false, "past", listed((*from, *to)));
                     line.unless(false, "future", listed(*x));

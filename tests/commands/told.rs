@@ -122,7 +122,12 @@ fn draws_are_told_words_as_a_user_writes_them() {
     // The same for all: in any order, in quotes where a word has commas.
     fs::write(home.join("one.csv"), "ward,age\nsurgery,50\n".replace("surgery", "\"icu, or so\"")).unwrap();
     let all = drawn("--condition one.csv --count 64");
-    for values in ["age=50,\"ward=icu, or so\"", "\"ward = icu, or so\", age = 50.0"] {
+    for values in [
+        "age=50,\"ward=icu, or so\"",
+        "\"ward = icu, or so\", age = 50.0",
+        "ward=\"icu, or so\",age=50",
+        "\"ward\"=\"icu, or so\", \"age\"=50",
+    ] {
         let line = ["sample", "run", "--to", "-", "--device", "cpu", "--quiet", "--condition", values];
         let out = command(&home, &line).output().unwrap();
         assert_eq!(String::from_utf8(out.stdout).unwrap(), all, "{values}: {}", String::from_utf8_lossy(&out.stderr));
@@ -154,7 +159,7 @@ fn draws_are_told_words_as_a_user_writes_them() {
         ("ward=surgery,age=5,age=6", format!("condition ward=surgery,age=5,age=6: age comes twice; {takes}")),
         (
             "ward=surgery,sex=f",
-            format!("condition ward=surgery,sex=f: \"sex=f\" is no NAME=VALUE of what the model is told; {takes}"),
+            format!("condition ward=surgery,sex=f: sex=f is no NAME=VALUE of what the model is told; {takes}"),
         ),
     ] {
         run(&home, &format!("sample run --condition {what} --to - --device cpu")).refused(2, &want);
@@ -198,4 +203,68 @@ fn table_with_gaps(home: &Path) -> String {
     fs::write(home.join("gaps.csv"), "ill,bmi,ward,age\n,0.5,medicine,20\nyes,,surgery,30\n").unwrap();
     run(home, "impute run --data gaps.csv --to filled.csv --device cpu --quiet").succeeded();
     fs::read_to_string(home.join("filled.csv")).unwrap()
+}
+
+/// Only what a model is told is looked at: of whole examples the rest may be missing, or say what the model does not know.
+#[test]
+fn what_a_model_is_not_told_may_be_anything() {
+    let home = folder("told-only");
+    table(&home.join("x.csv"), &["name", "ill", "ward", "bmi", "age"], true);
+    let train = format!("train --data x.csv --condition ward,age --categorical ward,ill {SMALL} --quiet --out run");
+    run(&home, &train).succeeded();
+    let drawn = |file: &str| {
+        run(&home, &format!("sample run --condition {file} --to - --device cpu --quiet")).succeeded().stdout
+    };
+    fs::write(home.join("whole.csv"), "name,ill,ward,bmi,age\nn1,yes,medicine,0.5,20\nn2,no,surgery,1,30\n").unwrap();
+    fs::write(home.join("gaps.csv"), "name,ill,ward,bmi,age\nn1,perhaps,medicine,,20\nn2,,surgery,many,30\n").unwrap();
+    fs::write(home.join("some.csv"), "age,remark,ward\n20,good,medicine\n30,,surgery\n").unwrap();
+    let whole = drawn("whole.csv");
+    assert_eq!(whole.lines().count(), 3);
+    assert_eq!((drawn("gaps.csv"), drawn("some.csv")), (whole.clone(), whole));
+    fs::write(home.join("less.csv"), "age,bmi\n20,1\n").unwrap();
+    run(&home, "sample run --condition less.csv --to - --device cpu").refused(
+        1,
+        "the model's column ward: less.csv has no column of this name; it has age, bmi; give it that column, which the model is told",
+    );
+    // Without names by their places, in the whole file or alone.
+    table(&home.join("bare.csv"), &["bmi", "score", "age"], false);
+    run(&home, &format!("train --data bare.csv --condition 2 {SMALL} --quiet --out bare")).succeeded();
+    let bare = |file: &str| {
+        run(&home, &format!("sample bare --condition {file} --count 2 --to - --device cpu --quiet")).succeeded().stdout
+    };
+    fs::write(home.join("whole-bare.csv"), ",x,20\n,,30\n").unwrap();
+    fs::write(home.join("alone-bare.csv"), "20\n30\n").unwrap();
+    assert_eq!(bare("whole-bare.csv"), bare("alone-bare.csv"));
+}
+
+#[test]
+fn values_of_bytes_are_bytes_and_names_may_be_words_of_the_option() {
+    let home = folder("told-bytes");
+    let rows: Vec<u8> =
+        (0..200usize).flat_map(|i| [(i * 37 % 251) as u8, (i * 37 % 251 / 2) as u8, (i * 11 % 200) as u8]).collect();
+    let idx = [&[0, 0, 8, 2, 0, 0, 0, 200, 0, 0, 0, 3][..], &rows].concat();
+    fs::write(home.join("x.idx"), idx).unwrap();
+    fs::write(home.join("one.idx"), [0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 1, 200]).unwrap();
+    run(&home, &format!("train --data x.idx --condition 0 {SMALL} --quiet --out run")).succeeded();
+    let drawn = |told: &str| {
+        run(&home, &format!("sample run --condition {told} --count 3 --to - --device cpu --quiet")).succeeded().stdout
+    };
+    assert_eq!(drawn("0=200"), drawn("one.idx"));
+    run(&home, "sample run --condition 0=0.78 --to - --device cpu")
+        .refused(2, "condition 0=0.78: must be a byte, from 0 to 255, as the data are");
+    // A column may be called as the option calls what the data bring, or as a folder, or have quotes in its name.
+    let text: String = (0..60).map(|i| format!("{},{},{}\n", i % 7, i % 5, i % 3)).collect();
+    fs::write(home.join("x.csv"), format!("y,labels,\"di\"\"et\"\n{text}")).unwrap();
+    fs::create_dir(home.join("labels")).unwrap();
+    for (i, told) in ["1", "labels,2", "'\"labels\"'"].into_iter().enumerate() {
+        let told = told.trim_matches('\'');
+        run(&home, &format!("train --data x.csv --condition {told} {SMALL} --quiet --out run{i}")).succeeded();
+        let page = browser::page(&home.join(format!("run{i}/report.html")));
+        let shown = browser::data(&page)["command"].as_str().unwrap().to_string();
+        let line =
+            format!("{shown} --device cpu --quiet --out shown{i}").replace("vae-gpu", env!("CARGO_BIN_EXE_vae-gpu"));
+        let out = std::process::Command::new("sh").args(["-c", &line]).current_dir(&home).output().unwrap();
+        assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(tensors(&home.join(format!("run{i}"))) == tensors(&home.join(format!("shown{i}"))), "{line}");
+    }
 }

@@ -403,6 +403,32 @@ fn a_run_that_goes_on_keeps_its_settings() {
          a new run",
     );
     run(&home, &format!("{resumed} away/moved.idx")).succeeded();
+    // Where its columns stand elsewhere, what repeats the run would count other ones.
+    std::fs::write(
+        home.join("t.csv"),
+        (0..30).fold("a,b,c\n".into(), |t, i| format!("{t}{},{},{}\n", i, i % 3, i % 7)),
+    )
+    .unwrap();
+    std::fs::write(
+        home.join("u.csv"),
+        (0..30).fold("c,b,a\n".into(), |t, i| format!("{t}{},{},{}\n", i % 7, i % 3, i)),
+    )
+    .unwrap();
+    for (out, columns) in [("some", "--columns 0..2"), ("all", "")] {
+        let line = format!(
+            "train --data t.csv {columns} --likelihood gaussian --hidden 3 --latent 1 --epochs 1 --valid-fraction .5"
+        );
+        run(&home, &format!("{line} --lr .001 --batch 05 --device cpu --quiet --out {out}")).succeeded();
+        run(&home, &format!("train --resume {out} --epochs 2 --data u.csv --device cpu --quiet")).refused(
+            2,
+            "data u.csv: its columns stand elsewhere than those that the run began with, and what repeats the run counts them; give \
+             them as they stood",
+        );
+        // Numbers stand there as toml has them, however they were written.
+        run(&home, &format!("train --config {out}/run.toml --device cpu --quiet --out {out}-again")).succeeded();
+        let model = |run: &str| std::fs::read(home.join(run).join("model.safetensors")).unwrap();
+        assert!(model(out) == model(&format!("{out}-again")));
+    }
     run(&home, "train --resume run --steps 7 --device cpu --quiet").succeeded();
     let kept = std::fs::read_to_string(home.join("run/run.toml")).unwrap();
     assert!(kept.contains("data = \"away/moved.idx\"") && kept.contains("steps = 7"), "{kept}");

@@ -128,11 +128,13 @@ fn a_run_that_is_replaced_stays_until_the_new_one_has_something_of_its_own() {
     child.wait().unwrap();
     assert!(files(&home.join("run/.before")) == before);
     run(&home, "train --resume run --device cpu")
-        .refused(1, "resume: there is no run/checkpoint.safetensors; nothing to go on with");
-    run(&home, "eval run --data x.idx --device cpu").refused(
+        .refused(
         1,
-        "run/model.safetensors: there is none yet: the training was cut before; the run that it was to replace is in run/.before",
+        "resume: there is no run/checkpoint.safetensors; the training was cut before its first; the run that it was to replace is in \
+         run/.before",
     );
+    run(&home, "eval run --data x.idx --device cpu")
+        .refused(1, "run/model.safetensors: there is none yet; the run that it replaces is in run/.before");
     run(&home, "eval run/.before --data x.idx --device cpu --quiet").succeeded();
     // It is put back by the next that fails, and goes where one has a checkpoint.
     assert_eq!(run(&home, &format!("{fails} {small} --force")).code, Some(1));
