@@ -156,15 +156,17 @@ impl Columns {
         }
         let (own, whole) = (there.all(), there.width == self.of);
         let alone = self.names_alone();
+        // What it is told is never missing.
+        let find_told = || {
+            let found = there.find_all(alone, "the model's column", "; give it that column, which the model is told");
+            found.map_err(|e| Error::failed(e.to_string()))
+        };
         if self.only_alone && own.len() != self.alone.len() {
-            let add = "; give it that column, which the model is told";
             let among = |count: usize| {
                 (self.alone.end <= count).then(|| own.start + self.alone.start..own.start + self.alone.end)
             };
             match there.names {
-                Some(_) if !alone.is_empty() => {
-                    return there.find_all(alone, "the model's column", add).map_err(|e| Error::failed(e.to_string()));
-                }
+                Some(_) if !alone.is_empty() => return find_told(),
                 // By their places: of the whole file, or of the columns that the model has of it.
                 _ if whole && !self.taken.is_empty() => {
                     return Ok(self.places().skip(self.alone.start).take(self.alone.len()).collect());
@@ -183,11 +185,11 @@ impl Columns {
         };
         match there.names {
             _ if own.len() == self.alone.len() => match there.names {
-                Some(names) if !alone.is_empty() && names[own.clone()] != *alone => find_all(alone),
+                Some(names) if !alone.is_empty() && names[own.clone()] != *alone => find_told(),
                 _ => Ok(own.collect()),
             },
             // Those alone, with others beside them.
-            Some(_) if !alone.is_empty() && there.has_all(alone) && !there.has_all(&self.names) => find_all(alone),
+            Some(_) if !alone.is_empty() && there.has_all(alone) && !there.has_all(&self.names) => find_told(),
             None if self.is_wide(own.len()) => Ok(own.collect()),
             // The same header, even one that has a name twice.
             Some(names) if names[own.clone()] == self.names => Ok(own.collect()),

@@ -52,7 +52,7 @@ fn a_table_beside_the_data_is_read_by_its_header() {
     let sample = "sample told --count 1 --temperature 0 --condition";
     all_the_same(sample, &["none", "same", "other"]);
     asked(sample, "alien")
-        .refused(1, "the model's column age: alien.csv has no column of this name; it has height, bmi; give it that column, which a model of --missing allow takes empty");
+        .refused(1, "the model's column age: alien.csv has no column of this name; it has height, bmi; give it that column, which the model is told");
     let impute = "impute plain --data x.csv --count 3 --mask";
     all_the_same(impute, &["mask-none", "mask-same", "mask-other", "mask-column"]);
     asked(impute, "mask-alien")
