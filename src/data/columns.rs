@@ -156,28 +156,11 @@ impl Columns {
         }
         let (own, whole) = (there.all(), there.width == self.of);
         let alone = self.names_alone();
-        // What it is told is never missing.
-        let find_told = || {
-            let found = there.find_all(alone, "the model's column", "; give it that column, which the model is told");
-            found.map_err(|e| Error::failed(e.to_string()))
-        };
-        if self.only_alone && own.len() != self.alone.len() {
-            let among = |count: usize| {
-                (self.alone.end <= count).then(|| own.start + self.alone.start..own.start + self.alone.end)
-            };
-            match there.names {
-                Some(_) if !alone.is_empty() => return find_told(),
-                // By their places: of the whole file, or of the columns that the model has of it.
-                _ if whole && !self.taken.is_empty() => {
-                    return Ok(self.places().skip(self.alone.start).take(self.alone.len()).collect());
-                }
-                _ if self.taken.is_empty() || own.len() == self.count() => {
-                    if let Some(range) = among(own.len()).filter(|_| !self.is_wide(own.len())) {
-                        return Ok(range.collect());
-                    }
-                }
-                _ => {}
-            }
+        if self.only_alone
+            && own.len() != self.alone.len()
+            && let Some(found) = self.told_among(there)
+        {
+            return found;
         }
         let add = "; give it that column, which a model of --missing allow takes empty";
         let find_all = |names: &[String]| {
@@ -185,11 +168,13 @@ impl Columns {
         };
         match there.names {
             _ if own.len() == self.alone.len() => match there.names {
-                Some(names) if !alone.is_empty() && names[own.clone()] != *alone => find_told(),
+                Some(names) if !alone.is_empty() && names[own.clone()] != *alone => self.find_told(there),
                 _ => Ok(own.collect()),
             },
             // Those alone, with others beside them.
-            Some(_) if !alone.is_empty() && there.has_all(alone) && !there.has_all(&self.names) => find_told(),
+            Some(_) if !alone.is_empty() && there.has_all(alone) && !there.has_all(&self.names) => {
+                self.find_told(there)
+            }
             None if self.is_wide(own.len()) => Ok(own.collect()),
             // The same header, even one that has a name twice.
             Some(names) if names[own.clone()] == self.names => Ok(own.collect()),
@@ -228,6 +213,29 @@ impl Columns {
                 }))
             }
         }
+    }
+
+    /// What a model is told, where it stands among others: by names, or by the places of a whole file, or of the columns that the model
+    /// has of it. None where neither tells.
+    fn told_among(&self, there: &There) -> Option<Result<Vec<usize>>> {
+        let own = there.all();
+        let of_own = || own.clone().skip(self.alone.start).take(self.alone.len()).collect();
+        match there.names {
+            // The same header, even one that has a name twice.
+            Some(names) if names[own.clone()] == self.names => Some(Ok(of_own())),
+            Some(_) if !self.names_alone().is_empty() => Some(self.find_told(there)),
+            _ if there.width == self.of && !self.taken.is_empty() => {
+                Some(Ok(self.places().skip(self.alone.start).take(self.alone.len()).collect()))
+            }
+            _ if self.is_wide(own.len()) || self.alone.end > own.len() => None,
+            _ => (self.taken.is_empty() || own.len() == self.count()).then(|| Ok(of_own())),
+        }
+    }
+
+    /// By their names. What a model is told is never missing.
+    fn find_told(&self, there: &There) -> Result<Vec<usize>> {
+        let add = "; give it that column, which the model is told";
+        there.find_all(self.names_alone(), "the model's column", add).map_err(|e| Error::failed(e.to_string()))
     }
 
     /// Where in the file the one stands that was taken as number `column`.
