@@ -1,8 +1,8 @@
 //! The column of a table that is no part of x but says of what class each example is, in words or in numbers: it becomes the
 //! labels of the data.
-use super::asked::There;
 use super::csv::shown;
 use super::dictionary::{self, Dictionary, plain};
+use super::there::There;
 use super::{Columns, Dataset, Values, named};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

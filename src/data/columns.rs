@@ -1,10 +1,11 @@
 //! Which columns of a file a data set has, and what they are called, as a model keeps them.
-use super::asked::{Asked, List, Part, There};
+use super::asked::{Asked, List, Part};
 use super::classes::Classes;
 use super::header::Header;
 use super::named::shown;
 use super::read_words::{self, Unknown};
 use super::source::room;
+use super::there::There;
 use super::{Bytes, Dataset, Values, Words, csv, dictionary};
 use crate::likelihood::Likelihood;
 use crate::{Error, Result};

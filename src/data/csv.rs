@@ -1,7 +1,6 @@
 //! Tables as text: comma, semicolon or tab; a header row and a first column of names are recognised and skipped. Every other cell
 //! must be a finite number, but of columns that are asked for as words; missing values are refused, or NaN for who allows them.
 //! Where no comma separates the cells it is a decimal point.
-use super::asked::There;
 use super::classes::Labels;
 use super::counting::Counting;
 use super::decimals::{self, Marks, has_commas_of_thousands, has_decimal_comma};
@@ -12,6 +11,7 @@ use super::rounding::Rounding;
 use super::row_names::{self, RowNames, Why};
 use super::rows::{Row, Rows};
 use super::source::{Source, room};
+use super::there::There;
 use super::{Columns, Dataset, Values, read_words};
 use crate::{Error, Result};
 

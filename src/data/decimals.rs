@@ -1,7 +1,7 @@
 //! Numbers with a comma for the decimal point: read where something else separates the cells, and only where no number of the file
 //! can be meant otherwise.
-use super::asked::There;
 use super::rows::Row;
+use super::there::There;
 use crate::{Error, Result};
 use std::borrow::Cow;
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 use super::Columns;
-use super::asked::There;
 use super::csv::{Cell, cell, word};
+use super::there::There;
 
 /// Whether the first line of a text is the names of its columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

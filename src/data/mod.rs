@@ -34,6 +34,7 @@ mod shape;
 mod source;
 mod sparse;
 pub mod text;
+mod there;
 pub mod to_csv;
 mod values;
 mod words;

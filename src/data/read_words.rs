@@ -1,9 +1,9 @@
 //! Columns of words while a file is read: which they are, what their cells say, and how rows come to have a column for each word.
-use super::asked::There;
 use super::columns::widen;
 use super::csv::shown;
 use super::dictionary::Dictionary;
 use super::read::Missing;
+use super::there::There;
 use super::words::MOST;
 use super::{Columns, Dataset, Sparse, Values, Words};
 use crate::likelihood::Likelihood;

@@ -1,10 +1,11 @@
 //! The text of a table, read a second time: to be written beside what came of its rows, as it stands there, to the digit.
 //! In UTF-8; and beside other columns, those that are learned as numbers with points for decimal commas, as they are written.
-use super::asked::{List, There};
+use super::asked::List;
 use super::csv::Opened;
 use super::read::{is_text, open_file};
 use super::rows::Row;
 use super::source::Source;
+use super::there::There;
 use super::to_csv::Front;
 use super::{Columns, decimals, named, pictures, row_names};
 use crate::{Error, Result};
