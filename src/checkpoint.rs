@@ -303,12 +303,12 @@ impl Saved {
             if e.kind() == std::io::ErrorKind::PermissionDenied {
                 return Err(Error::failed(format!("{what} cannot be read: {e}")));
             }
-            let why = path.parent().and_then(|run| Folder(run.into()).text("failed.txt"));
-            return Err(Error::failed(match why {
+            let folder = Folder(path.parent().unwrap_or(Path::new("")).into());
+            let before = Aside::place(&folder.0);
+            return Err(Error::failed(match folder.text("failed.txt") {
                 Some(why) => format!("{what}: there is none, for the training ended without one: {}", why.trim_end()),
-                None if path.parent().is_some_and(|run| Aside::place(run).exists()) => {
-                    let before = Aside::place(path.parent().unwrap_or(Path::new("."))).display().to_string();
-                    format!("{what}: there is none yet; the run that it replaces is in {before}")
+                None if before.exists() => {
+                    format!("{what}: there is none yet; the run that it replaces is in {}", before.display())
                 }
                 None => format!("{what}: there is no such file; give a run directory or its model"),
             }));

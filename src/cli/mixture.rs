@@ -309,14 +309,9 @@ fn draw(out: &Path, seed: u64, mixture: &Mixture, data: &Dataset) -> Result<()> 
     let is_table = data.shape.is_none() && !data.columns.names.is_empty();
     let shape = if is_table { (1, data.cols).into() } else { grid::shape_for(data.cols, data.shape) };
     let some = data.first(1000).to_rows();
-    let (low, high) = grid::range(&some);
-    let by_column = grid::is_strip(shape) && grid::are_apart(&some, data.cols);
     let picture = |name: &str, values: Vec<f64>| {
         let mut tiles: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
-        match by_column {
-            true => grid::by_column([&mut some.clone(), &mut tiles], data.cols),
-            false => grid::normalise(&mut tiles, low, high),
-        }
+        grid::by_first([&mut some.clone(), &mut tiles], shape);
         let count = tiles.len() / data.cols;
         grid::write_png(&out.join(name), &tiles, shape, grid::columns_for(count, shape))
     };

@@ -14,6 +14,15 @@ pub struct Of {
     pub words: Vec<String>,
 }
 
+impl Of {
+    /// Which of its words a row has, or is most likely to; none where they are missing.
+    pub(crate) fn most_probable(&self, row: &[f32]) -> Option<usize> {
+        let columns = &row[self.columns.clone()];
+        let largest = (0..columns.len()).reduce(|best, j| if columns[j] > columns[best] { j } else { best });
+        largest.filter(|_| !columns[0].is_nan())
+    }
+}
+
 /// Text in front of rows.
 pub struct Front {
     /// What its columns are called.
@@ -119,11 +128,7 @@ pub(super) fn cause(e: csv::Error) -> io::Error {
 
 /// The numbers of a row in as few digits as tell them from others, and the words of its columns of words.
 pub(crate) fn texts(row: &[f32], words: &[Of]) -> Vec<String> {
-    let word = |of: &Of| {
-        let columns = &row[of.columns.clone()];
-        let largest = (0..columns.len()).reduce(|best, j| if columns[j] > columns[best] { j } else { best });
-        largest.filter(|_| !columns[0].is_nan()).map_or(String::new(), |j| of.words[j].clone())
-    };
+    let word = |of: &Of| of.most_probable(row).map_or(String::new(), |j| of.words[j].clone());
     cells(row.len(), words, |j| row[j].to_string(), word)
 }
 

@@ -1,6 +1,6 @@
 //! Rows of numbers that are no pictures, as tiles of a grid: a bar for each number, or where they are many and narrow the line
 //! along their tops.
-use super::{BACKGROUND, GAP};
+use super::{BACKGROUND, GAP, ROW};
 
 /// Pixels from 0 to 1.
 pub const HEIGHT: usize = 48;
@@ -9,8 +9,6 @@ const WIDTHS: (usize, usize) = (160, 640);
 /// A bar is at most this wide, with the gap behind it; from the other width on it has one.
 const BAR: usize = 16;
 const APART: usize = 4;
-/// A row of tiles keeps within this.
-const ROW: usize = 4096;
 
 /// The greys of paper, of a bar, and of its top.
 pub const PAPER: u8 = 255;

@@ -1,6 +1,6 @@
 //! Examples as a picture, grey or coloured: one tile per example, row by row, separated by thin lines.
 //! Rows of numbers that are no pictures are drawn as [`bars`].
-use super::{BACKGROUND, GAP, bars};
+use super::{BACKGROUND, GAP, ROW, bars};
 use crate::data::Shape;
 use crate::files::write_atomically;
 use crate::{Error, Result};
@@ -8,8 +8,6 @@ use std::path::Path;
 
 /// A tile is enlarged by the largest whole factor that keeps its longer side within this, in pixels.
 const TILE_SIDE: usize = 64;
-/// Beyond this width, in pixels, a grid of many tiles is not enlarged.
-const GRID_WIDTH: usize = 4096;
 
 /// Writes `tiles`, (count, height · width · channels) row-major with 0 black and 1 white, as a PNG with `columns` tiles a
 /// row: grey of one channel, RGB of three.
@@ -110,7 +108,7 @@ fn size(shape: Shape, columns: usize) -> (usize, usize) {
     if is_strip(shape) {
         return (bars::HEIGHT, bars::width(width, columns));
     }
-    let factor = (TILE_SIDE / height.max(width)).min(GRID_WIDTH / (columns * width)).max(1);
+    let factor = (TILE_SIDE / height.max(width)).min(ROW / (columns * width)).max(1);
     (height * factor, width * factor)
 }
 
@@ -217,6 +215,18 @@ pub fn range(values: &[f32]) -> (f32, f32) {
     match finite.get(cut).zip(finite.iter().nth_back(cut)) {
         Some((&low, &high)) if low < 0.0 || high > 1.0 => (low, high),
         _ => (0.0, 1.0),
+    }
+}
+
+/// Pictures of other values than greys on the scale of the first: each column by itself where they are bars of columns far apart,
+/// else all on one.
+pub fn by_first<const N: usize>(pictures: [&mut Vec<f32>; N], shape: Shape) {
+    match is_strip(shape) && are_apart(pictures[0], shape.numbers()) {
+        true => by_column(pictures, shape.numbers()),
+        false => {
+            let (low, high) = range(pictures[0]);
+            pictures.into_iter().for_each(|values| normalise(values, low, high));
+        }
     }
 }
 

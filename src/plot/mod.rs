@@ -11,5 +11,7 @@ pub mod grid;
 pub const BACKGROUND: u8 = 112;
 /// Pixels between tiles and around them.
 pub const GAP: usize = 2;
+/// A row of many tiles keeps within this, in pixels.
+const ROW: usize = 4096;
 
 pub use curves::{Panel, Point, Series};

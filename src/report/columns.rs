@@ -1,14 +1,14 @@
 //! The columns of a table one by one: what the data hold beside what the model draws, and how much of each comes back from the
 //! latents. In the units of the file.
-use super::short;
+use super::{short, spread};
 use crate::Result;
 use crate::config::{Likelihood, Run};
 use crate::data::Dataset;
 use crate::data::to_csv::Of;
+use crate::estimate::Running;
 use crate::infer::Inference;
 use crate::latents;
 use serde_json::{Value, json};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Examples that are looked at, and draws; and numbers of them, so that a wide table takes no longer than the training.
@@ -47,8 +47,7 @@ impl Rows {
 pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Result<Value> {
     let (cols, seed) = (run.model.input, run.training.seed);
     let count = examples.rows().min(ROWS).min((NUMBERS / cols).max(1));
-    // Spread over all of them: a file may be sorted.
-    let chosen = Arc::new(examples.pick(&(0..count).map(|i| i * examples.rows() / count).collect::<Vec<_>>()));
+    let chosen = spread(examples, count);
     // As many draws as there may be, told what the examples are in turn.
     let draws = ROWS.min((NUMBERS / cols).max(1));
     let told =
@@ -94,10 +93,11 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
     Ok(json!({ "count": count, "draws": draws, "charts": charts }))
 }
 
+/// The mean and the standard deviation.
 fn moments(values: &[f64]) -> (f64, f64) {
-    let n = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    (mean, (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt())
+    let mut running = Running::default();
+    values.iter().for_each(|&x| running.add(x));
+    (running.mean, running.variance_as_it_is().sqrt())
 }
 
 /// Shares of the bins of a column, and the part of its variance that reconstructions explain.
@@ -149,12 +149,8 @@ fn explained(data: &Rows, back: &Rows, j: usize) -> Option<f64> {
 
 /// Shares of the words of a column, the most frequent first, and how often the most probable is the right one.
 fn of_word(of: &Of, [data, drawn, back]: [&Rows; 3]) -> Value {
-    let best = |row: &[f32], Range { start, end }: Range<usize>| {
-        (start..end).reduce(|best, j| if row[j] > row[best] { j } else { best }).map(|j| j - start)
-    };
     let places = |rows: &Rows| -> Vec<Option<usize>> {
-        let known = |row: &[f32]| row[of.columns.start].is_finite();
-        rows.values.chunks(rows.cols).map(|row| best(row, of.columns.clone()).filter(|_| known(row))).collect()
+        rows.values.chunks(rows.cols).map(|row| of.most_probable(row)).collect()
     };
     let [data, drawn, back] = [data, drawn, back].map(places);
     let shares = |places: &[Option<usize>]| {

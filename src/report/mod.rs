@@ -172,12 +172,16 @@ fn pictures(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Re
     Ok((picture(&drawn.samples, drawn.columns, count)?, picture(&tiles, across, pairs)?))
 }
 
+/// So many examples, spread over all of them: a file may be sorted.
+fn spread(examples: &Dataset, count: usize) -> Arc<Dataset> {
+    Arc::new(examples.pick(&(0..count).map(|i| i * examples.rows() / count).collect::<Vec<_>>()))
+}
+
 /// What the encoder makes of up to [`LATENTS`] examples: the KL of each dimension, which are active, and where mu lies.
 fn latents_of(examples: &Arc<Dataset>, inference: &mut Inference, seed: u64) -> Result<Value> {
     let rows = examples.rows();
     let count = rows.min(LATENTS);
-    // Spread over all of them: a file may be sorted by class.
-    let chosen = Arc::new(examples.pick(&(0..count).map(|i| i * rows / count).collect::<Vec<_>>()));
+    let chosen = spread(examples, count);
     let latent = inference.latent();
     let head = inference.encode(&chosen, seed)?;
     let means = latents::means(&head, latent);

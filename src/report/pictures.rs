@@ -70,12 +70,6 @@ pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N])
     } else if run.model.likelihood == Likelihood::Multinomial {
         grid::by_share(pictures, cols);
     } else if !grey {
-        match grid::is_strip(tile(run)) && grid::are_apart(pictures[0], cols) {
-            true => grid::by_column(pictures, cols),
-            false => {
-                let (low, high) = grid::range(pictures[0]);
-                pictures.into_iter().for_each(|values| grid::normalise(values, low, high));
-            }
-        }
+        grid::by_first(pictures, tile(run));
     }
 }
