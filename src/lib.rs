@@ -159,6 +159,7 @@ pub mod metrics;
 pub mod mixture;
 pub mod model;
 pub mod plot;
+mod quantiles;
 pub mod ranking;
 pub mod report;
 pub mod rng;

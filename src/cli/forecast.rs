@@ -3,12 +3,13 @@ use super::condition::{self, DataFor};
 use super::decode::draw_rows;
 use super::output::{Kept, Output, Target, titles_of_examples, wrote};
 use super::sample::total;
-use super::{Common, first, quantiles};
+use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::config::{Condition, Likelihood};
 use crate::error::{Error, Result, a_part, at_least_one};
 use crate::infer::Inference;
-use crate::latents;
+use crate::report::rows_of_predictions;
+use crate::{latents, quantiles};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -110,13 +111,8 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         Target::Table(table) => table.write_examples(path, &drawn, &saved.run, front)?,
         Target::Png => {
             let (truth, told) = (inference.examples(&data), inference.told(&data));
-            // A past of another size is no tile of this picture, and a truth that nobody knows none.
-            let (shown, known) = (past == future, !truth.iter().any(|x| x.is_nan()));
-            let rows = told.chunks(past).zip(truth.chunks(future)).zip(drawn.chunks(draws * future));
-            let tiles = rows.flat_map(|((past, truth), drawn)| {
-                [if shown { past } else { &[] }, if known { truth } else { &[] }, drawn].concat()
-            });
-            draw_rows(path, tiles.collect(), draws + shown as usize + known as usize, &saved.run)?;
+            let (tiles, across) = rows_of_predictions((&told, past), (&truth, future), &drawn);
+            draw_rows(path, tiles, across, &saved.run)?;
         }
     }
     wrote(&args.common, path, target.rows(data.rows() * times))

@@ -34,7 +34,6 @@ mod numbers;
 mod options;
 mod output;
 mod progress;
-mod quantiles;
 mod rank;
 mod reconstruct;
 mod report;

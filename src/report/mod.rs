@@ -3,7 +3,7 @@
 //! with `style.css` and `shared.js`, which the page of several runs ([`page_of_several`]) has too.
 use crate::checkpoint::{Folder, Saved};
 use crate::config::Run;
-use crate::data::Dataset;
+use crate::data::{Dataset, Shape};
 use crate::evaluate::ACTIVE;
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
@@ -16,8 +16,10 @@ mod columns;
 pub mod command;
 pub mod directions;
 mod pictures;
+mod predictions;
 
 pub use pictures::{Drawn, on_one_scale, tile};
+pub(crate) use predictions::rows as rows_of_predictions;
 
 /// Examples whose latents are looked at.
 pub const LATENTS: usize = 2000;
@@ -122,6 +124,7 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
         "told": run.model.condition > 0,
         "reconstructions": reconstructions,
         "columns": if grid::is_strip(tile(run)) { columns::gather(run, examples, inference)? } else { Value::Null },
+        "predictions": predictions::gather(run, examples, inference)?,
         "latents": latents_of(examples, inference, run.training.seed)?,
         "settings": settings(run),
         "command": command::train(run, built_in),
@@ -162,14 +165,16 @@ fn pictures(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Re
     let most = if grid::is_strip(tile(run)) { 32 } else { 64 };
     let count = (PIXELS / run.model.input).clamp(most / 8, most) / 2 * 2;
     let drawn = Drawn::of(run, examples, inference, count)?;
-    let picture = |tiles: &[f32], columns, count| -> Result<Value> {
-        let png = grid::png(tiles, drawn.shape, columns)?;
-        let side = |at: usize| u32::from_be_bytes([png[at], png[at + 1], png[at + 2], png[at + 3]]); // of IHDR
-        Ok(json!({ "png": base64(&png), "width": side(16), "height": side(20), "count": count }))
-    };
     let (tiles, across) = drawn.pairs();
     let pairs = drawn.originals.len() / run.model.input;
-    Ok((picture(&drawn.samples, drawn.columns, count)?, picture(&tiles, across, pairs)?))
+    Ok((as_image(&drawn.samples, drawn.shape, drawn.columns, count)?, as_image(&tiles, drawn.shape, across, pairs)?))
+}
+
+/// A grid of tiles of `count` examples, as the page has it.
+fn as_image(tiles: &[f32], shape: Shape, columns: usize, count: usize) -> Result<Value> {
+    let png = grid::png(tiles, shape, columns)?;
+    let side = |at: usize| u32::from_be_bytes([png[at], png[at + 1], png[at + 2], png[at + 3]]); // of IHDR
+    Ok(json!({ "png": base64(&png), "width": side(16), "height": side(20), "count": count }))
 }
 
 /// So many examples, spread over all of them: a file may be sorted.

@@ -21,6 +21,7 @@ mod mixture_command;
 #[path = "../support/numbers.rs"]
 mod numbers;
 mod pictures;
+mod predictions;
 #[path = "../support/program.rs"]
 mod program;
 mod python;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 /// Of draws, (examples · draws, columns) with those of an example together, the quantiles of each column: (examples,
 /// columns · quantiles), those of a column together. Between two draws they are interpolated as NumPy's are; of columns that are
 /// `whole`, as counts, the nearest draw is one, for what lies between cannot be.
-pub(super) fn of(
+pub(crate) fn of(
     drawn: &[f32],
     (draws, columns): (usize, usize),
     quantiles: &[f64],
@@ -27,7 +27,7 @@ pub(super) fn of(
 }
 
 /// What these columns are called: the name, and the quantile behind it.
-pub(super) fn titles(names: &[String], quantiles: &[f64]) -> Vec<String> {
+pub(crate) fn titles(names: &[String], quantiles: &[f64]) -> Vec<String> {
     names.iter().flat_map(|name| quantiles.iter().map(move |q| format!("{name} {q}"))).collect()
 }
 
