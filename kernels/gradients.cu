@@ -263,6 +263,7 @@ EACH_WAY(256, 2) product_tn_adam(Out w, Out16 w16, Out m, Out v, In g, const Lay
     float4 d[4], *first;
     const float total = tile.run(shared, d, first, parameters);
     if (blockIdx.x == 0 && threadIdx.x == 0) plan->left = large;
+    if (large || halted) wait_copies<0>();  // nothing shall arrive in the shared memory of whoever comes next
     if (large) return own.store(l, d, total, plan);
     if (halted) return;
     const Adam rule(step, shrink, beta1, rest1, beta2, rest2, eps);

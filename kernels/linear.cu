@@ -22,13 +22,14 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation(Out y, Out16 y
 template <class Y, class Keep>
 __device__ __forceinline__ float4 through_slope(const In& dy, const Y& y, int f, int col, int first, int end, int apart,
                                                 const Keep& keep) {
-    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f}, v[kAtOnce], out[kAtOnce];
+    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f}, v[kAtOnce];
+    decltype(raw4(y, 0, 0)) out[kAtOnce];
     auto load = [&](int i, int row) {
         v[i] = load4(dy, row, col);
-        if (f != Identity) out[i] = load4(y, row, col);
+        if (f != Identity) out[i] = raw4(y, row, col);
     };
     auto pass = [&](int i, int row) {
-        if (f != Identity) v[i] = times_slope(f, v[i], out[i]);
+        if (f != Identity) v[i] = times_slope(f, v[i], numbers_of(out[i]));
         keep(row, col, v[i]);
         sum = sum + v[i];
     };

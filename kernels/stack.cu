@@ -223,8 +223,9 @@ EACH_WAY(512, 1) stack(const Phases& phases, Out z, Out16 z16, Out ratio, Out kl
                        Out16 dhead16, In dz, Out parts, Out dout, Out16 dout16, In x, Plan* plan, int objective, int count,
                        int size) {
     begin();
-    float4 *const sums = shared_quads<kWarps * kExamples * kSumsRow / 4>(),
-           *const rows = shared_quads<kExamples * kFactorRow / 4>();
+    constexpr int kForSums = kWarps * kExamples * kSumsRow / 4, kForRows = kExamples * kFactorRow / 4;
+    static_assert(kForSums != kForRows, "buffers of one size are one buffer");
+    float4 *const sums = shared_quads<kForSums>(), *const rows = shared_quads<kForRows>();
     run_phases<operands>(
         reinterpret_cast<float*>(sums), reinterpret_cast<float*>(rows), phases,
         {z, z16, ratio, kl_row, head, eps, dhead, dhead16, dz, parts, dout, dout16, x, plan, objective}, count, size);

@@ -76,19 +76,23 @@ __device__ __forceinline__ float4 load4(const View& v, int row, int col) {
     return quad;
 }
 
-__device__ __forceinline__ float4 load4(const In16& v, int row, int col) {
+// The same as it lies in memory, and the numbers that it stands for: a conversion beside the load would wait for it, and so would
+// every load behind it.
+__device__ __forceinline__ float4 raw4(const In& v, int row, int col) { return load4(v, row, col); }
+__device__ __forceinline__ uint2 raw4(const In16& v, int row, int col) {
     const unsigned short* p = &v(row, col);
+    if (col + 4 <= v.cols && (size_t)v.data % 8 == 0 && v.stride % 4 == 0) return *reinterpret_cast<const uint2*>(p);
     uint2 pairs = {0u, 0u};
-    if (col + 4 <= v.cols && (size_t)v.data % 8 == 0 && v.stride % 4 == 0) {
-        pairs = *reinterpret_cast<const uint2*>(p);
-    } else {
-        if (col < v.cols) pairs.x = p[0];
-        if (col + 1 < v.cols) pairs.x |= (unsigned)p[1] << 16;
-        if (col + 2 < v.cols) pairs.y = p[2];
-        if (col + 3 < v.cols) pairs.y |= (unsigned)p[3] << 16;
-    }
-    return {__uint_as_float(pairs.x << 16), __uint_as_float(pairs.x & 0xffff0000u), __uint_as_float(pairs.y << 16),
-            __uint_as_float(pairs.y & 0xffff0000u)};
+    if (col < v.cols) pairs.x = p[0];
+    if (col + 1 < v.cols) pairs.x |= (unsigned)p[1] << 16;
+    if (col + 2 < v.cols) pairs.y = p[2];
+    if (col + 3 < v.cols) pairs.y |= (unsigned)p[3] << 16;
+    return pairs;
+}
+__device__ __forceinline__ float4 numbers_of(const float4& raw) { return raw; }
+__device__ __forceinline__ float4 numbers_of(const uint2& raw) {
+    return {__uint_as_float(raw.x << 16), __uint_as_float(raw.x & 0xffff0000u), __uint_as_float(raw.y << 16),
+            __uint_as_float(raw.y & 0xffff0000u)};
 }
 
 // Only what is not padding: that stays zero.

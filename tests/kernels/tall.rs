@@ -122,25 +122,28 @@ fn parts_of_sums_beside_do_not_meet_those_of_the_rest() {
 
 #[test]
 fn rows_of_many_quads_are_gathered_by_fewer_threads() {
-    // 65 quads: a thread each for few rows, two or more for many, with a rest; and whatever is stored.
-    for (batch, stored) in [
-        (3, Stored::Bytes),
-        (1100, Stored::Bytes),
-        (2100, Stored::Bytes),
-        (2100, Stored::Reals),
-        (2100, Stored::Sparse),
+    // 65 quads: a thread each for few rows, two or more for many, with a rest; and whatever is stored. Of 275 a row has several
+    // blocks.
+    for (batch, cols, stored) in [
+        (3, 260, Stored::Bytes),
+        (1100, 260, Stored::Bytes),
+        (2100, 260, Stored::Bytes),
+        (2100, 260, Stored::Reals),
+        (2100, 260, Stored::Sparse),
+        (3, 1100, Stored::Bytes),
+        (3, 1100, Stored::Sparse),
     ] {
         for binarize in [Binarize::None, Binarize::Dynamic] {
-            let setting = Setting { batch, rows: batch - 1, stored, binarize, ..Setting::new(Model::new(260, &[], 1)) };
+            let setting = Setting { batch, rows: batch - 1, stored, binarize, ..Setting::new(Model::new(cols, &[], 1)) };
             let network = setting.network();
             let (mut gpu, mut cpu) = (setting.gpu(&network, true), setting.reference(&network));
             let gathered = [&mut gpu as &mut dyn Backend, &mut cpu].map(|b: &mut dyn Backend| {
-                b.load(&dataset(2 * batch, 260, stored)).unwrap();
+                b.load(&dataset(2 * batch, cols, stored)).unwrap();
                 b.set_step(&Step { position: batch as u32, ..Step::batch(3, batch - 1) }).unwrap();
                 b.gather(network.x, Fetch::new(Order::Shuffled, binarize)).unwrap();
                 b.read(network.x.slice(0..batch - 1)).unwrap()
             });
-            assert!(gathered[0] == gathered[1], "{batch} {stored:?} {binarize:?}");
+            assert!(gathered[0] == gathered[1], "{batch} {cols} {stored:?} {binarize:?}");
         }
     }
 }

@@ -175,7 +175,7 @@ impl<D: Driver> Gpu<D> {
         self.copied(seen);
         let (from, samples, missing, next) = (from as i32, samples as i32, missing as i32, next as i32);
         // A thread for each quad, until there are so many that they fill a GPU of today: then several a thread.
-        let mut lanes = x.cols.div_ceil(4).next_power_of_two().min(256);
+        let mut lanes = x.cols.div_ceil(4).next_power_of_two();
         while lanes > 32 && x.rows * lanes > 1 << 17 {
             lanes /= 2;
         }
