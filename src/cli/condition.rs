@@ -36,6 +36,17 @@ impl DataFor {
         self.read(run, &run.data, run.model.missing, common)
     }
 
+    /// The same, and what of them the model is told in the units of the file: not as it comes back from where the model has it.
+    pub(super) fn load_with_told(&self, run: &Run, common: &Common) -> Result<(Arc<Dataset>, Vec<f32>)> {
+        let data = self.read(run, &Source { scale: None, ..run.data.clone() }, run.model.missing, common)?;
+        same_columns(&data, run.model.columns(), "the data of the model")?;
+        let told = data.columns(run.model.input..data.cols);
+        Ok(match &run.data.scale {
+            Some(scale) => (Arc::new(scale.apply(Arc::unwrap_or_clone(data))?), told),
+            None => (data, told),
+        })
+    }
+
     /// The same with gaps, whatever the model was trained on, and in the units of the file.
     pub(super) fn load_with_gaps(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
         self.read(run, &Source { scale: None, ..run.data.clone() }, Missing::Allow, common)

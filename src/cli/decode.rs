@@ -23,7 +23,7 @@ pub(crate) struct DecodeArgs {
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// Of a conditional model: a class for all, classes that take turns, as 0,1,2; what columns hold, as age=50,ward=surgery; or a FILE
-    /// with a row for each z, of classes too, as the data have
+    /// with a row for each z, or one for all, of classes too, as the data have. A csv has it in front
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
     #[command(flatten)]
@@ -78,7 +78,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
              class for all",
         ));
     }
-    let given = told::of(&saved.run, args.condition.as_deref())?.each(z.rows())?;
+    let told = told::of(&saved.run, args.condition.as_deref())?;
+    let given = told.each(z.rows())?;
     let text = match target.is_csv() {
         true => {
             Text::read(&args.data, &Columns::default(), Keep::RowNames, z.rows())?.filter(|text| !text.kept.is_empty())
@@ -87,6 +88,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     };
     let device = args.common.device_at_hand()?;
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
-    write(path, target, decoded, &saved.run, text.map(|text| text.front(1)))?;
+    let told = told::front(&saved.run, &told.first_in_file(z.rows()), 1).filter(|_| target.is_csv());
+    write(path, target, decoded, &saved.run, Front::joined(text.map(|text| text.front(1)), told))?;
     wrote(&args.common, path, target.rows(z.rows()))
 }

@@ -1,11 +1,12 @@
 //! `vae-gpu forecast`
 use super::condition::{self, DataFor};
 use super::decode::draw_rows;
-use super::output::{Kept, Output, Target, titles_of_examples, wrote};
+use super::output::{Kept, Output, Target, front_of_points, titles_of_examples, wrote};
 use super::sample::total;
 use super::{Common, first};
 use crate::checkpoint::Saved;
 use crate::config::{Condition, Likelihood};
+use crate::data::to_csv::Front;
 use crate::error::{Error, Result, a_part, at_least_one};
 use crate::infer::Inference;
 use crate::report::rows_of_predictions;
@@ -21,7 +22,8 @@ use std::path::PathBuf;
     The future need not be there: --data may have the past alone, or gaps in its place.\n\n\
     A picture has a row for each example: its past where that is of the same size, its true future if it is known, and futures as the \
     model draws them. Each is a mean for one z: intervals for what will be seen are of --draw, or --quantiles. An npy holds \
-    the drawn futures alone, (N · draws, D): those of an example stand together; or (N, D · quantiles).")]
+    the drawn futures alone, (N · draws, D): those of an example stand together; or (N, D · quantiles). A csv of several draws says \
+    which example each is of, and its number, both counted from 0.")]
 pub(crate) struct ForecastArgs {
     /// A run directory, or a model.safetensors, that was trained with --past and --future, or a --condition of columns
     model: PathBuf,
@@ -91,6 +93,12 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         (data.rows(), times),
         &titles,
     )?;
+
+    // Which example a draw is of, and the number of the draw.
+    let points = (0..data.rows() * draws).map(|i| vec![(i / draws) as f64, (i % draws) as f64]);
+    let numbers = (draws > 1 && args.quantiles.is_empty()).then_some(["example", "draw"].map(String::from));
+    let numbers = numbers.and_then(|titles| front_of_points(target, &saved.run, &titles, points));
+    let front = Front::joined(front, numbers);
 
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);

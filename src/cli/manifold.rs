@@ -5,6 +5,7 @@ use super::output::{Output, Target, front_of_points, wrote};
 use super::{Common, told};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
+use crate::data::to_csv::Front;
 use crate::infer::Inference;
 use crate::latents;
 use crate::{Error, Result};
@@ -63,13 +64,19 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
         }
         Some(dims) => dims,
     };
-    let given = told::of(&saved.run, args.condition.as_deref())?.first(1)?.repeat(args.side * args.side);
+    let told = told::of(&saved.run, args.condition.as_deref())?;
+    if let Some(list) = args.condition.as_ref().filter(|_| told.takes_turns()) {
+        return Err(Error::request(format!("condition {list}: a plane is of one; pass a single class")));
+    }
+    let given = told.first(1)?.repeat(args.side * args.side);
     let device = args.common.device_at_hand()?;
     let z = latents::manifold(args.side, dims, latent);
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z, &given)?;
     let (i, j) = dims;
     let points = z.chunks(latent).map(|z| vec![f64::from(z[i]), f64::from(z[j])]);
     let front = front_of_points(target, &saved.run, &[i, j].map(|dim| format!("z{dim}")), points);
+    let told = told::front(&saved.run, &told.first_in_file(1), args.side * args.side).filter(|_| target.is_csv());
+    let front = Front::joined(front, told);
     match target {
         Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => draw_rows(path, decoded, args.side, &saved.run)?,

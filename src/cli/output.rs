@@ -1,7 +1,7 @@
 //! The file that a command writes: `--to`, and `--force` for one that is there. What can be known about it is checked
 //! before any work is done.
 use super::condition::DataFor;
-use super::{Common, print, unless_gone};
+use super::{Common, print, told, unless_gone};
 use crate::config::Run;
 use crate::data::text::{Keep, Text};
 use crate::data::to_csv::{self, Front, Of};
@@ -71,14 +71,15 @@ pub(crate) fn titles_of_examples(run: &Run) -> Vec<String> {
 }
 
 /// In front of the rows of a csv that belong to no row of a file: what each of them is, in columns of these names. None of what is no
-/// csv, and where the examples have a column of such a name.
+/// csv, and where the examples, or what they are told, have a column of such a name.
 pub(crate) fn front_of_points(
     target: Target,
     run: &Run,
     titles: &[String],
     points: impl Iterator<Item = Vec<f64>>,
 ) -> Option<Front> {
-    let names = titles_of_examples(run);
+    let mut names = titles_of_examples(run);
+    names.extend(told::front(run, &[], 1).into_iter().flat_map(|front| front.titles));
     let row = |point: Vec<f64>| point.iter().map(|&x| (x as f32).to_string()).collect();
     let is_free = target.is_csv() && !titles.iter().any(|title| names.contains(title));
     is_free.then(|| Front { titles: titles.to_vec(), rows: points.map(row).collect(), times: 1 })

@@ -41,8 +41,8 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     temperature: f64,
     /// Of a conditional model: classes, as 7 or 0,1,2, or as the column of --classes has them, in quotes where they have commas, that
-    /// take turns, all if not given; what columns hold, as age=50,ward=surgery; or a FILE with a row for each draw, of classes too. With
-    /// --near, a FILE of those of its examples.
+    /// take turns, all if not given; what columns hold, as age=50,ward=surgery; or a FILE with a row for each draw, or one for all, of classes
+    /// too. With --near, a FILE of those of its examples.
     /// A csv of draws has in front what each was told, by the names that it has in the data
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
@@ -110,13 +110,14 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
-        let front = target.is_csv().then(|| told::front(&saved.run, &told.first_in_file(count))).flatten();
+        let front = target.is_csv().then(|| told::front(&saved.run, &told.first_in_file(count), 1)).flatten();
         write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front)?;
         return wrote(&args.common, path, target.rows(count));
     };
 
-    let data = DataFor { data: Some(near.clone()), labels: args.condition.clone(), unknown_words: Unknown::Refuse }
-        .load(&saved.run, &args.common)?;
+    let (data, told) =
+        DataFor { data: Some(near.clone()), labels: args.condition.clone(), unknown_words: Unknown::Refuse }
+            .load_with_told(&saved.run, &args.common)?;
     check_data(&saved, &data, "--near")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
@@ -127,7 +128,11 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let variations = args.decode(&mut inference, &z, &given)?;
     let cols = saved.run.model.input;
     match target {
-        Target::Table(table) => table.write_examples(path, &variations, &saved.run, None)?,
+        Target::Table(table) => {
+            let told = &told[..data.rows() * saved.run.model.condition]; // of the first ones
+            let front = told::front(&saved.run, told, args.per_example);
+            table.write_examples(path, &variations, &saved.run, front)?
+        }
         Target::Png => {
             let rows = inference.examples(&data);
             let of_example = rows.chunks(cols).zip(variations.chunks(cols * args.per_example));

@@ -1,4 +1,4 @@
-//! What draws are told, and how that stands in front of them: `--condition` of sample, decode and manifold.
+//! What draws are told: `--condition` of sample, decode and manifold; and how that stands in front of them, in a csv.
 use super::Part;
 use super::condition::{arrange, check_told, columns_or_told};
 use crate::config::{Condition, Run, Source};
@@ -21,6 +21,11 @@ impl Told {
     /// How many draws that is for, where nobody says: of a file one for each row.
     pub(super) fn count(&self) -> Option<usize> {
         self.file.as_ref().map(|_| self.rows.len())
+    }
+
+    /// Whether draws differ in what they are told, by a list of classes.
+    pub(super) fn takes_turns(&self) -> bool {
+        self.file.is_none() && self.rows.len() > 1
     }
 
     /// The rows for `count` draws, of a file the first ones.                                  (count, condition)
@@ -210,9 +215,9 @@ fn listed(names: &[String]) -> String {
     if names.len() > SHOWN { some + ",..." } else { some }
 }
 
-/// What draws were told, (count, condition) in the units of the file, in front of a csv of them: under the names that it has in the
-/// data, so that the csv is such data. None where it has no names.
-pub(super) fn front(run: &Run, told: &[f32]) -> Option<Front> {
+/// What draws were told, (count, condition) in the units of the file, each for so many rows, in front of a csv of them: under the
+/// names that it has in the data, so that the csv is such data. None where it has no names.
+pub(super) fn front(run: &Run, told: &[f32], times: usize) -> Option<Front> {
     let width = run.model.condition;
     let (titles, rows) = match run.data.condition.as_ref()? {
         Condition::Classes { .. } => {
@@ -228,5 +233,5 @@ pub(super) fn front(run: &Run, told: &[f32]) -> Option<Front> {
             (to_csv::titles(&names?, &words), told.chunks(width).map(row).collect())
         }
     };
-    Some(Front { titles, rows, times: 1 })
+    Some(Front { titles, rows, times })
 }

@@ -2,8 +2,9 @@
 use super::condition::DataFor;
 use super::decode::draw_rows;
 use super::output::{Output, Target, front_of_points};
-use super::{Common, print};
+use super::{Common, print, told};
 use crate::checkpoint::Saved;
+use crate::data::to_csv::Front;
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
 use crate::infer::Inference;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     args.check()?;
     let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
-    let data = args.data.load(&saved.run, &args.common)?;
+    let (data, told) = args.data.load_with_told(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     if let Some(i) = args.around.filter(|&i| i >= data.rows()) {
         let (name, rows) = (&data.name, data.rows());
@@ -85,13 +86,17 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
         Some(i) => latents::means(&inference.encode(&Arc::new(data.pick(&[i])), args.common.seed)?, latent),
     };
     // Of a conditional model: the condition of the example that is gone around, or of the first.
-    let given = inference.condition_of(&data.pick(&[args.around.unwrap_or(0)])).repeat(dims.len() * args.steps);
+    let (of, width) = (args.around.unwrap_or(0), saved.run.model.condition);
+    let given = inference.condition_of(&data.pick(&[of])).repeat(dims.len() * args.steps);
     let z = latents::traverse(&around, &dims, args.extent, args.steps);
     let decoded = inference.decode(&z, &given)?;
     // Which latent, and what it is.
     let points = z.chunks(latent).enumerate().map(|(i, z)| (dims[i / args.steps], z));
     let points = points.map(|(j, z)| vec![j as f64, f64::from(z[j])]);
     let front = front_of_points(target, &saved.run, &["latent", "z"].map(String::from), points);
+    let told =
+        told::front(&saved.run, &told[of * width..][..width], dims.len() * args.steps).filter(|_| target.is_csv());
+    let front = Front::joined(front, told);
     match target {
         Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => draw_rows(path, decoded, args.steps, &saved.run)?,

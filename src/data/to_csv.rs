@@ -32,6 +32,16 @@ pub struct Front {
     pub times: usize,
 }
 
+impl Front {
+    /// What stands in front of what: of two, both.
+    pub(crate) fn joined(front: Option<Front>, behind: Option<Front>) -> Option<Front> {
+        let (Some(a), Some(b)) = (&front, &behind) else { return front.or(behind) };
+        let row = |i: usize| a.rows[i / a.times].iter().chain(b.rows[i / b.times].iter()).collect();
+        let rows = (0..a.rows.len() * a.times).map(row).collect();
+        Some(Front { titles: [a.titles.as_slice(), &b.titles].concat(), rows, times: 1 })
+    }
+}
+
 /// `values` is (rows, as many columns as there are names), row-major; each number in as few digits as tell it from others. In
 /// place of the columns of `words`, in order, stands the word whose number is the largest; nothing where they are missing. `front`
 /// has a row for each, if there is one.

@@ -306,6 +306,29 @@ fn draws_stand_behind_the_cells_that_they_were_told() {
     for (i, line) in lines[1..].iter().enumerate() {
         assert_eq!(line.rsplit_once(',').unwrap().0, cells(i), "row {i}");
     }
+    // In every csv of what a model makes of z, behind what else says what a row is.
+    let table = |line: &str| {
+        let said = run(&home, &format!("{line} --to - --device cpu")).succeeded().stdout;
+        said.lines().map(|line| line.rsplit_once(',').unwrap().0.to_string()).collect::<Vec<_>>()
+    };
+    let near = table("sample run --near x.csv --per-example 2");
+    assert_eq!((near[0].as_str(), near.len()), ("flag,age", 401));
+    assert!((0..400).all(|i| near[1 + i] == cells(i / 2)), "each example's twice");
+    std::fs::write(home.join("z.csv"), "id,mu0\na,0.5\nb,-1\n").unwrap();
+    assert_eq!(table("decode run --data z.csv --condition flag=1,age=40"), ["id,flag,age", "a,1,40", "b,1,40"]);
+    let around = table("traverse run --data x.csv --around 3 --steps 3");
+    assert!(around[0] == "latent,z,flag,age" && around.len() == 4);
+    assert!(around[1..].iter().all(|line| line.ends_with(&format!(",{}", cells(3)))), "{around:?}");
+    let forecast = table("forecast run --data x.csv --draws 3 --count 2");
+    assert_eq!(forecast, ["example,draw", "0,0", "0,1", "0,2", "1,0", "1,1", "1,2"]);
+    assert_eq!(
+        table("forecast run --data x.csv --draws 2 --count 1 --keep age"),
+        ["age,example,draw", "18,0,0", "18,0,1"]
+    );
+    run(&home, &format!("{} --device cpu --out plane", train.replace("--latent 1", "--latent 2"))).succeeded();
+    let plane = table("manifold plane --side 2 --condition flag=0,age=30");
+    assert!(plane[0] == "z0,z1,flag,age" && plane[1..].iter().all(|line| line.ends_with(",0,30")), "{plane:?}");
+
     let past = "train --data x.csv --likelihood gaussian --scale standard --past 0..2 --future 2..3 --hidden 4 --latent 1 --epochs 1";
     let said = run(&home, &format!("{past} --device cpu --out past")).succeeded().stderr;
     assert!(said.contains("; y from flag, age; model"), "{said}");

@@ -43,7 +43,11 @@ fn a_page_has_the_forecasts_of_the_command() {
     run(&home, &format!("{forecast} --quantiles 0.05,0.25,0.5,0.75,0.95 --to q.csv")).succeeded();
     run(&home, &format!("{forecast} --draw --to d.csv")).succeeded();
     let (x, quantiles, draws) = (rows(&home.join("x.csv")), rows(&home.join("q.csv")), rows(&home.join("d.csv")));
-    assert_eq!((quantiles.len(), quantiles[0].len(), draws.len()), (ROWS, 5 * HALF, 100 * ROWS));
+    // In front of a draw stand its example and its number.
+    assert_eq!(
+        (quantiles.len(), quantiles[0].len(), draws.len(), draws[0].len()),
+        (ROWS, 5 * HALF, 100 * ROWS, 2 + HALF)
+    );
 
     let page = predictions(&home.join("r"));
     let of = |key: &str| &page[key];
@@ -77,7 +81,7 @@ fn a_page_has_the_forecasts_of_the_command() {
     assert!((0.3..0.7).contains(&within(1, 3)) && within(0, 4) > 0.8, "the variance was learned");
     let explained = (0..HALF).map(|j| {
         let mean = (0..ROWS).map(|row| came(row, j)).sum::<f64>() / ROWS as f64;
-        let predicted = |row: usize| draws[100 * row..][..100].iter().map(|d| d[j]).sum::<f64>() / 100.0;
+        let predicted = |row: usize| draws[100 * row..][..100].iter().map(|d| d[2 + j]).sum::<f64>() / 100.0;
         let left: f64 = (0..ROWS).map(|row| (came(row, j) - predicted(row)).powi(2)).sum();
         1.0 - left / (0..ROWS).map(|row| (came(row, j) - mean).powi(2)).sum::<f64>()
     });
