@@ -4,6 +4,7 @@ use super::{BACKGROUND, GAP, ROW, bars};
 use crate::data::Shape;
 use crate::files::write_atomically;
 use crate::{Error, Result};
+use std::ops::Range;
 use std::path::Path;
 
 /// A tile is enlarged by the largest whole factor that keeps its longer side within this, in pixels.
@@ -194,16 +195,36 @@ pub fn normalise(values: &mut [f32], low: f32, high: f32) {
     }
 }
 
-/// Each column of rows of `cols` numbers by itself, by its smallest and largest number in the first part.
-pub fn by_column<const N: usize>(mut parts: [&mut Vec<f32>; N], cols: usize) {
-    for j in 0..cols {
+/// Each of these columns of rows of `cols` numbers by itself, by its smallest and largest number in the first part.
+pub fn by_column<const N: usize>(parts: &mut [&mut Vec<f32>; N], cols: usize, columns: Range<usize>) {
+    for j in columns {
         let first = parts[0].iter().skip(j).step_by(cols).filter(|v| v.is_finite());
         let wider = |(low, high): (f32, f32), &v: &f32| (low.min(v), high.max(v));
         let (low, high) = first.fold((f32::INFINITY, f32::NEG_INFINITY), wider);
-        for values in &mut parts {
+        for values in parts.iter_mut() {
             values.iter_mut().skip(j).step_by(cols).for_each(|v| normalise(std::slice::from_mut(v), low, high));
         }
     }
+}
+
+/// Counts in these columns, by log(1 + x): rare ones are low beside frequent ones, and yet there. The largest of the first part, but for
+/// one in a hundred, is 1; or a count of 1, where none is larger.
+pub fn by_counts<const N: usize>(parts: &mut [&mut Vec<f32>; N], cols: usize, columns: Range<usize>) {
+    for row in parts.iter_mut().flat_map(|values| values.chunks_mut(cols)) {
+        row[columns.clone()].iter_mut().for_each(|x| *x = x.ln_1p());
+    }
+    let rows = parts[0].chunks(cols).flat_map(|row| row[columns.clone()].iter());
+    let high = nearly_the_largest(rows).unwrap_or(0.0).max(std::f32::consts::LN_2);
+    for row in parts.iter_mut().flat_map(|values| values.chunks_mut(cols)) {
+        normalise(&mut row[columns.clone()], 0.0, high);
+    }
+}
+
+/// Of those that are positive the largest, but for one in a hundred.
+fn nearly_the_largest<'a>(values: impl Iterator<Item = &'a f32>) -> Option<f32> {
+    let mut some: Vec<f32> = values.copied().filter(|x| x.is_finite() && *x > 0.0).collect();
+    some.sort_unstable_by(f32::total_cmp);
+    some.len().checked_sub(1 + some.len() / 100).map(|at| some[at])
 }
 
 /// The (low, high) for [`normalise`]: the 1st and the 99th percentile, so that one outlier does not turn the rest grey; but (0, 1)
@@ -220,9 +241,10 @@ pub fn range(values: &[f32]) -> (f32, f32) {
 
 /// Pictures of other values than greys on the scale of the first: each column by itself where they are bars of columns far apart,
 /// else all on one.
-pub fn by_first<const N: usize>(pictures: [&mut Vec<f32>; N], shape: Shape) {
-    match is_strip(shape) && are_apart(pictures[0], shape.numbers()) {
-        true => by_column(pictures, shape.numbers()),
+pub fn by_first<const N: usize>(mut pictures: [&mut Vec<f32>; N], shape: Shape) {
+    let cols = shape.numbers();
+    match is_strip(shape) && are_apart(pictures[0], cols) {
+        true => by_column(&mut pictures, cols, 0..cols),
         false => {
             let (low, high) = range(pictures[0]);
             pictures.into_iter().for_each(|values| normalise(values, low, high));
@@ -251,8 +273,6 @@ pub fn by_share<const N: usize>(mut pictures: [&mut Vec<f32>; N], cols: usize) {
         let total: f32 = row.iter().filter(|x| x.is_finite()).sum();
         row.iter_mut().for_each(|x| *x /= if total > 0.0 { total } else { 1.0 });
     }
-    let mut some: Vec<f32> = pictures[0].iter().copied().filter(|x| x.is_finite() && *x > 0.0).collect();
-    some.sort_unstable_by(f32::total_cmp);
-    let high = some.len().checked_sub(1 + some.len() / 100).map_or(1.0, |at| some[at]);
+    let high = nearly_the_largest(pictures[0].iter()).unwrap_or(1.0);
     pictures.into_iter().for_each(|values| normalise(values, 0.0, high));
 }

@@ -1,6 +1,7 @@
 //! What the pictures of a run show, and on which scale.
 use crate::Result;
 use crate::config::{Likelihood, Run};
+use crate::data::scale::Rule;
 use crate::data::{Bytes, Dataset, Shape};
 use crate::infer::Inference;
 use crate::plot::grid;
@@ -54,22 +55,43 @@ pub fn tile(run: &Run) -> Shape {
     if is_table && Some(shape) != run.data.shape { (1, cols).into() } else { shape }
 }
 
-/// Grey values as they are, and those of a Bernoulli; other means on the scale from the smallest to the largest of the first
-/// picture. Columns of a scale of their own, because they are of another likelihood, or so far apart that one scale would show only
-/// the largest, each on its own. Of a multinomial shares are drawn, for that is what it is of. Columns that the model has scaled are
-/// drawn scaled.
+/// On one scale, which is as far as possible known of what the columns are, so that a few rows that are alike look alike: grey values
+/// as they are, and those of a Bernoulli; counts by log(1 + x); what the model has scaled as it sees it, from [`DEVIATIONS`] below the
+/// mean of the data to as many above, or from their smallest to their largest; of a multinomial shares, for that is what it is of.
+/// Other means go from the smallest to the largest of the first picture, and where columns are so far apart that one scale would show
+/// only the largest, each on its own. Columns that have likelihoods of their own are each on the scale of theirs.
 pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
-    let cols = run.model.input;
+    let (cols, model) = (run.model.input, &run.model);
     if let Some(scale) = &run.data.scale {
         pictures.iter_mut().for_each(|values| _ = scale.apply_to(values, 0..cols));
     }
-    let grey = run.model.likelihood == Likelihood::Bernoulli
-        || run.data.scale.is_none() && matches!(run.data.bytes, Some(Bytes::Grey | Bytes::Binary));
-    if run.model.is_mixed() {
-        grid::by_column(pictures, cols);
-    } else if run.model.likelihood == Likelihood::Multinomial {
-        grid::by_share(pictures, cols);
-    } else if !grey {
-        grid::by_first(pictures, tile(run));
+    let ends = run.data.scale.as_ref().and_then(|scale| match scale.rule {
+        Rule::Standard => Some((-DEVIATIONS, DEVIATIONS)),
+        Rule::Minmax => Some((0.0, 1.0)),
+        Rule::None => None,
+    });
+    let grey = ends.is_none() && matches!(run.data.bytes, Some(Bytes::Grey | Bytes::Binary));
+    for (likelihood, columns) in model.likelihoods() {
+        match likelihood {
+            Likelihood::Bernoulli | Likelihood::Categorical => {}
+            // Their own columns are of their own sizes; where all are counts, one beside the other.
+            Likelihood::Poisson | Likelihood::NegativeBinomial if model.is_mixed() => {
+                columns.for_each(|j| grid::by_counts(&mut pictures, cols, j..j + 1));
+            }
+            Likelihood::Poisson | Likelihood::NegativeBinomial => grid::by_counts(&mut pictures, cols, columns),
+            Likelihood::Multinomial => return grid::by_share(pictures, cols),
+            Likelihood::Gaussian => match ends {
+                Some((low, high)) => {
+                    let rows = pictures.iter_mut().flat_map(|values| values.chunks_mut(cols));
+                    rows.for_each(|row| grid::normalise(&mut row[columns.clone()], low, high));
+                }
+                None if grey => {}
+                None if model.is_mixed() => grid::by_column(&mut pictures, cols, columns),
+                None => return grid::by_first(pictures, tile(run)),
+            },
+        }
     }
 }
+
+/// Standard deviations that a picture of columns of `--scale standard` has on either side.
+const DEVIATIONS: f32 = 3.0;

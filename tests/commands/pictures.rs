@@ -20,13 +20,18 @@ fn scratch(name: &str) -> PathBuf {
 fn draw(name: &str, tiles: &[f32], shape: impl Into<Shape>, columns: usize) -> Picture {
     let (path, shape) = (scratch(name), shape.into());
     grid::write_png(&path, tiles, shape, columns).unwrap();
-    let mut reader = png::Decoder::new(BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
+    let (picture, colour) = read(&path);
+    fs::remove_file(path).unwrap();
+    assert_eq!(colour, if shape.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
+    picture
+}
+
+fn read(path: &Path) -> (Picture, png::ColorType) {
+    let mut reader = png::Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
-    fs::remove_file(path).unwrap();
-    let colour = if shape.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
-    assert_eq!((info.color_type, info.bit_depth), (colour, png::BitDepth::Eight));
-    Picture { width: info.width as usize, height: info.height as usize, pixels }
+    assert_eq!(info.bit_depth, png::BitDepth::Eight);
+    (Picture { width: info.width as usize, height: info.height as usize, pixels }, info.color_type)
 }
 
 #[test]
@@ -110,6 +115,55 @@ fn columns_far_apart_are_told_from_those_of_one_scale() {
     assert!(grid::are_apart(&table, 3));
     let constant: Vec<f32> = (0..20).flat_map(|_| [1.0, 1.0]).collect();
     assert!(!grid::are_apart(&constant, 2));
+}
+
+/// How high each of `cols` bars of a tile is, in pixels.
+fn heights(picture: &Picture, tile: usize, cols: usize) -> Vec<usize> {
+    let width = bars::width(cols, 1);
+    let (across, each) = ((picture.width - GAP) / (width + GAP), width / cols);
+    let (top, left) = (GAP + tile / across * (bars::HEIGHT + GAP), GAP + tile % across * (width + GAP));
+    let height = |j: usize| {
+        let is_bar = |y: &usize| picture.pixels[(top + y) * picture.width + left + j * each + 1] != bars::PAPER;
+        (0..bars::HEIGHT).filter(is_bar).count()
+    };
+    (0..cols).map(height).collect()
+}
+
+/// The scale of a few rows is no other than that of many: they look alike where they are.
+#[test]
+fn rows_that_are_alike_look_alike() {
+    let home = folder("pictures-alike");
+    // Counts with means of about 10, 3, 0.3, and one that is hardly ever counted; the same as numbers, and beside a flag.
+    let count = |i: usize| [8 + i * 7 % 5, 2 + i * 5 % 3, i.is_multiple_of(3) as usize, (i == 7) as usize];
+    let line = |i: usize| count(i).map(|x| x.to_string()).join(",");
+    let write = |name: &str, title: &str, line: &dyn Fn(usize) -> String| {
+        fs::write(home.join(name), format!("{title}\n{}\n", (0..60).map(line).collect::<Vec<_>>().join("\n"))).unwrap();
+    };
+    write("x.csv", "a,b,c,d", &line);
+    write("mixed.csv", "a,b,c,d,flag", &|i| format!("{},{}", line(i), i % 2));
+    fs::write(home.join("z.csv"), "mu0\n0\n0.01\n-0.01\n").unwrap();
+    let tiles = |data: &str, how: &str| {
+        let train =
+            format!("train --data {data} {how} --hidden 4 --latent 1 --batch 20 --steps 100 --device cpu --quiet");
+        run(&home, &format!("{train} --out run --force")).succeeded();
+        run(&home, "decode run --data z.csv --to z.png --force --device cpu --quiet").succeeded();
+        let (picture, _) = read(&home.join("z.png"));
+        let tiles = [0, 1, 2].map(|tile| heights(&picture, tile, 4 + (data == "mixed.csv") as usize));
+        for (a, b) in tiles[0].iter().zip(&tiles[1]).chain(tiles[0].iter().zip(&tiles[2])) {
+            assert!(a.abs_diff(*b) <= 1, "{how}: {tiles:?}");
+        }
+        tiles[0].clone()
+    };
+    let counts = tiles("x.csv", "--likelihood poisson");
+    assert!(counts[0] > counts[1] && counts[1] > counts[2] && counts[2] > counts[3], "{counts:?}");
+    assert!(counts[0] >= bars::HEIGHT - 3 && counts[3] <= 4, "{counts:?}");
+    // Means lie in the middle of what there may be.
+    for of in tiles("x.csv", "--likelihood gaussian --scale standard") {
+        assert!(of.abs_diff(bars::HEIGHT / 2) < bars::HEIGHT / 4, "{of}");
+    }
+    tiles("x.csv", "--likelihood gaussian --scale minmax");
+    let mixed = tiles("mixed.csv", "--likelihood gaussian --scale standard --poisson a,b,c,d --bernoulli flag");
+    assert!(mixed[3] <= 6 && mixed[4].abs_diff(bars::HEIGHT / 2) < bars::HEIGHT / 4, "{mixed:?}");
 }
 
 #[test]
