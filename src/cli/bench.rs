@@ -157,9 +157,20 @@ impl BenchArgs {
                 }
             }
         }
-        match devices.is_empty() {
-            true => Err(Error::request("precision: none of these devices has it; pass --precision fp32")),
-            false => Ok(devices),
+        let beside = [
+            ("any-order", self.any_order),
+            ("timed", self.timed),
+            ("without", !self.without.is_empty()),
+            ("stacked", self.stacked),
+        ];
+        match beside.into_iter().find(|(_, asked)| *asked) {
+            _ if devices.is_empty() => {
+                Err(Error::request("precision: none of these devices has it; pass --precision fp32"))
+            }
+            Some((option, _)) if devices.iter().all(Device::is_host) => {
+                Err(Error::request(format!("{option}: needs a GPU, and no device here is one; leave it out")))
+            }
+            _ => Ok(devices),
         }
     }
 

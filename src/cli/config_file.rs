@@ -15,7 +15,7 @@ use toml::{Table, Value};
 /// # Errors
 /// A file that cannot be read, or is not TOML of names and plain values.
 pub(super) fn expand(args: Vec<OsString>, command: &Command) -> Result<Vec<OsString>> {
-    let args = resumed_sweep(args);
+    let args = with_momentum(resumed_sweep(args));
     let Some((path, rest)) = take(&args, "--config") else { return Ok(args) };
     let what = Path::new(&path).display();
     if let Some((other, _)) = take(&rest, "--config") {
@@ -32,7 +32,10 @@ pub(super) fn expand(args: Vec<OsString>, command: &Command) -> Result<Vec<OsStr
     })?;
     let mut all = rest.iter().take(2).cloned().collect::<Vec<_>>(); // the program and its command
     let line = Line::new(command, &rest);
-    for (name, value) in &table {
+    // What a grid is of, here or there, it says for each run.
+    let grid = table.get(GRID).and_then(Value::as_array).into_iter().flatten();
+    let axes: Vec<String> = grid.filter_map(|axis| option_of(axis.as_str()?)).chain(line.axes.clone()).collect();
+    for (name, value) in table.iter().filter(|(name, _)| !axes.contains(name)) {
         let mut words = option(name, value).ok_or_else(|| {
             Error::request(format!(
                 "config {what}: {name} = {value}: must be a number, a word, true, or a list of them"
@@ -60,6 +63,18 @@ fn resumed_sweep(args: Vec<OsString>) -> Vec<OsString> {
         }
         None => args,
     }
+}
+
+/// `--optimizer sgd --momentum 0.9` is the rule momentum, as PyTorch has it. A file says both where it repeats a run of plain sgd.
+fn with_momentum(mut args: Vec<OsString>) -> Vec<OsString> {
+    let Some((rule, _)) = take(&args, "--optimizer").filter(|(rule, _)| rule == "sgd") else { return args };
+    if take(&args, "--momentum").is_some() {
+        let sgd = |word: &OsString| *word == rule || word == "--optimizer=sgd";
+        let option = args.iter().position(|word| word.to_string_lossy().starts_with("--optimizer"));
+        let at = option.and_then(|from| Some(from + args[from..].iter().position(sgd)?));
+        at.into_iter().for_each(|at| args[at] = args[at].to_string_lossy().replace("sgd", "momentum").into());
+    }
+    args
 }
 
 /// What follows an option, and the line without it.

@@ -115,7 +115,7 @@ pub(crate) struct Common {
     /// Prints JSON on stdout, and nothing else there
     #[arg(long)]
     json: bool,
-    /// Says nothing but what was asked for
+    /// Says nothing but what was asked for, and where that could not be had
     #[arg(long, short)]
     quiet: bool,
 }
@@ -124,7 +124,7 @@ impl Common {
     /// Finds the device, once, and says what was chosen.
     fn device(&self) -> Result<Device> {
         let (device, notes) = Device::find(&self.device, self.precision)?;
-        notes.iter().for_each(|note| self.say(note));
+        self.say_of(&device, &notes);
         Ok(device)
     }
 
@@ -142,9 +142,16 @@ impl Common {
     /// The same for a command that takes a moment: that `auto` came to be the CPU is no news each time.
     fn device_at_hand(&self) -> Result<Device> {
         let (device, notes) = Device::find(&self.device, self.precision)?;
-        let asked = self.device != "auto" || self.precision != Numbers::Fp32;
-        notes.iter().filter(|_| asked).for_each(|note| self.say(note));
+        if self.device != "auto" || self.precision != Numbers::Fp32 {
+            self.say_of(&device, &notes);
+        }
         Ok(device)
+    }
+
+    /// What is to be said of a device: also to who wants it quiet, where the arithmetic is another than was asked for.
+    fn say_of(&self, device: &Device, notes: &[String]) {
+        let quiet = self.quiet && device.numbers == self.precision;
+        notes.iter().for_each(|note| Common { quiet, ..self.clone() }.say(note));
     }
 
     /// What was understood of data that may have been meant otherwise.

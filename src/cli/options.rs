@@ -138,10 +138,11 @@ pub(super) struct DataArgs {
     /// Writes into a run directory that holds a run already, which stays until this one has a model or a checkpoint
     #[arg(long, conflicts_with = "resume")]
     pub(super) force: bool,
-    /// Saves a checkpoint after every N steps, instead of every half minute
+    /// Saves a checkpoint after every N steps, instead of at the end of an epoch when half a minute has passed
     #[arg(long, value_name = "N")]
     save_every: Option<u32>,
-    /// Steps between two lines of metrics.jsonl; the line at the end of an epoch is of all of it
+    /// Steps between two lines of metrics.jsonl; the line at the end of an epoch is of all of it, and a last one within an epoch
+    /// also of the steps of the line before, for it may have few of its own
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "resume")]
     log_every: u32,
     /// Reads options from a TOML file, by their names here, as `latent = 20`; those on the command line win, also over
@@ -210,7 +211,7 @@ struct TrainingArgs {
     /// Nats of KL that each latent dimension has for nothing
     #[arg(long, value_name = "NATS", default_value_t = 0.0, conflicts_with = "resume")]
     free_bits: f64,
-    /// sgd, momentum, adagrad, adam or adamw
+    /// sgd, momentum, adagrad, adam or adamw; sgd with --momentum is momentum
     #[arg(long, value_enum, default_value = "adam", hide_possible_values = true, conflicts_with = "resume")]
     optimizer: Rule,
     /// Learning rate

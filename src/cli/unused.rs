@@ -17,9 +17,12 @@ pub(super) fn refuse(given: &ArgMatches) -> Result<()> {
         let (Some(of), Some(made)) = (value(option), value(choice)) else { continue };
         let is_used = is_used(choice, users, &made, |user| value(user).is_some());
         if given.value_source(&id(option)) == Some(ValueSource::CommandLine) && !is_used {
-            let example = users[0];
+            let (who, example) = match users.first() {
+                Some(user) => (format!("the {choice} {made}"), *user),
+                None => (format!("a model of {choice} {made}"), "500"),
+            };
             return Err(Error::request(format!(
-                "{option} {of}: the {choice} {made} has none; leave it out, or pass --{choice} {example}"
+                "{option} {of}: {who} has none; leave it out, or pass --{choice} {example}"
             )));
         }
     }

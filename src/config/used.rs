@@ -1,8 +1,10 @@
 //! Which options are used: some only beside a certain choice, as `--sigma` of a Gaussian alone. By their names on the command
 //! line.
 
-/// An option, the choice that decides whether it is used, and what it must be for that, or have among others.
-pub const USED: [(&str, &str, &[&str]); 11] = [
+/// An option, the choice that decides whether it is used, and what it must be for that, or have among others: whatever is no `none`
+/// where nothing is said.
+pub const USED: [(&str, &str, &[&str]); 12] = [
+    ("activation", "hidden", &[]),
     ("variance", "likelihood", &["gaussian"]),
     ("mean", "likelihood", &["gaussian"]),
     ("sigma", "likelihood", &["gaussian"]),
@@ -21,11 +23,11 @@ pub fn depends(option: &str) -> bool {
     USED.iter().any(|(name, ..)| *name == option)
 }
 
-/// Whether what was `made` of a choice has one of these users, or columns a likelihood of their own that is one: those are named
+/// Whether what was `made` of a choice has one of these users, or is something where none is said, or columns a likelihood of their own that is one: those are named
 /// by options that are called like the likelihood. `given`: whether an option is.
 pub fn is_used(choice: &str, users: &[&str], made: &str, given: impl Fn(&str) -> bool) -> bool {
     let by_columns = choice == "likelihood" && users.iter().any(|user| given(user));
-    by_columns || made.split(',').any(|made| users.contains(&made))
+    by_columns || made.split(',').any(|made| if users.is_empty() { made != "none" } else { users.contains(&made) })
 }
 
 /// Whether one of the choices that were made, by their names, leaves this option unused. `given`: whether an option is.

@@ -177,8 +177,12 @@ fn what_auto_came_to_is_told_where_a_run_depends_on_it() {
     ] {
         assert!(!said(line).contains("running on"), "{line}: {}", said(line));
     }
-    // Another arithmetic than was asked for is news.
-    assert!(said("eval run --data x.idx --precision tf32").starts_with(&format!("{note}, in fp32")));
+    // Another arithmetic than was asked for is news, also to who wants it quiet.
+    for line in ["eval run --data x.idx", "train --data x.idx --steps 1 --hidden 3 --latent 2 --out told --force"] {
+        let line = format!("{line} --precision tf32");
+        assert!(said(&line).starts_with(&format!("{note}, in fp32")), "{line}");
+        assert_eq!(said(&format!("{line} --quiet")), format!("{note}, in fp32\n"), "{line}");
+    }
 }
 
 #[test]

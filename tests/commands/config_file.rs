@@ -78,6 +78,24 @@ fn what_a_file_says_may_be_unused_where_it_is_a_default_or_displaced() {
     std::fs::write(home.join("given.toml"), format!("{all}optimizer = \"sgd\"\n").replace("0.9\n", "0.8\n")).unwrap();
     run(&home, &format!("{train} --config given.toml --out none"))
         .refused(2, "momentum 0.8: the optimizer sgd has none; leave it out, or pass --optimizer momentum");
+    // On the line the two are what PyTorch has them be.
+    let rule = |how: &str, out: &str| run(&home, &format!("{train} --data x.idx {how} --out {out}")).succeeded();
+    rule("--optimizer momentum --momentum 0.8", "momentum");
+    rule("--momentum=0.8 --optimizer=sgd", "sgd-one");
+    rule("--optimizer sgd --momentum 0.8", "sgd-two");
+    run(&home, &format!("{train} --config sgd-two/run.toml --out sgd-again")).succeeded();
+    let model = |name: &str| std::fs::read(home.join(name).join("model.safetensors")).unwrap();
+    for name in ["sgd-one", "sgd-two", "sgd-again"] {
+        assert!(model(name) == model("momentum"), "{name}");
+    }
+    rule("--optimizer sgd", "plain-sgd");
+    assert!(model("plain-sgd") != model("momentum"));
+    // What a grid is of, a file may say too, as every sweep's does; the run of the file keeps it.
+    let sweep = "sweep --device cpu --quiet --config first/run.toml --grid latent=2,3";
+    run(&home, &format!("{sweep} --out latents")).succeeded();
+    let toml = std::fs::read_to_string(home.join("latents/sweep.toml")).unwrap();
+    assert!(toml.contains("grid = [\"latent=2,3\"]"), "{toml}");
+    run(&home, "sweep --resume latents --device cpu --quiet").succeeded();
     let gaussian = "--data x.idx --likelihood gaussian --sigma 0.5 --mean sigmoid";
     run(&home, &format!("{train} {gaussian} --out gaussian")).succeeded();
     run(&home, &format!("{train} --config gaussian/run.toml --variance shared --out shared")).succeeded();

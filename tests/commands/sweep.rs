@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use vae_gpu::metrics::Split;
 
-const SETTINGS: &str = "--data x.idx --valid-fraction 0.2 --epochs 3 --batch 10 --hidden 12 --device cpu --quiet";
+const SETTINGS: &str = "--data x.idx --valid-fraction 0.2 --epochs 3 --batch 10 --device cpu --quiet";
 
 /// A folder with a data set `x.idx`, and a sweep of it: two options, two seeds, two runs at once.
 fn home() -> &'static Path {

@@ -134,7 +134,8 @@ fn rows_of_many_quads_are_gathered_by_fewer_threads() {
         (3, 1100, Stored::Sparse),
     ] {
         for binarize in [Binarize::None, Binarize::Dynamic] {
-            let setting = Setting { batch, rows: batch - 1, stored, binarize, ..Setting::new(Model::new(cols, &[], 1)) };
+            let setting =
+                Setting { batch, rows: batch - 1, stored, binarize, ..Setting::new(Model::new(cols, &[], 1)) };
             let network = setting.network();
             let (mut gpu, mut cpu) = (setting.gpu(&network, true), setting.reference(&network));
             let gathered = [&mut gpu as &mut dyn Backend, &mut cpu].map(|b: &mut dyn Backend| {

@@ -38,6 +38,15 @@ pub(super) fn plan(args: &SweepArgs, out: &Folder, command: &Command, given: &Ar
     let train = command.find_subcommand("train").expect("there is a command train");
     args.grid.iter().try_for_each(|axis| check(train, axis))?;
     let base = given.subcommand_matches("sweep").map(|given| words(train, given)).unwrap_or_default();
+    for axis in &args.grid {
+        let name = format!("--{}=", axis.name);
+        if let Some(value) = base.iter().find_map(|word| word.to_str()?.strip_prefix(&name)) {
+            return Err(Error::request(format!(
+                "{} {value}: the grid is of it, too; leave one of the two out",
+                axis.name
+            )));
+        }
+    }
     // Data are read once for all runs that name the same.
     let mut read: Vec<((Source, Missing), Loaded)> = vec![];
     let mut jobs = vec![];

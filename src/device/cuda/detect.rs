@@ -37,7 +37,10 @@ type Init = unsafe extern "C" fn(c_uint) -> c_int;
 pub fn driver() -> Result<i32> {
     // SAFETY: opening a library runs its initialisers; we trust the driver's, as every program with CUDA does.
     if !unsafe { sys::is_culib_present() } {
-        let install = "install NVIDIA's driver to use a GPU";
+        let install = match image::RELEASE.is_empty() {
+            true => "to use a GPU install NVIDIA's driver, then build anew, for this build has no GPU kernels",
+            false => "install NVIDIA's driver to use a GPU",
+        };
         return Err(Error::failed(format!("no CUDA driver ({LIBRARY} was not found): {install}")));
     }
     // SAFETY: the line above has seen the library, so this opens it and does not panic.
