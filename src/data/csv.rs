@@ -6,7 +6,7 @@ use super::counting::Counting;
 use super::decimals::{self, Marks, has_commas_of_thousands, has_decimal_comma};
 use super::encoding::is_utf16;
 use super::header::{Wanted, mixed};
-use super::read::{FORMATS, Missing};
+use super::read::{self, FORMATS, Missing};
 use super::rounding::Rounding;
 use super::row_names::{self, RowNames, Why};
 use super::rows::{Row, Rows};
@@ -80,6 +80,9 @@ impl<'a> Opened<'a> {
             return Err(Error::failed(format!(
                 "{name} is UTF-16, as a spreadsheet's Unicode text: save it as UTF-8, or convert it, as by iconv -f utf-16 -t utf-8"
             )));
+        }
+        if let Some(why) = read::foreign(&source.head) {
+            return Err(Error::failed(format!("{name} is {why}")));
         }
         // Text has no zero bytes; pictures and archives have.
         if source.head.contains(&0) {
@@ -337,13 +340,19 @@ fn looks_like_decimals(rows: [Option<&Row>; 2]) -> bool {
 }
 
 fn ragged(name: &str, one: &Row, other: &Row) -> Error {
-    let s = if other.cells.len() == 1 { "" } else { "s" };
+    let inside = |row: &Row| row.cells.as_slice().iter().filter(|&&b| b == b'\n').count() as u64;
+    let (got, want) = (other.cells.len(), one.cells.len());
+    let s = if got == 1 { "" } else { "s" };
+    if inside(other) > inside(one) {
+        let (from, to) = (other.line - inside(other), other.line);
+        return Error::failed(format!(
+            "line {from} of {name} has a quotation mark that is not closed before line {to}, so that the row has {got} cell{s} and \
+             not {want}: close it, or write it twice if it is part of the text"
+        ));
+    }
     Error::failed(format!(
-        "line {} of {name} has {} cell{s}, but line {} has {}: every row must have as many",
-        other.line,
-        other.cells.len(),
-        one.line,
-        one.cells.len()
+        "line {} of {name} has {got} cell{s}, but line {} has {want}: every row must have as many",
+        other.line, one.line
     ))
 }
 
@@ -394,6 +403,12 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], missing: Missing, 
         Cell::Number(_) if !bytes.contains(&b',') => format!("{at} is {shown}: must be a finite number below 3.4e38"),
         _ if has_decimal_comma(bytes) && bytes.contains(&b'.') => {
             format!("{at} is {shown}, not a number: leave out the points that part thousands")
+        }
+        // What the cell says is for its author to tell.
+        _ if has_decimal_comma(bytes) && has_commas_of_thousands(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            let (more, less) = (text.replace(',', ""), text.replace(',', "."));
+            format!("{at} is {shown}, not a number: write {more}, or {less} if the comma is a decimal one")
         }
         _ if has_decimal_comma(bytes) => {
             format!(

@@ -169,6 +169,23 @@ impl Dataset {
     }
 }
 
+/// Formats that are met with and not read, by how they begin; what they are, and what helps.
+const OTHERS: [(&[u8], &str, &str); 3] = [
+    (b"\x89HDF", "HDF5, as .h5 and .h5ad are", "write its matrix in Python, by numpy.save or scipy.sparse.save_npz"),
+    (b"PAR1", "Parquet", "write it as csv, as by pandas.read_parquet(FILE).to_csv(\"FILE.csv\", index=False)"),
+    (
+        b"%%MatrixMarket",
+        "a MatrixMarket file",
+        "write it in Python, by scipy.sparse.save_npz(\"FILE.npz\", scipy.io.mmread(FILE).tocsr())",
+    ),
+];
+
+/// What a file that begins so is, and what helps, where it is of a format that is met with and not read.
+pub(super) fn foreign(head: &[u8]) -> Option<String> {
+    let (_, what, remedy) = OTHERS.iter().find(|(begin, ..)| head.starts_with(begin))?;
+    Some(format!("{what}, which is not read: {remedy}"))
+}
+
 /// Whether a file that begins so, unpacked, is none of the formats that are no text.
 pub(super) fn is_text(head: &[u8]) -> bool {
     let others = [zip::is_zip, pictures::is_png, safetensors::is_safetensors, npy::is_npy, idx::is_idx];

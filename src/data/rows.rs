@@ -20,6 +20,8 @@ pub(super) struct Rows<'a> {
     pub spare: ByteRecord,
     /// What separates the cells.
     pub delimiter: u8,
+    /// How the file begins and ends its lines.
+    pub dress: Dress,
     /// No comma does.
     pub decimal_commas: bool,
     /// The first line that was not UTF-8.
@@ -28,16 +30,36 @@ pub(super) struct Rows<'a> {
     says_delimiter: bool,
 }
 
+/// What of a text says nothing of its rows, and yet must come back where they do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dress {
+    /// In front of all rows: the mark of UTF-8, a line that says what separates cells.
+    pub opening: Vec<u8>,
+    /// Lines end as Windows ends them.
+    pub crlf: bool,
+}
+
+impl Dress {
+    fn of(head: &[u8], says_delimiter: bool) -> Dress {
+        const MARK: &[u8] = b"\xef\xbb\xbf";
+        let mark = if head.starts_with(MARK) { MARK.len() } else { 0 };
+        let line = head.iter().position(|&b| b == b'\n');
+        let opening = line.filter(|_| says_delimiter).map_or(mark, |end| end + 1);
+        Dress { opening: head[..opening].to_vec(), crlf: line.is_some_and(|end| head[..end].ends_with(b"\r")) }
+    }
+}
+
 impl<'a> Rows<'a> {
     pub fn new(source: Source<'a>) -> Self {
         let said = said(&source.head);
         let delimiter = said.unwrap_or_else(|| delimiter(&source.head));
         let mut builder = ReaderBuilder::new();
         builder.has_headers(false).flexible(true).trim(Trim::All).buffer_capacity(1 << 16).delimiter(delimiter);
+        let dress = Dress::of(&source.head, said.is_some());
         let reader = builder.from_reader(Lines::new(source, delimiter));
         let decimal_commas = delimiter != b',';
         let spare = ByteRecord::new();
-        Self { reader, spare, delimiter, decimal_commas, foreign: None, says_delimiter: said.is_some() }
+        Self { reader, spare, delimiter, dress, decimal_commas, foreign: None, says_delimiter: said.is_some() }
     }
 
     pub fn next(&mut self) -> Result<Option<Row>> {

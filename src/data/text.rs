@@ -3,7 +3,7 @@
 use super::asked::List;
 use super::csv::Opened;
 use super::read::{is_text, open_file};
-use super::rows::Row;
+use super::rows::{Dress, Row};
 use super::source::Source;
 use super::there::There;
 use super::to_csv::Front;
@@ -60,6 +60,8 @@ pub struct Text {
     pub rows: Vec<ByteRecord>,
     /// What separates cells in the file.
     pub delimiter: u8,
+    /// How it begins, and ends its lines.
+    pub(super) dress: Dress,
 }
 
 impl Text {
@@ -93,6 +95,7 @@ impl Text {
         let words = columns.of_words(&there, &taken)?;
         let numbers: HashSet<usize> = taken.iter().copied().filter(|at| !words.contains(at)).collect();
         let (file, names, delimiter) = (opened.name.clone(), opened.names.clone(), opened.rows.delimiter);
+        let dress = opened.rows.dress.clone();
         let rows = opened.into_rows().take(if kept.is_empty() { 0 } else { count });
         let part = |row: Result<Row>| {
             let row = row?;
@@ -111,7 +114,7 @@ impl Text {
             (kept, rows) = (vec![], vec![]);
         }
         let titles = names.map(|names| kept.iter().map(|&j| names[j].clone()).collect());
-        Ok(Some(Text { titles, kept, taken, rows, delimiter }))
+        Ok(Some(Text { titles, kept, taken, rows, delimiter, dress }))
     }
 
     /// The names of the first `count` pictures of a folder.
@@ -120,7 +123,14 @@ impl Text {
         let row = |name: &OsString| ByteRecord::from(vec![name.to_string_lossy().as_bytes()]);
         let rows: Vec<ByteRecord> = names.iter().take(count).map(row).collect();
         match rows.len() == count {
-            true => Ok(Text { titles: Some(vec!["file".into()]), kept: vec![0], taken: vec![], rows, delimiter: b',' }),
+            true => Ok(Text {
+                titles: Some(vec!["file".into()]),
+                kept: vec![0],
+                taken: vec![],
+                rows,
+                delimiter: b',',
+                dress: Dress::default(),
+            }),
             false => Err(fewer(&path.display().to_string())),
         }
     }

@@ -1,6 +1,6 @@
 //! Writes a table as csv: a header, and a row a line. What [`super::Dataset::read`] gives back, to the bit.
 use super::text::{Text, Way};
-use csv::ByteRecord;
+use csv::{ByteRecord, Terminator};
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -107,7 +107,9 @@ pub(crate) fn write_filled(
     at: impl Fn(usize) -> usize,
     hidden: impl Fn(usize, usize) -> bool,
 ) -> io::Result<()> {
-    let mut rows = csv::WriterBuilder::new().delimiter(text.delimiter).from_writer(out);
+    out.write_all(&text.dress.opening)?;
+    let end = if text.dress.crlf { Terminator::CRLF } else { Terminator::Any(b'\n') };
+    let mut rows = csv::WriterBuilder::new().delimiter(text.delimiter).terminator(end).from_writer(out);
     if let Some(titles) = &text.titles {
         rows.write_record(titles).map_err(cause)?;
     }

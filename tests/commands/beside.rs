@@ -125,3 +125,30 @@ fn what_a_model_of_several_kinds_is_asked_of_is_not_binarised() {
     run(&home, "encode run --data bits.csv --to z.png --device cpu")
         .refused(2, "to z.png: must end in .npy or .csv; pass --to z.csv");
 }
+
+/// A spreadsheet finds its umlauts again, and a repository no line that changed: what marks a file, ends its lines, and says what
+/// separates its cells.
+#[test]
+fn a_table_that_is_filled_in_begins_and_ends_its_lines_as_it_did() {
+    let home = folder("beside-dress");
+    let rows = |gap: &str| {
+        (0..30).map(|i| format!("p\u{e4}d {i};{i},5;{}", if i == 7 { gap } else { "1" })).collect::<Vec<_>>()
+    };
+    for (name, opening, end) in [
+        ("plain", "", "\n"),
+        ("windows", "\u{feff}", "\r\n"),
+        ("mark", "\u{feff}", "\n"),
+        ("excel", "sep=;\r\n", "\r\n"),
+    ] {
+        let file = |gap: &str| format!("{opening}{}{end}", [vec!["name;a;b".into()], rows(gap)].concat().join(end));
+        let data = home.join(format!("{name}.csv"));
+        std::fs::write(&data, file("")).unwrap();
+        let train = "--missing allow --likelihood gaussian --hidden 3 --latent 1 --steps 2 --device cpu --quiet";
+        run(&home, &format!("train --data {name}.csv {train} --out {name}")).succeeded();
+        run(&home, &format!("impute {name} --data {name}.csv --to {name}-filled.csv --device cpu --quiet")).succeeded();
+        let filled = std::fs::read_to_string(home.join(format!("{name}-filled.csv"))).unwrap();
+        let gap = filled.split(end).nth(8 + opening.matches('\n').count()).unwrap().rsplit(';').next().unwrap();
+        assert!(gap.replace(',', ".").parse::<f32>().is_ok(), "{name}: {filled}");
+        assert_eq!(filled, file(gap), "{name}");
+    }
+}

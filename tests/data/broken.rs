@@ -209,7 +209,23 @@ fn every_malformed_file_becomes_a_sentence() {
         ("decimal.csv", b"1.0;2.0\n1,5;2,5\n".to_vec(), "is \"1,5\", but line 1 has \"1.0\": one of the marks"),
         ("names.csv", b"h,i,j\na,1,2\n5,3,4\n".to_vec(), "is the word \"a\", but line 3 has the number \"5\" there"),
         ("spaces.csv", b"1 2\n3 4\n".to_vec(), "separate numbers by comma, semicolon or tab"),
-        ("quote.csv", b"1,2\n\"3,4\n5,6\n".to_vec(), "has 1 cell, but line 1 has 2"),
+        (
+            "quote.csv",
+            b"1,2\n3,4\n\"5,6\n7,8\n9,0\n".to_vec(),
+            "has a quotation mark that is not closed before line 5, so that the row has 1 cell and not 2: close it, or write it twice",
+        ),
+        ("quote-line.csv", b"1,2\n\"3,4\n5,6\n".to_vec(), "line 2 of"),
+        (
+            "h5.csv",
+            b"\x89HDF\r\n\x1a\n\0\0".to_vec(),
+            "is HDF5, as .h5 and .h5ad are, which is not read: write its matrix",
+        ),
+        ("table.parquet", b"PAR1\x15\0\x15".to_vec(), "is Parquet, which is not read: write it as csv"),
+        (
+            "x.mtx",
+            b"%%MatrixMarket matrix coordinate integer general\n3 2 1\n1 1 5\n".to_vec(),
+            "is a MatrixMarket file, which is not read: write it in Python, by scipy.sparse.save_npz",
+        ),
         ("latin.csv", b"1,2\n3,\xe9t\xe9\n".to_vec(), "line 2, column 2 of"),
         (
             "utf16.csv",

@@ -37,6 +37,9 @@ fn words_that_are_no_names_of_rows_are_refused() {
         quoted,
         "is \"167,1\", not a number: write the decimal comma as a point, or separate the cells by semicolons",
     );
+    // Either may be meant.
+    let either = "write 11828, or 11.828 if the comma is a decimal one";
+    refused("v,t\n5,\"11,828\"\n6,\"12,001\"\n", &format!("is \"11,828\", not a number: {either}"));
     let thousands = "not a number: leave out the points that part thousands";
     refused("t;v\n1.234,5;5\n1.235,5;6\n", &format!("is \"1.234,5\", {thousands}"));
     for cell in ["1,234.5", "-12,345,678", "1,234,567.25"] {
