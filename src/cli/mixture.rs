@@ -31,8 +31,8 @@ const SAMPLES: usize = 64;
     vae-gpu mixture --data faces.idx.gz --components 1 --covariance full --out runs/faces\n  \
     vae-gpu mixture --start runs/faces/mixture.safetensors --data other.idx.gz --iterations 0 --out runs/other\n  \
     vae-gpu mixture --start runs/mixture/mixture.safetensors --data new.csv --iterations 0 --to of-each.csv\n\n\
-    Writes mixture.safetensors (weights, means, variances or covariances), means.png (the largest weight first) and \
-    samples.png. The log-likelihood is that of a density, in nats per example with its standard error: it depends on \
+    Writes mixture.safetensors (weights, means, variances or covariances; the largest weight first, or in the order of \
+    --start), means.png in that order, and samples.png. The log-likelihood is that of a density, in nats per example with its standard error: it depends on \
     the scale of the data. Bytes count as byte / 255.\n\n\
     With --to a table has a row for each example: log p(x); the component it most probably belongs to, by its place in \
     mixture.safetensors, counted from 0; and how probable each is."
@@ -315,7 +315,7 @@ fn draw(out: &Path, seed: u64, mixture: &Mixture, data: &Dataset) -> Result<()> 
         let count = tiles.len() / data.cols;
         grid::write_png(&out.join(name), &tiles, shape, grid::columns_for(count, shape))
     };
-    picture(FILES[1], mixture.by_weight().into_iter().flat_map(|k| mixture.mean(k)).copied().collect())?;
+    picture(FILES[1], mixture.means.clone())?;
     picture(FILES[2], mixture.sample(SAMPLES, seed)?.0)
 }
 

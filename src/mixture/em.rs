@@ -124,7 +124,7 @@ impl Fit {
 /// Hears of every round: the restart, the round, the mean log-likelihood.
 pub type Watch<'a> = dyn FnMut(usize, usize, f64) + 'a;
 
-/// The most likely mixture of several starts by k-means++, for x (N, D).
+/// The most likely mixture of several starts by k-means++, for x (N, D); its components by falling weight.
 ///
 /// # Errors
 /// Settings that are wrong for this data, a variance that falls to zero where there is no floor.
@@ -149,7 +149,9 @@ pub fn fit(x: &[f64], cols: usize, settings: &Settings, watch: &mut Watch) -> Re
             best = Some(fit);
         }
     }
-    Ok(best.expect("there is at least one restart"))
+    let best = best.expect("there is at least one restart");
+    // As they came about they stand in no order.
+    Ok(Fit { mixture: best.mixture.by_weight(), ..best })
 }
 
 /// Goes on from a mixture: `components`, `covariance`, `restarts` and `seed` do not count.

@@ -154,11 +154,14 @@ impl Mixture {
         (0..self.components()).into_par_iter().map(factor).collect()
     }
 
-    /// The components by falling weight.
-    pub fn by_weight(&self) -> Vec<usize> {
+    /// The same, its components by falling weight.
+    pub(crate) fn by_weight(self) -> Mixture {
         let mut order: Vec<usize> = (0..self.components()).collect();
-        order.sort_by(|&a, &b| self.weights[b].total_cmp(&self.weights[a]));
-        order
+        order.sort_by(|&a, &b| self.weights[b].total_cmp(&self.weights[a])); // stable: equals stay in their order
+        let of_each = |of: fn(&Mixture, usize) -> &[f64]| order.iter().flat_map(|&k| of(&self, k)).copied().collect();
+        let weights = order.iter().map(|&k| self.weights[k]).collect();
+        let (means, spread) = (of_each(Mixture::mean), of_each(Mixture::spread_of));
+        Mixture { weights, means, spread, ..self }
     }
 
     fn spread_name(&self) -> &'static str {
