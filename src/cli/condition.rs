@@ -1,4 +1,5 @@
 //! The data of a conditional model, and what it is told with them: `--condition`, `--past` and `--future`.
+use super::loading::load_again;
 use super::{Common, Part, data_for, file_of};
 use crate::config::{Condition, Run, Source};
 use crate::data::{Columns, Dataset, Missing, Unknown, Values};
@@ -15,6 +16,9 @@ pub(crate) struct DataFor {
     /// Examples like those of the training; for a model of built-in data, their test part if not given
     #[arg(long, value_name = "FILE")]
     pub(super) data: Option<String>,
+    /// In place of --data the examples that the run was validated on: those that --valid-fraction held out, or of its --valid
+    #[arg(long, conflicts_with_all = ["data", "labels"])]
+    pub(super) held_out: bool,
     /// Of a model with classes: a file with those of --data, where these have no such column: idx, or a table with a column called
     /// as that of --classes, or with a single one
     #[arg(long = "condition", value_name = "FILE")]
@@ -26,21 +30,34 @@ pub(crate) struct DataFor {
 }
 
 impl DataFor {
-    /// The file of the data, if they are not built in.
+    /// The file of the data, if they are not built in, and all of them are meant.
     pub(super) fn file(&self) -> Option<&Path> {
         self.data.as_deref().and_then(file_of)
     }
 
     /// The data, with the model's condition behind its columns. Says what of them may have been meant otherwise.
     pub(super) fn load(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
+        if self.held_out {
+            self.check(run, run.model.missing)?;
+            let (_, valid) = load_again(run, "pass --data FILE")?;
+            return valid.ok_or_else(|| Error::request("held-out: the run held nothing out; pass --data FILE"));
+        }
         self.read(run, &run.data, run.model.missing, common)
     }
 
-    /// The same, and what of them the model is told in the units of the file: not as it comes back from where the model has it.
+    /// The same, and what of them the model is told in the units of the file: not as it comes back from where the model has it, but
+    /// where they are read again as the run did.
     pub(super) fn load_with_told(&self, run: &Run, common: &Common) -> Result<(Arc<Dataset>, Vec<f32>)> {
+        let columns = run.model.input..run.model.columns();
+        if self.held_out {
+            let data = self.load(run, common)?;
+            let mut told = data.columns(columns.clone());
+            run.data.scale.iter().for_each(|scale| scale.undo(&mut told, columns.clone()));
+            return Ok((data, told));
+        }
         let data = self.read(run, &Source { scale: None, ..run.data.clone() }, run.model.missing, common)?;
-        same_columns(&data, run.model.columns(), "the data of the model")?;
-        let told = data.columns(run.model.input..data.cols);
+        same_columns(&data, columns.end, "the data of the model")?;
+        let told = data.columns(columns);
         Ok(match &run.data.scale {
             Some(scale) => (Arc::new(scale.apply(Arc::unwrap_or_clone(data))?), told),
             None => (data, told),
@@ -49,6 +66,9 @@ impl DataFor {
 
     /// The same with gaps, whatever the model was trained on, and in the units of the file.
     pub(super) fn load_with_gaps(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
+        if self.held_out {
+            return Err(Error::request("held-out: is no file to fill in; pass --data FILE"));
+        }
         self.read(run, &Source { scale: None, ..run.data.clone() }, Missing::Allow, common)
     }
 

@@ -65,7 +65,7 @@ impl Job {
 
     /// One that goes on, with the data that it began with.
     pub(super) fn again(saved: &Saved) -> Result<Job> {
-        let (data, valid) = load_again(saved, "pass --data FILE of them, or begin a new run")?;
+        let (data, valid) = load_again(&saved.run, "pass --data FILE of them, or begin a new run")?;
         check(&saved.run, &data, valid.as_deref())?;
         Ok(Job { run: saved.run.clone(), data, valid })
     }

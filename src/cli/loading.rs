@@ -1,8 +1,7 @@
 //! The data of a run: read for the first time, when what is asked of them is found out, or again, when they must be the same.
 use super::options::TrainArgs;
 use super::{Part, condition, dataset, file_of, held_out_part, own_test};
-use crate::checkpoint::Saved;
-use crate::config::{Condition, Source};
+use crate::config::{Condition, Run, Source};
 use crate::data::{Bytes, Columns, Dataset, Missing, Scale, file_and_array};
 use crate::{Error, Result};
 use std::path::Path;
@@ -89,10 +88,10 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
 }
 
 /// The data of a run that are read again: those that it began with. `otherwise`: what else can be done where they are not.
-pub(super) fn load_again(saved: &Saved, otherwise: &str) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
-    let began = &saved.run.data;
+pub(super) fn load_again(run: &Run, otherwise: &str) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let began = &run.data;
     let (data, valid) =
-        load(&mut began.clone(), saved.run.model.missing).map_err(|e| moved(began, otherwise).unwrap_or(e))?;
+        load(&mut began.clone(), run.model.missing).map_err(|e| moved(began, otherwise).unwrap_or(e))?;
     if data.rows() != began.rows {
         let (name, got, want) = (&data.name, data.rows(), began.rows);
         return Err(Error::failed(format!(

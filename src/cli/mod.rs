@@ -112,7 +112,7 @@ pub(crate) struct Common {
     /// Threads on the CPU; all cores if not given. The result is the same
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Prints JSON on stdout, and nothing else there
+    /// Prints JSON on stdout, and nothing else there: one object, or of several things one a line
     #[arg(long)]
     json: bool,
     /// Says nothing but what was asked for, and where that could not be had
@@ -269,7 +269,11 @@ pub(crate) fn data_for(
         (Some(path), _) => dataset(path, Part::Test, columns, bytes, missing),
         (None, built_in) if BUILT_IN.contains(&built_in) => dataset(built_in, Part::Test, columns, bytes, missing),
         (None, trained) => {
-            Err(Error::request(format!("data: not given, and the model was trained on {trained}; pass --data FILE")))
+            let held_out = run.data.valid.is_some() || run.data.valid_fraction > 0.0;
+            let or = if held_out { ", or --held-out for its validation part" } else { "" };
+            Err(Error::request(format!(
+                "data: not given, and the model was trained on {trained}; pass --data FILE{or}"
+            )))
         }
     }
 }

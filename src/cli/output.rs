@@ -128,7 +128,9 @@ impl Kept {
             return wrong("only a csv has words; pass --to FILE.csv, or leave --keep out".into());
         }
         let Some(path) = file else {
-            return wrong("built-in data have no text; leave it out".into());
+            return wrong(
+                "built-in data, and what was held out, have no text; leave it out, or pass --data FILE".into(),
+            );
         };
         // Names of rows that come again name none, and such a table would be refused as data.
         if times > 1 && self.keep.is_none() {

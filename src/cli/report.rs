@@ -88,9 +88,9 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     let saved = Saved::read(&folder.0)?;
     let examples = match &args.data.data {
         Some(_) => labelled(args.data.load(&saved.run, &args.common)?, args.colours.as_deref())?,
-        None if args.data.labels.is_some() => args.data.load(&saved.run, &args.common)?,
+        None if args.data.labels.is_some() || args.data.held_out => args.data.load(&saved.run, &args.common)?,
         None => {
-            let (data, valid) = loading::load_again(&saved, "pass --data FILE, of which to draw")?;
+            let (data, valid) = loading::load_again(&saved.run, "pass --data FILE, of which to draw")?;
             valid.unwrap_or(data)
         }
     };

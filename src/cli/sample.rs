@@ -115,9 +115,9 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         return wrote(&args.common, path, target.rows(count));
     };
 
-    let (data, told) =
-        DataFor { data: Some(near.clone()), labels: args.condition.clone(), unknown_words: Unknown::Refuse }
-            .load_with_told(&saved.run, &args.common)?;
+    let (data, labels) = (Some(near.clone()), args.condition.clone());
+    let near = DataFor { data, held_out: false, labels, unknown_words: Unknown::Refuse };
+    let (data, told) = near.load_with_told(&saved.run, &args.common)?;
     check_data(&saved, &data, "--near")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);

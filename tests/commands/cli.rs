@@ -163,6 +163,35 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
 }
 
+/// What a run was validated on can be asked of, too, and is what it was.
+#[test]
+fn what_was_held_out_can_be_had() {
+    let home = folder("held-out");
+    write_idx(&home.join("x.idx"), 103, 6);
+    let train = "train --data x.idx --epochs 3 --hidden 8 --latent 2 --batch 20 --device cpu --quiet";
+    run(&home, &format!("{train} --valid-fraction 0.2 --out part")).succeeded();
+    run(&home, &format!("{train} --valid x.idx --out other")).succeeded();
+    run(&home, &format!("{train} --out none")).succeeded();
+    for (name, examples) in [("part", 21), ("other", 103)] {
+        let e = run(&home, &format!("eval {name} --held-out --json --device cpu")).succeeded().stdout;
+        let e: serde_json::Value = serde_json::from_str(&e).unwrap();
+        let lines = vae_gpu::metrics::read(&home.join(name).join("metrics.jsonl")).unwrap();
+        let valid = lines.iter().filter(|line| line.split == vae_gpu::metrics::Split::Valid);
+        let best = valid.map(|line| line.elbo).fold(f64::NEG_INFINITY, f64::max);
+        assert_eq!((e["examples"].as_u64(), e["elbo"].as_f64()), (Some(examples), Some(best)), "{name}: {e}");
+        run(&home, &format!("encode {name} --held-out --to {name}.npy --device cpu --quiet")).succeeded();
+        assert_eq!(npy(&home.join(format!("{name}.npy"))).rows() as u64, examples);
+    }
+    for (line, want) in [
+        ("eval none --held-out", "held-out: the run held nothing out; pass --data FILE"),
+        ("eval part", "data: not given, and the model was trained on x.idx; pass --data FILE, or --held-out for its validation part"),
+        ("impute part --held-out --to x.csv", "held-out: is no file to fill in; pass --data FILE"),
+        ("encode part --held-out --keep 0 --to z.csv", "keep 0: built-in data, and what was held out, have no text; leave it out, or pass --data FILE"),
+    ] {
+        run(&home, &format!("{line} --device cpu")).refused(2, want);
+    }
+}
+
 #[test]
 fn what_auto_came_to_is_told_where_a_run_depends_on_it() {
     let none = [("STAND_IN_DEVICES", "0")];
