@@ -56,6 +56,9 @@ pub struct Best {
     pub loss: Option<f64>,
 }
 
+/// What repeats a sweep, in its directory: by this it is known as one.
+pub const SWEEP: &str = "sweep.toml";
+
 /// The files of a run directory.
 #[derive(Clone, Debug)]
 pub struct Folder(pub PathBuf);
@@ -309,6 +312,10 @@ impl Saved {
                 Some(why) => format!("{what}: there is none, for the training ended without one: {}", why.trim_end()),
                 None if before.exists() => {
                     format!("{what}: there is none yet; the run that it replaces is in {}", before.display())
+                }
+                None if folder.0.join(SWEEP).exists() => {
+                    let sweep = folder.0.display();
+                    format!("{sweep}: is a sweep; give one of its runs: vae-gpu compare {sweep} --each lists them")
                 }
                 None => format!("{what}: there is no such file; give a run directory or its model"),
             }));

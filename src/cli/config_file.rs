@@ -1,5 +1,6 @@
 //! `--config FILE`: options from a TOML file, by the names that they have on the command line; and the file that repeats
 //! a run or a sweep, which every one leaves.
+use crate::checkpoint::SWEEP;
 use crate::config::used;
 use crate::{Error, Result};
 use clap::parser::ValueSource;
@@ -179,8 +180,6 @@ fn option_of(axis: &str) -> Option<String> {
 
 /// The option that may stand there several times.
 const GRID: &str = "grid";
-/// What repeats a sweep, in its directory.
-pub(super) const SWEEP: &str = "sweep.toml";
 
 /// What is about this machine, the screen, and where a run goes, and so no part of what repeats it.
 const ELSEWHERE: [&str; 11] =

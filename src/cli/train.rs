@@ -180,10 +180,13 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
         0 => String::new(),
         n => format!(", {} of {} values missing", thousands(n as f64), thousands(all as f64)),
     };
-    let scaled = match (&run.data.scale, run.model.unscaled().count()) {
-        (None, _) => String::new(),
-        (Some(scale), 0) => format!(", columns {}", scale.told()),
-        (Some(scale), kept) => format!(", {} of {} columns {}", run.model.input - kept, run.model.input, scale.told()),
+    // Of a column of words the first stands for it.
+    let firsts = data.columns.begin(data.cols);
+    let (of_x, kept) = (firsts.iter().take(run.model.input), run.model.unscaled().filter(|&j| firsts[j]));
+    let scaled = match (&run.data.scale, of_x.filter(|first| **first).count(), kept.count()) {
+        (None, ..) => String::new(),
+        (Some(scale), _, 0) => format!(", columns {}", scale.told()),
+        (Some(scale), all, kept) => format!(", {} of {all} columns {}", all - kept, scale.told()),
     };
     let sparse = match &data.values {
         // Of a table of words most columns are zero, and that is how it is kept, not what it is.
@@ -250,11 +253,11 @@ fn summarise(common: &Common, outcome: &Outcome, active: Option<u64>, (folder, s
         0 => String::new(),
         n => format!(", {n} of them skipped,"),
     };
+    let rate = if outcome.examples > 0 { format!(" ({} examples/s)", thousands(rate)) } else { String::new() };
     common.say(format!(
-        "{what} after {}{skipped} in {:.1} s ({} examples/s): {bound}{kept}; see {folder}/{see}",
+        "{what} after {}{skipped} in {:.1} s{rate}: {bound}{kept}; see {folder}/{see}",
         counted(outcome.steps as usize, "step"),
         outcome.seconds,
-        thousands(rate),
     ));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How a sweep is followed: one bar for all its runs on a terminal, elsewhere a line for each run that ends.
 use super::super::Common;
 use super::super::progress::{Bar, WHOLE};
+use super::super::words::counted;
 use super::{Heard, Task};
 use crate::checkpoint::Best;
 use crate::metrics::Record;
@@ -75,7 +76,7 @@ impl<'a> Follow<'a> {
         let left = if self.ended < self.runs { format!(", about {left:.0} s left") } else { String::new() };
         match outcome.ending {
             Ending::Stopped => format!("cut after step {}; saved", outcome.steps),
-            _ => format!("{bound} in {seconds:.1} s ({} of {} runs{left})", self.ended, self.runs),
+            _ => format!("{bound} in {seconds:.1} s ({} of {}{left})", self.ended, counted(self.runs, "run")),
         }
     }
 

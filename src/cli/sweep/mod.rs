@@ -1,10 +1,9 @@
 //! `vae-gpu sweep`
 use super::compare::runs_in;
-use super::config_file::SWEEP;
 use super::options::{TrainArgs, held};
 use super::signals::Signals;
 use super::{BUILT_IN, Common, counted, job, repeating, table};
-use crate::checkpoint::Folder;
+use crate::checkpoint::{Folder, SWEEP};
 use crate::config::name_of;
 use crate::files::write_atomically;
 use crate::sweep::grid::Axis;
@@ -30,6 +29,7 @@ use task::{Heard, Start, Task};
     mut_arg("out", |out| out.help("The directory of the sweep; runs/sweep-NAME-OF-THE-DATA if not given")),
     mut_arg("force", |force| force.help("Replaces runs in it that have other settings")),
     mut_arg("seed", |seed| seed.help("The first of the seeds")),
+    mut_arg("epochs", |epochs| epochs.help("Passes over the data")),
     mut_arg("resume", |resume| resume.help("Goes on with the sweep in DIR, as its own command given again")),
     about = "Trains all combinations of options and seeds, side by side, and compares them in one table and on one page",
     after_help = "Examples:\n  \
