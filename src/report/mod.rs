@@ -122,6 +122,10 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
         "curves": course(&records),
         "samples": samples,
         "told": run.model.condition > 0,
+        "classes": pictures::classes(run).map(|classes| match run.data.classes() {
+            Some(named) => named.words.clone(),
+            None => (0..classes).map(|class| class.to_string()).collect(),
+        }),
         "reconstructions": reconstructions,
         "columns": if grid::is_strip(tile(run)) { columns::gather(run, examples, inference)? } else { Value::Null },
         "predictions": predictions::gather(run, examples, inference)?,
@@ -167,6 +171,7 @@ fn pictures(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Re
     let drawn = Drawn::of(run, examples, inference, count)?;
     let (tiles, across) = drawn.pairs();
     let pairs = drawn.originals.len() / run.model.input;
+    let count = drawn.samples.len() / run.model.input;
     Ok((as_image(&drawn.samples, drawn.shape, drawn.columns, count)?, as_image(&tiles, drawn.shape, across, pairs)?))
 }
 

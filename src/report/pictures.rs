@@ -1,6 +1,6 @@
 //! What the pictures of a run show, and on which scale.
 use crate::Result;
-use crate::config::{Likelihood, Run};
+use crate::config::{Condition, Likelihood, Run};
 use crate::data::scale::Rule;
 use crate::data::{Bytes, Dataset, Shape};
 use crate::infer::Inference;
@@ -16,32 +16,48 @@ pub struct Drawn {
     /// (count / 2, x)
     pub reconstructions: Vec<f32>,
     pub shape: Shape,
-    /// How many tiles stand in a row.
+    /// How many samples stand in a row; and how many of the pairs.
     pub columns: usize,
+    across: usize,
+}
+
+/// More classes than these have no column each.
+const CLASSES: usize = 16;
+
+/// Of a model that is told few classes their number: its samples have a column for each.
+pub(super) fn classes(run: &Run) -> Option<usize> {
+    let classes = run.data.condition.as_ref().map_or(0, Condition::classes);
+    (2..=CLASSES).contains(&classes).then_some(classes)
 }
 
 impl Drawn {
-    /// `count` means of p(x|z), z from the prior, which a conditional model is told what the first examples are; and half as many
-    /// examples, or all if there are fewer.
+    /// `count` means of p(x|z), z from the prior, or whole rows of them: which a model that is told classes is told these in turn, of few
+    /// classes a column each, and another what the first examples are; and half as many examples, or all if there are fewer.
     ///
     /// # Errors
     /// Those of the device.
     pub fn of(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference, count: usize) -> Result<Drawn> {
         let (seed, shape) = (run.training.seed, tile(run));
         let few = Arc::new(examples.first(count));
-        let told = inference.condition_of(&few);
-        let told: Vec<f32> = told.into_iter().cycle().take(count * run.model.condition).collect();
-        let mut samples = inference.sample(count, &told, seed)?;
+        let across = grid::columns_for(count, shape);
+        let one_hot =
+            |classes: usize| (0..classes * classes).map(move |i| (i % (classes + 1) == 0) as u8 as f32).collect();
+        let (told, columns, samples) = match classes(run).filter(|&classes| classes <= count) {
+            Some(classes) => (one_hot(classes), classes, count / classes * classes),
+            None => (inference.condition_of(&few), across, count),
+        };
+        let told: Vec<f32> = told.into_iter().cycle().take(samples * run.model.condition).collect();
+        let mut samples = inference.sample(samples, &told, seed)?;
         let few = Arc::new(few.first(count / 2));
         let mut originals = inference.examples(&few);
         let mut reconstructions = inference.reconstruct(&few, seed)?;
         on_one_scale(run, [&mut originals, &mut reconstructions, &mut samples]);
-        Ok(Drawn { samples, originals, reconstructions, shape, columns: grid::columns_for(count, shape) })
+        Ok(Drawn { samples, originals, reconstructions, shape, columns, across })
     }
 
     /// The tiles of originals, under each its reconstruction, and how many stand in a row.
     pub fn pairs(&self) -> (Vec<f32>, usize) {
-        grid::interleave(&self.originals, &self.reconstructions, self.shape.numbers(), self.columns)
+        grid::interleave(&self.originals, &self.reconstructions, self.shape.numbers(), self.across)
     }
 }
 

@@ -163,4 +163,13 @@ fn a_model_that_is_told_no_columns_predicts_nothing() {
     for name in ["plain", "classes"] {
         assert_eq!(predictions(&home.join(name)), Value::Null, "{name}");
     }
+    // Of classes the samples have a column for each.
+    let page = |name: &str| data(&page(&home.join(name).join("report.html")));
+    let (plain, told) = (page("plain"), page("classes"));
+    assert_eq!((&plain["classes"], &told["classes"]), (&Value::Null, &json!(["u", "v"])));
+    let side = |page: &Value, side: &str| page["samples"][side].as_u64().unwrap();
+    assert_eq!((side(&plain, "count"), side(&told, "count")), (32, 32));
+    let high = (vae_gpu::plot::bars::HEIGHT + vae_gpu::plot::GAP) as u64 * 16 + vae_gpu::plot::GAP as u64;
+    assert_eq!(side(&told, "height"), high, "16 rows of two");
+    assert!(side(&plain, "height") < high);
 }
