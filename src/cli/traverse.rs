@@ -2,24 +2,28 @@
 use super::condition::DataFor;
 use super::decode::draw_rows;
 use super::output::{Output, Target, front_of_points};
-use super::{Common, print, told};
+use super::told::{self, Told};
+use super::{Common, print};
 use crate::checkpoint::Saved;
+use crate::config::{Condition, Run};
 use crate::data::to_csv::Front;
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
 use crate::infer::Inference;
 use crate::latents;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Moves one latent at a time through the prior, then the mean of p(x|z): what each latent means
 #[derive(Args)]
 #[command(
     allow_negative_numbers = true,
+    mut_arg("labels", |what| what.value_name("WHAT").help("Of a conditional model: a class; what columns hold, as \
+        age=50,ward=surgery; or a FILE, of the classes of --data, or of columns, of which the first row counts")),
     after_help = "Examples:\n  vae-gpu traverse runs/digits --to latents.png\n  \
     vae-gpu traverse runs/digits --around 3 --rows 10 --extent 2 --to latents.png\n\n\
-    A conditional model is told what the example is told, or of z = 0 the first one of the data.\n\n\
+    A conditional model is told --condition; else what the example is told, or of z = 0 the first one of the data.\n\n\
     A row for each latent, by its mean KL over --data, the largest first: the first rows mean most, and a latent without \
     KL means nothing. An npy holds (rows · steps, D); a csv says which latent each row moves, and where to. --json says which latents they are."
 )]
@@ -57,13 +61,27 @@ impl TraverseArgs {
             false => Err(Error::request(format!("extent {}: must be a positive number; pass --extent 3", self.extent))),
         }
     }
+
+    /// What --condition says of all rows; none where it is a file of the classes of the data, which they are then read with.
+    fn condition(&self, run: &Run) -> Result<(Option<Told>, DataFor)> {
+        let of_data = matches!(run.data.condition, Some(Condition::Classes { .. }));
+        let Some(what) = self.data.labels.as_ref().filter(|what| !(of_data && Path::new(what).is_file())) else {
+            return Ok((None, self.data.clone()));
+        };
+        let told = told::of(run, Some(what))?;
+        match told.takes_turns() {
+            true => Err(Error::request(format!("condition {what}: all rows are of one; pass a single class"))),
+            false => Ok((Some(told), DataFor { labels: None, ..self.data.clone() })),
+        }
+    }
 }
 
 pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     args.check()?;
     let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
-    let (data, told) = args.data.load_with_told(&saved.run, &args.common)?;
+    let (asked, of_data) = args.condition(&saved.run)?;
+    let (data, told) = of_data.load_with_told(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     if let Some(i) = args.around.filter(|&i| i >= data.rows()) {
         let (name, rows) = (&data.name, data.rows());
@@ -87,15 +105,18 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     };
     // Of a conditional model: the condition of the example that is gone around, or of the first.
     let (of, width) = (args.around.unwrap_or(0), saved.run.model.condition);
-    let given = inference.condition_of(&data.pick(&[of])).repeat(dims.len() * args.steps);
+    let (given, told) = match &asked {
+        Some(asked) => (asked.first(1)?, asked.first_in_file(1)),
+        None => (inference.condition_of(&data.pick(&[of])), told[of * width..][..width].to_vec()),
+    };
+    let count = dims.len() * args.steps;
     let z = latents::traverse(&around, &dims, args.extent, args.steps);
-    let decoded = inference.decode(&z, &given)?;
+    let decoded = inference.decode(&z, &given.repeat(count))?;
     // Which latent, and what it is.
     let points = z.chunks(latent).enumerate().map(|(i, z)| (dims[i / args.steps], z));
     let points = points.map(|(j, z)| vec![j as f64, f64::from(z[j])]);
     let front = front_of_points(target, &saved.run, &["latent", "z"].map(String::from), points);
-    let told =
-        told::front(&saved.run, &told[of * width..][..width], dims.len() * args.steps).filter(|_| target.is_csv());
+    let told = told::front(&saved.run, &told, count).filter(|_| target.is_csv());
     let front = Front::joined(front, told);
     match target {
         Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,

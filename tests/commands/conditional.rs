@@ -319,6 +319,8 @@ fn draws_stand_behind_the_cells_that_they_were_told() {
     let around = table("traverse run --data x.csv --around 3 --steps 3");
     assert!(around[0] == "latent,z,flag,age" && around.len() == 4);
     assert!(around[1..].iter().all(|line| line.ends_with(&format!(",{}", cells(3)))), "{around:?}");
+    let asked = table("traverse run --data x.csv --steps 2 --condition age=33,flag=1");
+    assert_eq!(asked, ["latent,z,flag,age", "0,-3,1,33", "0,3,1,33"]);
     let forecast = table("forecast run --data x.csv --draws 3 --count 2");
     assert_eq!(forecast, ["example,draw", "0,0", "0,1", "0,2", "1,0", "1,1", "1,2"]);
     assert_eq!(
