@@ -37,8 +37,8 @@ pub use timer::Mark;
 
 /// The oldest driver whose graphs hold launches that overlap: 12.4.
 const OVERLAP: i32 = 12040;
-/// Sizes of clusters that are asked for, the largest first.
-const CLUSTERS: [u32; 4] = [16, 8, 4, 2];
+/// Sizes of clusters that are asked for, the largest first. Of an H200's groups of processors one has no room for 16.
+const CLUSTERS: [u32; 6] = [16, 14, 12, 8, 4, 2];
 /// No kernel takes more.
 const MAX_ARGS: usize = 160;
 
