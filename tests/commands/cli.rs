@@ -184,9 +184,15 @@ fn what_was_held_out_can_be_had() {
     }
     for (line, want) in [
         ("eval none --held-out", "held-out: the run held nothing out; pass --data FILE"),
-        ("eval part", "data: not given, and the model was trained on x.idx; pass --data FILE, or --held-out for its validation part"),
+        (
+            "eval part",
+            "data: not given, and the model was trained on x.idx; pass --data FILE, or --held-out for its validation part",
+        ),
         ("impute part --held-out --to x.csv", "held-out: is no file to fill in; pass --data FILE"),
-        ("encode part --held-out --keep 0 --to z.csv", "keep 0: built-in data, and what was held out, have no text; leave it out, or pass --data FILE"),
+        (
+            "encode part --held-out --keep 0 --to z.csv",
+            "keep 0: built-in data, and what was held out, have no text; leave it out, or pass --data FILE",
+        ),
     ] {
         run(&home, &format!("{line} --device cpu")).refused(2, want);
     }

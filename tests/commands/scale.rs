@@ -344,6 +344,11 @@ fn a_column_that_never_changes_is_told_once() {
     assert_eq!(said.matches(note).count(), 1, "{said}");
     assert!(said.contains("3 examples, columns scaled to mean 0 and standard deviation 1; model"), "{said}");
     assert_eq!(scale_of(&home.join("run")).1[1], 1.0);
+    // Columns are those of the file.
+    std::fs::write(home.join("words.csv"), "a,w\n1,u\n2,v\n3,t\n").unwrap();
+    let words = line.replace("x.csv", "words.csv").replace("--out run", "--categorical w --out words");
+    let said = run(&home, &words).succeeded().stderr;
+    assert!(said.contains("3 examples, 1 of 2 columns scaled to mean 0"), "{said}");
     // Where it matters without a scale, too.
     let falls = "; a variance that is learned may fall there without end: --skip-columns b leaves it out\n";
     for (options, want) in [

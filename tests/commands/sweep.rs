@@ -136,6 +136,8 @@ fn the_table_is_the_mean_over_seeds_best_first() {
     let csv = std::fs::read_to_string(home().join("all/sweep.csv")).unwrap();
     assert!(csv.starts_with("run,hidden,latent,seed,state,split,elbo,"), "{csv}");
     assert_eq!(csv.lines().count(), 9);
+    let which = "all: is a sweep; give one of its runs: vae-gpu compare all --each lists them";
+    run(home(), "eval all --data x.idx --device cpu").refused(1, which);
 }
 
 #[test]

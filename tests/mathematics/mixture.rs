@@ -190,6 +190,7 @@ fn a_known_mixture_is_found_again() {
         let settings = Settings { floor: Some(0.0), tolerance: 1e-8, ..Settings::new(components, covariance) };
         let fit = em::fit(&x, cols, &settings, &mut quiet).unwrap();
         assert!(fit.converged);
+        assert!(fit.mixture.weights.is_sorted_by(|a, b| a >= b), "the largest weight comes first");
         let log_p = |m: &Mixture| m.log_likelihoods(&x).unwrap().iter().sum::<f64>();
         assert!(log_p(&fit.mixture) > log_p(&truth), "more likely on the examples than what they came from");
         for k in 0..components {
