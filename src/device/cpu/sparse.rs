@@ -77,7 +77,7 @@ pub(super) fn product<S: Simd>(simd: S, Piece { mut c, cols, k, a, b, .. }: Piec
     };
     let width = VECTORS * S::F32_LANES;
     let rows = PART / width;
-    let block = block_of(k);
+    let block = block_of::<S>(k);
     let mut buffers = BUFFERS.take();
     let Buffers { entries, starts, panel: for_panel, sums: for_sums, turned: for_turned } = &mut buffers;
     let mut finite = true;
