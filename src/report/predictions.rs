@@ -23,13 +23,19 @@ const QUANTILES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 const SERIES: usize = 8;
 /// Values that a panel tells of what the model is told.
 const TOLD: usize = 4;
+/// Numbers that a line is drawn by, or that stand beside each other; of more some.
+const POINTS: usize = 1000;
+const BARS: usize = 60;
+/// Wider examples than so have no predictions on the page: those of the panels alone would take longer than the training.
+const WIDEST: usize = 1 << 17;
 
-/// What the page shows of predictions; nothing of a model that is told no columns, or of shares.
+/// What the page shows of predictions; nothing of a model that is told no columns, of shares, or of very wide examples.
 ///
 /// # Errors
 /// Those of the device.
 pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Result<Value> {
-    if !matches!(run.data.condition, Some(Condition::Columns { .. })) || run.model.has(Likelihood::Multinomial) {
+    let is_told = matches!(run.data.condition, Some(Condition::Columns { .. }));
+    if !is_told || run.model.has(Likelihood::Multinomial) || run.model.input > WIDEST {
         return Ok(Value::Null);
     }
     match grid::is_strip(pictures::tile(run)) {
@@ -72,12 +78,10 @@ pub(crate) fn rows((told, past): (&[f32], usize), (came, x): (&[f32], usize), dr
 /// Quantiles of the numbers of x, words left out, how often what came lies between them, and some examples to look at.
 fn in_numbers(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Result<Value> {
     let (x, width) = (run.model.input, run.model.condition);
-    let of = |likelihood: Likelihood| {
-        let all = run.model.likelihoods().into_iter().filter(move |(l, _)| *l == likelihood);
-        all.flat_map(|(_, columns)| columns).collect::<Vec<usize>>()
-    };
-    let words = of(Likelihood::Categorical);
-    let kept: Vec<usize> = (0..x).filter(|j| !words.contains(j)).collect();
+    let mut kinds = vec![run.model.likelihood; x];
+    run.model.likelihoods().into_iter().for_each(|(likelihood, columns)| kinds[columns].fill(likelihood));
+    let kept: Vec<usize> = (0..x).filter(|&j| kinds[j] != Likelihood::Categorical).collect();
+    let kinds: Vec<Likelihood> = kept.iter().map(|&j| kinds[j]).collect();
     if kept.is_empty() {
         return Ok(Value::Null);
     }
@@ -88,41 +92,41 @@ fn in_numbers(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> 
     let came = of_columns(&inference.examples(&chosen), x, &kept);
     let told = inference.told(&chosen);
 
-    let gaussian = of(Likelihood::Gaussian);
-    let within = quantiles::of(&drawn, (DRAWS, kept.len()), &QUANTILES, |i| !gaussian.contains(&kept[i]));
+    let within = quantiles::of(&drawn, (DRAWS, kept.len()), &QUANTILES, |j| kinds[j] != Likelihood::Gaussian);
     // Of zeros and ones every interval is all or nothing: their probability says more.
-    let binary = of(Likelihood::Bernoulli);
-    let is_number: Vec<bool> = kept.iter().map(|j| !binary.contains(j)).collect();
+    let is_number: Vec<bool> = kinds.iter().map(|kind| *kind != Likelihood::Bernoulli).collect();
+    let has_chances = is_number.contains(&false);
 
     let apart = run.model.is_mixed() || grid::are_apart(&came, kept.len());
-    let is_series = kept.len() >= SERIES && !apart && binary.is_empty();
+    let is_series = kept.len() >= SERIES && !apart && !has_chances;
     // A past that is of the same kind of numbers is seen in front of its future.
     let together: Vec<f32> =
         told.chunks(width).zip(came.chunks(kept.len())).flat_map(|(a, b)| [a, b].concat()).collect();
     let told_words = run.words_told();
     let is_past = is_series && width > 1 && told_words.is_empty() && !grid::are_apart(&together, width + kept.len());
     let names = run.names();
+    let (step, step_of_past) = (kept.len().div_ceil(if is_series { POINTS } else { BARS }), width.div_ceil(POINTS));
     let shown = (0..count.min(PANELS)).map(|panel| {
         let i = panel * count / count.min(PANELS);
         let (told, came) = (&told[i * width..][..width], &came[i * kept.len()..][..kept.len()]);
         let within = &within[i * kept.len() * QUANTILES.len()..][..kept.len() * QUANTILES.len()];
-        let quantile = |q: usize| numbers(&within.iter().skip(q).step_by(QUANTILES.len()).copied().collect::<Vec<_>>());
+        let quantile = |q: usize| numbers(within.iter().skip(q).step_by(QUANTILES.len() * step).copied());
         let drawn = &drawn[i * DRAWS * kept.len()..][..DRAWS * kept.len()];
         let chance = |j: usize| (!is_number[j]).then(|| short(mean(drawn.iter().skip(j).step_by(kept.len()).copied())));
         json!({
-            "told": if is_past { json!(numbers(told)) } else { json!(in_words(run, told)) },
-            "came": numbers(came),
+            "told": if is_past { json!(numbers(told.iter().step_by(step_of_past).copied())) } else { json!(in_words(run, told)) },
+            "came": numbers(came.iter().step_by(step).copied()),
             "quantiles": (0..QUANTILES.len()).map(quantile).collect::<Vec<_>>(),
-            "chances": (0..kept.len()).map(chance).collect::<Vec<_>>(),
+            "chances": (0..kept.len()).step_by(step).map(chance).collect::<Vec<_>>(),
         })
     });
     Ok(json!({
         "panels": shown.collect::<Vec<_>>(),
         "count": count,
         "draws": DRAWS,
-        "names": kept.iter().map(|&j| &names[j]).collect::<Vec<_>>(),
-        "has_chances": !binary.is_empty(),
-        "is_given_its_variance": !gaussian.is_empty() && run.model.variance == Variance::Fixed,
+        "names": kept.iter().step_by(step).map(|&j| &names[j]).collect::<Vec<_>>(),
+        "has_chances": has_chances,
+        "is_given_its_variance": kinds.contains(&Likelihood::Gaussian) && run.model.variance == Variance::Fixed,
         "is_series": is_series,
         "is_past": is_past,
         "apart": apart,
@@ -137,16 +141,18 @@ fn of_columns(rows: &[f32], cols: usize, kept: &[usize]) -> Vec<f32> {
 }
 
 /// As the page has them; none where one is missing.
-fn numbers(values: &[f32]) -> Vec<Option<f64>> {
-    values.iter().map(|&x| x.is_finite().then(|| short(x as f64))).collect()
+fn numbers(values: impl Iterator<Item = f32>) -> Vec<Option<f64>> {
+    values.map(|x| x.is_finite().then(|| short(x as f64))).collect()
 }
 
 /// The first values that an example is told, by their names.
 fn in_words(run: &Run, told: &[f32]) -> String {
     let (words, known) = (run.words_told(), run.data.known_columns());
-    let place = |j: usize| known.name_of(j).cloned().unwrap_or(format!("x{}", known.column_of(j)));
+    let place =
+        |j: usize| known.name_of(j).cloned().unwrap_or(format!("column {}", known.place_of(known.column_of(j))));
     let names: Vec<String> = (run.model.input..run.model.columns()).map(place).collect();
-    let told: Vec<f32> = told.iter().map(|&x| short(x as f64) as f32).collect();
+    // To four digits.
+    let told: Vec<f32> = told.iter().map(|&x| format!("{x:.3e}").parse().unwrap_or(x)).collect();
     let pairs = to_csv::titles(&names, &words).into_iter().zip(to_csv::texts(&told, &words));
     let all: Vec<String> = pairs.map(|(name, value)| format!("{name} {value}")).collect();
     let more = if all.len() > TOLD { ", \u{2026}" } else { "" };

@@ -115,6 +115,22 @@ fn a_mixed_table_is_predicted_column_by_column() {
     let panels = page["panels"].as_array().unwrap();
     assert_eq!((&panels[0]["told"], &panels[1]["told"]), (&json!("age 20, ward a"), &json!("age 35, ward a")));
     assert_eq!(panels[1]["came"][1], Value::Null, "what is missing");
+    // Where columns have no names they are told by their places in the file, and of many some are drawn.
+    let rows: Vec<f32> =
+        (0..40 * 300).map(|i| (i % 7) as f32 * 10f32.powi(i % 300 % 5) + (i % 11) as f32 / 8192.0).collect();
+    vae_gpu::data::npy::write(&mut fs::File::create(home.join("x.npy")).unwrap(), 40, 300, &rows).unwrap();
+    run(
+        &home,
+        &format!("train --data x.npy --condition 3..5 --scale standard --likelihood gaussian {TRAIN} --out wide"),
+    )
+    .succeeded();
+    let wide = predictions(&home.join("wide"));
+    let first = &wide["panels"][0];
+    assert_eq!(first["told"], json!("column 3 3000, column 4 40000"));
+    let drawn = wide["names"].as_array().unwrap();
+    assert_eq!((&drawn[0], &drawn[1], drawn.len()), (&json!("x0"), &json!("x5"), 60), "every fifth of 298");
+    assert!(["came", "chances"].iter().all(|part| first[*part].as_array().unwrap().len() == 60));
+    assert!((0..5).all(|q| first["quantiles"][q].as_array().unwrap().len() == 60));
     for panel in panels {
         let chance = panel["chances"][2].as_f64().unwrap();
         assert!(panel["chances"][0].is_null() && (0.0..=1.0).contains(&chance) && (chance * 100.0).fract() < 1e-9);
