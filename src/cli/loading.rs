@@ -94,8 +94,9 @@ pub(super) fn load_again(run: &Run, otherwise: &str) -> Result<(Arc<Dataset>, Op
         load(&mut began.clone(), run.model.missing).map_err(|e| moved(began, otherwise).unwrap_or(e))?;
     if data.rows() != began.rows {
         let (name, got, want) = (&data.name, data.rows(), began.rows);
+        let has = if began.valid_fraction > 0.0 { "leaves" } else { "has" };
         return Err(Error::failed(format!(
-            "{name}: has {got} examples; the run began with {want}: the file changed; give the same file, or {otherwise}"
+            "{name}: {has} {got} examples; the run began with {want}: the file changed; give the same file, or {otherwise}"
         )));
     }
     if began.checksum.is_some_and(|sum| sum != Dataset::checksum([Some(&*data), valid.as_deref()])) {

@@ -211,7 +211,7 @@ struct TrainingArgs {
     /// Nats of KL that each latent dimension has for nothing
     #[arg(long, value_name = "NATS", default_value_t = 0.0, conflicts_with = "resume")]
     free_bits: f64,
-    /// sgd, momentum, adagrad, adam or adamw; sgd with --momentum is momentum
+    /// sgd, momentum, adagrad, adam or adamw; sgd with --momentum beside it, on the command line, is momentum
     #[arg(long, value_enum, default_value = "adam", hide_possible_values = true, conflicts_with = "resume")]
     optimizer: Rule,
     /// Learning rate

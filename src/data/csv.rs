@@ -9,7 +9,7 @@ use super::header::{Wanted, mixed};
 use super::read::{self, FORMATS, Missing};
 use super::rounding::Rounding;
 use super::row_names::{self, RowNames, Why};
-use super::rows::{Row, Rows};
+use super::rows::{Row, Rows, begin};
 use super::source::{Source, room};
 use super::there::There;
 use super::{Columns, Dataset, Values, read_words};
@@ -340,11 +340,10 @@ fn looks_like_decimals(rows: [Option<&Row>; 2]) -> bool {
 }
 
 fn ragged(name: &str, one: &Row, other: &Row) -> Error {
-    let inside = |row: &Row| row.cells.as_slice().iter().filter(|&&b| b == b'\n').count() as u64;
     let (got, want) = (other.cells.len(), one.cells.len());
     let s = if got == 1 { "" } else { "s" };
-    if inside(other) > inside(one) {
-        let (from, to) = (other.line - inside(other), other.line);
+    let (from, to) = (begin(other.line, &other.cells), other.line);
+    if to - from > one.line - begin(one.line, &one.cells) {
         return Error::failed(format!(
             "line {from} of {name} has a quotation mark that is not closed before line {to}, so that the row has {got} cell{s} and \
              not {want}: close it, or write it twice if it is part of the text"
@@ -403,6 +402,11 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], missing: Missing, 
         Cell::Number(_) if !bytes.contains(&b',') => format!("{at} is {shown}: must be a finite number below 3.4e38"),
         _ if has_decimal_comma(bytes) && bytes.contains(&b'.') => {
             format!("{at} is {shown}, not a number: leave out the points that part thousands")
+        }
+        _ if bytes.contains(&b'\n') => {
+            format!(
+                "{at} is {shown}, over several lines: if a quotation mark is not closed, close it; a number has none"
+            )
         }
         // What the cell says is for its author to tell.
         _ if has_decimal_comma(bytes) && has_commas_of_thousands(bytes) => {

@@ -17,11 +17,13 @@ pub(super) struct Lines<R> {
     /// Of the row so far.
     bytes: usize,
     cells: usize,
+    /// Whether so far there is one quotation mark too many, or too few.
+    is_odd: bool,
 }
 
 impl<R> Lines<R> {
     pub fn new(inner: R, delimiter: u8) -> Self {
-        Self { inner, after: Some(b'\n'), delimiter, bytes: 0, cells: 0 }
+        Self { inner, after: Some(b'\n'), delimiter, bytes: 0, cells: 0, is_odd: false }
     }
 
     /// What comes from now on is another row.
@@ -29,10 +31,16 @@ impl<R> Lines<R> {
         (self.bytes, self.cells) = (0, 0);
     }
 
+    /// Whether quotation marks so far are an odd number of them: where no cell has one as it is, one is open.
+    pub fn is_open(&self) -> bool {
+        self.is_odd
+    }
+
     /// Counts `read` to the row.
     fn bounded(&mut self, read: &[u8]) -> io::Result<()> {
         self.bytes += read.len();
         self.cells += read.iter().filter(|&&b| b == self.delimiter).count();
+        self.is_odd ^= read.iter().filter(|&&b| b == b'"').count() % 2 == 1;
         match self.bytes > ROW || self.cells > CELLS {
             true => Err(Refused::error(format!(
                 "has a row of more than {ROW} bytes or {CELLS} cells: end each row by a new line, close every quote"

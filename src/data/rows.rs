@@ -5,7 +5,7 @@ use super::encoding::make_utf8;
 use super::lines::Lines;
 use super::source::Source;
 use super::to_csv::cause;
-use crate::Result;
+use crate::{Error, Result};
 
 pub(super) struct Row {
     /// Counted from 1, as editors do.
@@ -28,7 +28,12 @@ pub(super) struct Rows<'a> {
     pub foreign: Option<u64>,
     /// The first line says what separates cells, and nothing else.
     says_delimiter: bool,
+    /// Where the last row began and ended, if its last cell has several lines.
+    several: Option<(u64, u64)>,
 }
+
+/// The mark of UTF-8, which some write in front of it.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What of a text says nothing of its rows, and yet must come back where they do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,7 +46,6 @@ pub struct Dress {
 
 impl Dress {
     fn of(head: &[u8], says_delimiter: bool) -> Dress {
-        const MARK: &[u8] = b"\xef\xbb\xbf";
         let mark = if head.starts_with(MARK) { MARK.len() } else { 0 };
         let line = head.iter().position(|&b| b == b'\n');
         let opening = line.filter(|_| says_delimiter).map_or(mark, |end| end + 1);
@@ -59,7 +63,16 @@ impl<'a> Rows<'a> {
         let reader = builder.from_reader(Lines::new(source, delimiter));
         let decimal_commas = delimiter != b',';
         let spare = ByteRecord::new();
-        Self { reader, spare, delimiter, dress, decimal_commas, foreign: None, says_delimiter: said.is_some() }
+        Self {
+            reader,
+            spare,
+            delimiter,
+            dress,
+            decimal_commas,
+            foreign: None,
+            says_delimiter: said.is_some(),
+            several: None,
+        }
     }
 
     pub fn next(&mut self) -> Result<Option<Row>> {
@@ -71,12 +84,22 @@ impl<'a> Rows<'a> {
                 Err(e) => {
                     return Err(self.reader.get_ref().inner.broken(cause(e)));
                 }
-                Ok(false) => return Ok(None),
+                Ok(false) => {
+                    return match self.several.filter(|_| self.reader.get_ref().is_open()) {
+                        Some(lines) => Err(unclosed(&self.reader.get_ref().inner.name, lines)),
+                        None => Ok(None),
+                    };
+                }
                 Ok(true) if cells.len() == 1 && cells[0].is_empty() => {}
                 Ok(true) if std::mem::take(&mut self.says_delimiter) => {}
                 Ok(true) => {
                     // `Lines` ends each line by one \n, so the reader stands one line behind the record.
                     let line = self.reader.position().line() - 1;
+                    self.several = cells
+                        .iter()
+                        .next_back()
+                        .filter(|cell| cell.contains(&b'\n'))
+                        .map(|_| (begin(line, &cells), line));
                     if make_utf8(&mut cells) {
                         self.foreign.get_or_insert(line);
                     }
@@ -87,11 +110,29 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// The line that a row begins in which ends in `line`.
+pub(super) fn begin(line: u64, cells: &ByteRecord) -> u64 {
+    line - cells.as_slice().iter().filter(|&&b| b == b'\n').count() as u64
+}
+
+/// Of a row from one line to another.
+fn unclosed(name: &str, (from, to): (u64, u64)) -> Error {
+    Error::failed(format!(
+        "{name}: a quotation mark in line {from} is not closed before the end, line {to}: close it, or write it twice if it is part \
+         of the text"
+    ))
+}
+
 /// What `sep=;` in the first line says separates cells, as spreadsheets have it.
 fn said(head: &[u8]) -> Option<u8> {
+    let head = head.strip_prefix(MARK).unwrap_or(head);
     let end = head.iter().position(|&b| b == b'\n' || b == b'\r')?;
-    match head[..end].trim_ascii() {
-        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter @ (b',' | b';')] => Some(*delimiter),
+    match &head[..end] {
+        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter @ (b',' | b';' | b'\t'), rest @ ..]
+            if rest.trim_ascii().is_empty() =>
+        {
+            Some(*delimiter)
+        }
         _ => None,
     }
 }

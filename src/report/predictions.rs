@@ -2,7 +2,8 @@
 //! `forecast --draw`. In the units of the file.
 use super::{as_image, pictures, short, spread};
 use crate::config::{Condition, Likelihood, Run, Variance};
-use crate::data::{Dataset, to_csv};
+use crate::data::{Bytes, Dataset, to_csv};
+use crate::estimate::quantile_of_sorted;
 use crate::infer::Inference;
 use crate::plot::grid;
 use crate::{Result, latents, quantiles};
@@ -38,9 +39,13 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
     if !is_told || run.model.has(Likelihood::Multinomial) || run.model.input > WIDEST {
         return Ok(Value::Null);
     }
-    match grid::is_strip(pictures::tile(run)) {
-        true => in_numbers(run, examples, inference),
-        false => in_pictures(run, examples, inference),
+    // A series may have as many numbers as a square.
+    let (model, data) = (&run.model, &run.data);
+    let are_greys = model.is_all(Likelihood::Bernoulli) || matches!(data.bytes, Some(Bytes::Grey | Bytes::Binary));
+    let is_picture = are_greys || data.shape.is_some_and(|shape| shape.numbers() == model.input);
+    match is_picture && !grid::is_strip(pictures::tile(run)) {
+        true => in_pictures(run, examples, inference),
+        false => in_numbers(run, examples, inference),
     }
 }
 
@@ -97,13 +102,15 @@ fn in_numbers(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> 
     let is_number: Vec<bool> = kinds.iter().map(|kind| *kind != Likelihood::Bernoulli).collect();
     let has_chances = is_number.contains(&false);
 
-    let apart = run.model.is_mixed() || grid::are_apart(&came, kept.len());
+    // One example has no extents.
+    let apart = run.model.is_mixed() || count > 1 && grid::are_apart(&came, kept.len());
     let is_series = kept.len() >= SERIES && !apart && !has_chances;
     // A past that is of the same kind of numbers is seen in front of its future.
     let together: Vec<f32> =
         told.chunks(width).zip(came.chunks(kept.len())).flat_map(|(a, b)| [a, b].concat()).collect();
     let told_words = run.words_told();
-    let is_past = is_series && width > 1 && told_words.is_empty() && !grid::are_apart(&together, width + kept.len());
+    let are_together = count == 1 || !grid::are_apart(&together, width + kept.len());
+    let is_past = is_series && width > 1 && told_words.is_empty() && are_together;
     let names = run.names();
     let (step, step_of_past) = (kept.len().div_ceil(if is_series { POINTS } else { BARS }), width.div_ceil(POINTS));
     let shown = (0..count.min(PANELS)).map(|panel| {
@@ -177,7 +184,7 @@ fn mean(values: impl Iterator<Item = f32>) -> f64 {
     sum / count as f64
 }
 
-/// 1 − Σ(x − x̂)² / Σ(x − mean)², x̂ the mean of an example's draws: of the columns that change, the mean.
+/// 1 − Σ(x − x̂)² / Σ(x − mean)², x̂ the mean of an example's draws: of the columns that change, the median.
 fn explained(came: &[f32], drawn: &[f32], cols: usize) -> Option<f64> {
     let draws = drawn.len() / came.len();
     let of_column = |j: usize| {
@@ -189,8 +196,9 @@ fn explained(came: &[f32], drawn: &[f32], cols: usize) -> Option<f64> {
         });
         (all > 0.0).then(|| 1.0 - left / all)
     };
-    let all: Vec<f64> = (0..cols).filter_map(of_column).collect();
-    (!all.is_empty()).then(|| short(all.iter().sum::<f64>() / all.len() as f64))
+    let mut all: Vec<f64> = (0..cols).filter_map(of_column).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    (!all.is_empty()).then(|| short(quantile_of_sorted(&all, 0.5)))
 }
 
 #[cfg(test)]

@@ -152,3 +152,22 @@ fn a_table_that_is_filled_in_begins_and_ends_its_lines_as_it_did() {
         assert_eq!(filled, file(gap), "{name}");
     }
 }
+
+/// What follows a quotation mark that nobody closes is no text of a cell.
+#[test]
+fn a_quotation_mark_that_is_never_closed_is_found() {
+    let home = folder("beside-quotes");
+    let train = |text: &str| {
+        fs::write(home.join("x.csv"), text).unwrap();
+        run(
+            &home,
+            "train --data x.csv --skip-columns n --likelihood gaussian --hidden 3 --latent 1 --steps 1 --device cpu --out r --force",
+        )
+    };
+    let why = "x.csv: a quotation mark in line 3 is not closed before the end, line 5: close it, or write it twice if it is part of the \
+               text";
+    train("a,b,n\n1,2,x\n3,4,\"open\n5,6,y\n7,8,z\n").refused(1, why);
+    train("a,b,n\n1,2,x\n3,4,\"of two\nlines\"\n5,6,y\n7,8,\"the\nlast\"\n").succeeded();
+    // A mark within a cell that has none around it is a character as others.
+    train("a,b,n\n1,2,5\" pipe\n3,4,y\n").succeeded();
+}

@@ -85,7 +85,9 @@ fn a_page_has_the_forecasts_of_the_command() {
         let left: f64 = (0..ROWS).map(|row| (came(row, j) - predicted(row)).powi(2)).sum();
         1.0 - left / (0..ROWS).map(|row| (came(row, j) - mean).powi(2)).sum::<f64>()
     });
-    let explained = explained.sum::<f64>() / HALF as f64;
+    let mut explained: Vec<f64> = explained.collect();
+    explained.sort_by(f64::total_cmp);
+    let explained = explained[HALF / 2]; // of nine
     assert!(is_near(of("explained"), explained), "{}, want {explained}", of("explained"));
 }
 
@@ -148,7 +150,7 @@ fn a_mixed_table_is_predicted_column_by_column() {
     assert_eq!((left(&dom, "figures"), left(&dom, "bands"), left(&dom, "dots")), ("6", "30", "17"));
     assert_eq!((left(&dom, "hidden"), left(&dom, "wide")), ("false", "true"));
     let note = left(&dom, "note");
-    assert!(note.contains("of zeros and ones how many are 1") && note.contains("--variance shared"), "{note}");
+    assert!(note.contains("of zeros and ones how many of 100 draws are 1") && note.contains("--variance shared"), "{note}");
 }
 
 #[test]
@@ -161,6 +163,11 @@ fn pictures_are_predicted_as_pictures() {
     assert_eq!((&page["is_told"], &page["draws"], &page["picture"]["count"]), (&json!(true), &json!(6), &json!(6)));
     let width = page["picture"]["width"].as_u64().unwrap();
     assert!(width > 8 * 36, "eight tiles in a row: {width}");
+    // The same as numbers are as many as a square has, and no picture.
+    run(&home, &format!("train --data x.npy --past 0..36 --future 36..72 --likelihood gaussian {TRAIN} --out numbers"))
+        .succeeded();
+    let numbers = predictions(&home.join("numbers"));
+    assert_eq!((&numbers["picture"], &numbers["is_series"]), (&Value::Null, &json!(true)));
     let script = r##"
         const out = document.documentElement.dataset, section = document.querySelector("#predicted").parentNode;
         out.images = [...section.querySelectorAll("img")].map(i => `${i.naturalWidth} ${i.alt}`).join(";");
