@@ -67,6 +67,8 @@
 //! - A model takes the same columns of every file, by their names where there are some (`tests/commands/columns.rs`); one
 //!   of scaled columns is, to the bit, that of columns scaled by hand, and what it gives is in the units of the file
 //!   (`tests/commands/scale.rs`).
+//! - What the page of a run predicts are the quantiles that `forecast` writes, and how often the truth lies between them is counted
+//!   anew from those (`tests/commands/predictions.rs`).
 //! - Gradients agree with finite differences, and with an independent implementation (`tests/mathematics/gradients.rs`,
 //!   `tests/mathematics/golden.rs`), also those of models drawn at random, which train to the reference's numbers on every
 //!   device (`tests/kernels`).

@@ -150,7 +150,10 @@ fn a_mixed_table_is_predicted_column_by_column() {
     assert_eq!((left(&dom, "figures"), left(&dom, "bands"), left(&dom, "dots")), ("6", "30", "17"));
     assert_eq!((left(&dom, "hidden"), left(&dom, "wide")), ("false", "true"));
     let note = left(&dom, "note");
-    assert!(note.contains("of zeros and ones how many of 100 draws are 1") && note.contains("--variance shared"), "{note}");
+    assert!(
+        note.contains("of zeros and ones how many of 100 draws are 1") && note.contains("--variance shared"),
+        "{note}"
+    );
 }
 
 #[test]
