@@ -10,10 +10,10 @@ use crate::{Result, latents, quantiles};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Draws for each example; and examples, of so many numbers in all that it takes no longer than a short training.
+/// Draws for each example; and examples, of so many numbers in all that it takes no longer than a short training, and 4 MiB.
 const DRAWS: usize = 100;
 const EXAMPLES: usize = 500;
-const NUMBERS: usize = 1 << 22;
+const NUMBERS: usize = 1 << 20;
 /// Examples that are drawn.
 const PANELS: usize = 6;
 /// Means that a row of pictures has.
@@ -93,8 +93,8 @@ fn in_numbers(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> 
     let count = examples.rows().min(EXAMPLES).min((NUMBERS / (x * DRAWS)).max(PANELS));
     let chosen = spread(examples, count);
     let (z, repeated) = asked(run, &chosen, inference, DRAWS);
-    let drawn = of_columns(&inference.draw(&z, &repeated, run.training.seed)?, x, &kept);
-    let came = of_columns(&inference.examples(&chosen), x, &kept);
+    let drawn = of_columns(inference.draw(&z, &repeated, run.training.seed)?, x, &kept);
+    let came = of_columns(inference.examples(&chosen), x, &kept);
     let told = inference.told(&chosen);
 
     let within = quantiles::of(&drawn, (DRAWS, kept.len()), &QUANTILES, |j| kinds[j] != Likelihood::Gaussian);
@@ -143,8 +143,11 @@ fn in_numbers(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> 
 }
 
 /// These columns of rows of `cols` numbers.
-fn of_columns(rows: &[f32], cols: usize, kept: &[usize]) -> Vec<f32> {
-    rows.chunks(cols).flat_map(|row| kept.iter().map(|&j| row[j])).collect()
+fn of_columns(rows: Vec<f32>, cols: usize, kept: &[usize]) -> Vec<f32> {
+    match kept.len() == cols {
+        true => rows,
+        false => rows.chunks(cols).flat_map(|row| kept.iter().map(|&j| row[j])).collect(),
+    }
 }
 
 /// As the page has them; none where one is missing.
