@@ -30,9 +30,18 @@ pub(crate) struct DataFor {
 }
 
 impl DataFor {
-    /// The file of the data, if they are not built in, and all of them are meant.
+    /// The file of the data, if they are not built in.
     pub(super) fn file(&self) -> Option<&Path> {
         self.data.as_deref().and_then(file_of)
+    }
+
+    /// The same, also of what the run held out: then the part of the file that it is, or 0 where it is all of it.
+    pub(super) fn file_and_part<'a>(&'a self, run: &'a Run) -> (Option<&'a Path>, f64) {
+        match (&run.data.valid, self.held_out) {
+            (_, false) => (self.file(), 0.0),
+            (Some(valid), true) => (file_of(valid), 0.0),
+            (None, true) => (file_of(&run.data.train), run.data.valid_fraction),
+        }
     }
 
     /// The data, with the model's condition behind its columns. Says what of them may have been meant otherwise.

@@ -88,7 +88,8 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
         false => (1, quantiles::titles(&saved.run.names(), &args.quantiles)),
     };
     let front = args.kept.front_of(
-        (args.data.file(), &condition::columns_or_told(&saved.run)),
+        args.data.file_and_part(&saved.run),
+        &condition::columns_or_told(&saved.run),
         target.is_csv(),
         (data.rows(), times),
         &titles,

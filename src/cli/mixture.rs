@@ -203,8 +203,8 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     let x = rows(&data);
 
     let names = of_each_names(settings.components);
-    let (text, is_csv) = ((file_of(&source.train), &source.known_columns()), matches!(table, Some((_, Table::Csv))));
-    let front = args.kept.front_of(text, is_csv, (data.rows(), 1), &names)?;
+    let (file, is_csv) = ((file_of(&source.train), 0.0), matches!(table, Some((_, Table::Csv))));
+    let front = args.kept.front_of(file, &source.known_columns(), is_csv, (data.rows(), 1), &names)?;
 
     out.as_deref().map_or(Ok(()), can_make)?;
     let goes = [&out, &args.to].into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>();

@@ -106,16 +106,17 @@ impl Kept {
         rows: (usize, usize),
         names: &[String],
     ) -> Result<Option<Front>> {
-        self.front_of((data.file(), &run.data.known_columns()), is_csv, rows, names)
+        self.front_of(data.file_and_part(run), &run.data.known_columns(), is_csv, rows, names)
     }
 
-    /// The same of a file, unless the data are built in, that was read as these columns.
+    /// The same of a file, unless the data are built in, that was read as these columns; or of the `part` of it that was held out.
     ///
     /// # Errors
     /// As [`Kept::front`].
     pub(crate) fn front_of(
         &self,
-        (file, columns): (Option<&Path>, &Columns),
+        (file, part): (Option<&Path>, f64),
+        columns: &Columns,
         is_csv: bool,
         (count, times): (usize, usize),
         names: &[String],
@@ -137,7 +138,11 @@ impl Kept {
             return Ok(None);
         }
         let keep = self.keep.as_ref().map_or(Keep::RowNames, Keep::Listed);
-        match Text::read(path, columns, keep, count)? {
+        let text = match part > 0.0 {
+            true => Text::held_out(path, columns, keep, (part, count))?,
+            false => Text::read(path, columns, keep, count)?,
+        };
+        match text {
             Some(text) => {
                 let twice = text.titles.iter().flatten().find(|title| names.contains(title));
                 match twice {

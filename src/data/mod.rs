@@ -451,7 +451,7 @@ impl Dataset {
     pub fn split(mut self, fraction: f64) -> Result<(Self, Self)> {
         a_part("valid-fraction", fraction, "--valid-fraction 0.1")?;
         let rows = self.rows();
-        let held = (fraction * rows as f64).round() as usize;
+        let held = held_out(rows, fraction);
         if held == 0 || held == rows {
             let remedy =
                 if rows > 1 { "pass --valid-fraction 0.5, or give more examples" } else { "give more examples" };
@@ -461,9 +461,9 @@ impl Dataset {
                 self.name
             )));
         }
-        let from = last_hashes(rows, held);
+        let is_held_out = is_among_last(rows, held);
         // The smaller side moves out, the other closes up where it is: a large file is not held twice.
-        let moves = |i: usize| (hash(i as u64) >= from) == (2 * held <= rows);
+        let moves = |i: usize| is_held_out(i) == (2 * held <= rows);
         let values = self.values.move_out(self.cols, moves);
         let labels = self.labels.as_mut().map(|labels| values::move_out(labels, 1, moves));
         let (name, cols, columns) = (self.name.clone(), self.cols, self.columns.clone());
@@ -473,6 +473,27 @@ impl Dataset {
         held.name += ", held out";
         Ok((train, held))
     }
+}
+
+/// How many of so many examples are held out.
+fn held_out(rows: usize, fraction: f64) -> usize {
+    (fraction * rows as f64).round() as usize
+}
+
+/// Which of so many examples [`Dataset::split`] holds out, in order: some and not all.
+pub(crate) fn rows_held_out(rows: usize, fraction: f64) -> Vec<usize> {
+    let held = held_out(rows, fraction);
+    if held == 0 || held >= rows {
+        return vec![];
+    }
+    let is_held_out = is_among_last(rows, held);
+    (0..rows).filter(|&i| is_held_out(i)).collect()
+}
+
+/// Whether an example is of those `held` whose hashes are the largest.
+fn is_among_last(rows: usize, held: usize) -> impl Fn(usize) -> bool {
+    let from = last_hashes(rows, held);
+    move |i| hash(i as u64) >= from
 }
 
 /// From where on the hashes of `0..rows` are the `held` largest; no two are the same. By their upper bits, for a list of all

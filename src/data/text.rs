@@ -7,7 +7,7 @@ use super::rows::{Dress, Row};
 use super::source::Source;
 use super::there::There;
 use super::to_csv::Front;
-use super::{Columns, decimals, named, pictures, row_names};
+use super::{Columns, decimals, named, pictures, row_names, rows_held_out};
 use crate::{Error, Result};
 use csv::ByteRecord;
 use std::borrow::Cow;
@@ -71,6 +71,33 @@ impl Text {
     /// # Errors
     /// A file that cannot be read any more, or has fewer rows now; columns to keep that are not there.
     pub fn read(path: &Path, columns: &Columns, keep: Keep, count: usize) -> Result<Option<Text>> {
+        match Text::of_first(path, columns, keep, count)? {
+            Some(text) if !text.kept.is_empty() && text.rows.len() < count => Err(fewer(path)),
+            text => Ok(text),
+        }
+    }
+
+    /// The same of the first `count` rows of those that [`Dataset::split`](super::Dataset::split) holds out.
+    ///
+    /// # Errors
+    /// As [`Text::read`].
+    pub fn held_out(
+        path: &Path,
+        columns: &Columns,
+        keep: Keep,
+        (fraction, count): (f64, usize),
+    ) -> Result<Option<Text>> {
+        let Some(text) = Text::of_first(path, columns, keep, usize::MAX)? else { return Ok(None) };
+        let held = rows_held_out(text.rows.len(), fraction).into_iter().take(count);
+        let rows: Vec<ByteRecord> = held.map(|i| text.rows[i].clone()).collect();
+        match !text.kept.is_empty() && rows.len() < count {
+            true => Err(fewer(path)),
+            false => Ok(Some(Text { rows, ..text })),
+        }
+    }
+
+    /// The same of as many as there are, `count` at most.
+    fn of_first(path: &Path, columns: &Columns, keep: Keep, count: usize) -> Result<Option<Text>> {
         if let (true, Keep::RowNames) = (path.is_dir(), keep) {
             return Text::of_folder(path, count).map(Some);
         }
@@ -94,7 +121,7 @@ impl Text {
         };
         let words = columns.of_words(&there, &taken)?;
         let numbers: HashSet<usize> = taken.iter().copied().filter(|at| !words.contains(at)).collect();
-        let (file, names, delimiter) = (opened.name.clone(), opened.names.clone(), opened.rows.delimiter);
+        let (names, delimiter) = (opened.names.clone(), opened.rows.delimiter);
         let dress = opened.rows.dress.clone();
         let rows = opened.into_rows().take(if kept.is_empty() { 0 } else { count });
         let part = |row: Result<Row>| {
@@ -107,9 +134,6 @@ impl Text {
             Ok(kept.iter().map(cell).collect::<ByteRecord>())
         };
         let mut rows = rows.map(part).collect::<Result<Vec<ByteRecord>>>()?;
-        if !kept.is_empty() && rows.len() < count {
-            return Err(fewer(&file));
-        }
         if matches!(keep, Keep::RowNames) && !row_names::are_names(rows.iter().map(|row| &row[0])) {
             (kept, rows) = (vec![], vec![]);
         }
@@ -122,17 +146,14 @@ impl Text {
         let names = pictures::names(path)?;
         let row = |name: &OsString| ByteRecord::from(vec![name.to_string_lossy().as_bytes()]);
         let rows: Vec<ByteRecord> = names.iter().take(count).map(row).collect();
-        match rows.len() == count {
-            true => Ok(Text {
-                titles: Some(vec!["file".into()]),
-                kept: vec![0],
-                taken: vec![],
-                rows,
-                delimiter: b',',
-                dress: Dress::default(),
-            }),
-            false => Err(fewer(&path.display().to_string())),
-        }
+        Ok(Text {
+            titles: Some(vec!["file".into()]),
+            kept: vec![0],
+            taken: vec![],
+            rows,
+            delimiter: b',',
+            dress: Dress::default(),
+        })
     }
 
     /// How the column at `j` writes its numbers.
@@ -154,7 +175,8 @@ impl Text {
     }
 }
 
-fn fewer(file: &str) -> Error {
+fn fewer(path: &Path) -> Error {
+    let file = path.display();
     Error::failed(format!("{file}: has fewer rows than a moment ago; leave it as it is, and try again"))
 }
 

@@ -182,17 +182,38 @@ fn what_was_held_out_can_be_had() {
         run(&home, &format!("encode {name} --held-out --to {name}.npy --device cpu --quiet")).succeeded();
         assert_eq!(npy(&home.join(format!("{name}.npy"))).rows() as u64, examples);
     }
+    // Its rows have the names, and the cells, that they have in the file.
+    let row = |i: usize| format!("id{i},{},{},{}\n", i * i % 11, (i as f32).sin(), ["x", "y"][i % 2]);
+    let text: String = (0..60).map(row).collect();
+    std::fs::write(home.join("x.csv"), format!("id,a,b,word\n{text}")).unwrap();
+    let table = "train --data x.csv --skip-columns word --scale standard --likelihood gaussian --hidden 4 --latent 1 --steps 5 --device cpu";
+    run(&home, &format!("{table} --valid-fraction 0.2 --out table --quiet")).succeeded();
+    let encoded = |how: &str| {
+        let said = run(&home, &format!("encode table {how} --to - --device cpu --quiet")).succeeded().stdout;
+        said.lines().map(String::from).collect::<Vec<_>>()
+    };
+    for keep in ["", "--keep word,id"] {
+        let (all, held) = (encoded(&format!("--data x.csv {keep}")), encoded(&format!("--held-out {keep}")));
+        assert_eq!((all.len(), held.len(), &all[0]), (61, 13, &held[0]));
+        let places: Vec<_> = held.iter().map(|line| all.iter().position(|other| other == line)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{keep}: {held:?}");
+    }
+    let bounds = run(&home, "eval table --held-out --count 3 --to b.csv --json --device cpu").succeeded().stdout;
+    assert!(bounds.contains("\"examples\":3"), "{bounds}");
+    let ids: Vec<String> =
+        encoded("--held-out").iter().take(4).map(|line| line.split(',').next().unwrap().into()).collect();
+    let written = std::fs::read_to_string(home.join("b.csv")).unwrap();
+    assert!(
+        written.lines().map(|line| line.split(',').next().unwrap()).eq(ids.iter().map(String::as_str)),
+        "{written}"
+    );
     for (line, want) in [
         ("eval none --held-out", "held-out: the run held nothing out; pass --data FILE"),
         (
             "eval part",
             "data: not given, and the model was trained on x.idx; pass --data FILE, or --held-out for its validation part",
         ),
-        ("impute part --held-out --to x.csv", "held-out: is no file to fill in; pass --data FILE"),
-        (
-            "encode part --held-out --keep 0 --to z.csv",
-            "keep 0: built-in data, and what was held out, have no text; leave it out, or pass --data FILE",
-        ),
+        ("impute part --held-out --to filled.csv", "held-out: is no file to fill in; pass --data FILE"),
     ] {
         run(&home, &format!("{line} --device cpu")).refused(2, want);
     }
