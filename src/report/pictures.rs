@@ -72,7 +72,7 @@ pub fn tile(run: &Run) -> Shape {
 }
 
 /// On one scale, which is as far as possible known of what the columns are, so that a few rows that are alike look alike: grey values
-/// as they are, and those of a Bernoulli; counts by log(1 + x); what the model has scaled as it sees it, from [`DEVIATIONS`] below the
+/// as they are, and those of a Bernoulli; counts by log(1 + x); what the model has scaled as it sees it, from three deviations below the
 /// mean of the data to as many above, or from their smallest to their largest; of a multinomial shares, for that is what it is of.
 /// Other means go from the smallest to the largest of the first picture, and where columns are so far apart that one scale would show
 /// only the largest, each on its own. Columns that have likelihoods of their own are each on the scale of theirs.
