@@ -162,6 +162,13 @@ impl Inference {
         data.columns(self.network.model.input..self.network.model.columns())
     }
 
+    /// z from the prior, `draws` for each example, and what is told with each: what predictions are decoded or drawn from.
+    ///                                                    (rows · draws, latent), (rows · draws, condition)
+    pub fn asked(&self, data: &Dataset, draws: usize, seed: u64) -> (Vec<f32>, Vec<f32>) {
+        let z = latents::prior(data.rows() * draws, self.latent(), 1.0, seed);
+        (z, latents::repeated(&self.condition_of(data), self.network.model.condition, draws))
+    }
+
     /// Every example through mu and back; of a multinomial what is observed adds up to what it does.    (rows, input)
     ///
     /// # Errors

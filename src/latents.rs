@@ -30,6 +30,11 @@ pub fn near(head: &[f32], latent: usize, each: usize, temperature: f64, seed: u6
     out
 }
 
+/// Each row `times` times, one after the other, of rows of `width` numbers.
+pub(crate) fn repeated(rows: &[f32], width: usize, times: usize) -> Vec<f32> {
+    rows.chunks(width.max(1)).flat_map(|row| row.repeat(times)).collect()
+}
+
 /// The left halves of `[mu | logvar]`.                                                          (rows, latent)
 pub fn means(head: &[f32], latent: usize) -> Vec<f32> {
     head.chunks(2 * latent).flat_map(|row| &row[..latent]).copied().collect()

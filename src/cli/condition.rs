@@ -215,8 +215,3 @@ pub(super) fn arrange(mut data: Dataset, source: &Source, labels: Option<&str>) 
 pub(super) fn classes(data: &Dataset) -> usize {
     data.labels.iter().flatten().max().map_or(1, |&last| last as usize + 1)
 }
-
-/// Each row `times` times, one after the other, of rows of `width` numbers.
-pub(super) fn repeated(rows: &[f32], width: usize, times: usize) -> Vec<f32> {
-    rows.chunks(width.max(1)).flat_map(|row| row.repeat(times)).collect()
-}

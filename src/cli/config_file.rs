@@ -67,15 +67,15 @@ fn resumed_sweep(args: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// `--optimizer sgd --momentum 0.9` is the rule momentum, as PyTorch has it. A file says both where it repeats a run of plain sgd.
-fn with_momentum(mut args: Vec<OsString>) -> Vec<OsString> {
-    let Some((rule, _)) = take(&args, "--optimizer").filter(|(rule, _)| rule == "sgd") else { return args };
-    if take(&args, "--momentum").is_some() {
-        let sgd = |word: &OsString| *word == rule || word == "--optimizer=sgd";
-        let option = args.iter().position(|word| word.to_string_lossy().starts_with("--optimizer"));
-        let at = option.and_then(|from| Some(from + args[from..].iter().position(sgd)?));
-        at.into_iter().for_each(|at| args[at] = args[at].to_string_lossy().replace("sgd", "momentum").into());
+fn with_momentum(args: Vec<OsString>) -> Vec<OsString> {
+    let has_momentum = take(&args, "--momentum").is_some();
+    match take(&args, "--optimizer").filter(|(rule, _)| rule == "sgd" && has_momentum) {
+        Some((_, mut rest)) => {
+            rest.insert(2, "--optimizer=momentum".into());
+            rest
+        }
+        None => args,
     }
-    args
 }
 
 /// What follows an option, and the line without it.

@@ -88,7 +88,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     };
     let device = args.common.device_at_hand()?;
     let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
-    let told = told::front(&saved.run, &told.first_in_file(z.rows()), 1).filter(|_| target.is_csv());
-    write(path, target, decoded, &saved.run, Front::joined(text.map(|text| text.front(1)), told))?;
+    let told = told.first_in_file(z.rows());
+    let front = told::behind(text.map(|text| text.front(1)), target, &saved.run, (&told, 1));
+    write(path, target, decoded, &saved.run, front)?;
     wrote(&args.common, path, target.rows(z.rows()))
 }

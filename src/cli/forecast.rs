@@ -9,8 +9,8 @@ use crate::config::{Condition, Likelihood};
 use crate::data::to_csv::Front;
 use crate::error::{Error, Result, a_part, at_least_one};
 use crate::infer::Inference;
+use crate::quantiles;
 use crate::report::rows_of_predictions;
-use crate::{latents, quantiles};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -104,17 +104,15 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
     let (future, past) = (saved.run.model.input, saved.run.model.condition);
-    let given = inference.condition_of(&data);
-    let repeated = condition::repeated(&given, past, draws);
-    let z = latents::prior(data.rows() * draws, inference.latent(), 1.0, args.common.seed);
+    let (z, given) = inference.asked(&data, draws, args.common.seed);
     let drawn = match args.draw || !args.quantiles.is_empty() {
-        true => inference.draw(&z, &repeated, args.common.seed)?,
-        false => inference.decode(&z, &repeated)?,
+        true => inference.draw(&z, &given, args.common.seed)?,
+        false => inference.decode(&z, &given)?,
     };
     match target {
         Target::Table(table) if !args.quantiles.is_empty() => {
-            let kinds = saved.run.model.likelihoods();
-            let whole = |j| kinds.iter().any(|(kind, columns)| *kind != Likelihood::Gaussian && columns.contains(&j));
+            let kinds = saved.run.model.likelihood_of_each();
+            let whole = |j: usize| kinds[j] != Likelihood::Gaussian;
             table.write(path, &quantiles::of(&drawn, (draws, future), &args.quantiles, whole), &titles, front)?
         }
         Target::Table(table) => table.write_examples(path, &drawn, &saved.run, front)?,

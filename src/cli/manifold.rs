@@ -5,7 +5,6 @@ use super::output::{Output, Target, front_of_points, wrote};
 use super::{Common, told};
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
-use crate::data::to_csv::Front;
 use crate::infer::Inference;
 use crate::latents;
 use crate::{Error, Result};
@@ -75,8 +74,7 @@ pub(crate) fn run(args: &ManifoldArgs) -> Result<()> {
     let (i, j) = dims;
     let points = z.chunks(latent).map(|z| vec![f64::from(z[i]), f64::from(z[j])]);
     let front = front_of_points(target, &saved.run, &[i, j].map(|dim| format!("z{dim}")), points);
-    let told = told::front(&saved.run, &told.first_in_file(1), args.side * args.side).filter(|_| target.is_csv());
-    let front = Front::joined(front, told);
+    let front = told::behind(front, target, &saved.run, (&told.first_in_file(1), args.side * args.side));
     match target {
         Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => draw_rows(path, decoded, args.side, &saved.run)?,

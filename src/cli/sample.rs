@@ -1,5 +1,5 @@
 //! `vae-gpu sample`
-use super::condition::{self, DataFor};
+use super::condition::DataFor;
 use super::decode::{draw_rows, write};
 use super::output::{Output, Target, wrote};
 use super::{Common, first, told};
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
-        let front = target.is_csv().then(|| told::front(&saved.run, &told.first_in_file(count), 1)).flatten();
+        let front = told::behind(None, target, &saved.run, (&told.first_in_file(count), 1));
         write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front)?;
         return wrote(&args.common, path, target.rows(count));
     };
@@ -124,13 +124,13 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
     let z = inference.near(&data, args.per_example, args.temperature, args.common.seed)?;
-    let given = condition::repeated(&inference.condition_of(&data), saved.run.model.condition, args.per_example);
+    let given = latents::repeated(&inference.condition_of(&data), saved.run.model.condition, args.per_example);
     let variations = args.decode(&mut inference, &z, &given)?;
     let cols = saved.run.model.input;
     match target {
         Target::Table(table) => {
             let told = &told[..data.rows() * saved.run.model.condition]; // of the first ones
-            let front = told::front(&saved.run, told, args.per_example);
+            let front = told::behind(None, target, &saved.run, (told, args.per_example));
             table.write_examples(path, &variations, &saved.run, front)?
         }
         Target::Png => {

@@ -1,6 +1,7 @@
 //! What draws are told: `--condition` of sample, decode and manifold; and how that stands in front of them, in a csv.
 use super::Part;
 use super::condition::{arrange, check_told, columns_or_told};
+use super::output::Target;
 use crate::config::{Condition, Run, Source};
 use crate::data::to_csv::{self, Front};
 use crate::data::{Bytes, Classes, Columns, Dataset, Missing, list, parts, plain};
@@ -213,6 +214,11 @@ fn listed(names: &[String]) -> String {
     let quoted = |name: &String| if name.contains(',') { format!("\"{name}\"") } else { name.clone() };
     let some = names.iter().take(SHOWN).map(|name| format!("{}=VALUE", quoted(name))).collect::<Vec<_>>().join(",");
     if names.len() > SHOWN { some + ",..." } else { some }
+}
+
+/// What rows of a csv were told, behind what says which they are.
+pub(super) fn behind(front: Option<Front>, target: Target, run: &Run, (told, times): (&[f32], usize)) -> Option<Front> {
+    Front::joined(front, target.is_csv().then(|| self::front(run, told, times)).flatten())
 }
 
 /// What draws were told, (count, condition) in the units of the file, each for so many rows, in front of a csv of them: under the

@@ -6,7 +6,6 @@ use super::told::{self, Told};
 use super::{Common, print};
 use crate::checkpoint::Saved;
 use crate::config::{Condition, Run};
-use crate::data::to_csv::Front;
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
 use crate::infer::Inference;
@@ -116,8 +115,7 @@ pub(crate) fn run(args: &TraverseArgs) -> Result<()> {
     let points = z.chunks(latent).enumerate().map(|(i, z)| (dims[i / args.steps], z));
     let points = points.map(|(j, z)| vec![j as f64, f64::from(z[j])]);
     let front = front_of_points(target, &saved.run, &["latent", "z"].map(String::from), points);
-    let told = told::front(&saved.run, &told, count).filter(|_| target.is_csv());
-    let front = Front::joined(front, told);
+    let front = told::behind(front, target, &saved.run, (&told, count));
     match target {
         Target::Table(table) => table.write_examples(path, &decoded, &saved.run, front)?,
         Target::Png => draw_rows(path, decoded, args.steps, &saved.run)?,

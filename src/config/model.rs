@@ -250,6 +250,11 @@ impl Model {
         all
     }
 
+    /// That of each column.                                                                                (input)
+    pub fn likelihood_of_each(&self) -> Vec<Likelihood> {
+        self.likelihoods().into_iter().flat_map(|(likelihood, columns)| columns.map(move |_| likelihood)).collect()
+    }
+
     /// The columns of each categorical variable, of which one is 1.
     pub fn categoricals(&self) -> Vec<Range<usize>> {
         let categorical = |(likelihood, columns)| (likelihood == Likelihood::Categorical).then_some(columns);

@@ -23,8 +23,8 @@ pub fn depends(option: &str) -> bool {
     USED.iter().any(|(name, ..)| *name == option)
 }
 
-/// Whether what was `made` of a choice has one of these users, or is something where none is said, or columns a likelihood of their own that is one: those are named
-/// by options that are called like the likelihood. `given`: whether an option is.
+/// Whether what was `made` of a choice has one of these users, or is something where none is said, or columns have a likelihood of
+/// their own that is one: those are named by options that are called like the likelihood. `given`: whether an option is.
 pub fn is_used(choice: &str, users: &[&str], made: &str, given: impl Fn(&str) -> bool) -> bool {
     let by_columns = choice == "likelihood" && users.iter().any(|user| given(user));
     by_columns || made.split(',').any(|made| if users.is_empty() { made != "none" } else { users.contains(&made) })

@@ -28,9 +28,9 @@ const WORDS: usize = 12;
 const CUT: f64 = 0.005;
 
 /// Rows of all columns of x.
-struct Rows {
-    values: Vec<f32>,
-    cols: usize,
+pub(super) struct Rows {
+    pub values: Vec<f32>,
+    pub cols: usize,
 }
 
 impl Rows {
@@ -73,9 +73,9 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
         return Ok(json!({ "count": count, "draws": draws, "of": cols, "names": names, "moments": all }));
     }
     let mut charts = vec![];
+    let likelihoods = run.model.likelihood_of_each();
     let mut j = 0;
     while j < cols {
-        let likelihood = run.model.likelihoods().into_iter().find(|(_, columns)| columns.contains(&j)).map(|(l, _)| l);
         let chart = match words.iter().find(|of| of.columns.start == j) {
             Some(of) => {
                 j = of.columns.end;
@@ -83,8 +83,8 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
             }
             None => {
                 j += 1;
-                let binary =
-                    likelihood == Some(Likelihood::Bernoulli) && data.of(j - 1).iter().all(|x| [0.0, 1.0].contains(x));
+                let binary = likelihoods[j - 1] == Likelihood::Bernoulli
+                    && data.of(j - 1).iter().all(|x| [0.0, 1.0].contains(x));
                 of_number(&names[j - 1], [&data, &drawn, &back], j - 1, binary)
             }
         };
@@ -138,7 +138,7 @@ fn of_number(name: &str, [data, drawn, back]: [&Rows; 3], j: usize, binary: bool
 }
 
 /// 1 − Σ(x − x̂)² / Σ(x − mean)² over what is known; none where a column never changes.
-fn explained(data: &Rows, back: &Rows, j: usize) -> Option<f64> {
+pub(super) fn explained(data: &Rows, back: &Rows, j: usize) -> Option<f64> {
     let mean = moments(&data.of(j)).0;
     let pairs = data.values.iter().zip(&back.values).skip(j).step_by(data.cols).filter(|(x, _)| x.is_finite());
     let (left, all) = pairs.fold((0.0, 0.0), |(left, all), (&x, &y)| {

@@ -1,12 +1,13 @@
 //! What a model that is told columns holds possible, beside the truth: p(x | told), by draws of z from the prior and of x, which is
 //! `forecast --draw`. In the units of the file.
+use super::columns::{self, Rows};
 use super::{as_image, pictures, short, spread};
 use crate::config::{Condition, Likelihood, Run, Variance};
 use crate::data::{Bytes, Dataset, to_csv};
 use crate::estimate::quantile_of_sorted;
 use crate::infer::Inference;
 use crate::plot::grid;
-use crate::{Result, latents, quantiles};
+use crate::{Result, quantiles};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -49,18 +50,11 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
     }
 }
 
-/// Draws of z for each of the examples, and what each of them is told as often.
-fn asked(run: &Run, chosen: &Dataset, inference: &Inference, draws: usize) -> (Vec<f32>, Vec<f32>) {
-    let z = latents::prior(chosen.rows() * draws, inference.latent(), 1.0, run.training.seed);
-    let told = inference.condition_of(chosen);
-    (z, told.chunks(run.model.condition).flat_map(|row| row.repeat(draws)).collect())
-}
-
 /// A row for each example: what it is told where that is as large, what came, and means of p(x | z, told).
 fn in_pictures(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Result<Value> {
     let (x, told) = (run.model.input, run.model.condition);
     let chosen = spread(examples, examples.rows().min(PANELS));
-    let (z, repeated) = asked(run, &chosen, inference, MEANS);
+    let (z, repeated) = inference.asked(&chosen, MEANS, run.training.seed);
     let means = inference.decode(&z, &repeated)?;
     let (mut tiles, across) = rows((&inference.told(&chosen), told), (&inference.examples(&chosen), x), &means);
     pictures::on_one_scale(run, [&mut tiles]);
@@ -83,8 +77,7 @@ pub(crate) fn rows((told, past): (&[f32], usize), (came, x): (&[f32], usize), dr
 /// Quantiles of the numbers of x, words left out, how often what came lies between them, and some examples to look at.
 fn in_numbers(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Result<Value> {
     let (x, width) = (run.model.input, run.model.condition);
-    let mut kinds = vec![run.model.likelihood; x];
-    run.model.likelihoods().into_iter().for_each(|(likelihood, columns)| kinds[columns].fill(likelihood));
+    let kinds = run.model.likelihood_of_each();
     let kept: Vec<usize> = (0..x).filter(|&j| kinds[j] != Likelihood::Categorical).collect();
     let kinds: Vec<Likelihood> = kept.iter().map(|&j| kinds[j]).collect();
     if kept.is_empty() {
@@ -92,7 +85,7 @@ fn in_numbers(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> 
     }
     let count = examples.rows().min(EXAMPLES).min((NUMBERS / (x * DRAWS)).max(PANELS));
     let chosen = spread(examples, count);
-    let (z, repeated) = asked(run, &chosen, inference, DRAWS);
+    let (z, repeated) = inference.asked(&chosen, DRAWS, run.training.seed);
     let drawn = of_columns(inference.draw(&z, &repeated, run.training.seed)?, x, &kept);
     let came = of_columns(inference.examples(&chosen), x, &kept);
     let told = inference.told(&chosen);
@@ -187,19 +180,15 @@ fn mean(values: impl Iterator<Item = f32>) -> f64 {
     sum / count as f64
 }
 
-/// 1 − Σ(x − x̂)² / Σ(x − mean)², x̂ the mean of an example's draws: of the columns that change, the median.
+/// What the mean of an example's draws explains of a column: of those that change, the median.
 fn explained(came: &[f32], drawn: &[f32], cols: usize) -> Option<f64> {
     let draws = drawn.len() / came.len();
-    let of_column = |j: usize| {
-        let known = || came.iter().skip(j).step_by(cols).copied().enumerate().filter(|(_, x)| x.is_finite());
-        let middle = mean(known().map(|(_, x)| x));
-        let (left, all) = known().fold((0.0, 0.0), |(left, all), (i, x)| {
-            let predicted = mean(drawn[i * draws * cols..][..draws * cols].iter().skip(j).step_by(cols).copied());
-            (left + (x as f64 - predicted).powi(2), all + (x as f64 - middle).powi(2))
-        });
-        (all > 0.0).then(|| 1.0 - left / all)
+    let of_example = |drawn: &[f32]| {
+        (0..cols).map(|j| mean(drawn.iter().skip(j).step_by(cols).copied()) as f32).collect::<Vec<f32>>()
     };
-    let mut all: Vec<f64> = (0..cols).filter_map(of_column).collect();
+    let predicted = Rows { values: drawn.chunks(draws * cols).flat_map(of_example).collect(), cols };
+    let came = Rows { values: came.to_vec(), cols };
+    let mut all: Vec<f64> = (0..cols).filter_map(|j| columns::explained(&came, &predicted, j)).collect();
     all.sort_unstable_by(f64::total_cmp);
     (!all.is_empty()).then(|| short(quantile_of_sorted(&all, 0.5)))
 }
