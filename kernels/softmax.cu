@@ -48,3 +48,30 @@ extern "C" __global__ void __launch_bounds__(256) log_means(Out y, In x, int sam
         for (int j = threadIdx.x; j < x.cols; j += blockDim.x) y(row, j) += shift;
     }
 }
+
+// dy_j -= exp(y_j) / sum_i x_i * sum_i dy_i in what is observed of x: of the gradient in the logarithms of means, which
+// `log_means` made, that in what it made them of. A block for a row.
+// dy, y: (rows K, input), x: (rows, input): row b K + k belongs to row b of x.
+extern "C" __global__ void __launch_bounds__(256) log_means_backward(Out dy, Out16 dy16, In y, In x, Plan* plan,
+                                                                     int samples) {
+    begin();
+    __shared__ float scratch[32];
+    for (int row = blockIdx.x; row < dy.rows; row += gridDim.x) {
+        const int example = row / samples;
+        float sum = 0.0f, total = 0.0f;
+        for (int j = threadIdx.x; j < x.cols; j += blockDim.x) {
+            total += observed(x(example, j), x(example, j));
+            sum += dy(row, j);
+        }
+        total = block_sum(total, scratch);
+        sum = block_sum(sum, scratch);
+        // Where nothing is counted all means are 0, whatever their shares: there is nothing to take away.
+        const float pull = total > 0.0f ? sum / total : 0.0f;
+        for (int j = threadIdx.x; j < x.cols; j += blockDim.x) {
+            const float d = dy(row, j) - observed(x(example, j), pull * expf(y(row, j)));
+            note_size(plan, d);
+            dy(row, j) = d;
+            if (dy16.rows) dy16(row, j) = bf16(d);
+        }
+    }
+}

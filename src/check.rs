@@ -2,8 +2,8 @@
 //! its own and not what came before it.
 use crate::arena::{Layout, View};
 use crate::config::{
-    Activation, Binarize, Dispersion, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, Variance,
-    name_of,
+    Activation, Binarize, Dispersion, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, SizeFactor,
+    Variance, name_of,
 };
 use crate::data::{Dataset, Missing, Values};
 use crate::device::{Backend, Cpu, Device, Work};
@@ -66,6 +66,7 @@ pub fn subjects() -> Vec<Subject> {
     };
     let counts = |likelihood, dispersion| Model { likelihood, dispersion, ..plain(33, &[17], 5) };
     let negative_binomial = |dispersion| counts(Likelihood::NegativeBinomial, dispersion);
+    let of_shares = |model| Model { size_factor: SizeFactor::Total, ..model };
     let missing = |model: Model| Model { missing: Missing::Allow, ..model };
     let iwae =
         Model { activation: Activation::Tanh, objective: Objective::Iwae, samples: 5, ..plain(784, &[200, 200], 50) };
@@ -111,6 +112,8 @@ pub fn subjects() -> Vec<Subject> {
         (counts(Likelihood::Multinomial, Dispersion::Shared), 33, adam, Binarize::None),
         (missing(counts(Likelihood::Multinomial, Dispersion::Shared)), 300, adam, Binarize::None),
         (negative_binomial(Dispersion::Scalar), 19, adam, Binarize::None),
+        (of_shares(negative_binomial(Dispersion::Network)), 33, adam, Binarize::None),
+        (missing(of_shares(negative_binomial(Dispersion::Shared))), 300, adam, Binarize::None),
         (negative_binomial(Dispersion::Network), 19, adam, Binarize::None),
         (missing(negative_binomial(Dispersion::Shared)), 300, adam, Binarize::None),
         (mixed(Variance::Shared, Dispersion::Shared), 19, adam, Binarize::None),
@@ -135,7 +138,7 @@ pub fn run(device: &Device, subject: &Subject) -> Result<Vec<Line>> {
     let whole = data_for(model, 2 * batch + 3);
     let data = if model.missing == Missing::Allow { with_gaps(whole, model) } else { whole };
     // What counts shares of a total is nearly empty, and then kept so.
-    let data = Arc::new(if model.has(Likelihood::Multinomial) { data.sparse() } else { data });
+    let data = Arc::new(if model.is_of_shares() { data.sparse() } else { data });
     init::parameters(&network, Init::Torch, 7, &mut reference)?;
     // One example fewer than fits, where there are several: the padding of a last batch is checked too.
     let rows = (batch - batch.min(2) / 2) as u32;
@@ -252,7 +255,7 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
             }
             Op::Log1p { y, x, .. } => add(format!("log1p {}", size(x)), false, vec![x], vec![y], forward),
             Op::LogSoftmax { y, .. } => add(format!("log_softmax {}", size(y)), false, vec![y], vec![y], forward),
-            Op::LogMeans { y, x } => add(format!("log_means {}", size(y)), false, vec![y, x], vec![y], forward),
+            Op::LogMeans { y, x, .. } => add(format!("log_means {}", size(y)), false, vec![y, x], vec![y], forward),
             Op::Linear { y, a, x, weight, bias, activation } => {
                 let f = activation.map_or("identity".into(), name_of);
                 let name = format!("linear_forward {}→{} {f}", size(x), y.cols);
@@ -305,6 +308,11 @@ pub(crate) fn items<'a>(network: &'a Network, optimizer: &'a Optimizer) -> Vec<I
                     let name = format!("kl_backward {}", size(head));
                     add(name, false, vec![dhead, head, tape.kl_dim], vec![dhead], Box::new(run));
                 }
+            }
+            Op::LogMeans { y, x, pulls: true } => {
+                let (name, dy) = (format!("log_means_backward {}", size(y)), d(y));
+                let run = move |b: &mut dyn Backend| b.log_means_backward(dy, y, x);
+                add(name, false, vec![dy, y, x], vec![dy], Box::new(run))
             }
             Op::Gather { .. } | Op::Log1p { .. } | Op::LogSoftmax { .. } | Op::LogMeans { .. } => {}
             Op::Bound { .. } | Op::Kl { .. } => {}

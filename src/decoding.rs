@@ -38,6 +38,18 @@ impl Column {
         }
     }
 
+    /// From its share of 1 that of a total: the mean is as many times as large. What is of no counts stays as it is.
+    fn of_total(self, total: f64) -> Column {
+        match self {
+            Column::Poisson { log_mean } => Column::Poisson { log_mean: log_mean + total.ln() },
+            Column::NegativeBinomial { log_mean, log_dispersion } => {
+                Column::NegativeBinomial { log_mean: log_mean + total.ln(), log_dispersion }
+            }
+            Column::Multinomial { log_p, behind, .. } => Column::Multinomial { log_p, behind, total },
+            other => other,
+        }
+    }
+
     /// log p(x), in nats. Of a Bernoulli, for x in [0, 1]: x log σ(l) + (1 − x) log(1 − σ(l)) = x l − log(1 + exp(l)). Of a word
     /// its part of that of the variable.
     ///
@@ -109,8 +121,8 @@ pub struct Decoding {
     /// Log-dispersions that do not depend on z: one for all, or one for each. Without any, what `fixed` says.
     learned: Vec<f64>,
     fixed: f64,
-    /// What the counts of a multinomial add up to, of which x|z says nothing.
-    total: f64,
+    /// Whether what is put out are the logarithms of shares of a total, up to a constant.
+    of_shares: bool,
 }
 
 impl Decoding {
@@ -124,18 +136,15 @@ impl Decoding {
         let kinds = Kind::each(&network.model);
         let mut ends = vec![0; kinds.len()];
         network.model.categoricals().into_iter().for_each(|variable| ends[variable.clone()].fill(variable.end));
-        Ok(Decoding { kinds, ends, mean: decoded.mean, learned, fixed: decoded.fixed, total: 1.0 })
+        let (mean, fixed, of_shares) = (decoded.mean, decoded.fixed, network.model.is_of_shares());
+        Ok(Decoding { kinds, ends, mean, learned, fixed, of_shares })
     }
 
-    /// The same where the counts of a multinomial add up to this.
-    pub fn of_total(self, total: f64) -> Decoding {
-        Decoding { total, ..self }
-    }
-
-    /// Makes log-probabilities of a row of what the decoder puts out, where it is of a multinomial: on the device that is part of
+    /// Makes the logarithms of shares of a row of what the decoder puts out, where it is of shares: on the device that is part of
     /// the likelihood, which is not asked for where there is no x. To be called before the columns of a row are.
     pub fn normalise(&self, out: &mut [f64]) {
-        if self.kinds[0].likelihood == Likelihood::Multinomial {
+        if self.of_shares {
+            let out = &mut out[..self.kinds.len()];
             let top = out.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let log_sum = top + out.iter().map(|o| (o - top).exp()).sum::<f64>().ln();
             out.iter_mut().for_each(|o| *o -= log_sum);
@@ -151,7 +160,7 @@ impl Decoding {
         }
     }
 
-    /// Column `j` of p(x|z), of one row of the output.
+    /// Column `j` of p(x|z), of one row of the output. Shares are of a total of 1.
     pub fn column(&self, out: &[f64], j: usize) -> Column {
         match self.kinds[j].likelihood {
             Likelihood::Bernoulli => Column::Bernoulli { logit: out[j] },
@@ -165,7 +174,7 @@ impl Decoding {
             }
             Likelihood::Categorical => Column::Categorical { log_p: out[j], behind: self.ends[j] - j - 1 },
             Likelihood::Multinomial => {
-                Column::Multinomial { log_p: out[j], behind: self.kinds.len() - j - 1, total: self.total }
+                Column::Multinomial { log_p: out[j], behind: self.kinds.len() - j - 1, total: 1.0 }
             }
         }
     }
@@ -173,6 +182,11 @@ impl Decoding {
     /// All columns, in order.
     pub fn columns<'a>(&'a self, out: &'a [f64]) -> impl Iterator<Item = Column> + 'a {
         (0..self.kinds.len()).map(|j| self.column(out, j))
+    }
+
+    /// The same where shares are of this total, of which x|z says nothing.
+    pub fn columns_of<'a>(&'a self, out: &'a [f64], total: f64) -> impl Iterator<Item = Column> + 'a {
+        self.columns(out).map(move |column| if self.of_shares { column.of_total(total) } else { column })
     }
 
     /// What the columns of one row are drawn from.

@@ -2,9 +2,9 @@
 //! Examples come in as the model sees them, and go out in the units of the file that it was trained on.
 //! Where in latent space: [`crate::latents`].
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Likelihood, Model};
+use crate::config::{Binarize, Model};
 use crate::data::{Dataset, Scale};
-use crate::decoding::Decoding;
+use crate::decoding::{Column, Decoding};
 use crate::device::{Backend, Device};
 use crate::host;
 use crate::latents;
@@ -27,8 +27,8 @@ pub struct Inference {
     b: Box<dyn Backend>,
     /// The model sees what this makes of x; what it gives is undone.
     scale: Option<Scale>,
-    /// What the counts of a multinomial add up to that is decoded.
-    total: f64,
+    /// What the counts of shares add up to that are decoded: one for all rows, or each in turn.
+    totals: Vec<f64>,
 }
 
 impl Inference {
@@ -42,13 +42,17 @@ impl Inference {
         let network = Network::inference(&model, batch, binarize);
         let mut b = device.open(network.layout(), batch)?;
         saved.load(&network, &mut *b)?;
-        Ok(Inference { network, batch, b, scale: saved.run.data.scale.clone(), total: 1.0 })
+        Ok(Inference { network, batch, b, scale: saved.run.data.scale.clone(), totals: vec![1.0] })
     }
 
-    /// The same where the counts of a multinomial add up to `total` in every row that is decoded. Else the total is 1, and their means
-    /// are shares.
-    pub fn of_total(self, total: u64) -> Self {
-        Inference { total: total as f64, ..self }
+    /// What the counts of shares ([`Model::is_of_shares`]) add up to in the rows that are decoded from now on, which take these totals
+    /// in turn. It begins at 1, and means are shares.
+    ///
+    /// # Panics
+    /// Without any.
+    pub fn set_totals(&mut self, totals: Vec<f64>) {
+        assert!(!totals.is_empty(), "a total for the rows");
+        self.totals = totals;
     }
 
     /// `[mu | logvar]` of every example.                               (rows, 2 latent)
@@ -71,8 +75,7 @@ impl Inference {
         Ok(out)
     }
 
-    /// The mean of p(x|z) for every z, of a multinomial shares of the total (see [`Inference::of_total`]); of a conditional
-    /// model, given a row of `condition` for each.
+    /// The mean of p(x|z) for every z, of shares of the total (see [`Inference::set_totals`]); of a conditional model, given a row of `condition` for each.
     /// z: (rows, latent), condition: (rows, condition), out: (rows, input)
     ///
     /// # Errors
@@ -81,8 +84,8 @@ impl Inference {
     /// # Panics
     /// If there are not as many rows of one as of the other.
     pub fn decode(&mut self, z: &[f32], condition: &[f32]) -> Result<Vec<f32>> {
-        self.each_decoded(z, condition, |decoding, out, _, x| {
-            x.iter_mut().zip(decoding.columns(out)).for_each(|(x, column)| *x = column.mean() as f32);
+        self.each_decoded(z, condition, |_, columns, x| {
+            x.iter_mut().zip(columns).for_each(|(x, column)| *x = column.mean() as f32);
         })
     }
 
@@ -94,25 +97,24 @@ impl Inference {
     /// # Panics
     /// As [`Inference::decode`].
     pub fn draw(&mut self, z: &[f32], condition: &[f32], seed: u64) -> Result<Vec<f32>> {
-        self.each_decoded(z, condition, |decoding, out, row, x| {
+        self.each_decoded(z, condition, |(decoding, row), columns, x| {
             let mut draws = decoding.draws(seed, Stream::Sample, DRAW, row as u32);
-            let columns = decoding.columns(out).enumerate();
-            x.iter_mut().zip(columns).for_each(|(x, (j, column))| *x = draws.draw(j, column) as f32);
+            x.iter_mut().zip(columns).enumerate().for_each(|(j, (x, column))| *x = draws.draw(j, column) as f32);
         })
     }
 
-    /// `fill(decoding, out, row, x)` makes x of every row of the decoder's output.
+    /// `fill((decoding, row), columns, x)` makes x of the columns of p(x|z) of every row.
     fn each_decoded(
         &mut self,
         z: &[f32],
         condition: &[f32],
-        fill: impl Fn(&Decoding, &[f64], usize, &mut [f32]) + Sync,
+        fill: impl Fn((&Decoding, usize), &mut dyn Iterator<Item = Column>, &mut [f32]) + Sync,
     ) -> Result<Vec<f32>> {
         let n = &self.network;
         let (latent, input, given, width) = (n.model.latent, n.model.input, n.model.condition, n.decoded.out.cols);
         let rows = z.len() / latent;
         assert_eq!(condition.len(), rows * given, "a row of the condition for each of {rows} z");
-        let decoding = Decoding::of(n, &mut *self.b)?.of_total(self.total);
+        let decoding = Decoding::of(n, &mut *self.b)?;
         let real = |values: &[f32]| values.iter().map(|&v| v as f64).collect::<Vec<_>>();
         host::check_memory(
             4 * rows as u128 * input as u128,
@@ -129,7 +131,8 @@ impl Inference {
             let mut out = self.b.read(n.decoded.out.slice(0..live))?;
             x.par_chunks_mut(input).zip(out.par_chunks_mut(width)).enumerate().for_each(|(row, (x, out))| {
                 decoding.normalise(out);
-                fill(&decoding, out, first + row, x);
+                let (row, totals) = (first + row, &self.totals);
+                fill((&decoding, row), &mut decoding.columns_of(out, totals[row % totals.len()]), x);
             });
         }
         if let Some(scale) = &self.scale {
@@ -169,7 +172,18 @@ impl Inference {
         (z, latents::repeated(&self.condition_of(data), self.network.model.condition, draws))
     }
 
-    /// Every example through mu and back; of a multinomial what is observed adds up to what it does.    (rows, input)
+    /// What the counts of each example add up to.                              (rows)
+    pub fn totals_of(&self, data: &Dataset) -> Vec<f64> {
+        let input = self.network.model.input;
+        let mut x = vec![0.0; input];
+        let mut total = |i| {
+            data.part(i, 0..input, &mut x);
+            x.iter().filter(|x| !x.is_nan()).map(|&x| x as f64).sum()
+        };
+        (0..data.rows()).map(&mut total).collect()
+    }
+
+    /// Every example through mu and back; of shares what is observed adds up to what it does.    (rows, input)
     ///
     /// # Errors
     /// Those of the device.
@@ -178,7 +192,7 @@ impl Inference {
         let condition = self.condition_of(data);
         let mut x = self.decode(&latents::means(&head, self.latent()), &condition)?;
         let input = self.network.model.input;
-        if self.network.model.has(Likelihood::Multinomial) {
+        if self.network.model.is_of_shares() {
             let mut of = vec![0.0; input];
             for (i, x) in x.chunks_mut(input).enumerate() {
                 data.part(i, 0..input, &mut of);

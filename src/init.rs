@@ -96,12 +96,10 @@ pub fn output_bias(network: &Network, data: &Dataset, binarize: Binarize, b: &mu
                 let p = mean.clamp(CLIP, 1.0 - CLIP);
                 *mean = (p / (1.0 - p)).ln();
             }),
+            // Of thousands of columns most shares are small. One that never counts is taken to have counted half.
+            _ if model.is_of_shares() => means.zip(&observed).for_each(|(mean, n)| *mean = mean.max(0.5 / n).ln()),
             // A column of nothing but zeros has no best rate either, and a word that was not seen no best probability.
-            Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Categorical => {
-                means.for_each(|mean| *mean = mean.max(CLIP).ln())
-            }
-            // Of thousands of columns most means are small. One that never counts is taken to have counted half.
-            Likelihood::Multinomial => means.zip(&observed).for_each(|(mean, n)| *mean = mean.max(0.5 / n).ln()),
+            _ => means.for_each(|mean| *mean = mean.max(CLIP).ln()),
         }
     }
     let bias = network.parameter("decoder.out.bias").expect("every model has it");

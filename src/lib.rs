@@ -121,7 +121,11 @@
 //! - On the CPU the product of a factor that is mostly zeros, as digits, counts and words are, goes along lists of what is not
 //!   (`device/cpu/sparse.rs`): the same terms in the same order, so the same bits. A GPU multiplies whole blocks, and does not.
 //! - Of a multinomial, the likelihood needs the total of a row in every column. An operation that sees x makes the logarithms of
-//!   shares those of means that add up as x does; from there all is a Poisson's, column by column, but for a number a row.
+//!   shares those of means that add up as x does; from there all is a Poisson's, column by column, but for a number a row. A negative
+//!   binomial of size factors goes the same way, and back through that operation: its slopes do not add up to 0 as a Poisson's do.
+//!   Shares of a total that is taken as given make no sense of a Poisson: but for a constant that is the multinomial.
+//! - log p under size factors is scVI's: the product of the columns' probabilities, given the total. It is no distribution over the
+//!   counts of that total, and the dispersion of a column that is most of the total is found too small.
 //! - A variance that is learned begins with that of the data, not with 1, from where an optimiser takes thousands of steps to a
 //!   small one; latents die on the way. 3,000 vectors of length 1 with 768 columns, 40 epochs: −246 nats and no active latent
 //!   from 1, 1,946 and all of them from there (`tests/commands/scale.rs` has smaller ones).

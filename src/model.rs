@@ -236,8 +236,10 @@ impl<'a> Builder<'a> {
 
         let decoded = Decoded { out: last, family, mean: m.mean, fixed: 2.0 * m.sigma.ln(), learned };
         let nll = self.value("nll", samples, 1);
-        if m.likelihood == Likelihood::Multinomial {
-            ops.push(Op::LogMeans { y: last, x });
+        if m.is_of_shares() {
+            // The slope of a multinomial is in what the layer put out already.
+            let pulls = m.likelihood != Likelihood::Multinomial;
+            ops.push(Op::LogMeans { y: last.columns(0..m.input), x, pulls });
         }
         ops.push(Op::Nll { nll, decoded, x });
         let likelihood_ops = decoder_start..ops.len();

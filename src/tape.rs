@@ -41,8 +41,8 @@ impl Fetch {
 /// p(x|z) as the tape needs it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decoded {
-    /// The decoder's output.          (rows, input), or (rows, 2 input): [mean | log-dispersion]; of what is categorical log p; of a
-    /// multinomial the logarithms of shares, up to a constant, and once `LogMeans` has run those of means
+    /// The decoder's output.          (rows, input), or (rows, 2 input): [mean | log-dispersion]; of what is categorical log p; of
+    /// shares of a total their logarithms, up to a constant, and once `LogMeans` has run those of means
     pub out: View,
     pub family: Family,
     /// Of the columns that are Gaussian.
@@ -138,8 +138,9 @@ pub enum Op {
     LogSoftmax { y: View, variables: View },
     /// y_j += log Σ_i x_i − log Σ_i exp(y_i), sums over what is observed of x: from the logarithms of shares, up to a constant, those
     /// of the means of counts that add up as those of x do; of a total of 0 −10,000 and less, whose exponentials are 0. What it is
-    /// done to twice stays as it is.    y: (rows K, input), x: (rows, input)
-    LogMeans { y: View, x: View },
+    /// done to twice stays as it is. `pulls`: whether it has a backward, which makes of d/d log mean d/dy, in place; else the likelihood's
+    /// is in y already.    y: (rows K, input), x: (rows, input)
+    LogMeans { y: View, x: View, pulls: bool },
     /// a = x weightᵀ + bias, y = f(a); y and a are one view where f' is a function of f.
     /// x: (rows, in), weight: (out, in), bias: (1, out), y, a: (rows, out)
     Linear { y: View, a: View, x: View, weight: View, bias: View, activation: Option<Activation> },
@@ -201,7 +202,7 @@ impl Tape {
                 Op::Gather { x, fetch } => b.gather(x, fetch)?,
                 Op::Log1p { y, x, kinds } => b.log1p(y, x, kinds)?,
                 Op::LogSoftmax { y, variables } => b.log_softmax(y, variables)?,
-                Op::LogMeans { y, x } => b.log_means(y, x)?,
+                Op::LogMeans { y, x, .. } => b.log_means(y, x)?,
                 Op::Linear { y, a, x, weight, bias, activation } => {
                     b.linear_forward(y, a, x, weight, bias, activation)?
                 }
@@ -234,7 +235,8 @@ impl Tape {
         let d = |v| self.layout.d(v);
         match self.ops[op] {
             // That of −log p takes it into account: it is of what the layer put out.
-            Op::LogSoftmax { .. } | Op::LogMeans { .. } => {}
+            Op::LogSoftmax { .. } | Op::LogMeans { pulls: false, .. } => {}
+            Op::LogMeans { y, x, pulls: true } => b.log_means_backward(d(y), y, x)?,
             Op::Gather { .. } | Op::Log1p { .. } | Op::Bound { .. } => {}
             Op::Nll { decoded, x, .. } => {
                 let ddispersion = decoded.learned.filter(|_| parameters).map(d);

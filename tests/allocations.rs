@@ -86,6 +86,9 @@ impl Backend for Idle {
     fn log_means(&mut self, _: View, _: View) -> Result<()> {
         self.called()
     }
+    fn log_means_backward(&mut self, _: View, _: View, _: View) -> Result<()> {
+        self.called()
+    }
     fn linear_forward(&mut self, _: View, _: View, _: View, _: View, _: View, _: Act) -> Result<()> {
         self.called()
     }

@@ -32,8 +32,10 @@ def loss(params, x, eps, case):
     z = mu[:, None] + jnp.exp(0.5 * logvar)[:, None] * eps
     h = jnp.tanh(linear("decoder.0", z))
     out = linear("decoder.out", h)
-    mean = jnp.exp(out)
     x = x[:, None]
+    mean = jnp.exp(out)
+    if case.get("size_factor") == "total":
+        mean = x.sum(axis=2, keepdims=True) * jax.nn.softmax(out)
     if case["likelihood"] == "multinomial":
         total = gammaln(x.sum(axis=2, keepdims=True) + 1) - gammaln(x + 1).sum(axis=2, keepdims=True)
         log_p = total + jnp.sum(x * jax.nn.log_softmax(out), axis=2, keepdims=True)
@@ -48,12 +50,14 @@ def loss(params, x, eps, case):
 
 
 folder = pathlib.Path(sys.argv[1])
-for seed, (name, likelihood, dispersion, objective, samples) in enumerate([
+for seed, (name, likelihood, dispersion, objective, samples, *size_factor) in enumerate([
     ("poisson", "poisson", "shared", "elbo", 2),
     ("negative_binomial_scalar", "negative-binomial", "scalar", "elbo", 1),
     ("negative_binomial_shared", "negative-binomial", "shared", "iwae", 3),
     ("negative_binomial_network", "negative-binomial", "network", "elbo", 2),
     ("multinomial", "multinomial", "shared", "iwae", 2),
+    ("negative_binomial_of_shares", "negative-binomial", "shared", "elbo", 2, "total"),
+    ("negative_binomial_network_of_shares", "negative-binomial", "network", "iwae", 3, "total"),
 ]):
     rng = np.random.default_rng(seed)
     beta = 0.7 if objective == "elbo" else 1.0
@@ -63,6 +67,8 @@ for seed, (name, likelihood, dispersion, objective, samples) in enumerate([
     }
     if likelihood == "negative-binomial":
         case["dispersion"] = dispersion
+    if size_factor:
+        case["size_factor"] = size_factor[0]
     layers = {
         "encoder.0": (HIDDEN, INPUT), "encoder.mu": (LATENT, HIDDEN), "encoder.logvar": (LATENT, HIDDEN),
         "decoder.0": (HIDDEN, LATENT), "decoder.out": (INPUT, HIDDEN),

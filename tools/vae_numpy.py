@@ -10,8 +10,8 @@ without --scale whose config says "bytes": "grey", they are byte / 255. Of a mod
 missing. Of a model of counts x is the counts; their probability is scipy.stats.nbinom.pmf(x, r, r / (r + mean)) with
 r = exp(-vae.params["decoder.logdispersion"]). Where columns have different likelihoods, which are vae.likelihoods, that tensor
 has a number for each column, of a Gaussian one the log-variance. A column of words is as many columns as it has words, of which
-one is 1, of the mean their probabilities; vae.config["data"]["columns"]["words"] has the words. Of a multinomial the mean is the
-shares of one total.
+one is 1, of the mean their probabilities; vae.config["data"]["columns"]["words"] has the words. Of a multinomial, and of
+--size-factor total, the mean is the shares of one total: times that total it is the mean of counts.
 
 Needs numpy and safetensors. The same names load into torch.nn.Linear: `torch_layers` below does it.
 """
@@ -44,7 +44,7 @@ class Vae:
         if self.config["likelihood"] == "categorical":
             ends = [0, *(at for _, first, end in own for at in (first, end)), input]
             self.words += [(first, end) for first, end in zip(ends[::2], ends[1::2]) if first < end]
-        if self.config["likelihood"] == "multinomial":
+        if self.config["likelihood"] == "multinomial" or self.config.get("size_factor") == "total":
             self.words = [(0, input)]
         self.of_counts = np.isin(self.likelihoods.astype(str), ["poisson", "negative-binomial", "multinomial"])
         self.f = ACTIVATIONS[self.config["activation"]]

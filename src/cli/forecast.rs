@@ -42,7 +42,8 @@ pub(crate) struct ForecastArgs {
     /// draws from p(future | past), which is what --draw gives
     #[arg(long, value_name = "Q,Q", value_delimiter = ',')]
     quantiles: Vec<f64>,
-    /// Of a multinomial, what the counts of a future add up to, to 16777216: 1 if not given, and their means are shares
+    /// Of shares (multinomial, --size-factor total), what the counts of a future add up to, to 16777216: 1 if not given, and their
+    /// means are shares
     #[arg(long, value_name = "N")]
     total: Option<u64>,
     #[command(flatten)]
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
             "quantiles {first}: the future has {name} in it, a column of words, which have none; pass --draw"
         )));
     }
-    let total = total(args.total, &saved.run)?;
+    let total = total(args.total, args.draw || !args.quantiles.is_empty(), &saved.run)?;
     if !matches!(saved.run.data.condition, Some(Condition::Columns { .. })) {
         let path = args.model.display();
         return Err(Error::request(format!(
@@ -102,7 +103,8 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
     let front = Front::joined(front, numbers);
 
     let device = args.common.device_at_hand()?;
-    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+    inference.set_totals(vec![total]);
     let (future, past) = (saved.run.model.input, saved.run.model.condition);
     let (z, given) = inference.asked(&data, draws, args.common.seed);
     let drawn = match args.draw || !args.quantiles.is_empty() {

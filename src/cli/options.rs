@@ -4,7 +4,7 @@ use super::likelihoods::OthersArgs;
 use crate::checkpoint::{FILES, Folder};
 use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
-    OutputBias, Rule, Run, Source, Training, Variance,
+    OutputBias, Rule, Run, SizeFactor, Source, Training, Variance,
 };
 use crate::data::{Asked, Bytes, Column, Columns, Dataset, Header, List, Missing, Told, scale};
 use crate::schedule::{self, Schedule};
@@ -185,6 +185,10 @@ pub(crate) struct ModelArgs {
     /// Of a negative-binomial, whose variance is m + dispersion m²: scalar, shared (one per column) or network (a second head)
     #[arg(long, value_enum, default_value = "shared", hide_possible_values = true)]
     dispersion: Dispersion,
+    /// Of a negative-binomial: total, and the mean of a column is a share of what the counts of the example add up to, which is taken as
+    /// given, as the library size of single cells; or none
+    #[arg(long, value_enum, default_value = "none", hide_possible_values = true, value_name = "OF")]
+    size_factor: SizeFactor,
     /// Initial weights: glorot, torch or normal:SIGMA
     #[arg(long, default_value = "glorot", value_parser = spelled::<Init>)]
     pub(super) init: Init,
@@ -363,6 +367,7 @@ impl ModelArgs {
             sigma: self.sigma,
             mean: self.mean,
             dispersion: self.dispersion,
+            size_factor: self.size_factor,
             ..Model::new(input, &widths(&self.hidden)?, self.latent)
         })
     }

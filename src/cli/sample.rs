@@ -4,7 +4,7 @@ use super::decode::{draw_rows, write};
 use super::output::{Output, Target, wrote};
 use super::{Common, first, told};
 use crate::checkpoint::Saved;
-use crate::config::{Likelihood, Run};
+use crate::config::{Run, SizeFactor};
 use crate::data::Unknown;
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
@@ -49,7 +49,8 @@ pub(crate) struct SampleArgs {
     /// Draws x ~ p(x|z), in place of its mean
     #[arg(long)]
     draw: bool,
-    /// Of a multinomial, what the counts of a row add up to, to 16777216: 1 if not given, and their means are shares
+    /// Of shares (multinomial, --size-factor total), what the counts of a row add up to, to 16777216: if not given with --near as many as
+    /// those of its example, else 1, and their means are shares
     #[arg(long, value_name = "N")]
     total: Option<u64>,
     #[command(flatten)]
@@ -83,18 +84,21 @@ impl SampleArgs {
 /// What the counts of a row shall add up to.
 ///
 /// # Errors
-/// More than f32 holds every count of, none, or a model that is of no multinomial.
-pub(crate) fn total(asked: Option<u64>, run: &Run) -> Result<u64> {
+/// More than f32 holds every count of, none, or a model that is not of shares. Or nothing is said where shares of 1 are no counts.
+pub(crate) fn total(asked: Option<u64>, is_drawn: bool, run: &Run) -> Result<f64> {
     const MOST: u64 = 1 << 24;
     match asked {
-        None => Ok(1),
+        None if is_drawn && run.model.size_factor == SizeFactor::Total => Err(Error::request(
+            "draw: what the counts of a row add up to is given to the model (size-factor total), and nothing gives it; pass --total 1000",
+        )),
+        None => Ok(1.0),
         Some(total) if !(1..=MOST).contains(&total) => {
             Err(Error::request(format!("total {total}: must be from 1 to {MOST}; pass --total 100")))
         }
-        Some(total) if !run.model.has(Likelihood::Multinomial) => Err(Error::request(format!(
-            "total {total}: the model is of no multinomial, whose counts alone have a total that nothing is said of; leave it out"
+        Some(total) if !run.model.is_of_shares() => Err(Error::request(format!(
+            "total {total}: the model is not of shares of a total, as a multinomial or one of --size-factor total is; leave it out"
         ))),
-        Some(total) => Ok(total),
+        Some(total) => Ok(total as f64),
     }
 }
 
@@ -102,13 +106,14 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     args.check()?;
     let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
-    let total = total(args.total, &saved.run)?;
+    let total = total(args.total, args.draw && args.near.is_none(), &saved.run)?;
     let Some(near) = &args.near else {
         let told = told::of(&saved.run, args.condition.as_deref())?;
         let count = args.count.or(told.count()).unwrap_or(64);
         let given = told.first(count)?;
         let device = args.common.device_at_hand()?;
-        let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
+        let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+        inference.set_totals(vec![total]);
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
         let front = told::behind(None, target, &saved.run, (&told.first_in_file(count), 1));
         write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front)?;
@@ -122,7 +127,12 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
     let device = args.common.device_at_hand()?;
-    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?.of_total(total);
+    let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
+    if saved.run.model.is_of_shares() {
+        let own = || inference.totals_of(&data).into_iter().flat_map(|total| vec![total; args.per_example]).collect();
+        let totals = if args.total.is_some() { vec![total] } else { own() };
+        inference.set_totals(totals);
+    }
     let z = inference.near(&data, args.per_example, args.temperature, args.common.seed)?;
     let given = latents::repeated(&inference.condition_of(&data), saved.run.model.condition, args.per_example);
     let variations = args.decode(&mut inference, &z, &given)?;

@@ -59,6 +59,24 @@ impl Dispersion {
     }
 }
 
+/// What the mean of a negative binomial p(x|z) is relative to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SizeFactor {
+    /// Nothing: the decoder gives the logarithms of means.
+    #[default]
+    None,
+    /// What the counts of the example add up to: the decoder gives the logarithms of shares of it, up to a constant (Lopez et al.
+    /// 2018, "Deep generative modeling for single-cell transcriptomics").
+    Total,
+}
+
+impl SizeFactor {
+    fn is_none(&self) -> bool {
+        *self == SizeFactor::None
+    }
+}
+
 /// Where a column of p(x|z) has its second parameter from, if it has one: its variance, or its dispersion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
@@ -120,6 +138,9 @@ pub struct Model {
     /// Of a negative binomial.
     #[serde(default, skip_serializing_if = "Dispersion::is_default")]
     pub dispersion: Dispersion,
+    /// Of a negative binomial.
+    #[serde(default, skip_serializing_if = "SizeFactor::is_none")]
+    pub size_factor: SizeFactor,
     #[serde(default = "defaults::objective")]
     pub objective: Objective,
     /// How many z are drawn for each example: K.
@@ -184,6 +205,7 @@ impl Model {
             sigma: 1.0,
             mean: defaults::mean(),
             dispersion: Dispersion::default(),
+            size_factor: SizeFactor::None,
             objective: defaults::objective(),
             samples: 1,
             beta: 1.0,
@@ -281,6 +303,11 @@ impl Model {
         self.likelihoods().iter().all(|(l, _)| l.is_of_counts())
     }
 
+    /// Whether what the decoder gives are shares of what the counts of an example add up to, which is taken as given.
+    pub fn is_of_shares(&self) -> bool {
+        self.likelihood == Likelihood::Multinomial || self.size_factor == SizeFactor::Total
+    }
+
     /// Where the second parameter of a column of this likelihood comes from.
     pub(crate) fn spread(&self, likelihood: Likelihood) -> Spread {
         match (likelihood, self.variance, self.dispersion) {
@@ -332,16 +359,28 @@ impl Model {
             }
             at = to;
         }
-        if self.is_mixed() && self.has(Likelihood::Multinomial) {
-            return Err(Error::request(
-                "multinomial: must be of all columns, for their counts are shares of one total; leave out the options that give \
-                 columns a likelihood of their own",
-            ));
+        let shares = match self.size_factor {
+            SizeFactor::Total => ("size-factor total", "negative-binomial without it"),
+            SizeFactor::None => ("multinomial", "poisson"),
+        };
+        if self.is_mixed() && (self.is_of_shares() || self.has(Likelihood::Multinomial)) {
+            return Err(Error::request(format!(
+                "{}: must be of all columns, for their counts are shares of one total; leave out the options that give columns a \
+                 likelihood of their own",
+                shares.0
+            )));
         }
-        if self.input == 1 && self.has(Likelihood::Multinomial) {
-            return Err(Error::request(
-                "multinomial: x has one column, whose share is always 1; give data with more, or pass --likelihood poisson",
-            ));
+        if self.size_factor == SizeFactor::Total && self.likelihood != Likelihood::NegativeBinomial {
+            return Err(Error::request(format!(
+                "size-factor total: the likelihood {} has none; leave it out, or pass --likelihood negative-binomial",
+                name_of(self.likelihood)
+            )));
+        }
+        if self.input == 1 && self.is_of_shares() {
+            return Err(Error::request(format!(
+                "{}: x has one column, whose share is always 1; give data with more, or pass --likelihood {}",
+                shares.0, shares.1
+            )));
         }
         // Where they begin and end is kept in f32.
         if let Some(variable) = self.categoricals().iter().find(|variable| variable.end > 1 << 24) {

@@ -3,12 +3,13 @@
 
 /// An option, the choice that decides whether it is used, and what it must be for that, or have among others: whatever is no `none`
 /// where nothing is said.
-pub const USED: [(&str, &str, &[&str]); 12] = [
+pub const USED: [(&str, &str, &[&str]); 13] = [
     ("activation", "hidden", &[]),
     ("variance", "likelihood", &["gaussian"]),
     ("mean", "likelihood", &["gaussian"]),
     ("sigma", "likelihood", &["gaussian"]),
     ("dispersion", "likelihood", &["negative-binomial"]),
+    ("size-factor", "likelihood", &["negative-binomial"]),
     ("sigma", "variance", &["fixed"]),
     ("betas", "optimizer", &["adam", "adamw"]),
     ("eps", "optimizer", &["adam", "adamw", "adagrad"]),

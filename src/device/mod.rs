@@ -52,6 +52,9 @@ pub trait Backend {
     fn log_softmax(&mut self, y: View, variables: View) -> Result<()>;
     /// y += log Σ x − log Σ exp(y), over what is observed of a row of x. Rows b K + k of y are of row b of x.
     fn log_means(&mut self, y: View, x: View) -> Result<()>;
+    /// dy −= share Σ dy in what is observed, with share = exp(y) / Σ x: from the gradient in the logarithms of means, which `log_means`
+    /// made, to that in what it made them of, for each of them takes from all others.
+    fn log_means_backward(&mut self, dy: View, y: View, x: View) -> Result<()>;
 
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()>;
     /// `dy` becomes da, the gradient before the activation. No `dx`: x is the data. `learned`: dw and dbias, where they

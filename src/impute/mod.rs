@@ -13,7 +13,7 @@ pub use score::Score;
 
 use crate::arena::View;
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Likelihood, Model};
+use crate::config::{Binarize, Likelihood, Model, SizeFactor};
 use crate::decoding::{Decoding, NOISY};
 use crate::device::{Backend, Device};
 use crate::model::Network;
@@ -85,18 +85,22 @@ struct Engine {
 /// # Errors
 /// A model that says nothing of what is hidden.
 pub(crate) fn fills_in(model: &Model) -> Result<()> {
-    match model.has(Likelihood::Multinomial) {
+    let (what, or) = match model.size_factor {
+        SizeFactor::Total => ("size-factor total", "--size-factor none"),
+        SizeFactor::None => ("multinomial", "--likelihood poisson or negative-binomial"),
+    };
+    match model.is_of_shares() {
         false => Ok(()),
-        true => Err(Error::request(
-            "multinomial: the model takes the total of what is observed as given, and says nothing of what is hidden; train with \
-             --likelihood poisson or negative-binomial to fill in counts",
-        )),
+        true => Err(Error::request(format!(
+            "{what}: the model takes the total of what is observed as given, and says nothing of what is hidden; train with {or} to fill \
+             in counts"
+        ))),
     }
 }
 
 impl Imputer {
     /// # Errors
-    /// A multinomial, and those of the device.
+    /// A model of shares, and those of the device.
     pub fn open(saved: &Saved, device: &Device) -> Result<Imputer> {
         fills_in(&saved.run.model)?;
         let model = Model { samples: 1, ..saved.run.model.clone() };

@@ -48,12 +48,14 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
     let (cols, seed) = (run.model.input, run.training.seed);
     let count = examples.rows().min(ROWS).min((NUMBERS / cols).max(1));
     let chosen = spread(examples, count);
-    // As many draws as there may be, told what the examples are in turn.
+    // As many draws as there may be, told what the examples are in turn, and of shares as much as they count.
     let draws = ROWS.min((NUMBERS / cols).max(1));
     let told =
         inference.condition_of(&chosen).into_iter().cycle().take(draws * run.model.condition).collect::<Vec<_>>();
     let z = latents::prior(draws, inference.latent(), 1.0, seed);
+    inference.set_totals(inference.totals_of(&chosen));
     let drawn = Rows { values: inference.draw(&z, &told, seed)?, cols };
+    inference.set_totals(vec![1.0]);
     let data = Rows { values: inference.examples(&chosen), cols };
     let back = Rows { values: inference.reconstruct(&chosen, seed)?, cols };
     let (names, words) = (run.names(), run.words());

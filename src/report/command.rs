@@ -93,6 +93,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.number("sigma", model.sigma, by_default.sigma);
     line.choice("mean", model.mean, by_default.mean);
     line.choice("dispersion", model.dispersion, by_default.dispersion);
+    line.choice("size-factor", model.size_factor, by_default.size_factor);
     line.unless(t.init == training.init, "init", String::from(t.init));
     line.choice("init-output-bias", t.init_output_bias, OutputBias::usual(model));
 

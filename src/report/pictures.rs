@@ -73,7 +73,7 @@ pub fn tile(run: &Run) -> Shape {
 
 /// On one scale, which is as far as possible known of what the columns are, so that a few rows that are alike look alike: grey values
 /// as they are, and those of a Bernoulli; counts by log(1 + x); what the model has scaled as it sees it, from three deviations below the
-/// mean of the data to as many above, or from their smallest to their largest; of a multinomial shares, for that is what it is of.
+/// mean of the data to as many above, or from their smallest to their largest; of shares of a total shares, for that is what they are.
 /// Other means go from the smallest to the largest of the first picture, and where columns are so far apart that one scale would show
 /// only the largest, each on its own. Columns that have likelihoods of their own are each on the scale of theirs.
 pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N]) {
@@ -90,12 +90,14 @@ pub fn on_one_scale<const N: usize>(run: &Run, mut pictures: [&mut Vec<f32>; N])
     for (likelihood, columns) in model.likelihoods() {
         match likelihood {
             Likelihood::Bernoulli | Likelihood::Categorical => {}
+            _ if model.is_of_shares() => return grid::by_share(pictures, cols),
             // Their own columns are of their own sizes; where all are counts, one beside the other.
             Likelihood::Poisson | Likelihood::NegativeBinomial if model.is_mixed() => {
                 columns.for_each(|j| grid::by_counts(&mut pictures, cols, j..j + 1));
             }
-            Likelihood::Poisson | Likelihood::NegativeBinomial => grid::by_counts(&mut pictures, cols, columns),
-            Likelihood::Multinomial => return grid::by_share(pictures, cols),
+            Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Multinomial => {
+                grid::by_counts(&mut pictures, cols, columns)
+            }
             Likelihood::Gaussian => match ends {
                 Some((low, high)) => {
                     let rows = pictures.iter_mut().flat_map(|values| values.chunks_mut(cols));

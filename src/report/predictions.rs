@@ -37,7 +37,7 @@ const WIDEST: usize = 1 << 17;
 /// Those of the device.
 pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inference) -> Result<Value> {
     let is_told = matches!(run.data.condition, Some(Condition::Columns { .. }));
-    if !is_told || run.model.has(Likelihood::Multinomial) || run.model.input > WIDEST {
+    if !is_told || run.model.is_of_shares() || run.model.input > WIDEST {
         return Ok(Value::Null);
     }
     // A series may have as many numbers as a square.

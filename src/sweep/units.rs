@@ -1,7 +1,7 @@
 //! Whether the bounds of several runs may be held against one another. A density has the units of its columns, and of
 //! other data, or by another likelihood, a bound is another quantity.
 use super::table::Entry;
-use crate::config::{Likelihood, Run};
+use crate::config::{Likelihood, Run, SizeFactor};
 use crate::report::command::Setting;
 
 /// log p(x) in the units of the file is less by this, in nats per example: nothing where p(x) is no density of columns
@@ -68,15 +68,16 @@ pub(super) fn versions(entries: &[Entry], settings: &[Vec<Setting>]) -> Vec<usiz
     versions
 }
 
-/// Of each column, what its likelihood gives a probability to: that of a count is one of the same counts by another.
-fn measures(run: &Run) -> Vec<Likelihood> {
+/// Of each column, what its likelihood gives a probability to: that of a count is one of the same counts by another. And what is
+/// taken as given of them.
+fn measures(run: &Run) -> (Vec<Likelihood>, SizeFactor) {
     let of = |likelihood| match likelihood {
         Likelihood::NegativeBinomial => Likelihood::Poisson,
         other => other,
     };
     let columns =
         run.model.likelihoods().into_iter().flat_map(|(likelihood, columns)| columns.map(move |_| of(likelihood)));
-    columns.collect()
+    (columns.collect(), run.model.size_factor)
 }
 
 /// Options by which rows have other data, or another likelihood of them, or were validated on others, of those in which the
@@ -92,7 +93,7 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
         // Parts of the same data of different sizes are held against one another, a part and what was trained on are not.
         "valid-fraction" => entries.iter().any(|entry| entry.run.data.valid_fraction == 0.0),
         // The probabilities of the same counts may be held against one another, those that take the total as given are others.
-        "likelihood" | "bernoulli" | "gaussian" | "poisson" | "negative-binomial" | "categorical" => {
+        "likelihood" | "size-factor" | "bernoulli" | "gaussian" | "poisson" | "negative-binomial" | "categorical" => {
             let first = measures(&entries[0].run);
             entries.iter().any(|entry| measures(&entry.run) != first)
         }

@@ -3,7 +3,7 @@ use super::{Vae, by_name};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{
     Activation, Binarize, Condition, Dispersion, Init, Likelihood, Model, Numbers, Objective, Optimizer, OutputBias,
-    Rule, Run, Source, Training, Variance,
+    Rule, Run, SizeFactor, Source, Training, Variance,
 };
 use crate::data::{Bytes, Dataset, Missing, Scale, scale};
 use crate::device::Device;
@@ -90,6 +90,8 @@ impl Builder {
         sigma: f64 => model.sigma;
         /// Of a negative binomial: where its dispersion comes from.
         dispersion: Dispersion => model.dispersion;
+        /// Of a negative binomial: whether its means are shares of what the counts of an example add up to.
+        size_factor: SizeFactor => model.size_factor;
         /// The bound that is maximised.
         objective: Objective => model.objective;
         /// Whether examples may lack values, which are NaN: [`Dataset::from_rows_with_missing`]. The bounds are then of what is

@@ -49,6 +49,7 @@ fn numpy_rebuilds_encoder_and_decoder() {
         "--hidden 12 --likelihood poisson --gaussian 0..5 --variance shared --init normal:0.001 --lr 1e-4",
         "--hidden 12 --likelihood gaussian --scale standard --categorical 3,7,35 --poisson 4",
         "--hidden 12 --likelihood multinomial --lr 1e-4",
+        "--hidden 12 --likelihood negative-binomial --size-factor total --dispersion network --lr 1e-4",
     ];
     // As it is after it was read: a column for each word.
     let words = Asked { likelihoods: vec![(Likelihood::Categorical, "3,7,35".parse().unwrap())], ..Asked::default() };
@@ -63,7 +64,9 @@ fn numpy_rebuilds_encoder_and_decoder() {
         let x = match model {
             _ if model.contains("--missing") => "gaps.npy",
             _ if model.contains("--categorical") => "words.npy",
-            _ if ["--scale", "poisson", "multinomial"].iter().any(|of| model.contains(of)) => "bytes.npy",
+            _ if ["--scale", "poisson", "multinomial", "--size-factor"].iter().any(|of| model.contains(of)) => {
+                "bytes.npy"
+            }
             _ => "grey.npy",
         };
         let given = x.replace("words", "bytes");

@@ -422,3 +422,29 @@ fn a_browser_shows_hostile_names_as_text() {
     let Some(dom) = browsed(&hostile().join("report.html"), script, "hostile") else { return };
     assert_eq!(left(&dom, "found"), "0 true true");
 }
+
+/// Of shares the page's columns are drawn as deeply as the data were counted: to a total from 10 to 1,000.
+#[test]
+fn the_page_draws_as_much_as_the_examples_count() {
+    let home = folder("report-shares");
+    let row = |i: usize| {
+        (0..4).map(move |j| (10f64.powf(1.0 + i as f64 / 150.0) * [0.1, 0.2, 0.3, 0.4][j]).round().to_string())
+    };
+    let rows: Vec<String> = (0..300).map(|i| row(i * 7 % 300).collect::<Vec<_>>().join(",")).collect();
+    std::fs::write(home.join("x.csv"), format!("a,b,c,d\n{}\n", rows.join("\n"))).unwrap();
+    for likelihood in ["multinomial", "negative-binomial --size-factor total"] {
+        let line = format!(
+            "train --data x.csv --likelihood {likelihood} --hidden none --latent 1 --epochs 40 --batch 20 --lr 0.05"
+        );
+        run(&home, &format!("{line} --out run --force --device cpu --quiet")).succeeded();
+        let report = data(&page(&home.join("run/report.html")));
+        let charts = report["columns"]["charts"].as_array().unwrap();
+        assert_eq!(charts.len(), 4);
+        for chart in charts {
+            let part = |of: &str| chart[of].as_array().unwrap()[0].as_f64().unwrap();
+            let [of_data, drawn] = ["data", "drawn"].map(part);
+            // Bins of the same width: a model that drew a total of 1 would have all in the first.
+            assert!(of_data > 0.2 && (of_data - drawn).abs() < 0.15, "{likelihood}: {chart}");
+        }
+    }
+}

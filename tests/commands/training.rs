@@ -348,6 +348,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
             "likelihood" => "gaussian",
             "variance" | "dispersion" => "scalar",
             "mean" => "sigmoid",
+            "size-factor" => "total",
             "binarize" => "threshold",
             "objective" => "iwae",
             "optimizer" => "sgd",

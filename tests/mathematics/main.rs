@@ -24,4 +24,5 @@ mod principal_components;
 mod program;
 #[path = "../support/runs.rs"]
 mod runs;
+mod size_factor;
 mod words;

@@ -242,7 +242,7 @@ fn every_command_takes_shares() {
         .succeeded();
     refused(
         "sample poisson --total 9 --to x.npy",
-        "total 9: the model is of no multinomial, whose counts alone have a total that nothing is said of; leave it out",
+        "total 9: the model is not of shares of a total, as a multinomial or one of --size-factor total is; leave it out",
     );
     refused(
         "train --data x.csv --columns a --likelihood multinomial --out none",

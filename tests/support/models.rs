@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test file uses some of it
 use crate::numbers::Numbers;
 use clap::ValueEnum;
-use vae_gpu::config::{Activation, Dispersion, Likelihood, Mean, Model, Objective, Variance};
+use vae_gpu::config::{Activation, Dispersion, Likelihood, Mean, Model, Objective, SizeFactor, Variance};
 
 /// The model with every likelihood, each with every variance, mean and dispersion that it can have; and with all of them.
 pub fn of_every_likelihood(plain: &Model) -> Vec<Model> {
@@ -22,7 +22,11 @@ pub fn of_every_likelihood(plain: &Model) -> Vec<Model> {
                 all.extend(kinds.map(|(variance, mean)| Model { variance, mean, ..plain.clone() }));
             }
             Likelihood::NegativeBinomial => {
-                all.extend(dispersions.iter().map(|&dispersion| Model { dispersion, ..plain.clone() }))
+                let of_shares: &[SizeFactor] = if plain.input == 1 { &[] } else { &[SizeFactor::Total] };
+                let factors = [&[SizeFactor::None], of_shares].concat();
+                let of = |&dispersion| factors.iter().map(move |&size_factor| (dispersion, size_factor));
+                let kinds = dispersions.iter().flat_map(of);
+                all.extend(kinds.map(|(dispersion, size_factor)| Model { dispersion, size_factor, ..plain.clone() }))
             }
         }
     }

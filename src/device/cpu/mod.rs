@@ -217,6 +217,10 @@ macro_rules! backends {
             softmax::log_means(self, y, x);
             Ok(())
         }
+        fn log_means_backward(&mut self, dy: View, y: View, x: View) -> Result<()> {
+            softmax::log_means_backward(self, dy, y, x);
+            Ok(())
+        }
         fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
             linear::forward(self, y, a, x, w, bias, f);
             Ok(())

@@ -61,6 +61,29 @@ pub fn log_means<T: Real>(cpu: &mut Cpu<T>, y: View, x: View) {
     );
 }
 
+/// dy −= exp(y) / Σ x · Σ dy, over what is observed of a row of x.
+pub fn log_means_backward<T: Real>(cpu: &mut Cpu<T>, dy: View, y: View, x: View) {
+    let samples = y.rows / x.rows;
+    let (dy, y, x) = (cpu.live(dy), cpu.live(y), cpu.live(x));
+    let [out, y_in, x_in] = cpu.split([dy, y, x]);
+    let (y_in, x_in) = (&*y_in, &*x_in);
+    each_rows(
+        dy.rows,
+        [(out, dy.stride)],
+        #[inline(always)]
+        |first, [out]: &mut [&mut [T]; 1]| {
+            for (i, out) in out.chunks_mut(dy.stride).enumerate() {
+                let row = first + i;
+                let (x, y) = (&x_in[row / samples * x.stride..][..x.cols], &y_in[row * y.stride..][..x.cols]);
+                let (dy, total) = (&mut out[..x.len()], total(x));
+                // Where nothing is counted all means are 0, whatever their shares: there is nothing to take away.
+                let pull = if total > T::of(0.0) { sum([&*dy], |[d]| d) / total } else { T::of(0.0) };
+                dy.iter_mut().zip(y).zip(x).for_each(|((d, &y), &x)| *d -= observed(x, pull * y.exp()));
+            }
+        },
+    );
+}
+
 /// The sum of the counts of a row that are observed.
 #[inline(always)]
 pub(super) fn total<T: Real>(x: &[T]) -> T {

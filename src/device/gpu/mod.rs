@@ -316,6 +316,13 @@ impl<D: Driver> Backend for Gpu<D> {
         kernels::log_means(&mut self.driver, Grid::rows(y.rows, x.cols), Out(y), In(x), samples)
     }
 
+    fn log_means_backward(&mut self, dy: View, y: View, x: View) -> Result<()> {
+        let (samples, dy16) = ((y.rows / x.rows) as i32, self.copy16(dy));
+        self.copied(dy);
+        let grid = Grid::rows(y.rows, x.cols);
+        kernels::log_means_backward(&mut self.driver, grid, Out(dy), dy16, In(y), In(x), samples)
+    }
+
     fn linear_forward(&mut self, y: View, a: View, x: View, w: View, bias: View, f: Option<Activation>) -> Result<()> {
         let (n, t) = (Factor::N(x), Factor::T(w));
         let done = match f {

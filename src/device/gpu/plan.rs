@@ -103,7 +103,8 @@ impl<D: Driver> Gpu<D> {
         let mut known = None;
         for (i, &op) in tape.ops.iter().enumerate().rev() {
             match op {
-                Op::Gather { .. } | Op::Log1p { .. } | Op::LogSoftmax { .. } | Op::LogMeans { .. } => {}
+                Op::Gather { .. } | Op::Log1p { .. } | Op::LogSoftmax { .. } => {}
+                Op::LogMeans { .. } => tape.backward_of(self, i)?,
                 Op::Bound { .. } | Op::Kl { .. } => {}
                 Op::Nll { .. } if self.nll_at_once(tape) => {}
                 Op::Nll { .. } => tape.backward_of(self, i)?,
