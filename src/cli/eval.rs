@@ -24,8 +24,9 @@ use std::path::PathBuf;
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 1000 --estimator iwae,naive\n  \
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --count 100 --estimator ais --temperatures 500\n  \
     vae-gpu eval runs/table --data new.csv --samples 100 --to bounds.npy   of each example: how unlike the others it is\n\n\
-    Every number has its standard error over the examples; of one example there is none. Of an estimate of log p(x) the part of it that more samples \
-    would take away stands beside it, with the effective number of samples: near 1 of many the estimate is far too low. A unit \
+    Every number has its standard error over the examples; of one example there is none. Of an estimate of log p(x) three figures stand beside it, for it \
+    is made of so many samples: the part of its error that comes from them, as another --seed would show it; how far it is too low in the \
+    mean, as more samples would; both by the jackknife; and the effective number of samples: near 1 of many it is lower still. A unit \
     is active where the variance over x of E_q[z] is above 0.01. Of a model with --scale all figures are of scaled data; a line \
     more says what L_K is in the units of the file, where p(x) is a density: less by the sum of ln factor of all columns."
 )]
@@ -176,8 +177,10 @@ fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)], in_fi
     let line = |name: &str, e: Estimate| format!("{name:<12} {}", with_error(e));
     let of_log_p = |name: String, l: &LogLikelihood| {
         let (error, effective) = (l.monte_carlo_error, l.effective_samples);
-        let low = if is_far_too_low(l) { ", so few that it is far too low" } else { "" };
-        let drawn = format!("   of it by sampling {error:.4}; effective samples {effective:.1} of {}{low}", l.samples);
+        let few = if is_far_too_low(l) { ", so few that it is far too low" } else { "" };
+        let low = (-l.bias).max(0.0);
+        let of = format!("effective samples {effective:.1} of {}{few}", l.samples);
+        let drawn = format!("   of it by sampling {error:.4}; too low by {low:.4} or more; {of}");
         format!("{}{}", line(&name, l.bound), if l.samples > 1 { drawn } else { String::new() })
     };
     let mut kl: Vec<f64> = e.kl_per_dim.clone();
@@ -210,6 +213,7 @@ fn json(e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estima
         put(name.into(), json!(l.bound.mean));
         put(format!("{name}_error"), json!(l.bound.error));
         put(format!("{name}_monte_carlo_error"), json!(l.monte_carlo_error));
+        put(format!("{name}_bias"), json!(l.bias));
         put(format!("{name}_effective_samples"), json!(l.effective_samples));
     }
     if let Some(l) = in_file {
