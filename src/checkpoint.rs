@@ -127,14 +127,23 @@ impl Folder {
     /// A place that cannot be written; another run in it.
     pub fn hold(&self) -> Result<Held> {
         let path = self.0.display();
+        self.hold_if_free()?.ok_or_else(|| {
+            Error::request(format!("out {path}: another run writes to it; wait for it, or pass another --out"))
+        })
+    }
+
+    /// The same; None where another run is in it.
+    ///
+    /// # Errors
+    /// A place that cannot be written.
+    pub fn hold_if_free(&self) -> Result<Option<Held>> {
+        let path = self.0.display();
         std::fs::create_dir_all(&self.0)
             .map_err(|e| Error::failed(format!("cannot make the directory {path}: {e}; pass another --out")))?;
-        match files::lock(&self.0) {
-            files::Lock::Taken => {
-                Err(Error::request(format!("out {path}: another run writes to it; wait for it, or pass another --out")))
-            }
-            files::Lock::Held(lock) => Ok(Held { folder: self.clone(), _lock: lock }),
-        }
+        Ok(match files::lock(&self.0) {
+            files::Lock::Taken => None,
+            files::Lock::Held(lock) => Some(Held { folder: self.clone(), _lock: lock }),
+        })
     }
 }
 

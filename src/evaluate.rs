@@ -1,7 +1,7 @@
 //! How good a model is on a data set: the elbo and its parts, the importance bound, and what the latents do.
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Model, Objective};
-use crate::data::{Dataset, MISSING, Missing};
+use crate::data::{Dataset, MISSING, Missing, is_part_or_missing};
 use crate::device::Backend;
 use crate::estimate::{Estimate, LogLikelihood, LogLikelihoods, Running, Weights};
 use crate::model::Network;
@@ -239,6 +239,18 @@ pub fn check_data(saved: &Saved, data: &Dataset, option: &str) -> Result<()> {
         Some(_) => format!("the examples that the model was trained on have none beyond; leave it out of {option}"),
     };
     fits(&saved.run.model, data, "the data of the model", &remedy)
+}
+
+/// What is to become zeros and ones is in [0, 1]: a Gaussian takes other numbers too.
+///
+/// # Errors
+/// The first that is not, by row and column.
+pub(crate) fn check_binarized(binarize: Binarize, model: &Model, data: &Dataset, remedy: &str) -> Result<()> {
+    let must = format!("must be in [0, 1] to become zeros and ones; {remedy}");
+    match binarize != Binarize::None && model.likelihood == Likelihood::Gaussian {
+        true => data.check(0..model.input, is_part_or_missing, &must),
+        false => Ok(()),
+    }
 }
 
 /// The same of a model that is to be trained, whose columns are those of `like`. `remedy`: for a value that cannot be.

@@ -92,7 +92,13 @@ fn replace(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     let path = directory.join(partial_name);
 
     // A process that was killed may have had this number.
-    let file = File::create_new(&path).or_else(|_| fs::remove_file(&path).and_then(|()| File::create_new(&path)))?;
+    let file = match File::create_new(&path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&path)?;
+            File::create_new(&path)?
+        }
+        other => other?,
+    };
     let partial = Partial { path, in_place: false };
     // Who may read the file that is replaced, and no others, may read the new one.
     if let Ok(there) = fs::metadata(target) {

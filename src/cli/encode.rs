@@ -5,7 +5,7 @@ use super::output::{Kept, Output, Table, wrote};
 use crate::Result;
 use crate::checkpoint::Saved;
 use crate::config::Binarize;
-use crate::evaluate::check_data;
+use crate::evaluate::{check_binarized, check_data};
 use crate::infer::Inference;
 use crate::latents;
 use clap::Args;
@@ -41,6 +41,8 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
+    let binarize = saved.run.binarize(args.binarize)?;
+    check_binarized(binarize, &saved.run.model, &data, "leave out --binarize, or the example")?;
     let latent = saved.run.model.latent;
     let mut titles = names("mu", latent);
     if args.logvar {
@@ -48,7 +50,7 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     }
     let front = args.kept.front((&args.data, &saved.run), table == Table::Csv, (data.rows(), 1), &titles)?;
     let device = args.common.device_at_hand()?;
-    let head = Inference::open(&saved, saved.run.binarize(args.binarize)?, &device)?.encode(&data, args.common.seed)?;
+    let head = Inference::open(&saved, binarize, &device)?.encode(&data, args.common.seed)?;
     let values = if args.logvar { head } else { latents::means(&head, latent) };
     table.write(path, &values, &titles, front)?;
     wrote(&args.common, path, Some(data.rows()))

@@ -9,7 +9,7 @@ use crate::config::{Binarize, Likelihood, name_of};
 use crate::data::Dataset;
 use crate::error::{Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood, Running};
-use crate::evaluate::{Evaluation, Evaluator, check_data};
+use crate::evaluate::{Evaluation, Evaluator, check_binarized, check_data};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -101,6 +101,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         &titles,
     )?;
     let binarize = saved.run.binarize(args.binarize)?;
+    check_binarized(binarize, model, &data, "leave out --binarize, or the example")?;
     let annealer = args
         .estimator
         .contains(&Estimator::Ais)

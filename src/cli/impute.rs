@@ -151,8 +151,9 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
         scale.apply_to(&mut seen.told, given.cols..saved.run.model.columns());
     }
     if args.noise.is_none() {
-        seen.check(&saved.run.model)?;
-        seen.binarize(saved.run.binarize(args.binarize)?, args.common.seed);
+        let binarize = saved.run.binarize(args.binarize)?;
+        seen.check(&saved.run.model, binarize)?;
+        seen.binarize(binarize, args.common.seed);
     }
     if args.score {
         Score::check(&seen, &settings)?;

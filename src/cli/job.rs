@@ -5,9 +5,9 @@ use super::{Common, columns_told, report};
 use crate::checkpoint::{Folder, Held, Saved};
 use crate::config::{Binarize, Likelihood, Run, Source};
 use crate::data::scale::Rule;
-use crate::data::{Dataset, Moments, is_part_or_missing};
+use crate::data::{Dataset, Moments};
 use crate::device::Device;
-use crate::evaluate::fits;
+use crate::evaluate::{check_binarized, fits};
 use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
@@ -21,10 +21,8 @@ fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
     let is_binarized = run.data.binarize != Binarize::None;
     let mut sets = [Some(data), valid].into_iter().flatten();
-    if is_binarized && run.model.likelihood == Likelihood::Gaussian {
-        let must = "must be in [0, 1] to become zeros and ones; leave out --binarize, or divide by what is the most";
-        sets.clone().try_for_each(|set| set.check(0..run.model.input, is_part_or_missing, must))?;
-    }
+    let or = "leave out --binarize, or divide by what is the most";
+    sets.clone().try_for_each(|set| check_binarized(run.data.binarize, &run.model, set, or))?;
     let remedy = match run.data.scale.as_ref().map(|scale| scale.rule) {
         None if run.model.is_mixed() => "give the column another likelihood, as by --gaussian",
         Some(_) if run.model.is_mixed() => {

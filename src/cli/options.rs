@@ -1,7 +1,7 @@
 //! The options of `vae-gpu train`, and the configuration that they make.
 use super::Common;
 use super::likelihoods::OthersArgs;
-use crate::checkpoint::{FILES, Folder};
+use crate::checkpoint::{FILES, Folder, Held, SWEEP};
 use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
     OutputBias, Rule, Run, SizeFactor, Source, Training, Variance,
@@ -494,24 +494,51 @@ impl TrainArgs {
         }
     }
 
-    /// The run directory: the one that was named, or a new one below `runs`.
-    pub(super) fn folder(&self) -> Result<Folder> {
-        if let Some(out) = &self.data.out {
-            if let (Some(name), false) = (held(out), self.data.force) {
-                let out = out.display();
-                return Err(Error::request(match name {
-                    "config.json" => format!(
-                        "out {out}: holds a run already; pass another --out, --resume {out} to go on with it, or --force \
-                         to replace it"
-                    ),
-                    _ => format!("out {out}: holds {name} already; pass another --out, or --force to replace it"),
-                }));
+    /// Whether the run directory that was named may be written to.
+    ///
+    /// # Errors
+    /// One that holds something.
+    pub(super) fn check_out(&self) -> Result<()> {
+        let Some(out) = &self.data.out else { return Ok(()) };
+        let path = out.display();
+        let request = |sentence: String| Err(Error::request(sentence));
+        if out.join(SWEEP).exists() {
+            return request(format!("out {path}: is the directory of a sweep; pass another --out, as {path}/mine"));
+        }
+        let Some(name) = held(out).filter(|_| !self.data.force) else { return Ok(()) };
+        let there = |name: &str| out.join(name).exists();
+        request(match name {
+            "config.json" if there("checkpoint.safetensors") => format!(
+                "out {path}: holds a run already; pass another --out, --resume {path} to go on with it, or --force to replace it"
+            ),
+            "config.json" if !there("model.safetensors") => {
+                format!("out {path}: holds a run that ended before anything was saved; pass --force to begin it anew")
             }
-            return Ok(Folder(out.clone()));
+            "config.json" => format!("out {path}: holds a run already; pass another --out, or --force to replace it"),
+            _ => format!("out {path}: holds {name} already; pass another --out, or --force to replace it"),
+        })
+    }
+
+    /// The run directory: the one that was named, or a new one below `runs`, in which no other run is.
+    ///
+    /// # Errors
+    /// One that cannot be written, or is another run's.
+    pub(super) fn hold_out(&self) -> Result<Held> {
+        if let Some(out) = &self.data.out {
+            return Folder(out.clone()).hold();
         }
         let name = self.data.name();
-        let candidates = (1..).map(|i| if i == 1 { name.clone() } else { format!("{name}-{i}") });
-        let mut candidates = candidates.map(|name| Path::new("runs").join(name));
-        Ok(Folder(candidates.find(|path| self.data.force || held(path).is_none()).expect("names do not end")))
+        for i in 1.. {
+            let out = Path::new("runs").join(if i == 1 { name.clone() } else { format!("{name}-{i}") });
+            let is_free = || self.data.force || held(&out).is_none();
+            if !is_free() {
+                continue;
+            }
+            // Another may have begun in it, and even ended, since.
+            if let Some(folder) = Folder(out.clone()).hold_if_free()?.filter(|_| is_free()) {
+                return Ok(folder);
+            }
+        }
+        unreachable!("names do not end")
     }
 }

@@ -1,4 +1,5 @@
-//! Signals that ask a training to end: the first is noted, the training saves and ends; a second ends it at once.
+//! Signals that ask a training to end: the first is noted, the training saves and ends; a second, later ends it at
+//! once.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,20 +32,35 @@ impl Signals {
 #[cfg(unix)]
 mod unix {
     use signal_hook::consts::signal::*;
-    use signal_hook::flag;
+    use signal_hook::iterator::Signals;
+    use signal_hook::{flag, low_level};
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    /// One that comes so soon after the first is the same request: `timeout` sends it to its child, and then to the group that the child
+    /// is in.
+    const SAME: Duration = Duration::from_secs(1);
 
     /// What is ignored, as `nohup` has it, stays so.
     pub fn note(first: &Arc<AtomicUsize>) {
-        let armed = Arc::new(AtomicBool::new(false));
         let ignored = crate::host::ignored_signals();
-        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
-            // In this order: a signal finds it armed only if another came before.
-            let _ = flag::register_conditional_shutdown(signal, 128 + signal, armed.clone());
-            let _ = flag::register(signal, armed.clone());
-            let _ = flag::register_usize(signal, first.clone(), signal as usize);
-        }
+        let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+        let Ok(mut signals) = Signals::new(heard) else { return };
+        let first = first.clone();
+        std::thread::spawn(move || {
+            let mut came: Option<Instant> = None;
+            for signal in signals.forever() {
+                match came {
+                    None => {
+                        first.store(signal as usize, Ordering::SeqCst);
+                        came = Some(Instant::now());
+                    }
+                    Some(at) if at.elapsed() < SAME => {}
+                    Some(_) => low_level::exit(128 + signal),
+                }
+            }
+        });
     }
 
     /// A file that would grow beyond the limit (`ulimit -f`) shall be an error of the write and not the end of the process.

@@ -39,6 +39,11 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
                         "the training was cut before its first; the run that it was to replace is in {}",
                         before.display()
                     ),
+                    false if folder.options().exists() && !folder.model().exists() => format!(
+                        "it ended before anything was saved; vae-gpu train --config {} --out {} --force begins it anew",
+                        folder.options().display(),
+                        dir.display()
+                    ),
                     false => "nothing to go on with".into(),
                 };
                 return Err(Error::failed(format!("resume: there is no {}; {nothing}", path.display())));
@@ -85,9 +90,9 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             (job, folder, Some(saved))
         }
         None => {
-            let folder = args.folder()?;
+            args.check_out()?;
             let job = Job::new(args, &Loaded::new(source(args)?, args.data.missing)?)?;
-            (job, folder.hold()?, None)
+            (job, args.hold_out()?, None)
         }
     };
     let common = Common { precision: job.run.training.precision, ..args.common.clone() };

@@ -48,9 +48,21 @@ impl Run {
     /// How data are binarised: as asked, else as in training.
     ///
     /// # Errors
-    /// A model whose columns are not all of one kind, or are counts.
+    /// A model whose columns are not all of one kind, or are counts, or scaled so that they are not in [0, 1].
     pub(crate) fn binarize(&self, asked: Option<Binarize>) -> Result<Binarize> {
         let binarize = asked.unwrap_or(self.data.binarize);
+        let scaled = self
+            .data
+            .scale
+            .as_ref()
+            .filter(|scale| binarize != Binarize::None && scale.rule != crate::data::scale::Rule::Minmax);
+        if let Some(scale) = scaled {
+            return Err(Error::request(format!(
+                "binarize {}: the columns of the model are scaled (scale {}), and not in [0, 1] to become zeros and ones; leave it out",
+                name_of(binarize),
+                name_of(scale.rule)
+            )));
+        }
         binarize.fits(&self.model, false).map(|()| binarize)
     }
 

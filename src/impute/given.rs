@@ -128,15 +128,16 @@ impl Given {
         }
     }
 
-    /// Checks that the likelihoods, as in training, take what is known.
+    /// Checks that the likelihoods, as in training, take what is known, and zeros and ones can be made of it where that is asked for.
     ///
     /// # Errors
     /// The first value that one does not, by row and column, counted from 0.
-    pub fn check(&self, model: &Model) -> Result<()> {
+    pub fn check(&self, model: &Model, binarize: Binarize) -> Result<()> {
         model.likelihoods().into_iter().try_for_each(|(likelihood, columns)| {
             let (takes, must): (fn(f32) -> bool, _) = match likelihood {
                 Likelihood::Bernoulli => (is_part_or_missing, PART),
-                Likelihood::Gaussian => return Ok(()),
+                Likelihood::Gaussian if binarize == Binarize::None => return Ok(()),
+                Likelihood::Gaussian => (is_part_or_missing, "must be in [0, 1] to become zeros and ones"),
                 Likelihood::Poisson | Likelihood::NegativeBinomial | Likelihood::Multinomial => (is_count, COUNT),
                 Likelihood::Categorical => return self.check_one_of(columns),
             };

@@ -175,7 +175,7 @@ impl Imputer {
             return Err(Error::request(format!("noise {noise}: {NOISY}; leave it out")));
         }
         if s.noise.is_none() {
-            given.check(model)?;
+            given.check(model, Binarize::None)?;
         }
         if given.told.len() != given.rows() * model.condition {
             return Err(Error::request(format!(

@@ -66,17 +66,40 @@ fn a_signal_finishes_the_step_saves_and_is_the_exit_code() {
     }
 }
 
+/// As `timeout` sends it: to its child, and at once to the group that the child is in.
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let home = folder("signals-at-once");
+    let child = start(&home, TRAIN);
+    begun(&home);
+    send(&child, "-TERM");
+    send(&child, "-TERM");
+    let (code, last) = ended(child);
+    assert_eq!(code, Some(143), "{last}");
+    assert!(last.contains("saved: vae-gpu train --resume run goes on"), "{last}");
+    Saved::read(&home.join("run/checkpoint.safetensors")).unwrap();
+}
+
+/// Of a training that cannot end, for nobody reads what it says.
 #[test]
 fn a_second_signal_ends_at_once_and_loses_nothing_that_was_saved() {
     let home = folder("signals-twice");
-    let child = start(&home, &format!("{TRAIN} --save-every 10"));
-    while !home.join("run/checkpoint.safetensors").exists() {
-        std::thread::sleep(Duration::from_millis(1));
+    write_idx(&home.join("x.idx"), 20, 4);
+    let mut child = start(&home, &format!("{TRAIN} --data x.idx --batch 20 --save-every 10"));
+    begun(&home);
+    let lines = || std::fs::metadata(home.join("run/metrics.jsonl")).unwrap().len();
+    let (mut before, mut now) = (0, lines());
+    while before < now {
+        std::thread::sleep(Duration::from_millis(500));
+        (before, now) = (now, lines());
     }
     send(&child, "-TERM");
+    std::thread::sleep(Duration::from_millis(1300));
+    assert!(child.try_wait().unwrap().is_none(), "it was to be stuck");
+    let asked = Instant::now();
     send(&child, "-INT");
-    let (code, last) = ended(child);
-    assert!(code == Some(130) || code == Some(143), "{code:?} {last}"); // 143: it had ended before the second came
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
     Saved::read(&home.join("run/checkpoint.safetensors")).unwrap();
 }
 
