@@ -150,7 +150,7 @@ pub(super) fn collapsed(run: &Run) -> String {
     let wakes = match () {
         () if given && run.data.scale.is_none() => "--scale standard, --variance shared",
         () if given => "--variance shared, a smaller --sigma",
-        () => "--kl-warmup, a smaller --beta",
+        () => "--kl-warmup, --free-bits, a smaller --beta",
     };
     format!("no latent is active: what is decoded does not depend on x; {wakes} or more steps may wake some")
 }

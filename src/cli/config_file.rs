@@ -3,6 +3,7 @@
 use crate::checkpoint::SWEEP;
 use crate::config::used;
 use crate::{Error, Result};
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
@@ -42,6 +43,7 @@ pub(super) fn expand(args: Vec<OsString>, command: &Command) -> Result<Vec<OsStr
                 "config {what}: {name} = {value}: must be a number, a word, true, or a list of them"
             ))
         })?;
+        line.check(name).map_err(|why| Error::request(format!("config {what}: {name}: {why}")))?;
         if name == GRID {
             words.retain(|word| !line.has_axis(word));
         }
@@ -120,6 +122,22 @@ impl Line<'_> {
         Line { command: args.get(1).and_then(|name| command.find_subcommand(name)), given, axes }
     }
 
+    /// Whether an option may stand in a file, else why not.
+    fn check(&self, name: &str) -> std::result::Result<(), String> {
+        let Some(command) = self.command else { return Ok(()) };
+        let of = command.get_name();
+        match name {
+            "config" => Err("a file takes no other in; write its options here".into()),
+            "help" | "version" => Err("is no option of a file; leave it out".into()),
+            _ if command.get_arguments().any(|arg| arg.get_long() == Some(name)) => Ok(()),
+            _ => {
+                let nearest = nearest(command, name);
+                let nearest = nearest.map(|nearest| format!(" (the nearest is {nearest})")).unwrap_or_default();
+                Err(format!("{of} has no such option{nearest}; see vae-gpu {of} --help"))
+            }
+        }
+    }
+
     /// Whether a `--grid` of the file is of an option that one of the line is of, too.
     fn has_axis(&self, word: &OsString) -> bool {
         let word = word.to_string_lossy();
@@ -170,6 +188,15 @@ fn option(name: &str, value: &Value) -> Option<Vec<OsString>> {
             })
         }
         value => Some(vec![format!("--{name}={}", word(value)?).into()]),
+    }
+}
+
+/// The option of a command that is called most like this, which clap knows.
+pub(super) fn nearest(command: &Command, name: &str) -> Option<String> {
+    let unknown = command.clone().try_get_matches_from([command.get_name().to_string(), format!("--{name}=")]).err()?;
+    match unknown.get(ContextKind::SuggestedArg)? {
+        ContextValue::String(nearest) => Some(nearest.trim_start_matches("--").to_string()),
+        _ => None,
     }
 }
 

@@ -229,8 +229,9 @@ impl Output {
                 let (path, example) = (self.to.display(), self.to.file_stem().unwrap_or("picture".as_ref()));
                 let of_tables = ["tsv", "txt", "gz", "tab", "dat", "xlsx", "parquet"];
                 let ending = if other.is_some_and(|other| of_tables.contains(&other)) { "csv" } else { "png" };
+                let example = Path::new(example).with_extension(ending); // of z.csv.gz too
                 return Err(Error::request(format!(
-                    "to {path}: must end in .png, .npy or .csv; pass --to {}.{ending}",
+                    "to {path}: must end in .png, .npy or .csv; pass --to {}",
                     example.display()
                 )));
             }
@@ -249,7 +250,7 @@ impl Output {
             Some(Some("csv")) => Table::Csv,
             Some(Some("npy")) | None => Table::Npy,
             Some(_) => {
-                let (path, csv) = (self.to.display(), self.to.with_extension("csv"));
+                let (path, csv) = (self.to.display(), self.to.with_extension("").with_extension("csv"));
                 return Err(Error::request(format!(
                     "to {path}: must end in .npy or .csv; pass --to {}",
                     csv.display()

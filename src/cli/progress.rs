@@ -67,13 +67,15 @@ pub(crate) struct Follow {
     plan: Plan,
     bar: Bar,
     pub signals: Signals,
+    /// Whether what is minimised, and chosen by, is something else than −elbo.
+    has_loss: bool,
     said: Instant,
 }
 
 impl Follow {
-    pub(crate) fn new(common: &Common, plan: Plan) -> Follow {
+    pub(crate) fn new(common: &Common, plan: Plan, has_loss: bool) -> Follow {
         let bar = Bar::new(common, plan.total as u64, "{bar:16} {pos}/{len} steps, {eta} left  {msg}");
-        Follow { common: common.clone(), plan, bar, signals: Signals::watch(), said: Instant::now() }
+        Follow { common: common.clone(), plan, bar, signals: Signals::watch(), has_loss, said: Instant::now() }
     }
 
     pub(crate) fn finish(&self) {
@@ -101,6 +103,7 @@ impl Watch for Follow {
         let split = if r.split == Split::Train { "train" } else { "valid" };
         let rate = match r.split {
             Split::Train => format!("  {:>9}/s", thousands(r.examples_per_s)), // within 80 columns
+            Split::Valid if self.has_loss => format!("  loss {:>10.3}", r.loss),
             Split::Valid => String::new(),
         };
         let (epoch, elbo, nll, kl) = (r.epoch, r.elbo, r.nll, r.kl);

@@ -4,7 +4,7 @@ use super::loading::{Loaded, source};
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{BUILT_IN, Common, columns_told, config_file, counted, print, thousands};
-use crate::checkpoint::{Best, Folder, Saved};
+use crate::checkpoint::{Folder, Saved};
 use crate::config::{Algorithm, Condition, Run, name_of};
 use crate::data::{Bytes, Dataset, Missing, Values};
 use crate::device::Device;
@@ -122,7 +122,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
         common.say(describe(&job.run, &job.data, &place(&device), &name, per_epoch));
         [Some(&job.data), job.valid.as_ref()].into_iter().flatten().for_each(|data| common.tell(data));
         job.hints(resume.is_none()).iter().for_each(|hint| common.say(hint));
-        Follow::new(&common, trainer.plan().clone())
+        Follow::new(&common, trainer.plan().clone(), !job.run.model.minimises_elbo())
     };
     let (outcome, files, follow) = job.train(folder, saving, resume.as_ref(), repeating.as_deref(), &device, watch)?;
     follow.finish();
@@ -243,14 +243,17 @@ fn summarise(common: &Common, outcome: &Outcome, active: Option<u64>, (folder, s
         Ending::Patience => "ended: no better validation",
         Ending::Stopped => "stopped",
     };
+    // What the model was chosen by, where that is something else.
+    let loss = |loss: Option<f64>| loss.map_or(String::new(), |loss| format!(", loss {loss:.2}"));
+    let of_last = |r: &crate::metrics::Record| outcome.best.and_then(|best| best.loss).map(|_| r.loss);
     let bound = match (&outcome.valid, &outcome.train) {
-        (Some(r), _) => format!("valid elbo {:.2} nats per example", r.elbo),
+        (Some(r), _) => format!("valid elbo {:.2} nats per example{}", r.elbo, loss(of_last(r))),
         (None, Some(r)) => format!("train elbo {:.2} nats per example", r.elbo),
         (None, None) => "nothing was learned".into(),
     };
     let kept = match (&outcome.valid, &outcome.best) {
-        (Some(last), Some(Best { elbo, epoch, .. })) if (*elbo, *epoch) != (last.elbo, last.epoch as u32) => {
-            format!("; kept epoch {epoch}: valid elbo {elbo:.2}")
+        (Some(last), Some(best)) if (best.elbo, best.epoch) != (last.elbo, last.epoch as u32) => {
+            format!("; kept epoch {}: valid elbo {:.2}{}", best.epoch, best.elbo, loss(best.loss))
         }
         _ => String::new(),
     };

@@ -166,6 +166,12 @@ impl Run {
             )));
         }
         self.data.binarize.fits(&self.model, true)?;
+        if t.kl_warmup > 0 && self.model.beta == 0.0 {
+            return Err(Error::request(format!(
+                "kl-warmup {}: there is nothing to warm up to at beta 0; leave it out, or pass --beta 1",
+                t.kl_warmup
+            )));
+        }
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

@@ -77,12 +77,16 @@ impl Source {
     }
 
     /// Whether these data, just read, are those of a run that an earlier version may have begun: it kept neither what bytes
-    /// stand for, nor the names of all columns, nor what gaps make of units.
+    /// stand for, nor the names of all columns, nor what gaps make of units. The same numbers may have moved to another path.
     pub fn are_of(&self, began: &Source) -> bool {
+        let moved = self.checksum.is_some() && self.checksum == began.checksum;
+        let moved = moved && self.valid.is_some() == began.valid.is_some();
+        let files = if moved { began } else { self };
+        let (train, valid) = (files.train.clone(), files.valid.clone());
         let bytes = self.bytes.filter(|_| began.bytes.is_some());
         let columns = self.columns.clone().filter(|columns| began.columns.is_some() || !columns.are_all());
         let log_volume = self.log_volume.filter(|_| began.log_volume.is_some());
-        Source { bytes, columns, log_volume, ..self.clone() } == *began
+        Source { train, valid, bytes, columns, log_volume, ..self.clone() } == *began
     }
 }
 

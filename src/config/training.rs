@@ -124,6 +124,19 @@ impl Training {
         step >= self.kl_warmup
     }
 
+    /// Warm-ups that outlast the training, as sentences.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        let of = |name: &str, warmup: u32, what: &str| {
+            let steps = self.steps;
+            let part = 100.0 * steps as f64 / warmup.max(1) as f64;
+            let sentence =
+                format!("{name} {warmup}: the training ends after {steps} steps, at {part:.0} % of the {what}");
+            (warmup > steps).then_some(sentence)
+        };
+        let kl = of("kl-warmup", self.kl_warmup, "beta that validation goes by");
+        kl.into_iter().chain(of("lr-warmup", self.lr_warmup, "learning rate")).collect()
+    }
+
     /// With the defaults of `train`, for so many steps of so many examples.
     pub fn new(batch: usize, steps: u32) -> Training {
         Training {

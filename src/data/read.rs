@@ -195,7 +195,8 @@ pub(super) fn is_text(head: &[u8]) -> bool {
 /// A file, its path for messages, and how long it is, unless it is a pipe.
 pub(super) fn open_file(path: &Path) -> Result<(String, File, Option<u64>)> {
     let name = path.display().to_string();
-    let cannot = |e: io::Error| Error::failed(format!("{name} cannot be read: {e}; check the path"));
+    let remedy = if name == "-" { "standard input is /dev/stdin" } else { "check the path" };
+    let cannot = |e: io::Error| Error::failed(format!("{name} cannot be read: {e}; {remedy}"));
     let file = File::open(path).map_err(cannot)?;
     let about = file.metadata().map_err(cannot)?;
     if about.is_dir() {

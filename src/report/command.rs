@@ -13,6 +13,8 @@ pub struct Setting {
     pub value: String,
     /// It has this value anyway.
     pub needless: bool,
+    /// What was chosen beside it does not use it.
+    pub unused: bool,
 }
 
 /// `vae-gpu train …`, as a shell takes it, with what is not needless. `built_in`: names of data that validate on their own
@@ -127,7 +129,7 @@ struct Line(Vec<Setting>);
 
 impl Line {
     fn unless(&mut self, needless: bool, option: &'static str, value: impl ToString) {
-        self.0.push(Setting { option, value: value.to_string(), needless });
+        self.0.push(Setting { option, value: value.to_string(), needless, unused: false });
     }
     fn number<T: ToString + PartialEq>(&mut self, option: &'static str, value: T, by_default: T) {
         self.unless(value == by_default, option, value);
@@ -139,8 +141,10 @@ impl Line {
     fn without_unused(self) -> Vec<Setting> {
         let made = |choice: &str| self.0.iter().find(|setting| setting.option == choice).map(|s| s.value.clone());
         let given = |option: &str| made(option).is_some();
-        let told =
-            |s: &Setting| Setting { needless: s.needless || used::displaced(s.option, made, given), ..s.clone() };
+        let told = |s: &Setting| {
+            let unused = used::displaced(s.option, made, given);
+            Setting { needless: s.needless || unused, unused, ..s.clone() }
+        };
         self.0.iter().map(told).collect()
     }
 }

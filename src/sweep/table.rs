@@ -3,7 +3,7 @@
 //! made one by one.
 use super::units;
 use crate::checkpoint::{Best, Folder, Saved};
-use crate::config::Run;
+use crate::config::{Objective, Run};
 use crate::metrics::{self, Record, Split};
 use crate::report::{self, command};
 use crate::{Error, Result, schedule};
@@ -57,6 +57,12 @@ impl Entry {
             if entry.state == State::Done && told < step {
                 entry.state = State::Failed(format!("metrics.jsonl ends at step {told} of {step}"));
             }
+        }
+        // Without a checkpoint, as where room was made: its lines say how far it came.
+        if !entry.folder.checkpoint().exists() {
+            let (told, steps) = (entry.records.last().map_or(0, |r| r.step), entry.run.training.steps);
+            let is_done = told == steps && entry.folder.model().exists();
+            entry.state = if is_done { State::Done } else { State::Cut(told) };
         }
         if let Some(why) = entry.folder.text("failed.txt") {
             entry.state = State::Failed(why.trim_end().into());
@@ -206,7 +212,13 @@ impl Table {
         };
         let changed = "some runs are of other data under the same name: their bounds are not comparable";
         let changed = self.changed.then(|| changed.into());
-        self.by_file.then(|| by_file.into()).into_iter().chain(incomparable).chain(changed).collect()
+        // What iwae trains is the bound of its samples, and its q is poor by the elbo.
+        let objectives = self.options.iter().any(|option| ["objective", "samples"].contains(option));
+        let has_iwae = self.entries.iter().any(|entry| entry.run.model.objective == Objective::Iwae);
+        let by_elbo = "rows stand by the elbo, which iwae does not maximise: vae-gpu eval RUN --samples 500 tells which model is likelier";
+        let by_elbo = (objectives && has_iwae).then(|| by_elbo.into());
+        let notes = [self.by_file.then(|| by_file.into()), incomparable, changed, by_elbo];
+        notes.into_iter().flatten().collect()
     }
 
     /// What the elbo is of: `valid elbo`, `train elbo`, or `elbo` where runs differ in that.
@@ -271,7 +283,7 @@ fn short(value: &str) -> String {
 }
 
 fn find<'s>(settings: &'s [command::Setting], option: &str) -> Option<&'s command::Setting> {
-    settings.iter().find(|setting| setting.option == option)
+    settings.iter().find(|setting| setting.option == option && !setting.unused)
 }
 
 /// The options of every run. Steps are told as epochs where all are whole ones, so that a larger batch alone does not
@@ -286,7 +298,20 @@ fn settings(entries: &[Entry], built_in: &[&str]) -> Vec<Vec<command::Setting>> 
         }
         settings
     };
-    entries.iter().map(of).collect()
+    let mut all: Vec<Vec<command::Setting>> = entries.iter().map(of).collect();
+    // The same numbers under another path are the same data.
+    let sum = |i: usize| entries[i].run.data.checksum;
+    for i in 1..all.len() {
+        let Some(same) = (0..i).find(|&j| sum(i).is_some() && sum(j) == sum(i)) else { continue };
+        for option in ["data", "valid"] {
+            let value = find(&all[same], option).map(|s| s.value.clone());
+            let own = all[i].iter_mut().find(|s| s.option == option);
+            if let (Some(value), Some(own)) = (value, own) {
+                own.value = value;
+            }
+        }
+    }
+    all
 }
 
 /// The options that are not the same in all runs. One that has in each what it has anyway, as the optimiser's own eps, is

@@ -15,6 +15,7 @@ mod extremes;
 mod generation;
 mod get_mnist;
 mod library;
+mod lost_and_moved;
 #[path = "../support/measured.rs"]
 mod measured;
 mod mixture_command;

@@ -556,6 +556,25 @@ fn what_binarising_would_hide_is_refused_and_what_is_far_from_zero_is_told() {
     );
     run(&home, &format!("{train} --binarize threshold --scale minmax")).succeeded();
     run(&home, &format!("{train} --likelihood gaussian --binarize threshold --scale minmax")).succeeded();
+    run(&home, "eval run --data x.csv --binarize dynamic --device cpu --quiet").succeeded(); // in [0, 1], as it is scaled
+
+    // Nor do the commands that look at a model hide it.
+    let later =
+        |line: &str| run(&home, &format!("{line} run --data x.csv --to to.npy --binarize dynamic --device cpu"));
+    run(&home, &format!("{train} --likelihood gaussian --scale standard --quiet")).succeeded();
+    for command in ["eval", "encode", "impute"] {
+        later(command).refused(
+            2,
+            "binarize dynamic: the columns of the model are scaled (scale standard), and not in [0, 1] to become zeros and ones; leave \
+             it out",
+        );
+    }
+    run(&home, &format!("{train} --likelihood gaussian --quiet")).succeeded();
+    for command in ["eval", "encode", "impute"] {
+        let refused = later(command);
+        let why = "of x.csv is 10: must be in [0, 1] to become zeros and ones";
+        assert!(refused.code == Some(1) && refused.stderr.contains(why), "{command}: {}", refused.stderr);
+    }
 
     let hint = "hard to learn as it is; --scale standard brings every column to 0 and 1";
     let said = |options: &str| run(&home, &format!("{train} --likelihood gaussian {options}")).succeeded().stderr;

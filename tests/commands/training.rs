@@ -104,7 +104,7 @@ fn a_training_has_as_many_threads_as_were_asked_for() {
         child.kill().unwrap();
         child.wait().unwrap();
         std::fs::remove_dir_all(home.join("run")).unwrap();
-        assert_eq!(tasks, threads + 1, "with the one that waits for them");
+        assert_eq!(tasks, threads + 2, "with the one that waits for them, and the one that waits for signals");
     }
 }
 
@@ -460,7 +460,8 @@ fn best(run: &std::path::Path) -> Option<vae_gpu::checkpoint::Best> {
 fn the_model_is_kept_that_is_best_by_what_is_trained() {
     let home = folder("by-loss");
     write_circle(&home.join("c.csv"));
-    run(&home, &format!("{CIRCLE} --beta 0.01 --epochs 60 --out run")).succeeded();
+    let line = format!("{CIRCLE} --beta 0.01 --epochs 60 --out run").replace("--quiet", "");
+    let said = run(&home, &line).succeeded().stderr;
     let valid = valid_lines(&home.join("run"));
     for r in &valid {
         // the KL of an example, and the sum of the means of its dimensions: rounded apart, in f32
@@ -475,6 +476,49 @@ fn the_model_is_kept_that_is_best_by_what_is_trained() {
     let table = run(&home, "compare run --json").succeeded().stdout;
     let table: serde_json::Value = serde_json::from_str(&table).unwrap();
     assert_eq!(table["runs"][0]["best_epoch"], by_loss.epoch);
+    // What chose it is told, or a model of a lower elbo than the last would seem a mistake.
+    let last = said.lines().last().unwrap();
+    let chosen = format!(", loss {:.2}; see run/report.html", by_loss.loss);
+    assert!(last.ends_with(&chosen) && said.contains("  loss "), "{last}");
+}
+
+#[test]
+fn a_warm_up_that_outlasts_the_training_is_told() {
+    let home = folder("warm-ups");
+    write_circle(&home.join("c.csv"));
+    let line = format!("{CIRCLE} --epochs 1 --kl-warmup 1000 --lr-warmup 500 --out run").replace("--quiet", "");
+    let said = run(&home, &line).succeeded().stderr;
+    let steps = said.split(" steps of ").next().unwrap().split_whitespace().last().unwrap().to_string();
+    for (name, of) in [("kl-warmup 1000", "beta that validation goes by"), ("lr-warmup 500", "learning rate")] {
+        let warmup: f64 = name.split(' ').nth(1).unwrap().parse().unwrap();
+        let part = 100.0 * steps.parse::<f64>().unwrap() / warmup;
+        let sentence = format!("{name}: the training ends after {steps} steps, at {part:.0} % of the {of}");
+        assert!(said.lines().any(|line| line == sentence), "{sentence}: {said}");
+    }
+}
+
+/// Where iwae stands beside others the table says what its order is by; what a run does not use is no setting of its.
+#[test]
+fn a_table_of_objectives_says_what_its_order_is() {
+    let home = folder("objectives");
+    write_circle(&home.join("c.csv"));
+    for (name, options) in [
+        ("elbo", ""),
+        ("iwae", "--objective iwae --samples 5"),
+        ("learned", "--variance shared"),
+        ("given", "--sigma 0.5"),
+    ] {
+        run(&home, &format!("{} --epochs 1 {options} --out {name}", CIRCLE.replace("--sigma 0.3", ""))).succeeded();
+    }
+    let note = "rows stand by the elbo, which iwae does not maximise: vae-gpu eval RUN --samples 500 tells which model is likelier";
+    let said = |runs: &str| run(&home, &format!("compare {runs}")).succeeded();
+    assert!(said("elbo iwae").stderr.contains(note) && !said("elbo learned").stderr.contains("iwae"));
+    let table = run(&home, "compare learned given --json").succeeded().stdout;
+    let sigmas: Vec<serde_json::Value> = table
+        .lines()
+        .map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap()["options"]["sigma"].clone())
+        .collect();
+    assert!(sigmas.contains(&0.5.into()) && sigmas.contains(&serde_json::Value::Null), "{table}");
 }
 
 /// Each objective's own bound, with its samples, and free bits: what `eval` says of the model and the same examples.

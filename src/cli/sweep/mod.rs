@@ -77,7 +77,7 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
     write_atomically(&out.picture(SWEEP), |file| file.write_all(repeating(command, given).as_bytes()))?;
     let (mut tasks, mut failed, mut done) = (vec![], HashMap::new(), 0);
     for run in &planned {
-        match run.start() {
+        match run.start(args.train.data.force) {
             Ok(Start::Done) => done += 1,
             Ok(start) => tasks.push(Task::new(run, start)),
             Err(why) => _ = failed.insert(run.folder.0.clone(), why.to_string()),
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
     follow.finish();
 
     if let Some(signal) = signals.came().filter(|_| done + failed.len() < planned.len()) {
-        if let Err(why) = tabulate(common, &out, &planned, &failed) {
+        if let Err(why) = tabulate(common, &out, &planned, &failed).map(drop) {
             common.say(format!("no table: {why}")); // that it was stopped is what it ends with
         }
         let runs = planned.len();
@@ -116,7 +116,14 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
         );
         return Err(Error::Interrupted { signal, sentence });
     }
-    tabulate(common, &out, &planned, &failed)?;
+    let others = tabulate(common, &out, &planned, &failed)?;
+    if let [first, ..] = others.as_slice() {
+        let (n, all) = (counted(others.len(), "run"), others.join(", "));
+        let are = if others.len() == 1 { "is" } else { "are" };
+        common.say(format!(
+            "{n} of an earlier grid {are} not done ({all}): that grid given again, or vae-gpu train --resume {path}/{first}, goes on"
+        ));
+    }
     let page = out.picture(PAGE);
     match failed.len() {
         0 => {
@@ -206,9 +213,15 @@ fn places(args: &SweepArgs, tasks: &[Task]) -> Places {
 const TABLE: &str = "sweep.csv";
 const PAGE: &str = "sweep.html";
 
-/// The table of all runs in the directory, printed and written: of those that were planned, what has begun or failed.
-fn tabulate(common: &Common, out: &Folder, planned: &[Planned], failed: &HashMap<PathBuf, String>) -> Result<()> {
-    let mut entries = vec![];
+/// The table of all runs in the directory, printed and written: of those that were planned, what has begun or failed. The names of
+/// others that were cut.
+fn tabulate(
+    common: &Common,
+    out: &Folder,
+    planned: &[Planned],
+    failed: &HashMap<PathBuf, String>,
+) -> Result<Vec<String>> {
+    let (mut entries, mut others) = (vec![], vec![]);
     for run in planned {
         let why = failed.get(&run.folder.0).cloned();
         if why.is_none() && !run.folder.config().exists() {
@@ -224,17 +237,21 @@ fn tabulate(common: &Common, out: &Folder, planned: &[Planned], failed: &HashMap
     for folder in runs_in(&out.0).into_iter().filter(|folder| !here.contains(folder.0.as_path())) {
         let name = folder.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match Entry::read(folder, name) {
-            Ok(entry) => entries.push(entry),
+            Ok(entry) => {
+                others.extend(matches!(entry.state, State::Cut(_)).then(|| entry.name.clone()));
+                entries.push(entry)
+            }
             Err(e) => common.say(format!("left out of the table: {e}")),
         }
     }
     if entries.is_empty() {
-        return Ok(());
+        return Ok(others);
     }
     let all = Table::new(entries, Rows::Combinations, &BUILT_IN)?;
     let csv = all.csv()?;
     write_atomically(&out.picture(TABLE), |file| file.write_all(csv.as_bytes()))?;
     let name = out.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
     table::write_page(&all, &name, &out.picture(PAGE))?;
-    table::show(&all, common)
+    table::show(&all, common)?;
+    Ok(others)
 }

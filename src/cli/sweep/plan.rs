@@ -9,8 +9,8 @@ use crate::config::{Binarize, Numbers, Source, name_of, used};
 use crate::data::Missing;
 use crate::device::Device;
 use crate::sweep::grid::{Axis, Combination, combinations};
+use crate::sweep::table::{Entry, State};
 use crate::{Error, Result};
-use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
 use std::collections::HashMap;
@@ -94,13 +94,8 @@ fn check(train: &Command, axis: &Axis) -> Result<()> {
     let name = &axis.name;
     let refused = |why: &str| Err(Error::request(format!("grid {name}: {why}; see vae-gpu sweep --help")));
     let Some(option) = train.get_arguments().find(|arg| arg.get_long() == Some(name)) else {
-        // clap knows which is the nearest.
-        let unknown = train.clone().try_get_matches_from(["train".to_string(), format!("--{name}=")]);
-        let nearest = unknown.err().and_then(|e| match e.get(ContextKind::SuggestedArg) {
-            Some(ContextValue::String(nearest)) => Some(nearest.trim_start_matches("--").to_string()),
-            _ => None,
-        });
-        let nearest = nearest.map(|nearest| format!(" (the nearest is {nearest})")).unwrap_or_default();
+        let nearest =
+            config_file::nearest(train, name).map(|nearest| format!(" (the nearest is {nearest})")).unwrap_or_default();
         return refused(&format!("train has no such option{nearest}"));
     };
     match name.as_str() {
@@ -181,17 +176,26 @@ impl Planned {
         self.folder.read_config().is_ok_and(|run| self.job.run.is(&run))
     }
 
-    /// Where it begins.
+    /// Where it begins. What was trained is not trained anew unless that is asked for, by `force`.
     ///
     /// # Errors
-    /// A checkpoint that is damaged.
-    pub fn start(&self) -> Result<Start> {
-        if !self.is_there() || !self.folder.checkpoint().exists() {
+    /// A checkpoint that is damaged; or it is gone, or the model is, and the run cannot go on.
+    pub fn start(&self, force: bool) -> Result<Start> {
+        let (has_model, has_checkpoint) = (self.folder.model().exists(), self.folder.checkpoint().exists());
+        let path = self.folder.0.display();
+        let gone =
+            |what: &str| Err(Error::failed(format!("{path}: its {what} is gone; pass --force to train it anew")));
+        if !self.is_there() || !has_checkpoint && (force || !has_model) {
             return Ok(Start::New);
+        }
+        if !has_checkpoint {
+            let entry = Entry::read(self.folder.clone(), self.name.clone())?;
+            return if entry.state == State::Done { Ok(Start::Done) } else { gone("checkpoint") };
         }
         let saved = Saved::read(&self.folder.checkpoint())?;
         Ok(match saved.is_complete() {
             _ if !self.job.run.is(&saved.run) => Start::New, // of the run that this one replaces
+            true if !has_model => return if force { Ok(Start::New) } else { gone("model.safetensors") },
             true if self.folder.picture("report.html").exists() => Start::Done,
             _ => Start::GoOn,
         })
