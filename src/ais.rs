@@ -111,7 +111,7 @@ impl Annealer {
             self.anneal(b, &Step { rows: few as u32, ..step }, Stream::Pilot, Sizes::Looking(&mut sizes))?;
             let logs = self.anneal(b, &step, Stream::Anneal, Sizes::Found(&sizes))?;
             for (example, logs) in logs.chunks(chains).enumerate() {
-                let mut weights = Weights::default();
+                let mut weights = Weights::of(chains);
                 logs.iter().for_each(|&w| weights.add(w));
                 evaluate::finite(data, position + example, [weights.log_mean()])?;
                 all.add(&weights);

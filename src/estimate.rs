@@ -1,4 +1,5 @@
 //! Means with their errors, quantiles, and means of exponentials in log space: what every estimate is made of.
+use crate::tail::{self, Tail};
 
 /// The mean over the data set, and its standard error: the examples' standard deviation over √n.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -65,21 +66,16 @@ impl LogSum {
 /// Groups of weights that the jackknife leaves out in turn: of more weights a fixed number takes as little memory.
 const GROUPS: usize = 32;
 
-/// Importance weights of one example, met one by one as logarithms: Σ w and Σ w², and Σ w of each group.
-#[derive(Clone, Copy, Debug)]
+/// Importance weights of one example, met one by one as logarithms: Σ w and Σ w², Σ w of each group, and the largest.
+#[derive(Clone, Debug)]
 pub struct Weights {
     all: LogSum,
     /// Of squares.
     squares: LogSum,
     /// Weight i is in group i modulo as many as there are.
     groups: [LogSum; GROUPS],
+    tail: Tail,
     count: usize,
-}
-
-impl Default for Weights {
-    fn default() -> Self {
-        Weights { all: LogSum::NONE, squares: LogSum::NONE, groups: [LogSum::NONE; GROUPS], count: 0 }
-    }
 }
 
 /// What the number of weights does to [`Weights::log_mean`].
@@ -92,10 +88,16 @@ pub struct Jackknife {
 }
 
 impl Weights {
+    /// None yet of so many.
+    pub fn of(samples: usize) -> Weights {
+        let groups = [LogSum::NONE; GROUPS];
+        Weights { all: LogSum::NONE, squares: LogSum::NONE, groups, tail: Tail::of(samples), count: 0 }
+    }
     pub fn add(&mut self, log_weight: f64) {
         self.all.add(log_weight, 1.0);
         self.squares.add(2.0 * log_weight, 1.0);
         self.groups[self.count % GROUPS].add(log_weight, 1.0);
+        self.tail.add(log_weight);
         self.count += 1;
     }
     /// log (1/n) Σ w
@@ -151,6 +153,9 @@ pub struct LogLikelihood {
     pub effective_samples: f64,
     /// How many weights an example had.
     pub samples: usize,
+    /// Of how many examples the weights have so heavy a tail that no figure here is to be trusted: a shape k above what so many
+    /// weights can make up for, 0.7 at the most (Vehtari et al. 2024). None of fewer weights than tell it.
+    pub heavy: Option<usize>,
     /// Of each example.
     pub per_example: Vec<f64>,
 }
@@ -162,6 +167,7 @@ pub struct LogLikelihoods {
     biases: Running,
     variances: f64,
     samples: usize,
+    heavy: Option<usize>,
     per_example: Vec<f64>,
 }
 
@@ -172,6 +178,8 @@ impl LogLikelihoods {
         self.variances += variance;
         self.biases.add(bias);
         self.samples = weights.count;
+        let is_heavy = weights.tail.shape().map(|shape| shape > tail::threshold(weights.count));
+        self.heavy = is_heavy.map(|is_heavy| self.heavy.unwrap_or(0) + is_heavy as usize);
         self.per_example.push(weights.log_mean());
     }
     pub fn finish(self) -> LogLikelihood {
@@ -183,6 +191,7 @@ impl LogLikelihoods {
             bias: self.biases.mean,
             effective_samples: self.effective.mean,
             samples: self.samples,
+            heavy: self.heavy,
             per_example: self.per_example,
         }
     }
@@ -205,7 +214,7 @@ mod tests {
     #[test]
     fn weights_far_beyond_the_range_of_exp_have_their_mean() {
         for shift in [0.0, -1e5, 1e5] {
-            let mut w = Weights::default();
+            let mut w = Weights::of(0);
             [1.0f64, 5.0, 2.0].iter().for_each(|x| w.add(x.ln() + shift));
             let (want, effective) = ((8.0f64 / 3.0).ln() + shift, 64.0 / 30.0);
             // 1e5 has a unit in the last place of 1.5e-11
@@ -215,7 +224,7 @@ mod tests {
     }
 
     fn of(logs: &[f64]) -> Weights {
-        let mut weights = Weights::default();
+        let mut weights = Weights::of(0);
         logs.iter().for_each(|&log| weights.add(log));
         weights
     }
@@ -272,7 +281,7 @@ mod tests {
     #[test]
     fn one_weight_tells_no_error() {
         let error = |values: &[f64]| {
-            let (mut all, mut w) = (LogLikelihoods::default(), Weights::default());
+            let (mut all, mut w) = (LogLikelihoods::default(), Weights::of(0));
             values.iter().for_each(|&x| w.add(x));
             all.add(&w);
             all.finish().monte_carlo_error
@@ -282,7 +291,7 @@ mod tests {
 
     #[test]
     fn equal_weights_are_all_effective_and_have_no_error() {
-        let mut w = Weights::default();
+        let mut w = Weights::of(0);
         (0..7).for_each(|_| w.add(-1234.5));
         let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
         assert!(near(w.log_mean(), -1234.5) && near(w.effective(), 7.0), "{} {}", w.log_mean(), w.effective());

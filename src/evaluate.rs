@@ -36,6 +36,8 @@ pub struct Evaluation {
     /// The importance-weighted bound on log p(x), L_K (Burda et al. 2016, equation 8).
     pub iwae: LogLikelihood,
     pub active_units: usize,
+    /// nll and kl of each example.
+    pub parts: Vec<[f64; 2]>,
     /// The mean KL of each latent dimension.
     pub kl_per_dim: Vec<f64>,
     /// `Var_x E_q[z]` of each latent dimension.
@@ -106,6 +108,7 @@ impl Evaluator {
         let (batch, latent) = (n.tape.batch, n.model.latent);
         let [mut elbo, mut nll, mut kl, mut ratio] = [Running::default(); 4];
         let mut iwae = LogLikelihoods::default();
+        let mut parts = Vec::with_capacity(rows);
         let mut kl_per_dim = vec![0.0; latent];
         let mut means = vec![Running::default(); latent];
         for position in (0..rows).step_by(batch) {
@@ -123,6 +126,7 @@ impl Evaluator {
                 nll.add(draws.nll);
                 kl.add(kl_of);
                 ratio.add(draws.ratio);
+                parts.push([draws.nll, kl_of]);
                 iwae.add(&draws.weights);
             }
             watch((position + live) as f64 / rows as f64)?;
@@ -136,6 +140,7 @@ impl Evaluator {
             kl: kl.estimate(),
             ratio: ratio.estimate(),
             iwae: iwae.finish(),
+            parts,
             active_units: variance_of_mean.iter().filter(|&&v| v > ACTIVE).count(),
             kl_per_dim,
             variance_of_mean,
@@ -185,7 +190,7 @@ impl Evaluator {
                 FIRST_PRIOR_STEP
             }
         };
-        let mut draws = vec![Draws::default(); live];
+        let mut draws = vec![Draws { nll: 0.0, ratio: 0.0, weights: Weights::of(self.samples) }; live];
         for (p, drawn) in (0..self.samples).step_by(pass).enumerate() {
             b.set_step(&Step { index: noise + p as u32, ..step })?;
             tape.forward(b, tape.encoder.end..tape.ops.len())?;
@@ -210,7 +215,7 @@ pub(crate) fn drawing(model: &Model, samples: usize) -> Model {
 }
 
 /// What the z of one example gave.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone)]
 struct Draws {
     /// The mean of −log p(x|z).
     nll: f64,

@@ -129,9 +129,10 @@
 //! - A variance that is learned begins with that of the data, not with 1, from where an optimiser takes thousands of steps to a
 //!   small one; latents die on the way. 3,000 vectors of length 1 with 768 columns, 40 epochs: −246 nats and no active latent
 //!   from 1, 1,946 and all of them from there (`tests/commands/scale.rs` has smaller ones).
+//!   So does the dispersion of a negative binomial.
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to clear
 //!   before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of `[mu |
-//!   logvar]`, says so.
+//!   logvar]`, says so; and so does the one that is made of another in place, behind size factors.
 //! - A weight's number of rows is padded to a multiple of 8, like every row's length. Products then run on whole multiples,
 //!   and write their outputs' padding as exact zeros.
 //! - The steps of a stretch are planned on the host and uploaded together ([`schedule::Plan`]), so schedules, warm-ups and
@@ -173,6 +174,7 @@ pub mod schedule;
 mod seal;
 pub mod step;
 pub mod sweep;
+mod tail;
 pub mod tape;
 pub mod tensors;
 pub mod trainer;

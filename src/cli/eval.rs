@@ -2,7 +2,7 @@
 use super::condition::DataFor;
 use super::output::{Kept, Output, Table, beside_lines};
 use super::progress::Working;
-use super::{Common, counted, first, print, with_error};
+use super::{Common, counted, first, print, thousands, with_error};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, name_of};
@@ -10,6 +10,7 @@ use crate::data::Dataset;
 use crate::error::{Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood, Running};
 use crate::evaluate::{Evaluation, Evaluator, check_binarized, check_data};
+use crate::tail;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -23,10 +24,13 @@ use std::path::PathBuf;
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 5000 --json\n  \
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --samples 1000 --estimator iwae,naive\n  \
     vae-gpu eval runs/mnist --data t10k-images-idx3-ubyte.gz --count 100 --estimator ais --temperatures 500\n  \
-    vae-gpu eval runs/table --data new.csv --samples 100 --to bounds.npy   of each example: how unlike the others it is\n\n\
+    vae-gpu eval runs/table --data new.csv --samples 100 --to bounds.npy   of each example: how unlike the others it is\n  \
+    vae-gpu eval runs/table --data new.csv --estimator elbo --to parts.csv     and how well it is told: elbo, nll, kl\n\n\
     Every number has its standard error over the examples; of one example there is none. Of an estimate of log p(x) three figures stand beside it, for it \
     is made of so many samples: the part of its error that comes from them, as another --seed would show it; how far it is too low in the \
-    mean, as more samples would; both by the jackknife; and the effective number of samples: near 1 of many it is lower still. A unit \
+    mean, as more samples would; both by the jackknife; and the effective number of samples: near 1 of many it is lower still. Where the \
+    weights of some examples have so heavy a tail that none of these figures can be trusted (k̂ of Vehtari et al. 2024, of 25 samples or \
+    more), it is said of how many; ais may do better. A unit \
     is active where the variance over x of E_q[z] is above 0.01. Of a model with --scale all figures are of scaled data; a line \
     more says what L_K is in the units of the file, where p(x) is a density: less by the sum of ln factor of all columns."
 )]
@@ -41,7 +45,8 @@ pub(crate) struct EvalArgs {
     /// Importance samples for each example
     #[arg(long, value_name = "K", default_value_t = 1)]
     samples: usize,
-    /// How log p(x) is estimated: iwae (K draws from q, always there), naive (K from the prior), ais (annealed), or several
+    /// How log p(x) is estimated: iwae (K draws from q, always there), naive (K from the prior), ais (annealed), or several; elbo adds to
+    /// --to that of each example, and its parts nll and kl
     #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true, default_value = "iwae")]
     estimator: Vec<Estimator>,
     /// Of ais: steps from the prior to the posterior
@@ -69,13 +74,16 @@ enum Estimator {
     Iwae,
     Naive,
     Ais,
+    Elbo,
 }
 
 impl EvalArgs {
     /// What the estimates of each example are called.
     fn titles(&self) -> Vec<String> {
         let others = [Estimator::Naive, Estimator::Ais].into_iter().filter(|other| self.estimator.contains(other));
-        ["iwae".into()].into_iter().chain(others.map(name_of)).collect()
+        let bound: &[&str] = if self.estimator.contains(&Estimator::Elbo) { &["elbo", "nll", "kl"] } else { &[] };
+        let bound = bound.iter().map(|title| title.to_string());
+        ["iwae".into()].into_iter().chain(others.map(name_of)).chain(bound).collect()
     }
 }
 
@@ -101,7 +109,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         &titles,
     )?;
     let binarize = saved.run.binarize(args.binarize)?;
-    check_binarized(binarize, model, &data, "leave out --binarize, or the example")?;
+    check_binarized(args.binarize.unwrap_or(Binarize::None), model, &data, "leave out --binarize, or the example")?;
     let annealer = args
         .estimator
         .contains(&Estimator::Ais)
@@ -134,8 +142,14 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
     if let Some((path, table)) = output {
         let columns: Vec<&LogLikelihood> = [&e.iwae].into_iter().chain(others.iter().map(|(_, l)| l)).collect();
-        let rows = (0..e.examples).flat_map(|i| columns.iter().map(move |l| l.per_example[i] as f32));
-        table.write(path, &rows.collect::<Vec<f32>>(), &titles, front)?;
+        let mut rows: Vec<f32> = vec![];
+        for (i, &[nll, kl]) in e.parts.iter().enumerate() {
+            rows.extend(columns.iter().map(|l| l.per_example[i] as f32));
+            if args.estimator.contains(&Estimator::Elbo) {
+                rows.extend([-(nll + kl), nll, kl].map(|x| x as f32));
+            }
+        }
+        table.write(path, &rows, &titles, front)?;
     }
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.has(Likelihood::Gaussian));
@@ -181,7 +195,14 @@ fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)], in_fi
         let few = if is_far_too_low(l) { ", so few that it is far too low" } else { "" };
         let low = (-l.bias).max(0.0);
         let of = format!("effective samples {effective:.1} of {}{few}", l.samples);
-        let drawn = format!("   of it by sampling {error:.4}; too low by {low:.4} or more; {of}");
+        let heavy = match l.heavy.unwrap_or(0) {
+            0 => String::new(),
+            n => {
+                let (n, of) = (thousands(n as f64), counted(e.examples, "example"));
+                format!("; k̂ above {:.2} in {n} of {of}", tail::threshold(l.samples))
+            }
+        };
+        let drawn = format!("   of it by sampling {error:.4}; too low by about {low:.4}; {of}{heavy}");
         format!("{}{}", line(&name, l.bound), if l.samples > 1 { drawn } else { String::new() })
     };
     let mut kl: Vec<f64> = e.kl_per_dim.clone();
@@ -216,6 +237,9 @@ fn json(e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estima
         put(format!("{name}_monte_carlo_error"), json!(l.monte_carlo_error));
         put(format!("{name}_bias"), json!(l.bias));
         put(format!("{name}_effective_samples"), json!(l.effective_samples));
+        if let Some(heavy) = l.heavy {
+            put(format!("{name}_heavy_tailed"), json!(heavy));
+        }
     }
     if let Some(l) = in_file {
         put("iwae_in_units_of_file".into(), json!(l.mean));

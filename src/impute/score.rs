@@ -78,7 +78,7 @@ impl Imputer {
                     continue;
                 }
                 let weights = |all: &[f64]| {
-                    let mut weights = Weights::default();
+                    let mut weights = Weights::of(0); // only their mean is asked for
                     all[i * s.samples..][..s.samples].iter().for_each(|&log| weights.add(log));
                     weights
                 };

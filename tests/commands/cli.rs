@@ -42,7 +42,10 @@ fn eval_estimates_the_likelihood_in_three_ways() {
         let number = |key: &str| e[format!("{name}{key}")].as_f64().unwrap();
         assert!(number("") < 0.0 && number("_error") > 0.0 && number("_monte_carlo_error") > 0.0, "{name}: {e}");
         assert!((1.0..=50.0).contains(&number("_effective_samples")), "{name}: {e}");
+        assert!(number("_bias") < 0.0, "all are below log p(x): {e}");
     }
+    // Of five chains there is no tail to look at.
+    assert!(e["iwae_heavy_tailed"].as_u64().is_some() && e["ais_heavy_tailed"].is_null(), "{e}");
     // All three estimate one number; this model and its q are simple.
     let number = |key: &str| e[key].as_f64().unwrap();
     assert!((number("iwae") - number("ais")).abs() < 0.2 && number("naive") < number("iwae") + 0.2, "{e}");
@@ -53,6 +56,16 @@ fn eval_estimates_the_likelihood_in_three_ways() {
     for (j, name) in ["iwae", "naive", "ais"].into_iter().enumerate() {
         let mean = bounds.columns(j..j + 1).iter().map(|&x| x as f64).sum::<f64>() / 20.0;
         assert!((mean - number(name)).abs() < 1e-4, "{name}: {mean} of {e}"); // f32 of hundreds
+    }
+    run(home(), "eval run --data x.idx --count 20 --samples 50 --estimator elbo,naive --to parts.csv --device cpu")
+        .succeeded();
+    let parts = std::fs::read_to_string(home().join("parts.csv")).unwrap();
+    assert_eq!(parts.lines().next(), Some("iwae,naive,elbo,nll,kl"));
+    let parts: Vec<Vec<f64>> =
+        parts.lines().skip(1).map(|row| row.split(',').map(|x| x.parse().unwrap()).collect()).collect();
+    for (j, name) in ["iwae", "naive", "elbo", "nll", "kl"].into_iter().enumerate() {
+        let mean = parts.iter().map(|row| row[j]).sum::<f64>() / 20.0;
+        assert!(parts.len() == 20 && (mean - number(name)).abs() < 1e-4, "{name}: {mean} of {e}");
     }
     let table = run(home(), &format!("{line} --device cpu --quiet")).succeeded().stdout;
     assert!(["L_50", "naive_50", "ais_5"].iter().all(|name| table.contains(name)), "{table}");

@@ -80,6 +80,8 @@ fn the_naive_the_importance_and_the_annealed_estimate_agree_with_the_exact_likel
     // At equal draws the prior is by far the worse proposal.
     assert!(naive.monte_carlo_error > 3.0 * iwae.monte_carlo_error);
     assert!(naive.effective_samples < 0.3 * iwae.effective_samples);
+    // A q that is wider than the posterior everywhere has bounded weights.
+    assert!(iwae.heavy.unwrap() < 15, "{:?} of 301", iwae.heavy);
 }
 
 /// p(x_observed) of a Gaussian is known too. The encoder sees zeros in the gaps, and is off by that: the weights mend it.
@@ -107,6 +109,8 @@ fn annealing_is_right_where_q_is_not() {
     let (iwae, _) = drawn(&linear, &data, 200, 3.0, -2.0); // q is narrow, and three units from the posterior
     assert!(iwae.bound.mean < log_p - 5.0, "L_200 = {:?}, log p(x) = {log_p}", iwae.bound);
     assert!(iwae.effective_samples < 5.0, "{}", iwae.effective_samples);
+    // Nor is there a variance of weights; which none of the others can see.
+    assert!(iwae.heavy.unwrap() > 180, "{:?} of 201", iwae.heavy);
     agrees("ais", &annealed(&linear, &data, Ais { temperatures: 80, chains: 10, leapfrogs: 5 }), log_p);
 }
 
