@@ -68,8 +68,17 @@ impl Network {
 
     /// The log-variance of Gaussian columns, where it is learned; of a network's the bias.
     pub fn log_variance(&self) -> Option<View> {
-        match self.model.spread(Likelihood::Gaussian) {
-            _ if !self.model.has(Likelihood::Gaussian) => None,
+        self.learned_of(Likelihood::Gaussian)
+    }
+
+    /// The same of the log-dispersion of columns of a negative binomial.
+    pub fn log_dispersion(&self) -> Option<View> {
+        self.learned_of(Likelihood::NegativeBinomial)
+    }
+
+    fn learned_of(&self, likelihood: Likelihood) -> Option<View> {
+        match self.model.spread(likelihood) {
+            _ if !self.model.has(likelihood) => None,
             Spread::Fixed => None,
             Spread::Learned => self.decoded.learned,
             Spread::Network => self.parameter(&format!("{}.bias", self.model.second_head()?)).map(|bias| bias.view),

@@ -176,6 +176,7 @@ impl<'a, K: Keep> Trainer<'a, K> {
                     init::output_bias(&network, data, run.data.binarize, &mut *backend)?;
                 }
                 init::log_variance(&network, data, &mut *backend)?;
+                init::log_dispersion(&network, data, &mut *backend)?;
                 Position::default()
             }
         };

@@ -194,7 +194,7 @@ fn counts_beside_other_columns_may_be_held_against_one_another() {
 
 /// The encoder's input, the dispersion and the output's bias: where training begins.
 #[test]
-fn training_begins_at_the_means_of_the_columns() {
+fn training_begins_at_the_moments_of_the_columns() {
     let home = folder("counts-begin");
     let x = Truth::new(true).draw(200, &mut Numbers::new(5));
     write_csv(&home.join("x.csv"), &NAMES, &x);
@@ -205,8 +205,26 @@ fn training_begins_at_the_means_of_the_columns() {
         let want = mean(&x.iter().skip(j).step_by(COLS).copied().collect::<Vec<_>>()).ln();
         assert!((bias[j] - want).abs() < 1e-5, "{j}: {}, want {want}", bias[j]);
     }
+    // The variance of a column is m + α m².
+    let moments = |j: usize| {
+        let of: Vec<f64> = x.iter().skip(j).step_by(COLS).copied().collect();
+        let m = mean(&of);
+        (m, mean(&of.iter().map(|x| (x - m).powi(2)).collect::<Vec<_>>()) - m)
+    };
+    let (beyond, squares): (Vec<f64>, Vec<f64>) = (0..COLS).map(|j| (moments(j).1, moments(j).0.powi(2))).unzip();
+    let of_all = beyond.iter().sum::<f64>() / squares.iter().sum::<f64>();
     let dispersion = &file.tensors["decoder.logdispersion"];
-    assert!(dispersion.shape == [1] && dispersion.values[0].abs() < 1e-9, "{:?}", dispersion.values);
+    assert_eq!(dispersion.shape, [1]);
+    assert!((dispersion.values[0] - of_all.ln()).abs() < 1e-5, "{:?}, want {}", dispersion.values, of_all.ln());
+    for (how, name) in [("shared", "decoder.logdispersion"), ("network", "decoder.out_logdispersion.bias")] {
+        run(&home, &format!("{TRAIN} --lr 1e-12 --out {how} --dispersion {how}")).succeeded();
+        let file = Tensors::read(&home.join(how).join("model.safetensors")).unwrap();
+        for (j, got) in file.tensors[name].values.iter().enumerate() {
+            // Drawn to that of all where the column counts little: of 200 rows.
+            let want = ((200.0 * beyond[j] + 2.0 * of_all) / (200.0 * squares[j] + 2.0)).max(0.01).ln();
+            assert!((got - want).abs() < 1e-5, "{how} {j}: {got}, want {want}");
+        }
+    }
 }
 
 /// Bytes are counts themselves, and not 255ths; of whatever else is no count a sentence speaks.
