@@ -121,6 +121,11 @@ impl Folder {
         std::fs::read_to_string(self.0.join(name)).ok()
     }
 
+    /// Whether its training came to its end, by itself or for want of patience: its page is made then, and not where it was cut.
+    pub fn has_ended(&self) -> bool {
+        self.model().exists() && self.picture("report.html").exists() && !self.failed().exists()
+    }
+
     /// Makes the directory where it is not there, and keeps every other run out of it.
     ///
     /// # Errors

@@ -19,6 +19,30 @@ use std::sync::Arc;
 /// The place of the step in the counter of [`Stream::Sample`], where x is drawn. [`crate::latents`] has others.
 const DRAW: u32 = 2;
 
+/// What counts of shares ([`Model::is_of_shares`]) add up to, of which shares say nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Totals {
+    /// In every row this: of 1 their means are the shares.
+    Of(f64),
+    /// In the columns that are observed in these examples what the examples do, which rows take in turn.  (examples, input)
+    Like(Vec<f32>),
+}
+
+impl Totals {
+    /// What row `row` adds up to, of the columns of p(x|z) where it adds up to 1.
+    fn of(&self, row: usize, input: usize, shares: impl Iterator<Item = Column>) -> f64 {
+        match self {
+            Totals::Of(total) => *total,
+            Totals::Like(examples) => {
+                let first = row * input % examples.len();
+                let there = examples[first..][..input].iter().zip(shares).filter(|(x, _)| !x.is_nan());
+                let (counted, share) = there.fold((0.0, 0.0), |(n, s), (&x, column)| (n + x as f64, s + column.mean()));
+                if share > 0.0 { counted / share } else { 0.0 }
+            }
+        }
+    }
+}
+
 /// A model on a device, ready to encode and decode.
 pub struct Inference {
     network: Network,
@@ -27,8 +51,7 @@ pub struct Inference {
     b: Box<dyn Backend>,
     /// The model sees what this makes of x; what it gives is undone.
     scale: Option<Scale>,
-    /// What the counts of shares add up to that are decoded: one for all rows, or each in turn.
-    totals: Vec<f64>,
+    totals: Totals,
 }
 
 impl Inference {
@@ -42,17 +65,18 @@ impl Inference {
         let network = Network::inference(&model, batch, binarize);
         let mut b = device.open(network.layout(), batch)?;
         saved.load(&network, &mut *b)?;
-        Ok(Inference { network, batch, b, scale: saved.run.data.scale.clone(), totals: vec![1.0] })
+        Ok(Inference { network, batch, b, scale: saved.run.data.scale.clone(), totals: Totals::Of(1.0) })
     }
 
-    /// What the counts of shares ([`Model::is_of_shares`]) add up to in the rows that are decoded from now on, which take these totals
-    /// in turn. It begins at 1, and means are shares.
-    ///
-    /// # Panics
-    /// Without any.
-    pub fn set_totals(&mut self, totals: Vec<f64>) {
-        assert!(!totals.is_empty(), "a total for the rows");
+    /// What the counts of shares add up to in the rows that are decoded from now on. It begins at 1.
+    pub fn set_totals(&mut self, totals: Totals) {
         self.totals = totals;
+    }
+
+    /// The same: what they do in these examples, `each` rows for one.
+    pub fn set_totals_like(&mut self, data: &Dataset, each: usize) {
+        let input = self.network.model.input;
+        self.totals = Totals::Like(latents::repeated(&data.columns(0..input), input, each));
     }
 
     /// `[mu | logvar]` of every example.                               (rows, 2 latent)
@@ -131,8 +155,9 @@ impl Inference {
             let mut out = self.b.read(n.decoded.out.slice(0..live))?;
             x.par_chunks_mut(input).zip(out.par_chunks_mut(width)).enumerate().for_each(|(row, (x, out))| {
                 decoding.normalise(out);
-                let (row, totals) = (first + row, &self.totals);
-                fill((&decoding, row), &mut decoding.columns_of(out, totals[row % totals.len()]), x);
+                let row = first + row;
+                let total = self.totals.of(row, input, decoding.columns(out));
+                fill((&decoding, row), &mut decoding.columns_of(out, total), x);
             });
         }
         if let Some(scale) = &self.scale {
@@ -172,17 +197,6 @@ impl Inference {
         (z, latents::repeated(&self.condition_of(data), self.network.model.condition, draws))
     }
 
-    /// What the counts of each example add up to.                              (rows)
-    pub fn totals_of(&self, data: &Dataset) -> Vec<f64> {
-        let input = self.network.model.input;
-        let mut x = vec![0.0; input];
-        let mut total = |i| {
-            data.part(i, 0..input, &mut x);
-            x.iter().filter(|x| !x.is_nan()).map(|&x| x as f64).sum()
-        };
-        (0..data.rows()).map(&mut total).collect()
-    }
-
     /// Every example through mu and back; of shares what is observed adds up to what it does.    (rows, input)
     ///
     /// # Errors
@@ -190,20 +204,13 @@ impl Inference {
     pub fn reconstruct(&mut self, data: &Arc<Dataset>, seed: u64) -> Result<Vec<f32>> {
         let head = self.encode(data, seed)?;
         let condition = self.condition_of(data);
-        let mut x = self.decode(&latents::means(&head, self.latent()), &condition)?;
-        let input = self.network.model.input;
+        let before = self.totals.clone();
         if self.network.model.is_of_shares() {
-            let mut of = vec![0.0; input];
-            for (i, x) in x.chunks_mut(input).enumerate() {
-                data.part(i, 0..input, &mut of);
-                // Of what is observed: the total is known of that alone.
-                let there = || (0..input).filter(|&j| !of[j].is_nan());
-                let total: f64 = there().map(|j| of[j] as f64).sum();
-                let share: f64 = there().map(|j| x[j] as f64).sum();
-                x.iter_mut().for_each(|x| *x = (*x as f64 * if share > 0.0 { total / share } else { 0.0 }) as f32);
-            }
+            self.set_totals_like(data, 1);
         }
-        Ok(x)
+        let x = self.decode(&latents::means(&head, self.latent()), &condition);
+        self.totals = before;
+        x
     }
 
     /// Means of p(x|z) for z from the prior: draw i depends on the seed, i and row i of the condition alone.

@@ -1,8 +1,8 @@
 //! A step of training as data: recorded once from the configuration, run at every step. Nothing here allocates.
 //!
 //! The graph of a VAE with MLPs is a chain, so every gradient has exactly one producer. Gradients are therefore
-//! *assigned*, not accumulated: there is nothing to clear and nothing to read back. The one exception says so:
-//! `kl_backward` adds to what `reparam_backward` assigned.
+//! *assigned*, not accumulated: there is nothing to clear and nothing to read back. Two exceptions say so: `kl_backward` adds to
+//! what `reparam_backward` assigned, and `log_means_backward` makes another gradient of what that of −log p assigned, in place.
 use crate::Result;
 use crate::arena::{Layout, View};
 use crate::config::{Activation, Binarize, Likelihood, Mean, Model, Objective, Optimizer, Spread};

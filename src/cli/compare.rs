@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
     Runs that differ in their seed only are one row: mean ± standard deviation. The elbo is that of the model that was kept, \
     the best validation, or where there is no validation data the last of training; active units are those of report.html. \
     Where columns are scaled differently, rows stand by the elbo as a density in the units of the file, in which vae-gpu eval tells \
-    L_K; where data or likelihood differ, no order means anything, and a line says so. \
+    L_K; where data differ, or likelihoods so that the bounds are of different quantities, no order means anything, and a line says so. \
     Of runs that are not done the table says so, and a row counts them only where none of it is done."
 )]
 pub(crate) struct CompareArgs {

@@ -1,12 +1,13 @@
 //! `vae-gpu decode`, and how decoded examples are written.
 use super::output::{Output, Target, wrote};
+use super::sample::total;
 use super::{Common, encode, told};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Condition, Run};
 use crate::data::text::{Keep, Text};
 use crate::data::to_csv::Front;
 use crate::data::{Bytes, Columns, Dataset, Missing};
-use crate::infer::Inference;
+use crate::infer::{Inference, Totals};
 use crate::plot::grid;
 use crate::report::{on_one_scale, tile};
 use crate::{Error, Result};
@@ -26,6 +27,10 @@ pub(crate) struct DecodeArgs {
     /// with a row for each z, or one for all, of classes too, as the data have. A csv has it in front
     #[arg(long, value_name = "WHAT")]
     condition: Option<String>,
+    /// Of shares (multinomial, --size-factor total), what the counts of a row add up to, to 16777216: 1 if not given, and their means are
+    /// shares
+    #[arg(long, value_name = "N")]
+    total: Option<u64>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -64,6 +69,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let (path, target) = args.output.picture_or_table(&args.common)?;
     let saved = Saved::read(&args.model)?;
     let latent = saved.run.model.latent;
+    let total = total(args.total, false, &saved.run)?;
     // They are numbers, as which bytes stand for themselves.
     let z = latents(&args.data, latent)?.with_bytes(Some(Bytes::Plain))?;
     if z.cols != latent {
@@ -87,7 +93,9 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
         false => None,
     };
     let device = args.common.device_at_hand()?;
-    let decoded = Inference::open(&saved, Binarize::None, &device)?.decode(&z.to_rows(), &given)?;
+    let mut inference = Inference::open(&saved, Binarize::None, &device)?;
+    inference.set_totals(Totals::Of(total));
+    let decoded = inference.decode(&z.to_rows(), &given)?;
     let told = told.first_in_file(z.rows());
     let front = told::behind(text.map(|text| text.front(1)), target, &saved.run, (&told, 1));
     write(path, target, decoded, &saved.run, front)?;

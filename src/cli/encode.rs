@@ -42,7 +42,8 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<()> {
     let data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     let binarize = saved.run.binarize(args.binarize)?;
-    check_binarized(binarize, &saved.run.model, &data, "leave out --binarize, or the example")?;
+    let asked = args.binarize.unwrap_or(Binarize::None);
+    check_binarized(asked, &saved.run.model, &data, "leave out --binarize, or the example")?;
     let latent = saved.run.model.latent;
     let mut titles = names("mu", latent);
     if args.logvar {

@@ -8,7 +8,7 @@ use crate::checkpoint::Saved;
 use crate::config::{Condition, Likelihood};
 use crate::data::to_csv::Front;
 use crate::error::{Error, Result, a_part, at_least_one};
-use crate::infer::Inference;
+use crate::infer::{Inference, Totals};
 use crate::quantiles;
 use crate::report::rows_of_predictions;
 use clap::Args;
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &ForecastArgs) -> Result<()> {
 
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
-    inference.set_totals(vec![total]);
+    inference.set_totals(Totals::Of(total));
     let (future, past) = (saved.run.model.input, saved.run.model.condition);
     let (z, given) = inference.asked(&data, draws, args.common.seed);
     let drawn = match args.draw || !args.quantiles.is_empty() {

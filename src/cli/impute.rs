@@ -152,7 +152,7 @@ pub(crate) fn run(args: &ImputeArgs) -> Result<()> {
     }
     if args.noise.is_none() {
         let binarize = saved.run.binarize(args.binarize)?;
-        seen.check(&saved.run.model, binarize)?;
+        seen.check(&saved.run.model, args.binarize.unwrap_or(Binarize::None))?;
         seen.binarize(binarize, args.common.seed);
     }
     if args.score {

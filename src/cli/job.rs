@@ -71,13 +71,12 @@ impl Job {
     /// What is worth saying of its columns before it begins. `is_new`: it can still be asked for otherwise.
     pub(super) fn hints(&self, is_new: bool) -> Vec<String> {
         let (run, data) = (&self.run, &self.data);
-        let mut hints = run.training.unfinished();
-        // Of zeros and ones, counts and words as they are there is nothing more.
+        // Of zeros and ones, counts and words as they are there is nothing.
         if !run.model.has(Likelihood::Gaussian) && run.data.scale.is_none() {
-            return hints;
+            return vec![];
         }
         let moments = Moments::of(data, data.cols);
-        hints.extend(columns_told::never_change(run, data, &moments));
+        let mut hints: Vec<String> = columns_told::never_change(run, data, &moments).into_iter().collect();
         if is_new {
             // One is enough: they advise the same.
             let size = columns_told::unscaled(run, data, &moments).or_else(|| columns_told::far(run, data, &moments));

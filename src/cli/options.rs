@@ -182,7 +182,8 @@ pub(crate) struct ModelArgs {
     /// Of a gaussian: identity or sigmoid
     #[arg(long, value_enum, default_value = "identity", hide_possible_values = true)]
     mean: Mean,
-    /// Of a negative-binomial, whose variance is m + dispersion m²: scalar, shared (one per column) or network (a second head)
+    /// Of a negative-binomial, whose variance is m + dispersion m²: scalar, shared (one per column) or network (a second head).
+    /// It begins with that of the data
     #[arg(long, value_enum, default_value = "shared", hide_possible_values = true)]
     dispersion: Dispersion,
     /// Of a negative-binomial: total, and the mean of a column is a share of what the counts of the example add up to, which is taken as
@@ -505,6 +506,16 @@ impl TrainArgs {
         if out.join(SWEEP).exists() {
             return request(format!("out {path}: is the directory of a sweep; pass another --out, as {path}/mine"));
         }
+        let is_data = |data: &String| {
+            let place = |path: &Path| std::fs::canonicalize(path).ok().filter(|path| path.is_dir());
+            place(Path::new(data)).is_some_and(|data| place(out) == Some(data))
+        };
+        if self.data.data.iter().chain(&self.data.valid).any(is_data) {
+            return request(format!(
+                "out {path}: is the folder of the data; pass another --out, as runs/{}",
+                self.data.name()
+            ));
+        }
         let Some(name) = held(out).filter(|_| !self.data.force) else { return Ok(()) };
         let there = |name: &str| out.join(name).exists();
         request(match name {
@@ -530,7 +541,7 @@ impl TrainArgs {
         let name = self.data.name();
         for i in 1.. {
             let out = Path::new("runs").join(if i == 1 { name.clone() } else { format!("{name}-{i}") });
-            let is_free = || self.data.force || held(&out).is_none();
+            let is_free = || !out.join(SWEEP).exists() && (self.data.force || held(&out).is_none());
             if !is_free() {
                 continue;
             }

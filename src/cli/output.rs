@@ -229,10 +229,9 @@ impl Output {
                 let (path, example) = (self.to.display(), self.to.file_stem().unwrap_or("picture".as_ref()));
                 let of_tables = ["tsv", "txt", "gz", "tab", "dat", "xlsx", "parquet"];
                 let ending = if other.is_some_and(|other| of_tables.contains(&other)) { "csv" } else { "png" };
-                let example = Path::new(example).with_extension(ending); // of z.csv.gz too
                 return Err(Error::request(format!(
                     "to {path}: must end in .png, .npy or .csv; pass --to {}",
-                    example.display()
+                    ending_in(Path::new(example), ending).display()
                 )));
             }
         };
@@ -250,7 +249,7 @@ impl Output {
             Some(Some("csv")) => Table::Csv,
             Some(Some("npy")) | None => Table::Npy,
             Some(_) => {
-                let (path, csv) = (self.to.display(), self.to.with_extension("").with_extension("csv"));
+                let (path, csv) = (self.to.display(), ending_in(&self.to.with_extension(""), "csv"));
                 return Err(Error::request(format!(
                     "to {path}: must end in .npy or .csv; pass --to {}",
                     csv.display()
@@ -322,4 +321,12 @@ fn try_to_write_in(directory: &Path) -> io::Result<()> {
 /// As [`crate::files::write_atomically`] says it.
 fn cannot_write(path: &Path, reason: &str) -> Error {
     Error::failed(format!("cannot write {}: {reason}", path.display()))
+}
+
+/// A name with the ending behind it, unless it stands there, as in z.csv.gz.
+fn ending_in(name: &Path, ending: &str) -> PathBuf {
+    match name.extension() {
+        Some(own) if own == ending => name.into(),
+        _ => PathBuf::from(format!("{}.{ending}", name.display())),
+    }
 }

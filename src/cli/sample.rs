@@ -1,14 +1,14 @@
 //! `vae-gpu sample`
 use super::condition::DataFor;
 use super::decode::{draw_rows, write};
-use super::output::{Output, Target, wrote};
+use super::output::{Kept, Output, Target, titles_of_examples, wrote};
 use super::{Common, first, told};
 use crate::checkpoint::Saved;
 use crate::config::{Run, SizeFactor};
 use crate::data::Unknown;
 use crate::error::{Error, Result, at_least_one};
 use crate::evaluate::check_data;
-use crate::infer::Inference;
+use crate::infer::{Inference, Totals};
 use crate::latents;
 use clap::Args;
 use std::path::PathBuf;
@@ -16,6 +16,10 @@ use std::path::PathBuf;
 /// Draws from the prior, z ~ N(0, T² I), or around examples, z ~ N(mu(x), T² diag(exp(logvar(x)))); then the mean of p(x|z)
 #[derive(Args)]
 #[command(
+    mut_arg("keep", |keep| keep.requires("near").help(
+        "Columns of the FILE of --near that a csv has in front of its rows, as they stand there: positions, ranges and names, as id,date. \
+        If not given a first column of names, where each has one variation"
+    )),
     allow_negative_numbers = true,
     after_help = "Examples:\n  vae-gpu sample runs/digits --to samples.png\n  \
     vae-gpu sample runs/digits --condition 7 --to sevens.png         of a model trained with --condition labels\n  \
@@ -49,10 +53,12 @@ pub(crate) struct SampleArgs {
     /// Draws x ~ p(x|z), in place of its mean
     #[arg(long)]
     draw: bool,
-    /// Of shares (multinomial, --size-factor total), what the counts of a row add up to, to 16777216: if not given with --near as many as
-    /// those of its example, else 1, and their means are shares
+    /// Of shares (multinomial, --size-factor total), what the counts of a row add up to, under a size factor in the mean, to 16777216: if not
+    /// given with --near as those of its example, else 1, and their means are shares
     #[arg(long, value_name = "N")]
     total: Option<u64>,
+    #[command(flatten)]
+    kept: Kept,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -113,7 +119,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         let given = told.first(count)?;
         let device = args.common.device_at_hand()?;
         let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
-        inference.set_totals(vec![total]);
+        inference.set_totals(Totals::Of(total));
         let z = latents::prior(count, inference.latent(), args.temperature, args.common.seed);
         let front = told::behind(None, target, &saved.run, (&told.first_in_file(count), 1));
         write(path, target, args.decode(&mut inference, &z, &given)?, &saved.run, front)?;
@@ -126,12 +132,17 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     check_data(&saved, &data, "--near")?;
     let count = args.count.unwrap_or(if target == Target::Png { 8 } else { usize::MAX });
     let data = first(data, count);
+    let names = args.kept.front(
+        (&near, &saved.run),
+        target.is_csv(),
+        (data.rows(), args.per_example),
+        &titles_of_examples(&saved.run),
+    )?;
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, saved.run.data.binarize, &device)?;
-    if saved.run.model.is_of_shares() {
-        let own = || inference.totals_of(&data).into_iter().flat_map(|total| vec![total; args.per_example]).collect();
-        let totals = if args.total.is_some() { vec![total] } else { own() };
-        inference.set_totals(totals);
+    match args.total {
+        None if saved.run.model.is_of_shares() => inference.set_totals_like(&data, args.per_example),
+        _ => inference.set_totals(Totals::Of(total)),
     }
     let z = inference.near(&data, args.per_example, args.temperature, args.common.seed)?;
     let given = latents::repeated(&inference.condition_of(&data), saved.run.model.condition, args.per_example);
@@ -140,7 +151,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     match target {
         Target::Table(table) => {
             let told = &told[..data.rows() * saved.run.model.condition]; // of the first ones
-            let front = told::behind(None, target, &saved.run, (told, args.per_example));
+            let front = told::behind(names, target, &saved.run, (told, args.per_example));
             table.write_examples(path, &variations, &saved.run, front)?
         }
         Target::Png => {

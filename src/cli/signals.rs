@@ -46,9 +46,9 @@ mod unix {
     pub fn note(first: &Arc<AtomicUsize>) {
         let ignored = crate::host::ignored_signals();
         let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
-        let Ok(mut signals) = Signals::new(heard) else { return };
-        let first = first.clone();
-        std::thread::spawn(move || {
+        let (heard, first): (Vec<i32>, _) = (heard.collect(), first.clone());
+        let listen = move || {
+            let Ok(mut signals) = Signals::new(heard) else { return };
             let mut came: Option<Instant> = None;
             for signal in signals.forever() {
                 match came {
@@ -60,7 +60,8 @@ mod unix {
                     Some(_) => low_level::exit(128 + signal),
                 }
             }
-        });
+        };
+        let _ = std::thread::Builder::new().name("signals".into()).spawn(listen);
     }
 
     /// A file that would grow beyond the limit (`ulimit -f`) shall be an error of the write and not the end of the process.

@@ -121,7 +121,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
         let per_epoch = trainer.plan().steps_per_epoch();
         common.say(describe(&job.run, &job.data, &place(&device), &name, per_epoch));
         [Some(&job.data), job.valid.as_ref()].into_iter().flatten().for_each(|data| common.tell(data));
-        job.hints(resume.is_none()).iter().for_each(|hint| common.say(hint));
+        job.run.idle().iter().chain(&job.hints(resume.is_none())).for_each(|hint| common.say(hint));
         Follow::new(&common, trainer.plan().clone(), !job.run.model.minimises_elbo())
     };
     let (outcome, files, follow) = job.train(folder, saving, resume.as_ref(), repeating.as_deref(), &device, watch)?;

@@ -35,6 +35,16 @@ impl Run {
         self.model == began.model && self.training == began.training && self.data.are_of(&began.data)
     }
 
+    /// What was asked for and has no effect, or less than it says, as sentences.
+    pub(crate) fn idle(&self) -> Vec<String> {
+        let (m, t) = (&self.model, &self.training);
+        let free_bits = (m.beta == 0.0 && m.free_bits > 0.0)
+            .then(|| format!("free-bits {}: without effect at beta 0, where the KL costs nothing anyway", m.free_bits));
+        let kl_warmup = (m.beta == 0.0 && t.kl_warmup > 0)
+            .then(|| format!("kl-warmup {}: without effect at beta 0, to which nothing warms up", t.kl_warmup));
+        free_bits.into_iter().chain(kl_warmup).chain(t.unfinished()).collect()
+    }
+
     /// Where the columns of x stand among those of the data.
     pub(crate) fn x(&self) -> Vec<usize> {
         let input = self.model.input;
@@ -166,12 +176,6 @@ impl Run {
             )));
         }
         self.data.binarize.fits(&self.model, true)?;
-        if t.kl_warmup > 0 && self.model.beta == 0.0 {
-            return Err(Error::request(format!(
-                "kl-warmup {}: there is nothing to warm up to at beta 0; leave it out, or pass --beta 1",
-                t.kl_warmup
-            )));
-        }
         if t.kl_warmup > 0 && self.model.objective == Objective::Iwae {
             let steps = t.kl_warmup;
             return Err(Error::request(format!(

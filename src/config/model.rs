@@ -431,12 +431,6 @@ impl Model {
         };
         not_negative("beta", self.beta, "--beta 1")?;
         not_negative("free-bits", self.free_bits, "--free-bits 0")?;
-        request(self.beta == 0.0 && self.free_bits > 0.0, &|| {
-            format!(
-                "free-bits {}: at beta 0 the KL costs nothing anyway; leave it out, or pass --beta 1",
-                self.free_bits
-            )
-        })?;
         request(self.objective != Objective::Elbo && self.free_bits > 0.0, &|| {
             let objective = name_of(self.objective);
             format!(

@@ -83,10 +83,17 @@ impl Source {
         let moved = moved && self.valid.is_some() == began.valid.is_some();
         let files = if moved { began } else { self };
         let (train, valid) = (files.train.clone(), files.valid.clone());
+        // The classes of the examples are in the checksum, too.
+        let condition = match (&self.condition, &files.condition) {
+            (Some(Condition::Classes { classes, .. }), Some(Condition::Classes { train, valid, .. })) => {
+                Some(Condition::Classes { classes: *classes, train: train.clone(), valid: valid.clone() })
+            }
+            (own, _) => own.clone(),
+        };
         let bytes = self.bytes.filter(|_| began.bytes.is_some());
         let columns = self.columns.clone().filter(|columns| began.columns.is_some() || !columns.are_all());
         let log_volume = self.log_volume.filter(|_| began.log_volume.is_some());
-        Source { train, valid, bytes, columns, log_volume, ..self.clone() } == *began
+        Source { train, valid, condition, bytes, columns, log_volume, ..self.clone() } == *began
     }
 }
 

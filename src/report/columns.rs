@@ -6,7 +6,7 @@ use crate::config::{Likelihood, Run};
 use crate::data::Dataset;
 use crate::data::to_csv::Of;
 use crate::estimate::Running;
-use crate::infer::Inference;
+use crate::infer::{Inference, Totals};
 use crate::latents;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -53,9 +53,11 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
     let told =
         inference.condition_of(&chosen).into_iter().cycle().take(draws * run.model.condition).collect::<Vec<_>>();
     let z = latents::prior(draws, inference.latent(), 1.0, seed);
-    inference.set_totals(inference.totals_of(&chosen));
+    if run.model.is_of_shares() {
+        inference.set_totals_like(&chosen, 1);
+    }
     let drawn = Rows { values: inference.draw(&z, &told, seed)?, cols };
-    inference.set_totals(vec![1.0]);
+    inference.set_totals(Totals::Of(1.0));
     let data = Rows { values: inference.examples(&chosen), cols };
     let back = Rows { values: inference.reconstruct(&chosen, seed)?, cols };
     let (names, words) = (run.names(), run.words());

@@ -60,9 +60,8 @@ impl Entry {
         }
         // Without a checkpoint, as where room was made: its lines say how far it came.
         if !entry.folder.checkpoint().exists() {
-            let (told, steps) = (entry.records.last().map_or(0, |r| r.step), entry.run.training.steps);
-            let is_done = told == steps && entry.folder.model().exists();
-            entry.state = if is_done { State::Done } else { State::Cut(told) };
+            let told = entry.records.last().map_or(0, |r| r.step);
+            entry.state = if entry.folder.has_ended() { State::Done } else { State::Cut(told) };
         }
         if let Some(why) = entry.folder.text("failed.txt") {
             entry.state = State::Failed(why.trim_end().into());
@@ -303,7 +302,7 @@ fn settings(entries: &[Entry], built_in: &[&str]) -> Vec<Vec<command::Setting>> 
     let sum = |i: usize| entries[i].run.data.checksum;
     for i in 1..all.len() {
         let Some(same) = (0..i).find(|&j| sum(i).is_some() && sum(j) == sum(i)) else { continue };
-        for option in ["data", "valid"] {
+        for option in ["data", "valid", "condition", "valid-condition"] {
             let value = find(&all[same], option).map(|s| s.value.clone());
             let own = all[i].iter_mut().find(|s| s.option == option);
             if let (Some(value), Some(own)) = (value, own) {

@@ -87,7 +87,9 @@ pub(super) fn incomparable(entries: &[Entry], options: &[&'static str]) -> Vec<&
     let scaled = entries.iter().any(|entry| !is_density(&entry.run));
     let of_data = |option: &str| match option {
         // Not missing: a run that refuses gaps has none, and nor has another of the same data.
-        "data" | "header" | "columns" | "future" | "binarize" | "valid" => true,
+        "data" | "header" | "future" | "binarize" | "valid" => true,
+        // Of the same x others may be taken to tell the model.
+        "columns" => entries.iter().any(|entry| entry.run.names() != entries[0].run.names()),
         // Columns that a model is told are no part of x; classes never were.
         "condition" => entries.iter().any(|entry| entry.run.x() != entries[0].run.x()),
         // Parts of the same data of different sizes are held against one another, a part and what was trained on are not.

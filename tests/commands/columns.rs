@@ -516,6 +516,13 @@ fn what_is_written_can_be_joined_to_what_was_read() {
         assert_eq!(kept[3][..2], ["12345680,50".to_string(), "1000000002".to_string()]);
         assert!(kept.iter().zip(&by_name).all(|(kept, named)| kept[2..] == named[1..]), "{line}");
     }
+    // What is drawn around them is of them, too; and where a row has several draws, by what was asked for.
+    let near = "sample run --near all.csv --per-example";
+    assert_eq!(written(&format!("{near} 1"))[1][0], "n0");
+    let kept = written(&format!("{near} 2 --keep who"));
+    assert_eq!((kept.len(), kept[0].join(" ")), (2 * ROWS + 1, "who age weight ill".into()));
+    assert!((0..2 * ROWS).all(|i| kept[i + 1][0] == format!("n{}", i / 2)));
+    assert_eq!(written(&format!("{near} 2"))[0], ["age", "weight", "ill"]);
     // And from there on.
     written("encode run --data all.csv");
     std::fs::copy(home.join("out.csv"), home.join("z.csv")).unwrap();

@@ -2,7 +2,7 @@
 //! is said names a way out.
 #![cfg(unix)]
 use crate::program::{command, folder, run, send, write_idx};
-use crate::runs::{assert_same_run, bytes};
+use crate::runs::{assert_same_run, bytes, tensors};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,30 +19,39 @@ fn a_model_without_its_checkpoint_is_not_trained_over() {
     for latent in [2, 3] {
         std::fs::remove_file(home.join(format!("s/latent={latent},seed=0/checkpoint.safetensors"))).unwrap();
     }
-    // Its lines tell that it was at its end.
-    let said = run(&home, "sweep --resume s --device cpu").succeeded().stderr;
-    assert!(said.contains("2 runs, all of them done before"), "{said}");
+    // Its page tells that it had come to its end.
+    for force in ["", "--force"] {
+        let said = run(&home, &format!("sweep --resume s --device cpu {force}")).succeeded().stderr;
+        assert!(said.contains("2 runs, all of them done before"), "{said}");
+    }
     let table = run(&home, "compare s --json").succeeded().stdout;
     assert_eq!(table.matches("\"state\":\"done\"").count(), 2, "{table}");
-    // Of one that was cut nobody can go on; and it is no reason to begin anew.
-    let metrics = home.join("s/latent=2,seed=0/metrics.jsonl");
-    let lines = std::fs::read_to_string(&metrics).unwrap();
-    std::fs::write(&metrics, lines.lines().next().unwrap().to_string() + "\n").unwrap();
-    let said = run(&home, "sweep --resume s --device cpu");
-    assert_eq!(said.code, Some(1), "{}", said.stderr);
-    let why = "its checkpoint is gone; pass --force to train it anew";
-    let csv = std::fs::read_to_string(home.join("s/sweep.csv")).unwrap();
-    assert!(said.stdout.contains("its checkpoint is gone") && csv.contains(why), "{}{csv}", said.stdout);
     assert!(model() == before);
-    run(&home, "sweep --resume s --force --device cpu --quiet").succeeded();
-    assert!(home.join("s/latent=2,seed=0/checkpoint.safetensors").exists() && model() == before);
-    // Nor is a run done whose model is gone.
-    std::fs::remove_file(home.join("s/latent=3,seed=0/model.safetensors")).unwrap();
-    std::fs::remove_file(home.join("s/latent=3,seed=0/failed.txt")).unwrap_or_default();
-    run(&home, "sweep --resume s --force --device cpu --quiet").succeeded();
-    std::fs::remove_file(home.join("s/latent=3,seed=0/model.safetensors")).unwrap();
+    // Nor is a run done whose model is gone; what there is to do about it is said.
+    run(&home, &format!("sweep --data x.idx {SMALL} --grid latent=4 --out s")).succeeded();
+    std::fs::remove_file(home.join("s/latent=4,seed=0/model.safetensors")).unwrap();
     let said = run(&home, "sweep --resume s --device cpu");
     assert!(said.code == Some(1) && said.stdout.contains("its model.safetensors is gone"), "{}", said.stdout);
+    run(&home, "sweep --resume s --force --device cpu --quiet").succeeded();
+    assert!(home.join("s/latent=4,seed=0/model.safetensors").exists());
+}
+
+/// Killed before its first checkpoint, when it had a model already: of a validation.
+#[test]
+fn a_sweep_that_was_killed_before_its_first_checkpoint_goes_on() {
+    let home = folder("killed-early");
+    write_idx(&home.join("x.idx"), 60, 4);
+    let line = "sweep --data x.idx --valid-fraction 0.2 --epochs 3000 --batch 20 --hidden 6 --grid latent=2 --device cpu --out s";
+    let args: Vec<&str> = line.split_whitespace().collect();
+    let mut child = command(&home, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !home.join("s/latent=2,seed=0/model.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!home.join("s/latent=2,seed=0/checkpoint.safetensors").exists());
+    let said = run(&home, "sweep --resume s --device cpu --quiet").succeeded().stdout;
+    assert!(!said.contains("gone") && home.join("s/latent=2,seed=0/report.html").exists(), "{said}");
 }
 
 #[test]
@@ -55,16 +64,34 @@ fn a_sweep_goes_on_with_data_that_moved() {
     std::fs::rename(home.join("old.idx"), home.join("new.idx")).unwrap();
     let said = run(&home, &format!("sweep {SMALL} --data new.idx --grid latent=2,3 --out s")).succeeded();
     for name in ["latent=2,seed=0", "latent=3,seed=0"] {
-        let model = |out: &str| bytes(&home.join(out).join(name), "model.safetensors");
-        assert!(model("whole") == model("s") || name.starts_with("latent=3"), "{name}");
+        let model = |out: &str| tensors(&home.join(out).join(name)); // its header has the path
+        assert!(model("whole") == model("s"), "{name}");
     }
     // The same numbers are the same data, under whatever name.
     assert!(!said.stderr.contains("comparable") && !said.stdout.contains("data"), "{}{}", said.stdout, said.stderr);
     run(&home, "sweep --resume s --data ./new.idx --device cpu --quiet").succeeded();
+    // What repeats a run that went on names the data where they are.
+    let text = String::from_utf8(bytes(&home.join("s/latent=3,seed=0"), "run.toml")).unwrap();
+    assert!(text.contains("new.idx"), "{text}");
     // Other numbers are not.
     write_idx(&home.join("other.idx"), 60, 5);
     let said = run(&home, "sweep --resume s --data other.idx --device cpu --quiet");
     assert!(said.code == Some(2) && said.stderr.contains("other settings or other data"), "{}", said.stderr);
+}
+
+/// Of the same x, told other columns or none: their bounds may be held against one another.
+#[test]
+fn columns_that_a_model_is_told_are_no_other_data() {
+    let home = folder("same-x");
+    let row = |i: usize| format!("{},{},{}\n", i % 5, i * i % 7, i % 2);
+    std::fs::write(home.join("x.csv"), format!("a,b,batch\n{}", (0..40).map(row).collect::<String>())).unwrap();
+    let train = format!("train --data x.csv --likelihood poisson --latent 2 {SMALL}");
+    run(&home, &format!("{train} --columns a,b --out plain")).succeeded();
+    run(&home, &format!("{train} --condition batch --out told")).succeeded();
+    run(&home, &format!("{train} --columns a,batch --out other")).succeeded();
+    let said = |runs: &str| run(&home, &format!("compare {runs}")).succeeded().stderr;
+    assert!(!said("plain told").contains("comparable"), "{}", said("plain told"));
+    assert!(said("plain other").contains("rows that differ in columns are not comparable"));
 }
 
 #[test]
@@ -80,11 +107,14 @@ fn runs_that_an_earlier_grid_left_are_named() {
     }
     send(&child, "-TERM");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
-    let said = run(&home, &format!("sweep --data x.idx {SMALL} --latent 2 --grid beta=3 --out s --json")).succeeded();
-    let said = run(&home, "sweep --resume s --device cpu").stderr + &said.stderr;
-    let sentence = "1 run of an earlier grid is not done (beta=1,seed=0): that grid given again, or vae-gpu train --resume \
+    let said =
+        run(&home, &format!("sweep --data x.idx {SMALL} --latent 2 --grid beta=3 --out s").replace("--quiet", ""))
+            .succeeded();
+    for said in [said.stderr, run(&home, "sweep --resume s --device cpu").succeeded().stderr] {
+        let sentence = "1 run of an earlier grid is not done (beta=1,seed=0): that grid given again, or vae-gpu train --resume \
                     s/beta=1,seed=0, goes on";
-    assert!(said.contains(sentence), "{said}");
+        assert!(said.contains(sentence), "{said}");
+    }
 }
 
 #[test]
@@ -96,6 +126,10 @@ fn a_directory_of_a_sweep_is_no_place_for_a_run() {
         run(&home, &format!("train --data x.idx {SMALL} --latent 2 --out s {force}"))
             .refused(2, "out s: is the directory of a sweep; pass another --out, as s/mine");
     }
+    // Nor is one that nobody named.
+    run(&home, &format!("sweep --data x.idx {SMALL} --latent 2 --seeds 2 --out runs/x")).succeeded();
+    run(&home, &format!("train --data x.idx {SMALL} --latent 2")).succeeded();
+    assert!(home.join("runs/x-2/model.safetensors").exists() && !home.join("runs/x/model.safetensors").exists());
     run(&home, &format!("train --data x.idx {SMALL} --latent 2 --out s/mine")).succeeded();
     run(&home, "sweep --resume s --device cpu --quiet").succeeded();
 }

@@ -465,4 +465,7 @@ fn rows_of_a_folder_of_pictures_have_the_names_of_their_files() {
     assert_eq!(first("decoded.csv"), names);
     run(&home, "encode run --data faces --keep file --to no.csv --device cpu")
         .refused(2, "keep file: faces is no text that can be read a second time; leave it out");
+    // Pictures of a run among them would be of another size.
+    run(&home, &format!("train --data faces {small} --out ./faces --force"))
+        .refused(2, "out ./faces: is the folder of the data; pass another --out, as runs/faces");
 }

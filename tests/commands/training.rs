@@ -497,6 +497,24 @@ fn a_warm_up_that_outlasts_the_training_is_told() {
     }
 }
 
+#[test]
+fn what_has_no_effect_at_beta_0_is_told_and_trained() {
+    let home = folder("beta-0");
+    write_circle(&home.join("c.csv"));
+    let line = format!("{CIRCLE} --epochs 1 --beta 0 --free-bits 0.5 --kl-warmup 3 --out run").replace("--quiet", "");
+    let said = run(&home, &line).succeeded().stderr;
+    assert!(said.contains("free-bits 0.5: without effect at beta 0, where the KL costs nothing anyway"), "{said}");
+    assert!(said.contains("kl-warmup 3: without effect at beta 0, to which nothing warms up"), "{said}");
+    run(&home, "eval run --data c.csv --device cpu").succeeded();
+    let line = format!("{CIRCLE} --epochs 1 --kl-warmup 1000 --out sweep --grid beta=0,1 --sigma 0.3");
+    let said = run(&home, &line.replace("--quiet", "").replacen("train", "sweep", 1).replacen("--sigma 0.3", "", 1));
+    let said = said.succeeded().stderr;
+    assert!(
+        said.contains("kl-warmup 1000: without effect") && said.contains("kl-warmup 1000: the training ends"),
+        "{said}"
+    );
+}
+
 /// Where iwae stands beside others the table says what its order is by; what a run does not use is no setting of its.
 #[test]
 fn a_table_of_objectives_says_what_its_order_is() {

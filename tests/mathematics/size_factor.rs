@@ -146,6 +146,8 @@ fn what_is_decoded_are_shares_and_draws_are_of_their_total() {
     let zs = [-1.5f32, 0.0, 0.7, 2.0];
     npy::write(&mut std::fs::File::create(home.join("z.npy")).unwrap(), 4, 1, &zs).unwrap();
     run(&home, &format!("decode run --data z.npy --to means.npy {on}")).succeeded();
+    run(&home, &format!("decode run --data z.npy --total 10000 --to of-10000.npy {on}")).succeeded();
+    assert!(read("means.npy").iter().zip(read("of-10000.npy")).all(|(p, m)| (m / (10_000.0 * p) - 1.0).abs() < 1e-5));
     for (z, means) in zs.iter().zip(read("means.npy").chunks(COLS)) {
         let want = learned.shares(*z as f64);
         assert!(means.iter().zip(&want).all(|(m, w)| (*m as f64 - w).abs() < 1e-6), "{means:?}, want {want:?}");
@@ -161,6 +163,20 @@ fn what_is_decoded_are_shares_and_draws_are_of_their_total() {
             assert!((got / want - 1.0).abs() < 1e-5, "{got}, of {want}");
         }
     }
+    // With gaps: what is observed adds up to what it does.
+    let gaps: Vec<f64> = x.iter().enumerate().map(|(i, &x)| if i % 7 == 1 { f64::NAN } else { x }).collect();
+    write(&home.join("gaps.csv"), &gaps);
+    run(&home, &format!("train --data gaps.csv --missing allow --size-factor total --out gaps {LINEAR} --epochs 5"))
+        .succeeded();
+    run(&home, &format!("reconstruct gaps --data gaps.csv --to back-gaps.npy {on}")).succeeded();
+    run(&home, &format!("sample gaps --near gaps.csv --per-example 1 --to near-gaps.npy {on}")).succeeded();
+    for file in ["back-gaps.npy", "near-gaps.npy"] {
+        for (back, x) in read(file).chunks(COLS).zip(gaps.chunks(COLS)) {
+            let there = || (0..COLS).filter(|&j| !x[j].is_nan());
+            let [got, want] = [there().map(|j| back[j] as f64).sum::<f64>(), there().map(|j| x[j]).sum()];
+            assert!((got - want).abs() < 1e-4 * want, "{file}: {got}, of {want}");
+        }
+    }
     // Training begins at the shares of the data.
     run(&home, &format!("train --data x.csv --size-factor total --out begun {LINEAR} --epochs 1 --lr 1e-12"))
         .succeeded();
@@ -168,6 +184,19 @@ fn what_is_decoded_are_shares_and_draws_are_of_their_total() {
     for (j, share) in begun.shares(0.0).iter().enumerate() {
         let want = x.iter().skip(j).step_by(COLS).sum::<f64>() / all;
         assert!((share - want).abs() < 1e-5, "{j}: {share}, want {want}");
+    }
+    // And at the dispersions around the means that the depths make of them: not of what is deep and shallow.
+    let totals: Vec<f64> = x.chunks(COLS).map(|row| row.iter().sum()).collect();
+    let of = |j: usize| {
+        let of = |i: usize| (x[i * COLS + j], totals[i] * begun.shares(0.0)[j]);
+        let beyond: f64 = (0..totals.len()).map(of).map(|(x, m)| (x - m).powi(2) - m).sum();
+        (beyond, (0..totals.len()).map(of).map(|(_, m)| m * m).sum::<f64>())
+    };
+    let (beyond, squares): (Vec<f64>, Vec<f64>) = (0..COLS).map(of).unzip();
+    let of_all = beyond.iter().sum::<f64>() / squares.iter().sum::<f64>();
+    for (j, alpha) in begun.alpha.iter().enumerate() {
+        let want = ((beyond[j] + 2.0 * of_all) / (squares[j] + 2.0)).max(0.01);
+        assert!((alpha / want - 1.0).abs() < 1e-3, "{j}: {alpha}, want {want}");
     }
     // At one z, 4,000 draws of a total of 300: means m = 300 s and variances m + α m².
     let line = "sample run --count 4000 --temperature 0 --total 300";

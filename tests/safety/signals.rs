@@ -88,10 +88,11 @@ fn a_second_signal_ends_at_once_and_loses_nothing_that_was_saved() {
     let mut child = start(&home, &format!("{TRAIN} --data x.idx --batch 20 --save-every 10"));
     begun(&home);
     let lines = || std::fs::metadata(home.join("run/metrics.jsonl")).unwrap().len();
-    let (mut before, mut now) = (0, lines());
-    while before < now {
+    let (mut before, mut still) = (0, 0);
+    while still < 4 {
         std::thread::sleep(Duration::from_millis(500));
-        (before, now) = (now, lines());
+        still = if lines() == before { still + 1 } else { 0 };
+        before = lines();
     }
     send(&child, "-TERM");
     std::thread::sleep(Duration::from_millis(1300));

@@ -151,6 +151,7 @@ fn notes(planned: &[Planned], json: bool) -> Vec<String> {
         let (job, model) = (&run.job, &run.job.run.model);
         let files = [Some(&job.data), job.valid.as_ref()].into_iter().flatten();
         files.filter(|_| !json).flat_map(|data| data.notes.clone()).for_each(&mut say);
+        job.run.idle().into_iter().for_each(&mut say);
         // They take a pass over the data.
         let likelihoods = (name_of(model.likelihood), format!("{:?}", model.others));
         let of = (Arc::as_ptr(&job.data), likelihoods, name_of(model.variance), model.sigma.to_bits());
@@ -238,7 +239,8 @@ fn tabulate(
         let name = folder.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match Entry::read(folder, name) {
             Ok(entry) => {
-                others.extend(matches!(entry.state, State::Cut(_)).then(|| entry.name.clone()));
+                let is_of_a_grid = entry.name.split(',').next_back().is_some_and(|last| last.starts_with("seed="));
+                others.extend((is_of_a_grid && matches!(entry.state, State::Cut(_))).then(|| entry.name.clone()));
                 entries.push(entry)
             }
             Err(e) => common.say(format!("left out of the table: {e}")),

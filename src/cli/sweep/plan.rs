@@ -9,7 +9,6 @@ use crate::config::{Binarize, Numbers, Source, name_of, used};
 use crate::data::Missing;
 use crate::device::Device;
 use crate::sweep::grid::{Axis, Combination, combinations};
-use crate::sweep::table::{Entry, State};
 use crate::{Error, Result};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
@@ -176,27 +175,29 @@ impl Planned {
         self.folder.read_config().is_ok_and(|run| self.job.run.is(&run))
     }
 
-    /// Where it begins. What was trained is not trained anew unless that is asked for, by `force`.
+    /// Where it begins. What was trained to its end is not trained anew, with its checkpoint or without.
     ///
     /// # Errors
-    /// A checkpoint that is damaged; or it is gone, or the model is, and the run cannot go on.
+    /// A checkpoint that is damaged; the model of one that is complete is gone, and there is no `force` to train it anew.
     pub fn start(&self, force: bool) -> Result<Start> {
-        let (has_model, has_checkpoint) = (self.folder.model().exists(), self.folder.checkpoint().exists());
-        let path = self.folder.0.display();
-        let gone =
-            |what: &str| Err(Error::failed(format!("{path}: its {what} is gone; pass --force to train it anew")));
-        if !self.is_there() || !has_checkpoint && (force || !has_model) {
+        if !self.is_there() {
             return Ok(Start::New);
         }
-        if !has_checkpoint {
-            let entry = Entry::read(self.folder.clone(), self.name.clone())?;
-            return if entry.state == State::Done { Ok(Start::Done) } else { gone("checkpoint") };
+        if !self.folder.checkpoint().exists() {
+            // One that was cut before its first checkpoint has no page yet.
+            return Ok(if self.folder.has_ended() { Start::Done } else { Start::New });
         }
         let saved = Saved::read(&self.folder.checkpoint())?;
+        let path = self.folder.0.display();
         Ok(match saved.is_complete() {
             _ if !self.job.run.is(&saved.run) => Start::New, // of the run that this one replaces
-            true if !has_model => return if force { Ok(Start::New) } else { gone("model.safetensors") },
-            true if self.folder.picture("report.html").exists() => Start::Done,
+            true if self.folder.has_ended() => Start::Done,
+            true if !self.folder.model().exists() && force => Start::New,
+            true if !self.folder.model().exists() => {
+                return Err(Error::failed(format!(
+                    "{path}: its model.safetensors is gone; pass --force to train it anew"
+                )));
+            }
             _ => Start::GoOn,
         })
     }

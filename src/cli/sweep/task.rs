@@ -58,7 +58,10 @@ impl<'a> Task<'a> {
             saved.differences(device).into_iter().for_each(&mut note);
         }
         let watch = |_: &Trainer| Told { i, signals, to };
-        let repeating = resume.is_none().then_some(repeating.as_str());
+        // What repeats a run names its data where they are now.
+        let is_moved =
+            |saved: &Saved| saved.run.data.files(&saved.run.data.train) != job.run.data.files(&job.run.data.train);
+        let repeating = resume.as_ref().is_none_or(is_moved).then_some(repeating.as_str());
         let (outcome, files, _) = job.train(folder, saving, resume.as_ref(), repeating, device, watch)?;
         job::curves(&files)?;
         if outcome.ending != Ending::Stopped {
