@@ -123,13 +123,16 @@
 //! - Of a multinomial, the likelihood needs the total of a row in every column. An operation that sees x makes the logarithms of
 //!   shares those of means that add up as x does; from there all is a Poisson's, column by column, but for a number a row. A negative
 //!   binomial of size factors goes the same way, and back through that operation: its slopes do not add up to 0 as a Poisson's do.
-//!   Shares of a total that is taken as given make no sense of a Poisson: but for a constant that is the multinomial.
+//!   A Poisson has no size factor: given the total it is the multinomial, but for a constant of the data.
 //! - log p under size factors is scVI's: the product of the columns' probabilities, given the total. It is no distribution over the
 //!   counts of that total, and the dispersion of a column that is most of the total is found too small.
 //! - A variance that is learned begins with that of the data, not with 1, from where an optimiser takes thousands of steps to a
 //!   small one; latents die on the way. 3,000 vectors of length 1 with 768 columns, 40 epochs: −246 nats and no active latent
 //!   from 1, 1,946 and all of them from there (`tests/commands/scale.rs` has smaller ones).
 //!   So does the dispersion of a negative binomial.
+//! - What sampling does to an estimate of log p is told by a jackknife over groups of weights. A delta method has a
+//!   variance of 1 an example at the most, where one weight that outweighs the others may be off by tens of nats; and where the
+//!   weights have no variance, which no figure made of them shows, the shape of their tail tells it ([`estimate`]).
 //! - Gradients are *assigned*, not accumulated. The graph is a chain, so each has one producer; there is nothing to clear
 //!   before a step and nothing to read back. The one sum, of the reparameterisation's and the KL's gradients of `[mu |
 //!   logvar]`, says so; and so does the one that is made of another in place, behind size factors.

@@ -1,4 +1,5 @@
 //! `vae-gpu compare`
+use super::judge::Judged;
 use super::report::Page;
 use super::{BUILT_IN, Common, table};
 use crate::checkpoint::Folder;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 #[command(
     mut_arg("to", |to| to.help("An .html for the table with the curves of all runs, on one page")),
     after_help = "Examples:\n  vae-gpu compare runs/digits runs/digits-2\n  \
-    vae-gpu compare runs/sweep-digits --to sweep.html\n\n\
+    vae-gpu compare runs/sweep-digits --to sweep.html\n  \
+    vae-gpu compare runs/a runs/b --data new.csv          which of them finds new data likelier, and whether that is more than chance\n\n\
     Runs that differ in their seed only are one row: mean ± standard deviation. The elbo is that of the model that was kept, \
     the best validation, or where there is no validation data the last of training; active units are those of report.html. \
     Where columns are scaled differently, rows stand by the elbo as a density in the units of the file, in which vae-gpu eval tells \
@@ -28,6 +30,8 @@ pub(crate) struct CompareArgs {
     each: bool,
     #[command(flatten)]
     page: Page,
+    #[command(flatten)]
+    judged: Judged,
     #[command(flatten)]
     common: Common,
 }
@@ -50,6 +54,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
                 }
             }
         }
+    }
+    if args.judged.is_asked_for() {
+        return args.judged.judge(&entries, &args.common);
     }
     if !args.each {
         count_once(&mut entries).iter().for_each(|note| args.common.say(note));

@@ -7,6 +7,7 @@ use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, name_of};
 use crate::data::Dataset;
+use crate::device::{Backend, Device};
 use crate::error::{Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood, Running};
 use crate::evaluate::{Evaluation, Evaluator, check_binarized, check_data};
@@ -14,6 +15,7 @@ use crate::tail;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Computes the elbo and its parts, estimates of log p(x), active units
 #[derive(Args)]
@@ -115,23 +117,16 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         .contains(&Estimator::Ais)
         .then(|| Annealer::new(model, ais, binarize, data.rows()))
         .transpose()?;
-    let device = args.common.device_at_hand()?;
-
-    let evaluator = Evaluator::new(model, args.samples, binarize, data.rows());
-    let n = evaluator.network();
-    let mut backend = device.open(n.layout(), n.tape.batch)?;
-    saved.load(n, &mut *backend)?;
-    backend.load(&data)?;
-    let seed = args.common.seed;
-    let e =
-        follow(&args.common, "elbo and L_K", data.rows(), |watch| evaluator.run(&mut *backend, &data, seed, watch))?;
-    let mut others = vec![];
-    if args.estimator.contains(&Estimator::Naive) {
-        let naive =
-            follow(&args.common, "naive", data.rows(), |watch| evaluator.prior(&mut *backend, &data, seed, watch))?;
-        others.push(("naive", naive));
-    }
-    drop(backend);
+    let (device, seed) = (args.common.device_at_hand()?, args.common.seed);
+    let (e, naive) = {
+        let (evaluator, mut backend) = opened(&saved, &data, Sampled { samples: args.samples, binarize }, &device)?;
+        let e = follow(&args.common, ELBO, data.rows(), |watch| evaluator.run(&mut *backend, &data, seed, watch))?;
+        let naive = args.estimator.contains(&Estimator::Naive).then(|| {
+            follow(&args.common, "naive", data.rows(), |watch| evaluator.prior(&mut *backend, &data, seed, watch))
+        });
+        (e, naive.transpose()?)
+    };
+    let mut others: Vec<(&str, LogLikelihood)> = naive.into_iter().map(|naive| ("naive", naive)).collect();
     if let Some(annealer) = annealer {
         let n = annealer.network();
         let mut backend = device.open(n.layout(), n.tape.batch)?;
@@ -163,6 +158,36 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         true => print(json(&e, &others, in_file)),
         false => print(table(&data, &e, &others, in_file)),
     }
+}
+
+/// How examples are evaluated.
+#[derive(Clone, Copy)]
+pub(super) struct Sampled {
+    /// Importance samples for each.
+    pub samples: usize,
+    pub binarize: Binarize,
+}
+
+/// What takes the time of an evaluation.
+const ELBO: &str = "elbo and L_K";
+
+/// The bounds of the model on data that it takes.
+///
+/// # Errors
+/// Those of the device, a bound that is not finite.
+pub(super) fn evaluated(saved: &Saved, data: &Arc<Dataset>, how: Sampled, common: &Common) -> Result<Evaluation> {
+    let (evaluator, mut backend) = opened(saved, data, how, &common.device_at_hand()?)?;
+    follow(common, ELBO, data.rows(), |watch| evaluator.run(&mut *backend, data, common.seed, watch))
+}
+
+/// A device with the model and the data on it.
+fn opened(saved: &Saved, data: &Arc<Dataset>, how: Sampled, device: &Device) -> Result<(Evaluator, Box<dyn Backend>)> {
+    let evaluator = Evaluator::new(&saved.run.model, how.samples, how.binarize, data.rows());
+    let n = evaluator.network();
+    let mut backend = device.open(n.layout(), n.tape.batch)?;
+    saved.load(n, &mut *backend)?;
+    backend.load(data)?;
+    Ok((evaluator, backend))
 }
 
 /// Does it, and shows how far it is.

@@ -26,6 +26,7 @@ mod impute;
 mod info;
 mod interpolate;
 mod job;
+mod judge;
 mod likelihoods;
 mod loading;
 mod manifold;

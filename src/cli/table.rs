@@ -23,25 +23,30 @@ fn text(table: &Table) -> String {
     let head = head.chain(["kl", "active", "seconds", "run"].map(String::from));
     let head: Vec<String> = head.collect();
     let rows: Vec<Vec<String>> = table.rows.iter().map(|row| cells(table, row)).collect();
-    let last = head.len() - 1;
-    let width = |column: usize| {
-        let cells = rows.iter().chain([&head]).map(|line| line[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..last).map(width).collect();
-    // Numbers stand below one another; the name, of any length, comes last.
-    let line = |cells: &[String]| {
-        let numbers = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}  "));
-        numbers.chain([cells[last].clone()]).collect::<String>()
-    };
-    let mut out = line(&head);
-    for (row, cells) in table.rows.iter().zip(&rows) {
-        let _ = write!(out, "\n{}", line(cells));
+    let lines = aligned(&head, &rows);
+    let mut out = lines[0].clone();
+    for (row, line) in table.rows.iter().zip(&lines[1..]) {
+        let _ = write!(out, "\n{line}");
         // What happened; what may help stands in failed.txt, and would be more lines than the results.
         let short = |remark: &String| remark.split("; ").next().unwrap_or_default().to_string();
         table.remarks(row).iter().map(short).for_each(|remark| _ = write!(out, "\n    {remark}"));
     }
     out
+}
+
+/// The head and the rows as lines: numbers stand below one another; the name, of any length, comes last.
+pub(super) fn aligned(head: &[String], rows: &[Vec<String>]) -> Vec<String> {
+    let last = head.len() - 1;
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| &row[column]).chain([&head[column]]).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..last).map(width).collect();
+    let line = |cells: &[String]| {
+        let numbers = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}  "));
+        numbers.chain([cells[last].clone()]).collect::<String>()
+    };
+    [line(head)].into_iter().chain(rows.iter().map(|row| line(row))).collect()
 }
 
 fn cells(table: &Table, row: &Row) -> Vec<String> {

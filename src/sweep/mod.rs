@@ -4,4 +4,4 @@ pub mod grid;
 pub mod places;
 mod rows;
 pub mod table;
-mod units;
+pub(crate) mod units;

@@ -214,7 +214,7 @@ impl Table {
         // What iwae trains is the bound of its samples, and its q is poor by the elbo.
         let objectives = self.options.iter().any(|option| ["objective", "samples"].contains(option));
         let has_iwae = self.entries.iter().any(|entry| entry.run.model.objective == Objective::Iwae);
-        let by_elbo = "rows stand by the elbo, which iwae does not maximise: vae-gpu eval RUN --samples 500 tells which model is likelier";
+        let by_elbo = "rows stand by the elbo, which iwae does not maximise: with --data FILE they stand by L_K";
         let by_elbo = (objectives && has_iwae).then(|| by_elbo.into());
         let notes = [self.by_file.then(|| by_file.into()), incomparable, changed, by_elbo];
         notes.into_iter().flatten().collect()

@@ -16,12 +16,12 @@ pub(super) fn log_volume(run: &Run) -> Option<f64> {
 }
 
 /// Whether p(x) is a density of the columns that are scaled, and its units are known.
-fn is_density(run: &Run) -> bool {
+pub(crate) fn is_density(run: &Run) -> bool {
     run.model.has(Likelihood::Gaussian) && log_volume(run).is_some()
 }
 
 /// Whether runs are of columns in different units. The mean over examples without a gap is the sum of the columns but for rounding.
-pub(super) fn differ(entries: &[Entry]) -> bool {
+pub(crate) fn differ(entries: &[Entry]) -> bool {
     let first = log_volume(&entries[0].run);
     entries.iter().any(|entry| match (log_volume(&entry.run), first) {
         (Some(volume), Some(first)) => (volume - first).abs() > 1e-9 * (1.0 + first.abs()),
@@ -78,6 +78,11 @@ fn measures(run: &Run) -> (Vec<Likelihood>, SizeFactor) {
     let columns =
         run.model.likelihoods().into_iter().flat_map(|(likelihood, columns)| columns.map(move |_| of(likelihood)));
     (columns.collect(), run.model.size_factor)
+}
+
+/// Whether two runs give a probability to the same of an example.
+pub(crate) fn are_of_the_same(a: &Run, b: &Run) -> bool {
+    measures(a) == measures(b) && a.names() == b.names() && a.data.binarize == b.data.binarize
 }
 
 /// Options by which rows have other data, or another likelihood of them, or were validated on others, of those in which the

@@ -14,6 +14,7 @@ mod config_file;
 mod extremes;
 mod generation;
 mod get_mnist;
+mod judged;
 mod library;
 mod lost_and_moved;
 #[path = "../support/measured.rs"]

@@ -528,7 +528,7 @@ fn a_table_of_objectives_says_what_its_order_is() {
     ] {
         run(&home, &format!("{} --epochs 1 {options} --out {name}", CIRCLE.replace("--sigma 0.3", ""))).succeeded();
     }
-    let note = "rows stand by the elbo, which iwae does not maximise: vae-gpu eval RUN --samples 500 tells which model is likelier";
+    let note = "rows stand by the elbo, which iwae does not maximise: with --data FILE they stand by L_K";
     let said = |runs: &str| run(&home, &format!("compare {runs}")).succeeded();
     assert!(said("elbo iwae").stderr.contains(note) && !said("elbo learned").stderr.contains("iwae"));
     let table = run(&home, "compare learned given --json").succeeded().stdout;
