@@ -33,6 +33,7 @@ mod manifold;
 mod mixture;
 mod numbers;
 mod options;
+mod out;
 mod output;
 mod progress;
 mod rank;

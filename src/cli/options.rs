@@ -1,7 +1,6 @@
 //! The options of `vae-gpu train`, and the configuration that they make.
 use super::Common;
 use super::likelihoods::OthersArgs;
-use crate::checkpoint::{FILES, Folder, Held, SWEEP};
 use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
     OutputBias, Rule, Run, SizeFactor, Source, Training, Variance,
@@ -14,11 +13,6 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
-
-/// The first of the files of a run that a directory holds.
-pub(super) fn held(path: &Path) -> Option<&'static str> {
-    FILES.into_iter().find(|name| path.join(name).exists())
-}
 
 /// Trains a model and writes it, its checkpoint, metrics and pictures into a run directory
 #[derive(Args)]
@@ -493,63 +487,5 @@ impl TrainArgs {
             Some(steps) => Ok(Saving::Steps(steps)),
             None => Ok(Saving::Every(Duration::from_secs(30))),
         }
-    }
-
-    /// Whether the run directory that was named may be written to.
-    ///
-    /// # Errors
-    /// One that holds something.
-    pub(super) fn check_out(&self) -> Result<()> {
-        let Some(out) = &self.data.out else { return Ok(()) };
-        let path = out.display();
-        let request = |sentence: String| Err(Error::request(sentence));
-        if out.join(SWEEP).exists() {
-            return request(format!("out {path}: is the directory of a sweep; pass another --out, as {path}/mine"));
-        }
-        let is_data = |data: &String| {
-            let place = |path: &Path| std::fs::canonicalize(path).ok().filter(|path| path.is_dir());
-            place(Path::new(data)).is_some_and(|data| place(out) == Some(data))
-        };
-        if self.data.data.iter().chain(&self.data.valid).any(is_data) {
-            return request(format!(
-                "out {path}: is the folder of the data; pass another --out, as runs/{}",
-                self.data.name()
-            ));
-        }
-        let Some(name) = held(out).filter(|_| !self.data.force) else { return Ok(()) };
-        let there = |name: &str| out.join(name).exists();
-        request(match name {
-            "config.json" if there("checkpoint.safetensors") => format!(
-                "out {path}: holds a run already; pass another --out, --resume {path} to go on with it, or --force to replace it"
-            ),
-            "config.json" if !there("model.safetensors") => {
-                format!("out {path}: holds a run that ended before anything was saved; pass --force to begin it anew")
-            }
-            "config.json" => format!("out {path}: holds a run already; pass another --out, or --force to replace it"),
-            _ => format!("out {path}: holds {name} already; pass another --out, or --force to replace it"),
-        })
-    }
-
-    /// The run directory: the one that was named, or a new one below `runs`, in which no other run is.
-    ///
-    /// # Errors
-    /// One that cannot be written, or is another run's.
-    pub(super) fn hold_out(&self) -> Result<Held> {
-        if let Some(out) = &self.data.out {
-            return Folder(out.clone()).hold();
-        }
-        let name = self.data.name();
-        for i in 1.. {
-            let out = Path::new("runs").join(if i == 1 { name.clone() } else { format!("{name}-{i}") });
-            let is_free = || !out.join(SWEEP).exists() && (self.data.force || held(&out).is_none());
-            if !is_free() {
-                continue;
-            }
-            // Another may have begun in it, and even ended, since.
-            if let Some(folder) = Folder(out.clone()).hold_if_free()?.filter(|_| is_free()) {
-                return Ok(folder);
-            }
-        }
-        unreachable!("names do not end")
     }
 }

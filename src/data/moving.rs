@@ -4,7 +4,8 @@
 use rayon::prelude::*;
 
 use super::digits::{self, Rng};
-use super::{Dataset, Values, hash};
+use super::split::hash;
+use super::{Dataset, Values};
 
 /// Pixels along each side of a frame.
 pub const SIDE: usize = 28;

@@ -1,6 +1,7 @@
 //! `vae-gpu sweep`
 use super::compare::runs_in;
-use super::options::{TrainArgs, held};
+use super::options::TrainArgs;
+use super::out::held;
 use super::signals::Signals;
 use super::{BUILT_IN, Common, counted, job, repeating, table};
 use crate::checkpoint::{Folder, SWEEP};

@@ -1,7 +1,8 @@
 //! The runs of a sweep, each checked before any is trained: what `train` would make of its options.
 use super::super::job::Job;
 use super::super::loading::{Loaded, source};
-use super::super::options::{TrainArgs, held};
+use super::super::options::TrainArgs;
+use super::super::out::held;
 use super::super::{Common, config_file, unused};
 use super::{Start, SweepArgs};
 use crate::checkpoint::{Folder, Saved};

@@ -7,7 +7,8 @@ use std::f32::consts::PI;
 use rayon::prelude::*;
 
 use self::strokes::{HANDS, Hand};
-use super::{Dataset, Values, hash};
+use super::split::hash;
+use super::{Dataset, Values};
 
 /// Pixels along each side.
 pub(super) const SIDE: usize = 28;
