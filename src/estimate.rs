@@ -9,6 +9,13 @@ pub struct Estimate {
     pub error: f64,
 }
 
+impl Estimate {
+    /// Of the examples that these are of.
+    pub fn of(values: &[f64]) -> Estimate {
+        values.iter().copied().collect::<Running>().estimate()
+    }
+}
+
 /// A running mean and variance (Welford 1962): exact sums would lose the small differences of large numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Running {
@@ -38,6 +45,14 @@ impl Running {
     }
 }
 
+impl FromIterator<f64> for Running {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Running {
+        let mut running = Running::default();
+        values.into_iter().for_each(|x| running.add(x));
+        running
+    }
+}
+
 /// log Σ w of weights that are met one by one as logarithms, without overflow.
 #[derive(Clone, Copy, Debug)]
 struct LogSum {
@@ -57,6 +72,11 @@ impl LogSum {
             self.sum = self.sum * (self.top - log).exp() + times;
             self.top = log;
         }
+    }
+    /// The sum of both.
+    fn plus(mut self, other: LogSum) -> LogSum {
+        self.add(other.top, other.sum);
+        self
     }
     fn log(self) -> f64 {
         self.top + self.sum.ln()
@@ -119,12 +139,14 @@ impl Weights {
         }
         let whole = self.log_mean();
         let size = |i: usize| (self.count / g + (i < self.count % g) as usize) as f64;
-        let without = |i: usize| {
-            let mut rest = LogSum::NONE;
-            let others = self.groups[..g].iter().enumerate().filter(|(j, _)| *j != i);
-            others.for_each(|(_, group)| rest.add(group.top, group.sum));
-            rest.log() - (n - size(i)).ln()
+        // Of what stands before a group and what stands behind it: nothing is taken away from a sum of which it may be all.
+        let sums = |groups: &mut dyn Iterator<Item = &LogSum>| -> Vec<LogSum> {
+            let sum = |all: &mut LogSum, group: &LogSum| Some(std::mem::replace(all, all.plus(*group)));
+            groups.scan(LogSum::NONE, sum).collect()
         };
+        let groups = &self.groups[..g];
+        let (before, behind) = (sums(&mut groups.iter()), sums(&mut groups.iter().rev()));
+        let without = |i: usize| before[i].plus(behind[g - 1 - i]).log() - (n - size(i)).ln();
         let without: Vec<f64> = (0..g).map(without).collect();
         // As distances from the whole, which may be a thousand times as large.
         let d = |i: usize| without[i] - whole;
@@ -183,8 +205,7 @@ impl LogLikelihoods {
         self.per_example.push(weights.log_mean());
     }
     pub fn finish(self) -> LogLikelihood {
-        let mut running = Running::default();
-        self.per_example.iter().for_each(|&x| running.add(x));
+        let running: Running = self.per_example.iter().copied().collect();
         LogLikelihood {
             bound: running.estimate(),
             monte_carlo_error: self.variances.sqrt() / running.n.max(1.0),

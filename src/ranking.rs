@@ -226,11 +226,8 @@ pub struct Measures {
 }
 
 fn mean(all: &[Vec<(f64, f64)>], at: &[usize]) -> Vec<Measures> {
-    let of = |i: usize, pick: fn(&(f64, f64)) -> f64| {
-        let mut running = Running::default();
-        all.iter().for_each(|row| running.add(pick(&row[i])));
-        running.estimate()
-    };
+    let of =
+        |i: usize, pick: fn(&(f64, f64)) -> f64| all.iter().map(|row| pick(&row[i])).collect::<Running>().estimate();
     at.iter().enumerate().map(|(i, &at)| Measures { at, recall: of(i, |m| m.0), ndcg: of(i, |m| m.1) }).collect()
 }
 

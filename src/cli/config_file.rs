@@ -130,11 +130,7 @@ impl Line<'_> {
             "config" => Err("a file takes no other in; write its options here".into()),
             "help" | "version" => Err("is no option of a file; leave it out".into()),
             _ if command.get_arguments().any(|arg| arg.get_long() == Some(name)) => Ok(()),
-            _ => {
-                let nearest = nearest(command, name);
-                let nearest = nearest.map(|nearest| format!(" (the nearest is {nearest})")).unwrap_or_default();
-                Err(format!("{of} has no such option{nearest}; see vae-gpu {of} --help"))
-            }
+            _ => Err(format!("{}; see vae-gpu {of} --help", no_such_option(command, name))),
         }
     }
 
@@ -191,13 +187,15 @@ fn option(name: &str, value: &Value) -> Option<Vec<OsString>> {
     }
 }
 
-/// The option of a command that is called most like this, which clap knows.
-pub(super) fn nearest(command: &Command, name: &str) -> Option<String> {
-    let unknown = command.clone().try_get_matches_from([command.get_name().to_string(), format!("--{name}=")]).err()?;
-    match unknown.get(ContextKind::SuggestedArg)? {
-        ContextValue::String(nearest) => Some(nearest.trim_start_matches("--").to_string()),
-        _ => None,
-    }
+/// That the command has none that is called so, and which it may be that was meant: clap knows the nearest.
+pub(super) fn no_such_option(command: &Command, name: &str) -> String {
+    let of = command.get_name();
+    let unknown = command.clone().try_get_matches_from([of.to_string(), format!("--{name}=")]).err();
+    let nearest = match unknown.as_ref().and_then(|e| e.get(ContextKind::SuggestedArg)) {
+        Some(ContextValue::String(nearest)) => format!(" (the nearest is {})", nearest.trim_start_matches("--")),
+        _ => String::new(),
+    };
+    format!("{of} has no such option{nearest}")
 }
 
 /// The option that an axis is of, as `latent` of `latent=1,2`.

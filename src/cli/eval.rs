@@ -11,6 +11,7 @@ use crate::device::{Backend, Device};
 use crate::error::{Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood, Running};
 use crate::evaluate::{Evaluation, Evaluator, check_binarized, check_data};
+use crate::model::Network;
 use crate::tail;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -128,10 +129,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     };
     let mut others: Vec<(&str, LogLikelihood)> = naive.into_iter().map(|naive| ("naive", naive)).collect();
     if let Some(annealer) = annealer {
-        let n = annealer.network();
-        let mut backend = device.open(n.layout(), n.tape.batch)?;
-        saved.load(n, &mut *backend)?;
-        backend.load(&data)?;
+        let mut backend = placed(annealer.network(), &saved, &data, &device)?;
         let ais = follow(&args.common, "ais", data.rows(), |watch| annealer.run(&mut *backend, &data, seed, watch))?;
         others.push(("ais", ais));
     }
@@ -149,10 +147,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.has(Likelihood::Gaussian));
     let in_file = scale.map(|scale| {
-        let mut running = Running::default();
         let bounds = e.iwae.per_example.iter().zip(scale.log_volumes(&data, model.input));
-        bounds.for_each(|(bound, volume)| running.add(bound - volume));
-        running.estimate()
+        bounds.map(|(bound, volume)| bound - volume).collect::<Running>().estimate()
     });
     match args.common.json {
         true => print(json(&e, &others, in_file)),
@@ -180,13 +176,18 @@ pub(super) fn evaluated(saved: &Saved, data: &Arc<Dataset>, how: Sampled, common
     follow(common, ELBO, data.rows(), |watch| evaluator.run(&mut *backend, data, common.seed, watch))
 }
 
-/// A device with the model and the data on it.
-fn opened(saved: &Saved, data: &Arc<Dataset>, how: Sampled, device: &Device) -> Result<(Evaluator, Box<dyn Backend>)> {
-    let evaluator = Evaluator::new(&saved.run.model, how.samples, how.binarize, data.rows());
-    let n = evaluator.network();
+/// A device with the parameters of the model, laid out so, and the data on it.
+fn placed(n: &Network, saved: &Saved, data: &Arc<Dataset>, device: &Device) -> Result<Box<dyn Backend>> {
     let mut backend = device.open(n.layout(), n.tape.batch)?;
     saved.load(n, &mut *backend)?;
     backend.load(data)?;
+    Ok(backend)
+}
+
+/// The same, laid out for an evaluation.
+fn opened(saved: &Saved, data: &Arc<Dataset>, how: Sampled, device: &Device) -> Result<(Evaluator, Box<dyn Backend>)> {
+    let evaluator = Evaluator::new(&saved.run.model, how.samples, how.binarize, data.rows());
+    let backend = placed(evaluator.network(), saved, data, device)?;
     Ok((evaluator, backend))
 }
 

@@ -86,15 +86,14 @@ impl Judged {
                 entries[0].name, other.name
             ));
         }
-        verdicts.sort_by(|a, b| mean(&b.each).mean.total_cmp(&mean(&a.each).mean));
+        verdicts.sort_by(|a, b| Estimate::of(&b.each).mean.total_cmp(&Estimate::of(&a.each).mean));
         let best = verdicts[0].each.clone();
         let below = |verdict: &Verdict| {
-            let differences: Vec<f64> = best.iter().zip(&verdict.each).map(|(best, own)| best - own).collect();
-            mean(&differences)
+            best.iter().zip(&verdict.each).map(|(best, own)| best - own).collect::<Running>().estimate()
         };
         if common.json {
             return verdicts.iter().try_for_each(|verdict| {
-                let (bound, below, l) = (mean(&verdict.each), below(verdict), &verdict.iwae);
+                let (bound, below, l) = (Estimate::of(&verdict.each), below(verdict), &verdict.iwae);
                 print(json!({
                     "run": verdict.name, "examples": examples, "samples": l.samples, "iwae": bound.mean, "iwae_error": bound.error,
                     "below": below.mean, "below_error": below.error, "iwae_monte_carlo_error": l.monte_carlo_error,
@@ -113,7 +112,7 @@ impl Judged {
                 let low = if l.bias.is_nan() { "–".into() } else { format!("{:.4}", (-l.bias).max(0.0)) };
                 let heavy = l.heavy.map_or("–".into(), |n| format!("{:.0} %", 100.0 * n as f64 / examples as f64));
                 let effective = format!("{:.1}", l.effective_samples);
-                let bound = with_error(mean(&verdict.each)).trim().to_string();
+                let bound = with_error(Estimate::of(&verdict.each)).trim().to_string();
                 vec![bound, below, low, effective, heavy, verdict.name.clone()]
             })
             .collect();
@@ -123,10 +122,4 @@ impl Judged {
         ));
         print(table::aligned(&head, &rows).join("\n"))
     }
-}
-
-fn mean(values: &[f64]) -> Estimate {
-    let mut running = Running::default();
-    values.iter().for_each(|&x| running.add(x));
-    running.estimate()
 }

@@ -4,7 +4,7 @@ use super::progress::Working;
 use super::{Common, counted, file_of, held_out_part, loading, own_test, print, with_error};
 use crate::config::{Numbers, Source, name_of};
 use crate::data::{Asked, Columns, Dataset, Header, List, Missing};
-use crate::estimate::{Estimate, Running};
+use crate::estimate::Estimate;
 use crate::evaluate::same_columns;
 use crate::mixture::em::{self, Fit, Settings};
 use crate::mixture::{Config, Covariance, Mixture};
@@ -327,9 +327,7 @@ struct Likelihood {
 
 impl Likelihood {
     fn of(log_p: &[f64]) -> Likelihood {
-        let mut running = Running::default();
-        log_p.iter().for_each(|&p| running.add(p));
-        Likelihood { examples: log_p.len(), of_each: running.estimate() }
+        Likelihood { examples: log_p.len(), of_each: Estimate::of(log_p) }
     }
     fn json(&self) -> serde_json::Value {
         serde_json::json!({

@@ -4,7 +4,7 @@ use super::chain::{Purpose, Unit, step};
 use super::{Given, Imputer, Settings};
 use crate::config::Likelihood;
 use crate::decoding::Column;
-use crate::estimate::{Estimate, Running, Weights};
+use crate::estimate::{Estimate, Weights};
 use crate::tape::Kind;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -100,11 +100,11 @@ impl Imputer {
         })?;
         Ok(Score {
             examples: model.len(),
-            model: estimate(&model),
-            columns: estimate(&baseline),
-            known: estimate(&known),
-            observed: estimate(&observed),
-            effective_samples: estimate(&effective).mean,
+            model: Estimate::of(&model),
+            columns: Estimate::of(&baseline),
+            known: Estimate::of(&known),
+            observed: Estimate::of(&observed),
+            effective_samples: Estimate::of(&effective).mean,
             samples: s.samples,
         })
     }
@@ -222,11 +222,4 @@ impl Imputer {
 fn log_sum_exp(logs: &[f64]) -> f64 {
     let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     top + logs.iter().map(|l| (l - top).exp()).sum::<f64>().ln()
-}
-
-/// The mean and its standard error.
-fn estimate(values: &[f64]) -> Estimate {
-    let mut running = Running::default();
-    values.iter().for_each(|&x| running.add(x));
-    running.estimate()
 }

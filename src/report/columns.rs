@@ -99,8 +99,7 @@ pub(super) fn gather(run: &Run, examples: &Arc<Dataset>, inference: &mut Inferen
 
 /// The mean and the standard deviation.
 fn moments(values: &[f64]) -> (f64, f64) {
-    let mut running = Running::default();
-    values.iter().for_each(|&x| running.add(x));
+    let running: Running = values.iter().copied().collect();
     (running.mean, running.variance_as_it_is().sqrt())
 }
 

@@ -94,9 +94,7 @@ fn check(train: &Command, axis: &Axis) -> Result<()> {
     let name = &axis.name;
     let refused = |why: &str| Err(Error::request(format!("grid {name}: {why}; see vae-gpu sweep --help")));
     let Some(option) = train.get_arguments().find(|arg| arg.get_long() == Some(name)) else {
-        let nearest =
-            config_file::nearest(train, name).map(|nearest| format!(" (the nearest is {nearest})")).unwrap_or_default();
-        return refused(&format!("train has no such option{nearest}"));
+        return refused(&config_file::no_such_option(train, name));
     };
     match name.as_str() {
         "seed" => refused("seeds are counted by --seeds, from --seed on"),
