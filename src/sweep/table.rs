@@ -3,7 +3,7 @@
 //! made one by one.
 use super::units;
 use crate::checkpoint::{Best, Folder, Saved};
-use crate::config::{Objective, Run};
+use crate::config::{Condition, Objective, Run};
 use crate::metrics::{self, Record, Split};
 use crate::report::{self, command};
 use crate::{Error, Result, schedule};
@@ -285,6 +285,9 @@ fn find<'s>(settings: &'s [command::Setting], option: &str) -> Option<&'s comman
     settings.iter().find(|setting| setting.option == option && !setting.unused)
 }
 
+/// Options that name files of data, those of their classes last: what names columns that a model is told is no file.
+const FILES: [&str; 4] = ["data", "valid", "condition", "valid-condition"];
+
 /// The options of every run. Steps are told as epochs where all are whole ones, so that a larger batch alone does not
 /// differ in steps too.
 fn settings(entries: &[Entry], built_in: &[&str]) -> Vec<Vec<command::Setting>> {
@@ -302,7 +305,9 @@ fn settings(entries: &[Entry], built_in: &[&str]) -> Vec<Vec<command::Setting>> 
     let sum = |i: usize| entries[i].run.data.checksum;
     for i in 1..all.len() {
         let Some(same) = (0..i).find(|&j| sum(i).is_some() && sum(j) == sum(i)) else { continue };
-        for option in ["data", "valid", "condition", "valid-condition"] {
+        let of_classes = |i: usize| matches!(entries[i].run.data.condition, Some(Condition::Classes { .. }));
+        let files = if of_classes(i) && of_classes(same) { FILES.as_slice() } else { &FILES[..2] };
+        for &option in files {
             let value = find(&all[same], option).map(|s| s.value.clone());
             let own = all[i].iter_mut().find(|s| s.option == option);
             if let (Some(value), Some(own)) = (value, own) {

@@ -92,6 +92,13 @@ fn columns_that_a_model_is_told_are_no_other_data() {
     let said = |runs: &str| run(&home, &format!("compare {runs}")).succeeded().stderr;
     assert!(!said("plain told").contains("comparable"), "{}", said("plain told"));
     assert!(said("plain other").contains("rows that differ in columns are not comparable"));
+    // Which of them it is told is a setting, though the numbers are the same.
+    for (out, told) in [("one", "2..3"), ("two", "1..3")] {
+        run(&home, &format!("{train} --condition {told} --out {out}")).succeeded();
+    }
+    let table = run(&home, "compare one two").succeeded();
+    assert!(table.stdout.contains("condition") && table.stdout.lines().count() == 3, "{}", table.stdout);
+    assert!(table.stderr.contains("rows that differ in condition are not comparable"), "{}", table.stderr);
 }
 
 #[test]
