@@ -1,6 +1,6 @@
 //! What a run leaves on disk, and how it continues: `config.json`, `model.safetensors`, `checkpoint.safetensors`.
 //! Every file is whole or absent.
-use crate::config::{Numbers, Run};
+use crate::config::{Numbers, Origin, Run};
 use crate::device::{Backend, Chosen, Device};
 use crate::files::{self, Aside, write_atomically};
 use crate::model::Network;
@@ -283,6 +283,7 @@ pub fn save(folder: &Folder, run: &Run, position: &Position, network: &Network, 
 }
 
 /// A checkpoint or a model as it was read, before it goes to a device.
+#[derive(Debug)]
 pub struct Saved {
     pub path: PathBuf,
     pub run: Run,
@@ -374,6 +375,20 @@ impl Saved {
             }
         }
         Ok(())
+    }
+
+    /// What a run says of it that begins with its parameters.
+    pub fn origin(&self, named: &Path) -> Origin {
+        let mut sum = crc32fast::Hasher::new();
+        for p in &Network::inference(&self.run.model, 1, crate::config::Binarize::None).parameters {
+            sum.update(p.name.as_bytes());
+            self.tensors
+                .tensors
+                .get(&p.name)
+                .iter()
+                .for_each(|tensor| sum.update(bytemuck::cast_slice(&tensor.values)));
+        }
+        Origin { model: named.display().to_string(), checksum: sum.finalize() }
     }
 
     /// Of a checkpoint: where the training stood.

@@ -18,7 +18,7 @@ use vae_gpu::init;
 use vae_gpu::model::Network;
 use vae_gpu::schedule::{Plan, Schedule};
 use vae_gpu::step::Step;
-use vae_gpu::trainer::{Progress, Saving, Trainer, Watch};
+use vae_gpu::trainer::{Begin, Progress, Saving, Trainer, Watch};
 
 /// The GPU in this arithmetic; None, and a word, where there is none.
 fn gpu(numbers: Numbers) -> Option<Device> {
@@ -175,9 +175,16 @@ fn a_run_on_the_gpu_is_repeated_and_resumed_to_the_byte() {
         };
         let until = |folder: &Folder, at: u32, saving: Saving| {
             let saved = folder.checkpoint().exists().then(|| Saved::read(&folder.checkpoint()).unwrap());
-            let mut trainer =
-                Trainer::new(run.clone(), folder.hold().unwrap(), saving, &data, Some(&valid), &device, saved.as_ref())
-                    .unwrap();
+            let mut trainer = Trainer::new(
+                run.clone(),
+                folder.hold().unwrap(),
+                saving,
+                &data,
+                Some(&valid),
+                &device,
+                saved.as_ref().map_or(Begin::New, Begin::Again),
+            )
+            .unwrap();
             assert_eq!(trainer.run(&mut StopAt(at, 0)).unwrap().steps, at);
         };
         let (whole, again, cut) = (folder("whole"), folder("again"), folder("cut"));

@@ -147,10 +147,15 @@ impl Line<'_> {
         let Some(command) = self.command else { return false };
         let arg = |name: &str| command.get_arguments().find(|arg| arg.get_long() == Some(name));
         let Some(option) = arg(name) else { return false };
-        let excludes = |a: &Arg, b: &Arg| command.get_arg_conflicts_with(a).iter().any(|c| c.get_id() == b.get_id());
-        // What a run that goes on excludes is refused: it keeps its own.
-        let others = self.given.iter().filter(|(other, _)| other != "resume").filter_map(|(other, _)| arg(other));
-        if others.into_iter().any(|other| excludes(option, other) || excludes(other, option)) {
+        // What a run that goes on excludes is refused: it keeps its own. So does one that begins with another model, of which the
+        // file says no more.
+        let is_kept = |other: &str| other == "resume" || name == START;
+        let others = self.given.iter().filter(|(other, _)| !is_kept(other)).filter_map(|(other, _)| arg(other));
+        if others.into_iter().any(|other| excludes(command, option, other)) {
+            return true;
+        }
+        // What a model is told, the file of another run names as columns, or says of other data.
+        if TOLD.contains(&name) && self.given.iter().any(|(other, _)| other == START) {
             return true;
         }
         let made = |choice: &str| self.given.iter().rfind(|(name, _)| name == choice)?.1.clone();
@@ -203,6 +208,17 @@ fn option_of(axis: &str) -> Option<String> {
     Some(axis.split_once('=')?.0.trim_start_matches("--").replace('_', "-"))
 }
 
+/// Whether one of two options excludes the other.
+fn excludes(command: &Command, a: &Arg, b: &Arg) -> bool {
+    let says = |a: &Arg, b: &Arg| command.get_arg_conflicts_with(a).iter().any(|c| c.get_id() == b.get_id());
+    says(a, b) || says(b, a)
+}
+
+/// The option that names the model which a run begins with.
+const START: &str = "start";
+/// Those that say what a model is told.
+const TOLD: [&str; 2] = ["condition", "valid-condition"];
+
 /// The option that may stand there several times.
 const GRID: &str = "grid";
 
@@ -248,7 +264,8 @@ pub(super) fn repeating(command: &Command, given: &ArgMatches) -> String {
         let (Some(name), Ok(Some(values))) = (arg.get_long(), given.try_get_raw(id)) else { continue };
         // The default of one gives way to the other: epochs to steps.
         let by_user = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
-        if !by_user(id) && command.get_arg_conflicts_with(arg).iter().any(|other| by_user(other.get_id().as_str())) {
+        let mut others = command.get_arguments().filter(|other| by_user(other.get_id().as_str()));
+        if !by_user(id) && others.any(|other| excludes(command, arg, other)) {
             continue;
         }
         let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();

@@ -7,18 +7,29 @@ use crate::config::{Binarize, Likelihood, Run, Source};
 use crate::data::scale::Rule;
 use crate::data::{Dataset, Moments};
 use crate::device::Device;
-use crate::evaluate::{check_binarized, fits};
+use crate::evaluate::{check_binarized, fits, same_columns};
 use crate::files::{Lock, write_atomically};
 use crate::infer::Inference;
 use crate::metrics::{self, Record, Split};
 use crate::plot::{self, grid};
 use crate::report::Drawn;
-use crate::trainer::{Outcome, Saving, Trainer, Watch};
+use crate::trainer::{Begin, Outcome, Saving, Trainer, Watch};
 use crate::{Error, Result};
 use std::sync::Arc;
 
+/// What to do about data that are none of the model that a run begins with.
+const OF_MODEL: &str = "give data like those that it learned, or leave out --start";
+
 fn check(run: &Run, data: &Dataset, valid: Option<&Dataset>) -> Result<()> {
     run.check()?;
+    if run.training.start.is_some() {
+        let mut sets = [Some(data), valid].into_iter().flatten();
+        sets.clone().try_for_each(|set| same_columns(set, run.model.columns(), "the model of --start"))?;
+        return sets.try_for_each(|set| {
+            check_binarized(run.data.binarize, &run.model, set, OF_MODEL)?;
+            fits(&run.model, set, "--data", OF_MODEL)
+        });
+    }
     let is_binarized = run.data.binarize != Binarize::None;
     let mut sets = [Some(data), valid].into_iter().flatten();
     let or = "leave out --binarize, or divide by what is the most";
@@ -50,25 +61,29 @@ pub(super) struct Job {
     pub run: Run,
     pub data: Arc<Dataset>,
     pub valid: Option<Arc<Dataset>>,
+    /// The model that it begins with, where that is not new.
+    start: Option<Arc<Saved>>,
 }
 
 impl Job {
-    /// A new run.
-    pub(super) fn new(args: &TrainArgs, loaded: &Loaded) -> Result<Job> {
-        let source = Source { binarize: args.data.binarize, ..loaded.source.clone() };
-        let run = args.run(&loaded.data, source)?;
+    /// A new run, that begins with `start` or a new model.
+    pub(super) fn new(args: &TrainArgs, loaded: &Loaded, start: Option<&Arc<Saved>>) -> Result<Job> {
+        let binarize = start.map_or(args.data.binarize, |saved| saved.run.data.binarize);
+        let source = Source { binarize, ..loaded.source.clone() };
+        let run = args.run(&loaded.data, source, start.map(|saved| &**saved))?;
         check(&run, &loaded.data, loaded.valid.as_deref())?;
-        Ok(Job { run, data: loaded.data.clone(), valid: loaded.valid.clone() })
+        Ok(Job { run, data: loaded.data.clone(), valid: loaded.valid.clone(), start: start.cloned() })
     }
 
     /// One that goes on, with the data that it began with.
     pub(super) fn again(saved: &Saved) -> Result<Job> {
         let (data, valid) = load_again(&saved.run, "pass --data FILE of them, or begin a new run")?;
         check(&saved.run, &data, valid.as_deref())?;
-        Ok(Job { run: saved.run.clone(), data, valid })
+        Ok(Job { run: saved.run.clone(), data, valid, start: None })
     }
 
-    /// What is worth saying of its columns before it begins. `is_new`: it can still be asked for otherwise.
+    /// What is worth saying of its columns before it begins. `is_new`: it can still be asked for otherwise, if it begins with a new
+    /// model.
     pub(super) fn hints(&self, is_new: bool) -> Vec<String> {
         let (run, data) = (&self.run, &self.data);
         // Of zeros and ones, counts and words as they are there is nothing.
@@ -77,7 +92,7 @@ impl Job {
         }
         let moments = Moments::of(data, data.cols);
         let mut hints: Vec<String> = columns_told::never_change(run, data, &moments).into_iter().collect();
-        if is_new {
+        if is_new && self.start.is_none() {
             // One is enough: they advise the same.
             let size = columns_told::unscaled(run, data, &moments).or_else(|| columns_told::far(run, data, &moments));
             hints.extend(size.or_else(|| columns_told::outweighed(run, &moments)));
@@ -98,7 +113,12 @@ impl Job {
         watch: impl FnOnce(&Trainer) -> W,
     ) -> Result<(Outcome, Held, W)> {
         let (data, valid) = (&self.data, self.valid.as_ref());
-        let mut trainer = Trainer::new(self.run.clone(), folder, saving, data, valid, device, resume)?;
+        let begin = match (resume, &self.start) {
+            (Some(saved), _) => Begin::Again(saved),
+            (None, Some(saved)) => Begin::From(saved),
+            (None, None) => Begin::New,
+        };
+        let mut trainer = Trainer::new(self.run.clone(), folder, saving, data, valid, device, begin)?;
         if let Some(text) = repeating {
             write_atomically(&trainer.folder().options(), |out| out.write_all(text.as_bytes()))?;
         }

@@ -1,23 +1,40 @@
-//! The data of a run: read for the first time, when what is asked of them is found out, or again, when they must be the same.
+//! The data of a run: read for the first time, when what is asked of them is found out; or again, when they must be the same; or as
+//! a model that was trained before reads them, which the run begins with.
 use super::options::TrainArgs;
 use super::{Part, condition, dataset, file_of, held_out_part, own_test};
-use crate::config::{Condition, Run, Source};
+use crate::config::{Binarize, Condition, Run, Source};
 use crate::data::{Bytes, Columns, Dataset, Missing, Scale, file_and_array};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 
+/// What is known of data before they are read.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Reading {
+    /// Nothing: it is found out.
+    First,
+    /// All: they are those of a run that began with them.
+    Again,
+    /// How a model reads its data; these are others, or have been added to.
+    Later,
+}
+
 /// The data of a run, to train on and to validate on, each with the condition behind its columns. The first time, the
 /// classes in `source` are counted, and its columns, their scale, and what bytes stand for are found; the data then know which
 /// of their columns have a likelihood of their own.
-pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
-    let is_new = source.rows == 0;
+pub(super) fn load(
+    source: &mut Source,
+    missing: Missing,
+    reading: Reading,
+) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let is_new = reading == Reading::First;
     if is_new && source.scale.is_some() {
         source.bytes = Some(Bytes::Plain);
     }
-    let columns = match is_new {
-        true => source.columns.clone(),
-        false => Some(Columns { again: true, ..source.known_columns() }),
+    let columns = match reading {
+        Reading::First => source.columns.clone(),
+        Reading::Again => Some(Columns { again: true, ..source.known_columns() }),
+        Reading::Later => Some(source.known_columns()),
     };
     let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes, missing)?;
     if is_new {
@@ -29,7 +46,7 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         source.columns = data.columns.kept();
     }
     // What is said of a header is said of the data; what they are validated on tells by itself, also when a run goes on.
-    let again = columns.map(|columns| Columns { again: columns.header.is_auto(), ..columns });
+    let again = columns.map(|columns| Columns { again: columns.again && columns.header.is_auto(), ..columns });
     let columns = if is_new { source.columns.clone() } else { again };
     let valid = source.valid.as_ref().map(|path| dataset(path, Part::Test, columns.as_ref(), source.bytes, missing));
     let mut valid = valid.transpose()?;
@@ -37,14 +54,15 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     if let Some(Condition::Classes { classes, train, valid: valid_labels }) = &mut source.condition {
         for (data, file) in [(Some(&mut data), &train), (valid.as_mut(), &valid_labels)] {
             let (Some(data), Some(file)) = (data, file) else { continue };
-            let (path, known) = (Path::new(file), source.columns.as_ref().filter(|known| known.classes.is_some()));
-            match known {
+            let path = Path::new(file);
+            let known = source.columns.clone().unwrap_or_default();
+            match known.classes.is_some() || reading == Reading::Later {
                 // Of a run that goes on, or those of training.
-                Some(known) => {
-                    data.labels = Some(Dataset::read_classes(path, known, *classes)?);
-                    data.columns.classes = known.classes.clone();
+                true => {
+                    data.labels = Some(Dataset::read_classes(path, &known, *classes)?);
+                    data.columns.classes = known.classes;
                 }
-                None => {
+                false => {
                     let (labels, named) = Dataset::read_named_labels(path)?;
                     data.labels = Some(labels);
                     if named.is_some() {
@@ -69,7 +87,7 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
     }
     let arrange = |data| condition::arrange(data, source, None);
     let (mut data, mut valid) = (arrange(data)?, valid.map(arrange).transpose()?);
-    if missing == Missing::Allow {
+    if missing == Missing::Allow && reading != Reading::Later {
         data.check_observed()?;
     }
     if let Some(scale) = source.scale.as_mut().filter(|scale| !scale.is_found()) {
@@ -78,11 +96,11 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
         let kept = own.filter_map(|(j, own)| own.is_some_and(|own| !own.is_scaled()).then_some(j));
         *scale = Scale::find(scale.rule, &data, data.cols - classes)?.leaving(kept);
         (data, valid) = (scale.apply(data)?, valid.map(|valid| scale.apply(valid)).transpose()?);
-        if missing == Missing::Allow {
-            let judged = valid.as_ref().unwrap_or(&data);
-            let input = judged.cols - source.condition.as_ref().map_or(0, Condition::width);
-            source.log_volume = Some(scale.mean_log_volume(judged, input));
-        }
+    }
+    if let (Some(scale), true) = (&source.scale, missing == Missing::Allow && reading != Reading::Again) {
+        let judged = valid.as_ref().unwrap_or(&data);
+        let input = judged.cols - source.condition.as_ref().map_or(0, Condition::width);
+        source.log_volume = Some(scale.mean_log_volume(judged, input));
     }
     Ok((Arc::new(data), valid.map(Arc::new)))
 }
@@ -90,8 +108,8 @@ pub(super) fn load(source: &mut Source, missing: Missing) -> Result<(Arc<Dataset
 /// The data of a run that are read again: those that it began with. `otherwise`: what else can be done where they are not.
 pub(super) fn load_again(run: &Run, otherwise: &str) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
     let began = &run.data;
-    let (data, valid) =
-        load(&mut began.clone(), run.model.missing).map_err(|e| moved(began, otherwise).unwrap_or(e))?;
+    let (data, valid) = load(&mut began.clone(), run.model.missing, Reading::Again)
+        .map_err(|e| moved(began, otherwise).unwrap_or(e))?;
     if data.rows() != began.rows {
         let (name, got, want) = (&data.name, data.rows(), began.rows);
         let has = if began.valid_fraction > 0.0 { "leaves" } else { "has" };
@@ -129,6 +147,68 @@ fn moved(began: &Source, otherwise: &str) -> Option<Error> {
     )))
 }
 
+/// The data of a new run, before they are read. What is alike needs to be read but once.
+#[derive(Clone, PartialEq)]
+pub(super) struct Wanted {
+    source: Source,
+    missing: Missing,
+    reading: Reading,
+}
+
+impl Wanted {
+    /// What the options name; of a run that begins with another model, the data as that reads them, and its own where none are
+    /// named. Nothing is read yet.
+    pub(super) fn new(args: &TrainArgs, start: Option<&Run>) -> Result<Wanted> {
+        let data = &args.data;
+        data.check()?;
+        let path = data.path(start);
+        let named = data.data.is_some() || data.valid.is_some() || data.valid_fraction.is_some();
+        let (valid, valid_fraction) = match start.filter(|_| !named) {
+            Some(run) => (run.data.valid.clone(), run.data.valid_fraction),
+            None => {
+                let valid = data.valid.clone().or(own_test(&path, data.valid_fraction));
+                (valid, held_out_part(data.valid_fraction)?)
+            }
+        };
+        let (kept, missing, reading) = match start {
+            Some(run) => {
+                let condition = args.told_anew(run)?;
+                let kept = Source { condition, rows: 0, checksum: None, log_volume: None, ..run.data.clone() };
+                (kept, run.model.missing, Reading::Later)
+            }
+            None => {
+                let asked = Source {
+                    columns: args.columns(),
+                    scale: Scale::asked(data.scale),
+                    condition: data.condition(),
+                    binarize: data.binarize,
+                    bytes: args.bytes(),
+                    ..Source::new("", 0)
+                };
+                (asked, data.missing, Reading::First)
+            }
+        };
+        Ok(Wanted { source: Source { train: path, valid, valid_fraction, ..kept }, missing, reading })
+    }
+
+    /// How it is read, whatever it is binarised to later.
+    pub(super) fn unbinarized(mut self) -> Wanted {
+        self.source.binarize = Binarize::None;
+        self
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Those of the files, and what in them cannot be.
+    pub(super) fn load(self) -> Result<Loaded> {
+        let Wanted { mut source, missing, reading } = self;
+        let (data, valid) = load(&mut source, missing, reading)?;
+        source.checksum = Some(Dataset::checksum([Some(&*data), valid.as_deref()]));
+        Ok(Loaded { source, data, valid })
+    }
+}
+
 /// Data that were read, with their checksum.
 pub(super) struct Loaded {
     pub source: Source,
@@ -136,26 +216,30 @@ pub(super) struct Loaded {
     pub valid: Option<Arc<Dataset>>,
 }
 
-/// Where the data of a new run come from. Nothing is read yet.
-pub(super) fn source(args: &TrainArgs) -> Result<Source> {
-    let path = args.data.data.clone().unwrap_or("digits".into());
-    args.data.check()?;
-    Ok(Source {
-        valid: args.data.valid.clone().or(own_test(&path, args.data.valid_fraction)),
-        valid_fraction: held_out_part(args.data.valid_fraction)?,
-        columns: args.columns(),
-        scale: Scale::asked(args.data.scale),
-        condition: args.data.condition(),
-        binarize: args.data.binarize,
-        bytes: args.bytes(),
-        ..Source::new(path, 0)
-    })
-}
-
-impl Loaded {
-    pub(super) fn new(mut source: Source, missing: Missing) -> Result<Loaded> {
-        let (data, valid) = load(&mut source, missing)?;
-        source.checksum = Some(Dataset::checksum([Some(&*data), valid.as_deref()]));
-        Ok(Loaded { source, data, valid })
+impl TrainArgs {
+    /// What a run is told that begins with another model: the same, of other data by the file of labels that is named, if one is.
+    fn told_anew(&self, run: &Run) -> Result<Option<Condition>> {
+        let (asked, data) = (self.data.condition(), &self.data);
+        match (&run.data.condition, asked) {
+            (Some(Condition::Classes { classes, .. }), Some(Condition::Classes { train, valid, .. })) => {
+                Ok(Some(Condition::Classes { classes: *classes, train, valid }))
+            }
+            // Other data have their own.
+            (Some(Condition::Classes { classes, .. }), None) if data.data.is_some() => {
+                Ok(Some(Condition::Classes { classes: *classes, train: None, valid: None }))
+            }
+            (told, None) => Ok(told.clone()),
+            (told, Some(_)) => {
+                let is_told = match told {
+                    None => "nothing",
+                    Some(Condition::Classes { .. }) => "classes",
+                    Some(Condition::Columns { .. }) => "columns",
+                };
+                Err(Error::request(format!(
+                    "condition {}: the model of --start is told {is_told}, and stays so; leave it out",
+                    data.condition_as_given()
+                )))
+            }
+        }
     }
 }

@@ -187,7 +187,7 @@ pub(crate) fn run(args: &MixtureArgs) -> Result<()> {
     let start = args.start.as_ref().map(|path| Mixture::read(path)).transpose()?;
     let mut source = args.source(start.as_ref().map(|(_, config)| config))?;
     let start = start.map(|(mixture, _)| mixture);
-    let (data, valid) = loading::load(&mut source, Missing::Never)?;
+    let (data, valid) = loading::load(&mut source, Missing::Never, loading::Reading::First)?;
     if let Some(valid) = &valid {
         same_columns(valid, data.cols, "--data")?;
     }

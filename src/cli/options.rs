@@ -1,9 +1,10 @@
 //! The options of `vae-gpu train`, and the configuration that they make.
 use super::Common;
 use super::likelihoods::OthersArgs;
+use crate::checkpoint::Saved;
 use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
-    OutputBias, Rule, Run, SizeFactor, Source, Training, Variance,
+    OutputBias, Rule, Run, SizeFactor, Source, Training, Variance, used,
 };
 use crate::data::{Asked, Bytes, Column, Columns, Dataset, Header, List, Missing, Told, scale};
 use crate::schedule::{self, Schedule};
@@ -20,6 +21,7 @@ use std::time::Duration;
     allow_negative_numbers = true,
     mut_arg("seed", |seed| seed.conflicts_with("resume")),
     mut_arg("precision", |precision| precision.conflicts_with("resume")),
+    mut_arg("start", |start| start.conflicts_with_all(used::KEPT)),
     after_help = "Examples:\n  \
     vae-gpu train                                              the built-in digits, 10 epochs\n  \
     vae-gpu train --data train-images-idx3-ubyte.gz --binarize dynamic\n  \
@@ -30,7 +32,8 @@ use std::time::Duration;
     vae-gpu train --data patients.csv --likelihood gaussian --scale standard --categorical ward --poisson visits\n  \
     vae-gpu train --condition labels                           the built-in digits, told which digit it is\n  \
     vae-gpu train --data iris.csv --classes species --condition labels --likelihood gaussian --scale standard\n  \
-    vae-gpu train --resume runs/digits                         goes on where it was cut\n\n\
+    vae-gpu train --resume runs/digits                         goes on where it was cut\n  \
+    vae-gpu train --start runs/digits --beta 4                 a new run that begins with its weights\n\n\
     A column that is the same in all examples has no best learned variance: the longer the training, the smaller it is, until \
     a number is not finite and the training ends with a sentence. Leave such columns out, or keep --variance fixed."
 )]
@@ -144,6 +147,11 @@ pub(super) struct DataArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     #[allow(dead_code)] // the command line is what it makes of it before it is parsed
     config: Option<PathBuf>,
+    /// Begins with the weights of MODEL, a run directory or its model.safetensors, in place of new ones. Its layers and likelihoods are
+    /// kept, and how it reads data: columns, words, scale. So are its data, with what is held out, where no --data are given. How it is
+    /// trained is said anew. What validation finds of it first, at epoch 0, the training has to better
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    pub(super) start: Option<PathBuf>,
     /// Goes on with the run in DIR, exactly as if it had never stopped. --epochs or --steps make it longer: one that ended with
     /// an epoch then is what it would be, had it been asked for at once
     #[arg(long, value_name = "DIR", conflicts_with = "ModelArgs")]
@@ -262,10 +270,16 @@ struct TrainingArgs {
 }
 
 impl DataArgs {
+    /// The data: those that are named, those that the model has which the run begins with, or what is built in.
+    pub(super) fn path(&self, start: Option<&Run>) -> String {
+        let of_model = || start.map_or("digits".into(), |run| run.data.train.clone());
+        self.data.clone().unwrap_or_else(of_model)
+    }
+
     /// What a run of these data is called.
-    pub(super) fn name(&self) -> String {
-        let Some(path) = &self.data else { return "digits".into() };
-        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    pub(super) fn name(&self, start: Option<&Run>) -> String {
+        let path = self.path(start);
+        let name = Path::new(&path).file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.split('.').next().filter(|n| !n.is_empty()).unwrap_or("run").to_string()
     }
 
@@ -289,6 +303,11 @@ impl DataArgs {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// What --condition says.
+    pub(super) fn condition_as_given(&self) -> &str {
+        self.condition.as_deref().unwrap_or_default()
     }
 
     pub(super) fn condition(&self) -> Option<Condition> {
@@ -388,20 +407,31 @@ impl TrainArgs {
         })
     }
 
-    /// The configuration for data that was read from `source`.
-    pub(super) fn run(&self, data: &Dataset, source: Source) -> Result<Run> {
+    /// The model that the run begins with, where it does not begin with a new one.
+    ///
+    /// # Errors
+    /// As for [`Saved::read`].
+    pub(super) fn start(&self) -> Result<Option<Saved>> {
+        self.data.start.as_deref().map(Saved::read).transpose()
+    }
+
+    /// The configuration for data that was read from `source`, of a run that begins with `start` or a new model.
+    pub(super) fn run(&self, data: &Dataset, source: Source, start: Option<&Saved>) -> Result<Run> {
         let (m, t) = (&self.model, &self.training);
         let condition = source.condition.as_ref().map_or(0, Condition::width);
-        let model = Model {
-            condition,
-            objective: t.objective,
-            samples: t.samples,
-            beta: t.beta,
-            free_bits: t.free_bits,
-            missing: self.data.missing,
-            others: data.columns.others(data.cols - condition),
-            ..m.model(data.cols - condition)?
+        let layers = match start {
+            Some(saved) => saved.run.model.clone(),
+            None => Model {
+                condition,
+                missing: self.data.missing,
+                others: data.columns.others(data.cols - condition),
+                ..m.model(data.cols - condition)?
+            },
         };
+        let model =
+            Model { objective: t.objective, samples: t.samples, beta: t.beta, free_bits: t.free_bits, ..layers };
+        let began = start.map(|saved| &saved.run.training);
+        let usual = || m.init_output_bias.unwrap_or(OutputBias::usual(&model));
         let defaults = Optimizer::new(t.optimizer);
         let optimizer = Optimizer {
             lr: t.lr,
@@ -420,14 +450,15 @@ impl TrainArgs {
             lr_schedule: t.lr_schedule,
             lr_warmup: t.lr_warmup,
             kl_warmup: t.kl_warmup,
-            init: m.init,
-            init_output_bias: m.init_output_bias.unwrap_or(OutputBias::usual(&model)),
+            init: began.map_or(m.init, |began| began.init),
+            init_output_bias: began.map_or_else(usual, |began| began.init_output_bias),
             seed: self.common.seed,
             precision: self.common.precision,
             patience: t.patience,
             log_every: self.data.log_every,
             on_nan: t.on_nan,
             algorithm: t.algorithm,
+            start: start.zip(self.data.start.as_ref()).map(|(saved, named)| saved.origin(named)),
         };
         let source = Source { rows: data.rows(), shape: data.shape, ..source };
         Ok(Run { model, training, data: source })

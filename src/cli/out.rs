@@ -1,6 +1,7 @@
 //! The directory that a training writes to: which one, and whether it may.
 use super::options::TrainArgs;
 use crate::checkpoint::{FILES, Folder, Held, SWEEP};
+use crate::config::Run;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -10,26 +11,25 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
 }
 
 impl TrainArgs {
-    /// Whether the run directory that was named may be written to.
+    /// Whether the run directory that was named may be written to. `start`: the run that this one begins with.
     ///
     /// # Errors
     /// One that holds something.
-    pub(super) fn check_out(&self) -> Result<()> {
+    pub(super) fn check_out(&self, start: Option<&Run>) -> Result<()> {
         let Some(out) = &self.data.out else { return Ok(()) };
         let path = out.display();
         let request = |sentence: String| Err(Error::request(sentence));
         if out.join(SWEEP).exists() {
             return request(format!("out {path}: is the directory of a sweep; pass another --out, as {path}/mine"));
         }
-        let is_data = |data: &String| {
-            let place = |path: &Path| std::fs::canonicalize(path).ok().filter(|path| path.is_dir());
-            place(Path::new(data)).is_some_and(|data| place(out) == Some(data))
-        };
-        if self.data.data.iter().chain(&self.data.valid).any(is_data) {
-            return request(format!(
-                "out {path}: is the folder of the data; pass another --out, as runs/{}",
-                self.data.name()
-            ));
+        let place = |path: &Path| std::fs::canonicalize(path).ok().filter(|path| path.is_dir());
+        let is_out = |other: &Path| place(other).is_some_and(|other| place(out) == Some(other));
+        let name = || self.data.name(start);
+        if self.data.data.iter().chain(&self.data.valid).any(|data| is_out(Path::new(data))) {
+            return request(format!("out {path}: is the folder of the data; pass another --out, as runs/{}", name()));
+        }
+        if self.data.start.as_deref().is_some_and(|model| is_out(model) || model.parent().is_some_and(is_out)) {
+            return request(format!("out {path}: holds the model that --start names; pass another --out"));
         }
         let Some(name) = held(out).filter(|_| !self.data.force) else { return Ok(()) };
         let there = |name: &str| out.join(name).exists();
@@ -49,11 +49,11 @@ impl TrainArgs {
     ///
     /// # Errors
     /// One that cannot be written, or is another run's.
-    pub(super) fn hold_out(&self) -> Result<Held> {
+    pub(super) fn hold_out(&self, start: Option<&Run>) -> Result<Held> {
         if let Some(out) = &self.data.out {
             return Folder(out.clone()).hold();
         }
-        let name = self.data.name();
+        let name = self.data.name(start);
         for i in 1.. {
             let out = Path::new("runs").join(if i == 1 { name.clone() } else { format!("{name}-{i}") });
             let is_free = || !out.join(SWEEP).exists() && (self.data.force || held(&out).is_none());

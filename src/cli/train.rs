@@ -1,6 +1,6 @@
 //! `vae-gpu train`
 use super::job::{Job, claim, curves};
-use super::loading::{Loaded, source};
+use super::loading::Wanted;
 use super::options::TrainArgs;
 use super::progress::Follow;
 use super::{BUILT_IN, Common, columns_told, config_file, counted, print, thousands};
@@ -13,6 +13,7 @@ use crate::report::active_units;
 use crate::schedule::Schedule;
 use crate::trainer::{Ending, Outcome, Trainer};
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// What is said anew of a run that goes on.
 #[derive(Clone, Copy)]
@@ -90,9 +91,11 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             (job, folder, Some(saved))
         }
         None => {
-            args.check_out()?;
-            let job = Job::new(args, &Loaded::new(source(args)?, args.data.missing)?)?;
-            (job, args.hold_out()?, None)
+            let start = args.start()?.map(Arc::new);
+            let began = start.as_ref().map(|saved| &saved.run);
+            args.check_out(began)?;
+            let job = Job::new(args, &Wanted::new(args, began)?.load()?, start.as_ref())?;
+            (job, args.hold_out(began)?, None)
         }
     };
     let common = Common { precision: job.run.training.precision, ..args.common.clone() };
@@ -211,8 +214,9 @@ fn describe(run: &Run, data: &Dataset, device: &str, folder: &str, steps_per_epo
         _ => String::new(),
     };
     let bytes = run.data.bytes.filter(|_| !BUILT_IN.contains(&run.data.train.as_str())).map_or("", Bytes::told);
+    let start = run.training.start.as_ref().map_or(String::new(), |start| format!(", from {}", start.model));
     format!(
-        "{}: {}{bytes}{sparse}{missing}{scaled}{told}; model {widths}; {} of {batch} ({}) on {device}; writing to {folder}",
+        "{}: {}{bytes}{sparse}{missing}{scaled}{told}; model {widths}{start}; {} of {batch} ({}) on {device}; writing to {folder}",
         data.name,
         counted(data.rows(), "example"),
         counted(run.training.steps as usize, "step"),

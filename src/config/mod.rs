@@ -9,7 +9,7 @@ pub use crate::likelihood::Likelihood;
 pub(crate) use crate::likelihood::name_of;
 pub use model::{Activation, Dispersion, Mean, Model, Objective, SizeFactor, Spread, Variance};
 pub use source::{Binarize, Condition, Source};
-pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, OutputBias, Rule, Training};
+pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, Origin, OutputBias, Rule, Training};
 
 use crate::data::to_csv::Of;
 use crate::data::{Columns, Words};

@@ -82,6 +82,18 @@ pub struct Training {
     pub on_nan: OnNan,
     #[serde(default, skip_serializing_if = "Algorithm::is_first")]
     pub algorithm: Algorithm,
+    /// Where the parameters are not new: the model that they are from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Origin>,
+}
+
+/// A model that another run begins with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// As it was named.
+    pub model: String,
+    /// CRC-32 of its parameters.
+    pub checksum: u32,
 }
 
 /// Which algorithm makes a product, where a library offers several. Only a GPU's does.
@@ -154,6 +166,7 @@ impl Training {
             log_every: 100,
             on_nan: OnNan::Stop,
             algorithm: Algorithm::First,
+            start: None,
         }
     }
 }

@@ -19,6 +19,36 @@ pub const USED: [(&str, &str, &[&str]); 13] = [
     ("leapfrogs", "estimator", &["ais"]),
 ];
 
+/// What a run that begins with another model has from that, by the names that clap has for the options: its layers, and how data
+/// are read.
+pub const KEPT: [&str; 25] = [
+    "columns",
+    "skip_columns",
+    "header",
+    "classes",
+    "scale",
+    "missing",
+    "binarize",
+    "past",
+    "future",
+    "hidden",
+    "latent",
+    "activation",
+    "likelihood",
+    "variance",
+    "sigma",
+    "mean",
+    "dispersion",
+    "size_factor",
+    "init",
+    "init_output_bias",
+    "bernoulli",
+    "gaussian",
+    "poisson",
+    "negative_binomial",
+    "categorical",
+];
+
 /// Whether a choice must be made for this option to be used.
 pub fn depends(option: &str) -> bool {
     USED.iter().any(|(name, ..)| *name == option)

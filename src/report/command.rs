@@ -40,7 +40,8 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     let training = Training::new(t.batch, t.steps);
     let optimizer = Optimizer::new(t.optimizer.rule);
 
-    line.unless(data.train == "digits", "data", &data.train);
+    // Where it begins with another model, the data are that one's if none are named.
+    line.unless(data.train == "digits" && t.start.is_none(), "data", &data.train);
     let own = built_in.contains(&data.train.as_str());
     match &data.valid {
         Some(valid) => line.unless(own && *valid == data.train, "valid", valid),
@@ -122,6 +123,10 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.number("log-every", t.log_every, training.log_every);
     line.number("seed", t.seed, 0);
     line.choice("precision", t.precision, Numbers::Fp32);
+    if let Some(start) = &t.start {
+        line.unless(false, "start", &start.model);
+        line.keep();
+    }
     line.without_unused()
 }
 
@@ -136,6 +141,12 @@ impl Line {
     }
     fn choice<T: ValueEnum + PartialEq>(&mut self, option: &'static str, value: T, by_default: T) {
         self.unless(value == by_default, option, name_of(value));
+    }
+    /// What a run has from the model that it begins with, `train` does not take.
+    fn keep(&mut self) {
+        let is_kept = |s: &Setting| used::KEPT.contains(&s.option.replace('-', "_").as_str());
+        let is_told = |s: &Setting| s.option == "condition" && s.value == "labels";
+        self.0.iter_mut().filter(|s| is_kept(s) || is_told(s)).for_each(|s| s.needless = true);
     }
     /// What a choice beside it does not use, `train` does not take.
     fn without_unused(self) -> Vec<Setting> {

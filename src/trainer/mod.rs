@@ -3,24 +3,26 @@
 //!
 //! Everything that decides the result is a function of the step's index, so how steps are grouped into stretches, where
 //! a run was cut, and how often it was saved leave no trace in it.
+use crate::Result;
 use crate::arena::{METRICS, RING};
-use crate::checkpoint::{Best, Held, Position, Saved};
-use crate::config::{Algorithm, OutputBias, Run};
+use crate::checkpoint::{Best, Held, Position};
+use crate::config::{Algorithm, Run};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
 use crate::metrics::{Record, Split};
 use crate::model::Network;
 use crate::schedule::Plan;
 use crate::step::Step;
-use crate::{Result, init};
 use std::array;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod begin;
 mod broken;
 mod keep;
 mod room;
 mod validation;
+pub use begin::Begin;
 pub use keep::{InFolder, InMemory, Keep};
 use room::Room;
 use validation::Validation;
@@ -119,7 +121,7 @@ pub struct Trainer<'a, K = InFolder> {
 }
 
 impl<'a> Trainer<'a> {
-    /// A new training in a run directory; or, with a checkpoint, one that goes on.
+    /// A training in a run directory: a new one, or one that goes on.
     ///
     /// # Errors
     /// A configuration that cannot be, a folder that cannot be written, too little memory.
@@ -130,9 +132,9 @@ impl<'a> Trainer<'a> {
         data: &'a Arc<Dataset>,
         valid: Option<&'a Arc<Dataset>>,
         device: &Device,
-        resume: Option<&Saved>,
+        begin: Begin,
     ) -> Result<Trainer<'a>> {
-        Trainer::keeping(run, folder.into(), saving, data, valid, device, resume)
+        Trainer::keeping(run, folder.into(), saving, data, valid, device, begin)
     }
 
     pub fn folder(&self) -> &Held {
@@ -157,7 +159,7 @@ impl<'a, K: Keep> Trainer<'a, K> {
         data: &'a Arc<Dataset>,
         valid: Option<&'a Arc<Dataset>>,
         device: &Device,
-        resume: Option<&Saved>,
+        begin: Begin,
     ) -> Result<Trainer<'a, K>> {
         run.check()?;
         let t = &run.training;
@@ -166,20 +168,9 @@ impl<'a, K: Keep> Trainer<'a, K> {
         let room = Room { run: &run, device, data, batch, valid };
         let (network, mut backend, valid) = room.open()?;
         if t.algorithm == Algorithm::Fastest {
-            backend.tune(resume.and_then(|saved| saved.position()?.chosen.as_ref()));
+            backend.tune(begin.chosen());
         }
-        let mut position = match resume {
-            Some(saved) => saved.resume(&network, &mut *backend)?,
-            None => {
-                init::parameters(&network, t.init, t.seed, &mut *backend)?;
-                if t.init_output_bias == OutputBias::Data {
-                    init::output_bias(&network, data, run.data.binarize, &mut *backend)?;
-                }
-                init::log_variance(&network, data, &mut *backend)?;
-                init::log_dispersion(&network, data, &mut *backend)?;
-                Position::default()
-            }
-        };
+        let mut position = begin.write(&run, &network, data, &mut *backend)?;
         position.program = env!("CARGO_PKG_VERSION").into();
         position.device = device.name.clone();
         let plan = Plan {
@@ -193,7 +184,7 @@ impl<'a, K: Keep> Trainer<'a, K> {
             beta: run.model.beta,
             kl_warmup: t.kl_warmup,
         };
-        let lines = keep.begin(&run, &network, resume.map(|_| position.step))?;
+        let lines = keep.begin(&run, &network, begin.checkpoint().map(|_| position.step))?;
         let last = [Split::Train, Split::Valid].map(|split| lines.iter().rfind(|line| line.split == split).cloned());
         Ok(Trainer { run, keep, saving, network, backend, plan, valid, position, last })
     }
@@ -220,7 +211,7 @@ impl<'a, K: Keep> Trainer<'a, K> {
         let first = self.position.step;
         let (mut saved_at, mut window_start) = (Instant::now(), Instant::now());
         let mut per_step = STRETCH; // before it is known: one step at a time
-        // A validation that a signal cut short comes first.
+        // A validation that a signal cut short comes first, and that of a model which is trained on.
         let mut stopped = !self.validate(watch)?;
         let mut steps = Vec::with_capacity(RING);
         while !stopped && self.position.step < self.plan.total && !self.out_of_patience() {

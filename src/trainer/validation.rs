@@ -15,9 +15,13 @@ pub(super) struct Validation<'a> {
 }
 
 impl<K: Keep> Trainer<'_, K> {
-    /// Whether nothing is to be validated where the training stands: at the end of an epoch, and of all.
+    /// Whether nothing is to be validated where the training stands: at the end of an epoch, and of all; and where it begins with
+    /// another model, which is the one to be better than.
     pub(super) fn is_validated(&self) -> bool {
         let step = self.position.step;
+        if step == 0 && self.run.training.start.is_some() {
+            return self.valid.is_none() || self.last[1].is_some();
+        }
         let due = step > 0 && (step.is_multiple_of(self.plan.steps_per_epoch()) || step == self.plan.total);
         self.valid.is_none() || !due || self.position.validated == step
     }

@@ -1,5 +1,5 @@
 //! What a model shall be and how it is trained, step by step.
-use super::{Vae, by_name};
+use super::{Vae, by_name, seen};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{
     Activation, Binarize, Condition, Dispersion, Init, Likelihood, Model, Numbers, Objective, Optimizer, OutputBias,
@@ -9,7 +9,7 @@ use crate::data::{Bytes, Dataset, Missing, Scale, scale};
 use crate::device::Device;
 use crate::evaluate::fits;
 use crate::schedule;
-use crate::trainer::{InMemory, Saving, Trainer, Watch};
+use crate::trainer::{Begin, InMemory, Saving, Trainer, Watch};
 use crate::{Error, Result, metrics};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -41,6 +41,14 @@ pub struct Builder {
     valid: Valid,
     device: String,
     folder: Option<PathBuf>,
+    start: Option<Arc<Saved>>,
+}
+
+/// A run with its data, as the model sees them.
+struct Prepared {
+    run: Run,
+    data: Arc<Dataset>,
+    valid: Option<Arc<Dataset>>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +69,7 @@ impl Default for Builder {
             valid: Valid::None,
             device: "auto".into(),
             folder: None,
+            start: None,
         }
     }
 }
@@ -191,6 +200,24 @@ impl Builder {
         self
     }
 
+    /// Begins with the parameters of a trained model, in place of new ones: what [`Vae::into_saved`] gives, or
+    /// [`Saved::read`]. Its layers, likelihoods, scale, condition and binarisation are kept, and not to be said here; how it is trained
+    /// is. Validation data are judged before the first step, too: what is kept is no worse there.
+    ///
+    /// ```
+    /// # use vae_gpu::{Vae, config::Objective, data::digits};
+    /// # let data = std::sync::Arc::new(digits::train().first(300));
+    /// let first = Vae::builder().hidden(&[50]).latent(5).epochs(4).device("cpu").fit(&data)?;
+    /// let before = first.elbo(&data)?.mean;
+    /// let on = Vae::builder().start(first.into_saved()).lr(3e-4).epochs(4).device("cpu").fit(&data)?;
+    /// assert!(on.elbo(&data)?.mean > before && on.run().model.latent == 5);
+    /// # Ok::<(), vae_gpu::Error>(())
+    /// ```
+    pub fn start(mut self, model: impl Into<Arc<Saved>>) -> Builder {
+        self.start = Some(model.into());
+        self
+    }
+
     /// Trains. Nothing is said on the way; [`Vae::outcome`] and [`Vae::history`] tell how it went.
     ///
     /// # Errors
@@ -216,6 +243,19 @@ impl Builder {
     /// # Ok::<(), vae_gpu::Error>(())
     /// ```
     pub fn fit_watched(mut self, data: &Arc<Dataset>, watch: &mut dyn Watch) -> Result<Vae> {
+        let (device, notes) = Device::find(&self.device, self.training.precision)?;
+        self.training.precision = device.numbers;
+        let start = self.start.clone();
+        let (prepared, begin) = match &start {
+            None => (self.prepare(data)?, Begin::New),
+            Some(saved) => (self.prepare_from(saved, data)?, Begin::From(saved)),
+        };
+        notes.iter().for_each(|note| watch.note(note));
+        self.train(&prepared, begin, device, watch)
+    }
+
+    /// A new model, and the data as it will see them.
+    fn prepare(&mut self, data: &Arc<Dataset>) -> Result<Prepared> {
         data.check_whole()?;
         data.check_rounding()?;
         if let Valid::Data(valid) = &mut self.valid {
@@ -240,9 +280,6 @@ impl Builder {
         }
         // Before what takes time.
         self.model(data)?.check()?;
-        let (device, notes) = Device::find(&self.device, self.training.precision)?;
-        notes.iter().for_each(|note| watch.note(note));
-        self.training.precision = device.numbers;
         let (data, valid) = match &self.valid {
             Valid::None => (data.clone(), None),
             Valid::Data(valid) => (data.clone(), Some(valid.clone())),
@@ -283,11 +320,66 @@ impl Builder {
         for data in [Some(&data), valid.as_ref()].into_iter().flatten() {
             fits(&run.model, data, "the data to learn", remedy)?;
         }
+        Ok(Prepared { run, data, valid })
+    }
+
+    /// What is left of a trained model that is trained on, and the data as it sees them.
+    fn prepare_from(&self, saved: &Saved, data: &Arc<Dataset>) -> Result<Prepared> {
+        let Model { objective, samples, beta, free_bits, .. } = self.model;
+        let anew = |model: Model| Model { objective, samples, beta, free_bits, ..model };
+        let nothing = Builder::default();
+        let is_said = self.model != anew(nothing.model)
+            || (self.scale, self.binarize) != (nothing.scale, nothing.binarize)
+            || self.training.init != nothing.training.init;
+        if is_said {
+            return Err(Error::request(
+                "start: layers, likelihoods, scale, condition and binarisation are those of the model that it begins with; leave out what \
+                 sets them",
+            ));
+        }
+        let see = |data: &Arc<Dataset>| seen(saved, data);
+        let (data, valid) = match &self.valid {
+            Valid::None => (see(data)?, None),
+            Valid::Data(valid) => (see(data)?, Some(see(valid)?)),
+            Valid::Fraction(fraction) => {
+                let (rest, held_out) = (**data).clone().split(*fraction)?;
+                (see(&Arc::new(rest))?, Some(see(&Arc::new(held_out))?))
+            }
+        };
+        let began = &saved.run;
+        let training = Training {
+            steps: self.length(&data)?,
+            init: began.training.init,
+            init_output_bias: began.training.init_output_bias,
+            start: Some(saved.origin(&saved.path)),
+            ..self.training.clone()
+        };
+        let of_gaps = began.data.scale.as_ref().filter(|_| began.model.missing == Missing::Allow);
+        let judged = valid.as_ref().unwrap_or(&data);
+        let source = Source {
+            train: data.name.clone(),
+            valid: self.valid_name(),
+            valid_fraction: self.held_out(),
+            rows: data.rows(),
+            checksum: Some(Dataset::checksum([Some(&*data), valid.as_deref()])),
+            log_volume: of_gaps.map(|scale| scale.mean_log_volume(judged, began.model.input)),
+            shape: data.shape,
+            ..began.data.clone()
+        };
+        let run = Run { model: anew(began.model.clone()), training, data: source };
+        run.check()?;
+        Ok(Prepared { run, data, valid })
+    }
+
+    /// Trains what was prepared.
+    fn train(self, prepared: &Prepared, begin: Begin, device: Device, watch: &mut dyn Watch) -> Result<Vae> {
+        let Prepared { run, data, valid } = prepared;
+        let (run, valid) = (run.clone(), valid.as_ref());
         let saving = Saving::Every(Duration::from_secs(30));
         let (saved, outcome, history) = match &self.folder {
             None => {
                 let keep = InMemory::default();
-                let mut trainer = Trainer::keeping(run, keep, saving, &data, valid.as_ref(), &device, None)?;
+                let mut trainer = Trainer::keeping(run, keep, saving, data, valid, &device, begin)?;
                 let outcome = trainer.run(watch)?;
                 let InMemory { saved, history } = trainer.keep;
                 (saved.expect("a training ends with a model"), outcome, history)
@@ -297,7 +389,7 @@ impl Builder {
             }
             Some(path) => {
                 let folder = Folder(path.clone()).hold()?;
-                let mut trainer = Trainer::new(run, folder, saving, &data, valid.as_ref(), &device, None)?;
+                let mut trainer = Trainer::new(run, folder, saving, data, valid, &device, begin)?;
                 let outcome = trainer.run(watch)?;
                 let folder = trainer.close();
                 (Saved::read(&folder.0)?, outcome, metrics::read(&folder.metrics())?)
@@ -309,6 +401,22 @@ impl Builder {
     /// Of the last columns of the data those that are classes, where these are what the model is told.
     fn classes(&self, data: &Dataset) -> usize {
         if data.classes == self.model.condition { data.classes } else { 0 }
+    }
+
+    /// How long it is to be.
+    fn length(&self, data: &Dataset) -> Result<u32> {
+        match self.training.steps {
+            0 => schedule::steps(self.epochs, data.rows(), self.training.batch),
+            steps => Ok(steps),
+        }
+    }
+
+    fn valid_name(&self) -> Option<String> {
+        if let Valid::Data(valid) = &self.valid { Some(valid.name.clone()) } else { None }
+    }
+
+    fn held_out(&self) -> f64 {
+        if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 }
     }
 
     /// The model of these data.
@@ -326,15 +434,12 @@ impl Builder {
     fn run(&self, data: &Dataset, valid: Option<&Dataset>, bytes: Option<Bytes>, scale: Option<Scale>) -> Result<Run> {
         let model = self.model(data)?;
         let (input, classes) = (model.input, self.classes(data));
-        let steps = match self.training.steps {
-            0 => schedule::steps(self.epochs, data.rows(), self.training.batch)?,
-            steps => steps,
-        };
+        let steps = self.length(data)?;
         let told = || Condition::Columns { columns: (input, data.cols), x: None };
         let of_gaps = scale.as_ref().filter(|_| model.missing == Missing::Allow);
         let source = Source {
-            valid: if let Valid::Data(valid) = &self.valid { Some(valid.name.clone()) } else { None },
-            valid_fraction: if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 },
+            valid: self.valid_name(),
+            valid_fraction: self.held_out(),
             condition: match classes {
                 0 => (model.condition > 0).then(told),
                 classes => Some(Condition::Classes { classes, train: None, valid: None }),

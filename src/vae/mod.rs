@@ -169,7 +169,7 @@ impl Vae {
     /// As [`Vae::elbo`]; no samples.
     pub fn evaluate(&self, data: &Arc<Dataset>, samples: usize) -> Result<Evaluation> {
         at_least_one("samples", samples, "1")?;
-        let data = &self.seen(data)?;
+        let data = &seen(&self.saved, data)?;
         let run = self.run();
         let evaluator = Evaluator::new(&run.model, samples, run.data.binarize, data.rows());
         let network = evaluator.network();
@@ -184,7 +184,7 @@ impl Vae {
     /// # Errors
     /// As [`Vae::elbo`].
     pub fn encode(&mut self, data: &Arc<Dataset>) -> Result<Latents> {
-        let head = self.inference.encode(&self.seen(data)?, self.saved.run.training.seed)?;
+        let head = self.inference.encode(&seen(&self.saved, data)?, self.saved.run.training.seed)?;
         let latent = self.inference.latent();
         let logvar = head.chunks(2 * latent).flat_map(|row| &row[latent..]).copied().collect();
         Ok(Latents { mean: latents::means(&head, latent), logvar })
@@ -233,7 +233,7 @@ impl Vae {
     /// # Errors
     /// As [`Vae::elbo`].
     pub fn reconstruct(&mut self, data: &Arc<Dataset>) -> Result<Vec<f32>> {
-        self.inference.reconstruct(&self.seen(data)?, self.saved.run.training.seed)
+        self.inference.reconstruct(&seen(&self.saved, data)?, self.saved.run.training.seed)
     }
 
     /// Writes the model as `vae-gpu train` does: safetensors, under the names and shapes of `torch.nn.Linear`. The file is
@@ -243,40 +243,6 @@ impl Vae {
     /// A place that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.saved.write(path.as_ref())
-    }
-
-    /// Data as the model sees them.
-    fn seen(&self, data: &Arc<Dataset>) -> Result<Arc<Dataset>> {
-        let (run, source) = (self.run(), &self.run().data);
-        data.check_whole()?;
-        let known = source.known_columns();
-        if !known.words.is_empty() && !data.columns.words.is_empty() && known.words != data.columns.words {
-            return Err(Error::request(format!(
-                "{}: has other words than the model knows; read it by run().data.known_columns()",
-                data.name
-            )));
-        }
-        // Those of a condition stand behind the others, wherever they stand in the file.
-        let in_order = || match source.condition {
-            Some(Condition::Columns { columns: (from, to), .. }) if known.words.is_empty() => {
-                let names = run.x().into_iter().chain(from..to).filter_map(|j| known.names.get(j).cloned());
-                Columns { names: names.collect(), ..Columns::default() }
-            }
-            _ => known.clone(),
-        };
-        let mut data = by_name(data.clone(), &in_order())?;
-        if let (Some(Condition::Classes { classes, .. }), 0, Some(_)) = (&source.condition, data.classes, &data.labels)
-        {
-            data = Arc::new(Arc::unwrap_or_clone(data).with_classes(*classes)?);
-        }
-        if source.bytes.is_some() && data.bytes.is_some_and(|bytes| Some(bytes) != source.bytes) {
-            data = Arc::new(Arc::unwrap_or_clone(data).with_bytes(source.bytes)?);
-        }
-        if let Some(scale) = &source.scale {
-            data = Arc::new(scale.apply(Arc::unwrap_or_clone(data))?);
-        }
-        check_data(&self.saved, &data, "the call")?;
-        Ok(data)
     }
 
     /// A condition as the model sees it, checked to be `rows` rows.
@@ -294,6 +260,42 @@ impl Vae {
         }
         Ok(condition)
     }
+}
+
+/// Data as a model sees them.
+///
+/// # Errors
+/// Data of other columns or words, or of numbers that its likelihood cannot have.
+fn seen(saved: &Saved, data: &Arc<Dataset>) -> Result<Arc<Dataset>> {
+    let (run, source) = (&saved.run, &saved.run.data);
+    data.check_whole()?;
+    let known = source.known_columns();
+    if !known.words.is_empty() && !data.columns.words.is_empty() && known.words != data.columns.words {
+        return Err(Error::request(format!(
+            "{}: has other words than the model knows; read it by run().data.known_columns()",
+            data.name
+        )));
+    }
+    // Those of a condition stand behind the others, wherever they stand in the file.
+    let in_order = || match source.condition {
+        Some(Condition::Columns { columns: (from, to), .. }) if known.words.is_empty() => {
+            let names = run.x().into_iter().chain(from..to).filter_map(|j| known.names.get(j).cloned());
+            Columns { names: names.collect(), ..Columns::default() }
+        }
+        _ => known.clone(),
+    };
+    let mut data = by_name(data.clone(), &in_order())?;
+    if let (Some(Condition::Classes { classes, .. }), 0, Some(_)) = (&source.condition, data.classes, &data.labels) {
+        data = Arc::new(Arc::unwrap_or_clone(data).with_classes(*classes)?);
+    }
+    if source.bytes.is_some() && data.bytes.is_some_and(|bytes| Some(bytes) != source.bytes) {
+        data = Arc::new(Arc::unwrap_or_clone(data).with_bytes(source.bytes)?);
+    }
+    if let Some(scale) = &source.scale {
+        data = Arc::new(scale.apply(Arc::unwrap_or_clone(data))?);
+    }
+    check_data(saved, &data, "the call")?;
+    Ok(data)
 }
 
 /// Data whose columns come in this order, which their names say where both have some.

@@ -35,6 +35,7 @@ mod requests;
 mod runs;
 mod scale;
 mod sparse;
+mod start;
 mod sweep;
 mod told;
 mod training;

@@ -10,7 +10,7 @@ use vae_gpu::device::Device;
 use vae_gpu::metrics::{self, Split};
 use vae_gpu::schedule::Schedule;
 use vae_gpu::tensors::Tensors;
-use vae_gpu::trainer::{Ending, Progress, Saving, Trainer, Watch};
+use vae_gpu::trainer::{Begin, Ending, Progress, Saving, Trainer, Watch};
 
 const SMALL: &str = "--hidden 17,9 --latent 5 --batch 16 --seed 3 --device cpu";
 
@@ -127,8 +127,16 @@ impl Watch for StopAt {
 fn train_until(run: &Run, at: u32, folder: &Folder, data: &Arc<Dataset>, valid: Option<&Arc<Dataset>>, saving: Saving) {
     let (device, _) = Device::find("cpu", run.training.precision).unwrap();
     let saved = folder.checkpoint().exists().then(|| Saved::read(&folder.checkpoint()).unwrap());
-    let mut trainer =
-        Trainer::new(run.clone(), folder.hold().unwrap(), saving, data, valid, &device, saved.as_ref()).unwrap();
+    let mut trainer = Trainer::new(
+        run.clone(),
+        folder.hold().unwrap(),
+        saving,
+        data,
+        valid,
+        &device,
+        saved.as_ref().map_or(Begin::New, Begin::Again),
+    )
+    .unwrap();
     // A stop at the last step would cut its validation short.
     let stop = if at == run.training.steps { u32::MAX } else { at };
     let outcome = trainer.run(&mut StopAt { at: stop, step: 0 }).unwrap();

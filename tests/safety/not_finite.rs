@@ -10,7 +10,7 @@ use vae_gpu::device::{Backend, Device};
 use vae_gpu::metrics::{Record, Split};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
-use vae_gpu::trainer::{InFolder, Keep, Outcome, Progress, Saving, Trainer, Watch};
+use vae_gpu::trainer::{Begin, InFolder, Keep, Outcome, Progress, Saving, Trainer, Watch};
 use vae_gpu::{Error, Result, init};
 
 /// 29 examples of 4 numbers, of which one is not a number where `bad` says so.
@@ -53,7 +53,16 @@ impl Watch for Notes {
 fn train(run: &Run, folder: &Folder, data: &Arc<Dataset>, saving: Saving, notes: &mut Notes) -> Result<Outcome> {
     let (device, _) = Device::find("cpu", run.training.precision).unwrap();
     let saved = folder.checkpoint().exists().then(|| Saved::read(&folder.checkpoint()).unwrap());
-    Trainer::new(run.clone(), folder.hold()?, saving, data, None, &device, saved.as_ref())?.run(notes)
+    Trainer::new(
+        run.clone(),
+        folder.hold()?,
+        saving,
+        data,
+        None,
+        &device,
+        saved.as_ref().map_or(Begin::New, Begin::Again),
+    )?
+    .run(notes)
 }
 
 /// The bad example is met in each of the ten epochs of six steps, whatever its place in them.
@@ -262,7 +271,7 @@ fn whatever_ends_a_training_is_kept_beside_it() {
     let (data, run) = (data(None), settings(Numbers::Fp32, OnNan::Stop));
     let (device, _) = Device::find("cpu", Numbers::Fp32).unwrap();
     let keep = Full(home.hold().unwrap().into());
-    let mut trainer = Trainer::keeping(run, keep, Saving::Steps(1), &data, None, &device, None).unwrap();
+    let mut trainer = Trainer::keeping(run, keep, Saving::Steps(1), &data, None, &device, Begin::New).unwrap();
     trainer.run(&mut ()).unwrap_err();
     assert_eq!(std::fs::read_to_string(home.failed()).unwrap(), "cannot write metrics.jsonl: no space\n");
 }

@@ -68,7 +68,8 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
         return Err(Error::request("jobs 0: must be at least 1; pass --jobs 2"));
     }
     let saving = args.train.saving()?;
-    let name = format!("sweep-{}", args.train.data.name());
+    let start = args.train.start()?.map(|saved| saved.run);
+    let name = format!("sweep-{}", args.train.data.name(start.as_ref()));
     let out = Folder(args.train.data.out.clone().unwrap_or(Path::new("runs").join(name)));
     let planned = plan(args, &out, command, given)?;
     allow(args, &out, &planned)?;

@@ -1,13 +1,12 @@
 //! The runs of a sweep, each checked before any is trained: what `train` would make of its options.
 use super::super::job::Job;
-use super::super::loading::{Loaded, source};
+use super::super::loading::{Loaded, Wanted};
 use super::super::options::TrainArgs;
 use super::super::out::held;
 use super::super::{Common, config_file, unused};
 use super::{Start, SweepArgs};
 use crate::checkpoint::{Folder, Saved};
-use crate::config::{Binarize, Numbers, Source, name_of, used};
-use crate::data::Missing;
+use crate::config::{Numbers, name_of, used};
 use crate::device::Device;
 use crate::sweep::grid::{Axis, Combination, combinations};
 use crate::{Error, Result};
@@ -15,6 +14,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What decides where a run goes and on what it computes, which is the same for all.
 const NOT_FOR_A_GRID: [&str; 6] = ["out", "resume", "config", "device", "threads", "save-every"];
@@ -47,20 +48,29 @@ pub(super) fn plan(args: &SweepArgs, out: &Folder, command: &Command, given: &Ar
             )));
         }
     }
-    // Data are read once for all runs that name the same.
-    let mut read: Vec<((Source, Missing), Loaded)> = vec![];
+    // Data, and models to begin with, are read once for all runs that name the same.
+    let mut read: Vec<(Wanted, Loaded)> = vec![];
+    let mut models: HashMap<PathBuf, Arc<Saved>> = HashMap::new();
     let mut jobs = vec![];
     for combination in combinations(&args.grid, args.train.common.seed, args.seeds)? {
         let (one, given) = of(train, &base, &combination)?;
-        let from = (Source { binarize: Binarize::None, ..source(&one)? }, one.data.missing);
-        let at = match read.iter().position(|(source, _)| *source == from) {
+        let start = match one.data.start.as_ref().map(|path| (path, models.get(path))) {
+            Some((path, None)) => {
+                let model = Arc::new(Saved::read(path)?);
+                models.insert(path.clone(), model.clone());
+                Some(model)
+            }
+            known => known.and_then(|(_, model)| model.cloned()),
+        };
+        let wanted = Wanted::new(&one, start.as_ref().map(|saved| &saved.run))?.unbinarized();
+        let at = match read.iter().position(|(known, _)| *known == wanted) {
             Some(at) => at,
             None => {
-                read.push((from.clone(), Loaded::new(from.0, from.1)?));
+                read.push((wanted.clone(), wanted.load()?));
                 read.len() - 1
             }
         };
-        let (name, job) = (combination.name(), Job::new(&one, &read[at].1)?);
+        let (name, job) = (combination.name(), Job::new(&one, &read[at].1, start.as_ref())?);
         jobs.push((name, job, config_file::repeating(train, &given)));
     }
     // The same device for all runs of a precision.
