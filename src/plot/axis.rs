@@ -19,11 +19,14 @@ pub(super) fn y_range(lines: &[Line]) -> (f64, f64) {
         let last = values.len() - 1;
         // Of fewer than 4 points none can be called an extreme.
         let cut = if values.len() < 4 { 0 } else { values.len().div_ceil(50) };
-        let width = values[last - cut] - values[cut];
+        // Where a line ends is what it is looked at for.
+        let end = points[last].1;
+        let bulk = (values[cut].min(end), values[last - cut].max(end));
+        let width = bulk.1 - bulk.0;
         // Where the bulk is one value, what differs from it is all there is to see.
-        let near = |end: f64, bulk: f64| if width == 0.0 || (end - bulk).abs() <= 2.0 * width { end } else { bulk };
-        low = low.min(near(values[0], values[cut]));
-        high = high.max(near(values[last], values[last - cut]));
+        let near = |most: f64, bulk: f64| if width == 0.0 || (most - bulk).abs() <= 2.0 * width { most } else { bulk };
+        low = low.min(near(values[0], bulk.0));
+        high = high.max(near(values[last], bulk.1));
     }
     let air = (high - low) * 0.05;
     let smallest = if low == 0.0 { 1.0 } else { low.abs() * 1e-2 };

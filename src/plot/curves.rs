@@ -88,7 +88,7 @@ const COLOURS: [(&str, &str); 4] =
 /// Draws `series` into `panels`: the first over the whole width, the others in twos below it.
 ///
 /// The y axis holds the bulk of each line, not its extremes: the 2 % of smallest and of largest values, at least one of
-/// each, count only if they lie no further from the rest than twice its extent. So the first steps of a training, worse
+/// each, count only if they lie no further from the rest than twice its extent; where the line ends always counts. So the first steps of a training, worse
 /// by orders of magnitude, do not flatten what follows. The picture says how many points were cut off.
 /// Series of panels that do not exist are not drawn.
 ///

@@ -45,11 +45,12 @@ function ticks(low, high, most, least = 0) {
   return out;
 }
 
-// The bulk of each line: the 2 % at either end count only if they lie within twice its extent.
+// The bulk of each line, where it ends being of it: the 2 % on either side count only if they lie within twice its extent.
 function bulk(values) {
   const v = [...values].sort((a, b) => a - b), last = v.length - 1, cut = v.length < 4 ? 0 : Math.ceil(v.length / 50);
-  const width = v[last - cut] - v[cut], near = (end, at) => width === 0 || Math.abs(end - at) <= 2 * width ? end : at;
-  return [near(v[0], v[cut]), near(v[last], v[last - cut])];
+  const end = values[last], low = Math.min(v[cut], end), high = Math.max(v[last - cut], end), width = high - low;
+  const near = (most, at) => width === 0 || Math.abs(most - at) <= 2 * width ? most : at;
+  return [near(v[0], low), near(v[last], high)];
 }
 
 function nearest(steps, at) {

@@ -398,6 +398,9 @@ fn a_curve_without_outliers_is_drawn_whole() {
         assert!(!one_line(curve(|t| if t == 0.0 { 5.0 } else { 0.0 })).contains("cut off"));
         assert!(!one_line(curve(|t| 25.0 * (1.0 - (-5.0 * t).exp()))).contains("cut off"));
     }
+    // Few points near each other between where it began and where it ended: that it ended there is what it tells.
+    let few = one_line(vec![(0.0, 10.60), (1.0, 11.26), (2.0, 11.19), (3.0, 11.28), (4.0, 11.95)]);
+    assert!(!few.contains("cut off"));
 }
 
 #[test]
