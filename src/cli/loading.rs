@@ -178,7 +178,8 @@ impl Wanted {
             }
             None => {
                 let asked = Source {
-                    columns: args.columns(),
+                    columns: args.columns()?,
+                    names: data.names.as_ref().map(|file| file.display().to_string()),
                     scale: Scale::asked(data.scale),
                     condition: data.condition(),
                     binarize: data.binarize,

@@ -6,7 +6,7 @@ use crate::config::{
     Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
     OutputBias, Rule, Run, SizeFactor, Source, Training, Variance, used,
 };
-use crate::data::{Asked, Bytes, Column, Columns, Dataset, Header, List, Missing, Told, scale};
+use crate::data::{Asked, Bytes, Column, Columns, Dataset, Header, List, Missing, Names, Told, scale};
 use crate::schedule::{self, Schedule};
 use crate::trainer::Saving;
 use crate::{Error, Result};
@@ -85,6 +85,10 @@ pub(super) struct DataArgs {
         conflicts_with = "resume"
     )]
     header: Header,
+    /// The names of the columns, of an array or a sparse matrix, which have no place for them: a file with one a line, or in front of
+    /// each, as features.tsv. Kept in the model
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub(super) names: Option<PathBuf>,
     /// A column of a csv, by name or position, that is no part of x but the class of each example, in words or numbers: the labels of
     /// the data, which --condition labels tells to the model, and by which the report colours the latents. Kept in the model
     #[arg(long, value_name = "COLUMN", conflicts_with = "resume")]
@@ -394,9 +398,12 @@ impl TrainArgs {
     }
 
     /// The columns that are asked for, and what of them.
-    pub(super) fn columns(&self) -> Option<Columns> {
+    ///
+    /// # Errors
+    /// Those of a file of names.
+    pub(super) fn columns(&self) -> Result<Option<Columns>> {
         let data = &self.data;
-        Columns::asked(Asked {
+        Ok(Columns::asked(Asked {
             take: data.columns.clone(),
             skip: data.skip_columns.clone(),
             told: data.told(),
@@ -404,7 +411,8 @@ impl TrainArgs {
             likelihoods: self.others.lists(),
             words: self.model.likelihood == Likelihood::Categorical,
             header: data.header,
-        })
+            names: data.names.as_deref().map(Names::read).transpose()?,
+        }))
     }
 
     /// The model that the run begins with, where it does not begin with a new one.

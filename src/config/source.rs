@@ -21,6 +21,9 @@ pub struct Source {
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
+    /// The file that the names of the columns are from, where the data have no place for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<String>,
     /// What the bytes of the data stand for, also those of later files. None: of each file by itself, as before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Bytes>,
@@ -48,6 +51,7 @@ impl Source {
             rows,
             checksum: None,
             columns: None,
+            names: None,
             bytes: None,
             scale: None,
             log_volume: None,
@@ -82,7 +86,7 @@ impl Source {
         let moved = self.checksum.is_some() && self.checksum == began.checksum;
         let moved = moved && self.valid.is_some() == began.valid.is_some();
         let files = if moved { began } else { self };
-        let (train, valid) = (files.train.clone(), files.valid.clone());
+        let (train, valid, names) = (files.train.clone(), files.valid.clone(), files.names.clone());
         // The classes of the examples are in the checksum, too.
         let condition = match (&self.condition, &files.condition) {
             (Some(Condition::Classes { classes, .. }), Some(Condition::Classes { train, valid, .. })) => {
@@ -93,7 +97,7 @@ impl Source {
         let bytes = self.bytes.filter(|_| began.bytes.is_some());
         let columns = self.columns.clone().filter(|columns| began.columns.is_some() || !columns.are_all());
         let log_volume = self.log_volume.filter(|_| began.log_volume.is_some());
-        Source { train, valid, condition, bytes, columns, log_volume, ..self.clone() } == *began
+        Source { train, valid, names, condition, bytes, columns, log_volume, ..self.clone() } == *began
     }
 }
 

@@ -21,10 +21,11 @@ pub const USED: [(&str, &str, &[&str]); 13] = [
 
 /// What a run that begins with another model has from that, by the names that clap has for the options: its layers, and how data
 /// are read.
-pub const KEPT: [&str; 25] = [
+pub const KEPT: [&str; 26] = [
     "columns",
     "skip_columns",
     "header",
+    "names",
     "classes",
     "scale",
     "missing",

@@ -2,6 +2,7 @@
 //! asked for; but those that a model is told come last. Positions are of the file, whatever asks for them.
 use super::header::Header;
 use super::named::shown;
+use super::names::Names;
 use super::there::There;
 use crate::likelihood::{Likelihood, name_of};
 use crate::{Error, Result};
@@ -23,6 +24,8 @@ pub struct Asked {
     pub words: bool,
     /// Whether the first line of the text is the names of its columns.
     pub header: Header,
+    /// What the columns are called, of data that have no place for it.
+    pub names: Option<Names>,
 }
 
 /// What a model is told beside x, and what it then learns.

@@ -74,6 +74,7 @@ impl Columns {
             likelihoods: vec![],
             words: false,
             header: Header::Auto,
+            names: None,
             ..asked.clone()
         });
         self.taken.is_empty() && apart.is_none_or(|apart| apart == Asked::default())
@@ -394,7 +395,11 @@ impl Dataset {
         if columns.asked.as_ref().is_some_and(|asked| asked.header == Header::Yes) && self.columns.header.is_auto() {
             return Err(Error::request(format!("header: {} is no text, and has none; leave --header out", self.name)));
         }
-        let names = Some(self.columns.names.clone()).filter(|names| names.len() == self.cols);
+        let given = columns.asked.as_ref().and_then(|asked| asked.names.as_ref());
+        let names = match given.map(|given| given.of(self.cols, &self.name)).transpose()? {
+            Some(given) => Some(given.to_vec()),
+            None => Some(self.columns.names.clone()).filter(|names| names.len() == self.cols),
+        };
         let file = self.name.clone();
         let there = There { file: &file, width: self.cols, rows_named: false, names: names.as_deref() };
         let positions = columns.positions(&there)?;

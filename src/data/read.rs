@@ -110,6 +110,10 @@ impl Dataset {
 
     /// These columns of a file that was parsed, checked.
     fn taking(self, columns: Option<&Columns>, missing: Missing) -> Result<Self> {
+        let given = columns.and_then(|columns| columns.asked.as_ref()?.names.as_ref());
+        if let (Some(given), true) = (given, self.columns != Columns::default()) {
+            return Err(given.refused_by(&self.name));
+        }
         let data = match columns {
             // Text is the one format that has taken them already.
             Some(columns) if self.columns == Columns::default() => self.with_columns(columns)?,

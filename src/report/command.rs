@@ -53,6 +53,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     if let Some(columns) = &data.columns {
         line.choice("header", columns.header, Header::Auto);
     }
+    data.names.iter().for_each(|file| line.unless(false, "names", file));
     if let Some(classes) = data.classes().filter(|classes| !classes.apart) {
         line.unless(false, "classes", classes.column());
     }

@@ -233,3 +233,67 @@ fn one_example_of_a_wide_model_is_no_small_file_that_claims_much() {
         "{refused}"
     );
 }
+
+/// Genes have names, for which an array has no place: given beside it they are those of a header.
+#[test]
+fn columns_of_an_array_have_the_names_of_a_file() {
+    let home = folder("sparse-names");
+    write_csr(&home.join("cells.npz"), &counts());
+    write_npy(&home.join("cells.npy"), &counts());
+    let name = |j: usize| format!("G{}", (j * 7) % COLS); // no order
+    let names: Vec<String> = (0..COLS).map(name).collect();
+    let features: String = names.iter().map(|name| format!("{name}\tsymbol, of {name}\tGene Expression\n")).collect();
+    fs::write(home.join("features.tsv"), &features).unwrap();
+    fs::write(home.join("titled.csv"), format!("gene\n{}\n", names.join("\n"))).unwrap();
+    // As one would have it with a header.
+    let row = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(",") + "\n";
+    let text: String = counts().chunks(COLS).map(row).collect();
+    fs::write(home.join("cells.csv"), names.join(",") + "\n" + &text).unwrap();
+    let how = format!("--likelihood poisson --skip-columns G7,3 --epochs 3 {SMALL}");
+    run(&home, &format!("train --data cells.csv {how} --out of-csv")).succeeded();
+    for (out, data) in [("sparse", "cells.npz --names features.tsv"), ("dense", "cells.npy --names titled.csv")] {
+        run(&home, &format!("train --data {data} {how} --out {out}")).succeeded();
+        assert_eq!(tensors(&home.join(out)), tensors(&home.join("of-csv")), "{out}");
+        let columns = |run: &str| -> serde_json::Value {
+            let config: serde_json::Value = serde_json::from_slice(&bytes(&home.join(run), "config.json")).unwrap();
+            config["data"]["columns"].clone()
+        };
+        assert_eq!(columns(out), columns("of-csv"), "{out}");
+        run(&home, &format!("sample {out} --count 3 --draw --to {out}.csv --device cpu --quiet")).succeeded();
+        let left: Vec<&str> =
+            names.iter().enumerate().filter(|(j, n)| *j != 3 && *n != "G7").map(|(_, n)| n.as_str()).collect();
+        assert_eq!(
+            fs::read_to_string(home.join(format!("{out}.csv"))).unwrap().lines().next().unwrap(),
+            left.join(",")
+        );
+        // What repeats it names the file, and what goes on needs it no more.
+        run(&home, &format!("train --config {out}/run.toml --out {out}-again --device cpu --quiet")).succeeded();
+        assert_same_run(&home.join(out), &home.join(format!("{out}-again")), out);
+        let page = fs::read_to_string(home.join(format!("{out}/report.html"))).unwrap();
+        assert!(page.contains("--names ") && page.contains(left[0]), "{out}");
+    }
+    // A later file with a header is read by it, in whatever order.
+    let by: Vec<usize> = (0..COLS).rev().collect();
+    let moved = |row: &[f32]| by.iter().map(|&j| row[j].to_string()).collect::<Vec<_>>().join(",") + "\n";
+    let head = by.iter().map(|&j| names[j].clone()).collect::<Vec<_>>().join(",");
+    fs::write(home.join("moved.csv"), head + "\n" + &counts().chunks(COLS).map(moved).collect::<String>()).unwrap();
+    let elbo = |data: &str| {
+        run(&home, &format!("eval sparse --data {data} --json --device cpu --quiet")).json()["elbo"].clone()
+    };
+    assert_eq!(elbo("moved.csv"), elbo("cells.npz"));
+    // More or fewer names, a line without one, and text, which has its own.
+    let train = |data: &str| run(&home, &format!("train --data {data} --likelihood poisson --device cpu --out no"));
+    fs::write(home.join("few.txt"), "a\nb\n").unwrap();
+    train("cells.npz --names few.txt").refused(
+        2,
+        "names few.txt: has 2 names, and cells.npz 30 columns; give one a line, in the order of the columns",
+    );
+    fs::write(home.join("gap.txt"), "a,1\n,2\nc,3\n").unwrap();
+    train("cells.npz --names gap.txt").refused(1, "line 2 of gap.txt has no name of a column in front");
+    train("cells.csv --names features.tsv").refused(
+        2,
+        "names features.tsv: cells.csv is text, whose first line names its columns; leave it out, or write them there",
+    );
+    train("cells.npz --names none.txt")
+        .refused(1, "none.txt cannot be read: No such file or directory (os error 2); check the path");
+}
