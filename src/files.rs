@@ -250,6 +250,15 @@ pub fn lock(path: &Path) -> Lock {
     Lock::Taken
 }
 
+/// Whether another process holds the lock of a file or directory. Who asks for it meanwhile still gets it.
+pub fn is_locked(path: &Path) -> bool {
+    match cfg!(windows) && path.is_dir() {
+        true => matches!(lock(path), Lock::Taken),
+        // Held for no longer than a moment: a lock waits for that.
+        false => File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))),
+    }
+}
+
 /// The same for what is no file, by a name that stands for it on this machine.
 pub fn lock_named(name: &str) -> Lock {
     let path = std::env::temp_dir().join(format!("vae-gpu-{name}.lock"));

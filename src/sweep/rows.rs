@@ -103,6 +103,7 @@ fn state(entry: &Entry) -> &'static str {
     match entry.state {
         State::Done => "done",
         State::Cut(_) => "cut",
+        State::Running(_) => "running",
         State::Failed(_) => "failed",
     }
 }
@@ -113,7 +114,7 @@ fn split(record: &Record) -> &'static str {
 
 fn steps(entry: &Entry) -> u32 {
     match entry.state {
-        State::Cut(step) => step,
+        State::Cut(step) | State::Running(step) => step,
         _ => entry.records.last().map_or(0, |r| r.step),
     }
 }

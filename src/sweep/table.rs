@@ -6,7 +6,7 @@ use crate::checkpoint::{Best, Folder, Saved};
 use crate::config::{Condition, Objective, Run};
 use crate::metrics::{self, Record, Split};
 use crate::report::{self, command};
-use crate::{Error, Result, schedule};
+use crate::{Error, Result, files, schedule};
 
 /// How far a run came.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub enum State {
     Done,
     /// After so many steps; it can go on.
     Cut(u32),
+    /// It is trained, after so many.
+    Running(u32),
     /// Why.
     Failed(String),
 }
@@ -66,6 +68,10 @@ impl Entry {
         if let Some(why) = entry.folder.text("failed.txt") {
             entry.state = State::Failed(why.trim_end().into());
         }
+        let told = entry.records.last().map_or(0, |r| r.step);
+        if let (State::Cut(step), true) = (&entry.state, files::is_locked(&entry.folder.0)) {
+            entry.state = State::Running(told.max(*step));
+        }
         entry.active = entry.folder.text("report.html").and_then(|page| report::active_units(&page));
         Ok(entry)
     }
@@ -95,6 +101,7 @@ impl Entry {
         match &self.state {
             State::Done => None,
             State::Cut(step) => Some(format!("cut at step {step} of {}", self.run.training.steps)),
+            State::Running(step) => Some(format!("running, at step {step} of {}", self.run.training.steps)),
             State::Failed(why) => Some(why.clone()),
         }
     }
@@ -126,7 +133,7 @@ pub struct Row {
     pub values: Vec<Option<String>>,
     /// Places in [`Table::entries`], by seed.
     pub runs: Vec<usize>,
-    /// Of the runs that are done; where none is, of those that were cut. Failed ones are left out.
+    /// Of the runs that are done; where none is, of those that were cut or still run. Failed ones are left out.
     pub elbo: Option<Spread>,
     /// The elbo as a density in the units of the file; of what is not scaled, or no density, the elbo itself. None
     /// of a run of before gaps were looked at for it.
@@ -257,7 +264,7 @@ impl Row {
         let counted = || {
             all().filter(move |entry| match entry.state {
                 State::Done => true,
-                State::Cut(_) => !done,
+                State::Cut(_) | State::Running(_) => !done,
                 State::Failed(_) => false,
             })
         };

@@ -226,6 +226,24 @@ fn a_sweep_that_was_cut_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn a_run_that_is_trained_is_told_from_one_that_was_cut() {
+    let home = folder("sweep-running");
+    write_idx(&home.join("x.idx"), 103, 6);
+    let train = "train --data x.idx --steps 4000000 --log-every 50 --hidden 40 --latent 2 --device cpu --out runs/one";
+    let child = start(&home, train);
+    begun(&home.join("runs"), &["one"]);
+    let [table, json] = ["compare runs", "compare runs --json"].map(|line| run(&home, line).succeeded().stdout);
+    assert!(table.contains("running, at step ") && table.contains(" of 4000000") && !table.contains("cut"), "{table}");
+    let row: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    let one = &row["runs"][0];
+    assert_eq!(one["state"], "running", "{json}");
+    assert!(one["steps"].as_u64() >= Some(50) && one["elbo"].is_f64(), "{json}");
+    send(&child, "-TERM");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143), "to be looked at does not disturb it");
+    assert!(run(&home, "compare runs").succeeded().stdout.contains("cut at step "));
+}
+
+#[test]
 fn two_sweeps_and_a_run_of_one_of_them_are_kept_apart() {
     let home = folder("sweep-locked");
     write_idx(&home.join("x.idx"), 60, 4);
