@@ -103,6 +103,47 @@ __device__ __forceinline__ void pull_all_back(const Out& dhead, const Out16& dhe
     }
 }
 
+// Where mu and logvar are constants of log q(z|x) (Roeder et al. 2017), with w as above and s = 1, or of iwae the draw's share of the
+// weights of its example, s = weight[row] step.rows (Tucker et al. 2019, equation 8):
+// dz' = s (dz + w (z - eps / sigma)),  dmu = sum_k dz',  dlogvar = sum_k dz' 1/2 sigma eps                sigma = exp(logvar / 2)
+// Zero from step.rows on. A warp for each quad, each lane with samples of its own.
+extern "C" __global__ void __launch_bounds__(128) reparam_backward_path(Out dhead, Out16 dhead16, In dz, In z, In head,
+                                                                        In eps, In weight, Plan* plan, int samples,
+                                                                        int iwae) {
+    begin();
+    const Step* step = &plan->now;
+    const int latent = dz.cols, lane = (int)threadIdx.x % 32;
+    const In mu = columns_of(head, 0, latent);
+    for (Quads q(mu, 0, 32); q.more(); q.next()) {
+        const int example = q.row, col = q.col;
+        float4 dmu = {0.0f, 0.0f, 0.0f, 0.0f}, dlogvar = dmu, sigma = {1.0f, 1.0f, 1.0f, 1.0f};
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            if (col + i < latent) component(sigma, i) = expf(0.5f * head(example, latent + col + i));
+        if (example < (int)step->rows)
+            for (int k = lane; k < samples; k += 32) {
+                const int row = example * samples + k;
+                const float own = weight(row, 0), w = iwae ? own : own * step->beta;
+                const float share = iwae ? own * (float)step->rows : 1.0f;
+                float4 noise = noise4(eps, *step, samples, row, col), d = load4(dz, row, col), value = load4(z, row, col);
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    if (col + i >= latent) continue;
+                    const float e = component(noise, i), s = component(sigma, i);
+                    const float total = share * (component(d, i) + w * (component(value, i) - e / s));
+                    component(dmu, i) += total;
+                    component(dlogvar, i) += 0.5f * total * s * e;
+                }
+            }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            component(dmu, i) = warp_sum(component(dmu, i));
+            component(dlogvar, i) = warp_sum(component(dlogvar, i));
+        }
+        if (lane == 0) store_head(dhead, dhead16, plan, latent, example, col, {dmu, dlogvar});
+    }
+}
+
 // dhead assigned. `spread`: a warp for each quad, for one lane would wait for the noise of every sample in turn.
 extern "C" __global__ void __launch_bounds__(128) reparam_backward(Out dhead, Out16 dhead16, In dz, In z, In head,
                                                                    In eps, In weight, Plan* plan, int samples,

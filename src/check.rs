@@ -2,8 +2,8 @@
 //! its own and not what came before it.
 use crate::arena::{Layout, View};
 use crate::config::{
-    Activation, Binarize, Dispersion, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule, SizeFactor,
-    Variance, name_of,
+    Activation, Binarize, Dispersion, Gradient, Init, Likelihood, Mean, Model, Numbers, Objective, Optimizer, Rule,
+    SizeFactor, Variance, name_of,
 };
 use crate::data::{Dataset, Missing, Values};
 use crate::device::{Backend, Cpu, Device, Work};
@@ -70,6 +70,7 @@ pub fn subjects() -> Vec<Subject> {
     let missing = |model: Model| Model { missing: Missing::Allow, ..model };
     let iwae =
         Model { activation: Activation::Tanh, objective: Objective::Iwae, samples: 5, ..plain(784, &[200, 200], 50) };
+    let path = |model: Model| Model { gradient: Gradient::Path, ..model };
     let clipped = Optimizer { clip_norm: 0.1, weight_decay: 0.01, ..Optimizer::new(Rule::Adamw) };
     // Runs of one column and of several, the first and the last of each kind; of words 2 to 40.
     let mixed = |variance, dispersion| Model {
@@ -92,9 +93,11 @@ pub fn subjects() -> Vec<Subject> {
     let subjects = vec![
         (plain(784, &[500], 20), 100, adam, Binarize::None),
         (plain(784, &[500], 20), 1024, adam, Binarize::Dynamic),
-        (iwae, 20, adam, Binarize::Dynamic),
+        (iwae.clone(), 20, adam, Binarize::Dynamic),
+        (path(iwae), 20, adam, Binarize::Dynamic),
         (plain(1, &[1], 1), 1, Optimizer::new(Rule::Sgd), Binarize::Threshold),
         (Model { objective: Objective::ElboMc, samples: 3, ..plain(300, &[], 33) }, 17, clipped, Binarize::None),
+        (path(Model { objective: Objective::ElboMc, samples: 40, ..plain(33, &[17], 5) }), 7, adam, Binarize::None),
         (Model { free_bits: 0.05, ..plain(65, &[33, 9], 6) }, 7, Optimizer::new(Rule::Momentum), Binarize::None),
         (
             gaussian(Variance::Fixed, Mean::Identity, Activation::Gelu),

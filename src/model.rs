@@ -254,7 +254,7 @@ impl<'a> Builder<'a> {
         let likelihood_ops = decoder_start..ops.len();
         let bound = self.value("bound", rows, 1);
         let weight = self.value("sample weights", samples, 1);
-        let objective = Goal { objective: m.objective, free_bits: m.free_bits };
+        let objective = Goal { objective: m.objective, gradient: m.gradient, free_bits: m.free_bits };
         ops.push(Op::Bound { bound, weight, nll, kl, kl_dim, ratio, objective });
 
         let tape = Tape {

@@ -5,7 +5,7 @@
 //! what `reparam_backward` assigned, and `log_means_backward` makes another gradient of what that of −log p assigned, in place.
 use crate::Result;
 use crate::arena::{Layout, View};
-use crate::config::{Activation, Binarize, Likelihood, Mean, Model, Objective, Optimizer, Spread};
+use crate::config::{Activation, Binarize, Gradient, Likelihood, Mean, Model, Objective, Optimizer, Spread};
 use crate::device::Backend;
 use std::ops::Range;
 
@@ -161,6 +161,7 @@ pub enum Op {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Goal {
     pub objective: Objective,
+    pub gradient: Gradient,
     pub free_bits: f64,
 }
 

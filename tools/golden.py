@@ -30,7 +30,12 @@ def weights(rng, layers):
 
 def write(path, case, loss, params, x, eps):
     """A case file: what goes in, and what comes of it with all gradients. The loss."""
-    (value, (nll, kl, bound)), grads = jax.value_and_grad(loss, has_aux=True)(params, x, eps, case)
+    return write_with(path, case, jax.value_and_grad(loss, has_aux=True), params, x, eps)
+
+
+def write_with(path, case, gradients, params, x, eps):
+    """The same of gradients that are not those of the loss."""
+    (value, (nll, kl, bound)), grads = gradients(params, x, eps, case)
     tensors = {"x": x, "eps": eps, "out.nll": nll, "out.kl": kl, "out.bound": bound, "out.loss": value[None]}
     tensors |= {f"param.{key}": v for key, v in params.items()} | {f"grad.{key}": v for key, v in grads.items()}
     save_file({key: np.ascontiguousarray(v, dtype=np.float64) for key, v in tensors.items()}, path,

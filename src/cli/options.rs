@@ -3,8 +3,8 @@ use super::Common;
 use super::likelihoods::OthersArgs;
 use crate::checkpoint::Saved;
 use crate::config::{
-    Activation, Algorithm, Binarize, Condition, Dispersion, Init, Likelihood, Mean, Model, Objective, OnNan, Optimizer,
-    OutputBias, Rule, Run, SizeFactor, Source, Training, Variance, used,
+    Activation, Algorithm, Binarize, Condition, Dispersion, Gradient, Init, Likelihood, Mean, Model, Objective, OnNan,
+    Optimizer, OutputBias, Rule, Run, SizeFactor, Source, Training, Variance, used,
 };
 use crate::data::{Asked, Bytes, Column, Columns, Dataset, Header, List, Missing, Names, Told, scale};
 use crate::schedule::{self, Schedule};
@@ -210,6 +210,10 @@ struct TrainingArgs {
     /// elbo (KL in closed form), elbo-mc (KL by Monte Carlo) or iwae
     #[arg(long, value_enum, default_value = "elbo", hide_possible_values = true, conflicts_with = "resume")]
     objective: Objective,
+    /// Of elbo-mc and iwae, what q's parameters follow: total, the gradient of the bound, or path, that through z alone: the same in the
+    /// mean, with less noise where q is near the posterior, or of iwae K is large (sticking the landing; doubly reparameterised, DReG)
+    #[arg(long, value_enum, default_value = "total", hide_possible_values = true, conflicts_with = "resume")]
+    gradient: Gradient,
     /// Latent samples for each example
     #[arg(long, value_name = "K", default_value_t = 1, conflicts_with = "resume")]
     samples: usize,
@@ -436,8 +440,14 @@ impl TrainArgs {
                 ..m.model(data.cols - condition)?
             },
         };
-        let model =
-            Model { objective: t.objective, samples: t.samples, beta: t.beta, free_bits: t.free_bits, ..layers };
+        let model = Model {
+            objective: t.objective,
+            gradient: t.gradient,
+            samples: t.samples,
+            beta: t.beta,
+            free_bits: t.free_bits,
+            ..layers
+        };
         let began = start.map(|saved| &saved.run.training);
         let usual = || m.init_output_bias.unwrap_or(OutputBias::usual(&model));
         let defaults = Optimizer::new(t.optimizer);

@@ -7,7 +7,7 @@ pub mod used;
 
 pub use crate::likelihood::Likelihood;
 pub(crate) use crate::likelihood::name_of;
-pub use model::{Activation, Dispersion, Mean, Model, Objective, SizeFactor, Spread, Variance};
+pub use model::{Activation, Dispersion, Gradient, Mean, Model, Objective, SizeFactor, Spread, Variance};
 pub use source::{Binarize, Condition, Source};
 pub use training::{Algorithm, Init, Numbers, OnNan, Optimizer, Origin, OutputBias, Rule, Training};
 

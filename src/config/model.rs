@@ -108,6 +108,25 @@ pub enum Objective {
     Iwae,
 }
 
+/// Which gradient q's parameters follow. Both are the same in the mean; p's parameters have that of the bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gradient {
+    /// That of the bound: through z, and through log q(z|x), which holds them itself.
+    #[default]
+    Total,
+    /// Through z alone. At q(z|x) = p(z|x) it is 0 whatever was drawn, and of iwae it does not drown in noise as K grows. Of elbo-mc
+    /// Roeder et al. 2017, "Sticking the Landing"; of iwae Tucker et al. 2019, "Doubly Reparameterized Gradient Estimators for Monte
+    /// Carlo Objectives".
+    Path,
+}
+
+impl Gradient {
+    fn is_total(&self) -> bool {
+        *self == Gradient::Total
+    }
+}
+
 /// The model and its objective: what a case file and the metadata of a model hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
@@ -143,6 +162,9 @@ pub struct Model {
     pub size_factor: SizeFactor,
     #[serde(default = "defaults::objective")]
     pub objective: Objective,
+    /// Of an objective that draws its KL.
+    #[serde(default, skip_serializing_if = "Gradient::is_total")]
+    pub gradient: Gradient,
     /// How many z are drawn for each example: K.
     #[serde(default = "defaults::samples")]
     pub samples: usize,
@@ -207,6 +229,7 @@ impl Model {
             dispersion: Dispersion::default(),
             size_factor: SizeFactor::None,
             objective: defaults::objective(),
+            gradient: Gradient::Total,
             samples: 1,
             beta: 1.0,
             free_bits: 0.0,
@@ -431,6 +454,10 @@ impl Model {
         };
         not_negative("beta", self.beta, "--beta 1")?;
         not_negative("free-bits", self.free_bits, "--free-bits 0")?;
+        request(self.objective == Objective::Elbo && self.gradient == Gradient::Path, &|| {
+            "gradient path: the KL of the objective elbo is in closed form, and not drawn; leave it out, or pass --objective elbo-mc or iwae"
+                .into()
+        })?;
         request(self.objective != Objective::Elbo && self.free_bits > 0.0, &|| {
             let objective = name_of(self.objective);
             format!(

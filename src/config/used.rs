@@ -3,7 +3,7 @@
 
 /// An option, the choice that decides whether it is used, and what it must be for that, or have among others: whatever is no `none`
 /// where nothing is said.
-pub const USED: [(&str, &str, &[&str]); 13] = [
+pub const USED: [(&str, &str, &[&str]); 14] = [
     ("activation", "hidden", &[]),
     ("variance", "likelihood", &["gaussian"]),
     ("mean", "likelihood", &["gaussian"]),
@@ -11,6 +11,7 @@ pub const USED: [(&str, &str, &[&str]); 13] = [
     ("dispersion", "likelihood", &["negative-binomial"]),
     ("size-factor", "likelihood", &["negative-binomial"]),
     ("sigma", "variance", &["fixed"]),
+    ("gradient", "objective", &["elbo-mc", "iwae"]),
     ("betas", "optimizer", &["adam", "adamw"]),
     ("eps", "optimizer", &["adam", "adamw", "adagrad"]),
     ("momentum", "optimizer", &["momentum"]),

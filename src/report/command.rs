@@ -102,6 +102,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.choice("init-output-bias", t.init_output_bias, OutputBias::usual(model));
 
     line.choice("objective", model.objective, by_default.objective);
+    line.choice("gradient", model.gradient, by_default.gradient);
     line.number("samples", model.samples, by_default.samples);
     line.number("beta", model.beta, by_default.beta);
     line.number("kl-warmup", t.kl_warmup, 0);

@@ -2,8 +2,8 @@
 use super::{Vae, by_name, seen};
 use crate::checkpoint::{Folder, Saved};
 use crate::config::{
-    Activation, Binarize, Condition, Dispersion, Init, Likelihood, Model, Numbers, Objective, Optimizer, OutputBias,
-    Rule, Run, SizeFactor, Source, Training, Variance,
+    Activation, Binarize, Condition, Dispersion, Gradient, Init, Likelihood, Model, Numbers, Objective, Optimizer,
+    OutputBias, Rule, Run, SizeFactor, Source, Training, Variance,
 };
 use crate::data::{Bytes, Dataset, Missing, Scale, scale};
 use crate::device::Device;
@@ -103,6 +103,8 @@ impl Builder {
         size_factor: SizeFactor => model.size_factor;
         /// The bound that is maximised.
         objective: Objective => model.objective;
+        /// Of an objective that draws its KL: which gradient q's parameters follow.
+        gradient: Gradient => model.gradient;
         /// Whether examples may lack values, which are NaN: [`Dataset::from_rows_with_missing`]. The bounds are then of what is
         /// observed.
         missing: Missing => model.missing;
@@ -325,8 +327,8 @@ impl Builder {
 
     /// What is left of a trained model that is trained on, and the data as it sees them.
     fn prepare_from(&self, saved: &Saved, data: &Arc<Dataset>) -> Result<Prepared> {
-        let Model { objective, samples, beta, free_bits, .. } = self.model;
-        let anew = |model: Model| Model { objective, samples, beta, free_bits, ..model };
+        let Model { objective, gradient, samples, beta, free_bits, .. } = self.model;
+        let anew = |model: Model| Model { objective, gradient, samples, beta, free_bits, ..model };
         let nothing = Builder::default();
         let is_said = self.model != anew(nothing.model)
             || (self.scale, self.binarize) != (nothing.scale, nothing.binarize)

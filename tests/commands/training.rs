@@ -359,6 +359,7 @@ fn a_run_that_goes_on_keeps_its_settings() {
             "size-factor" => "total",
             "binarize" => "threshold",
             "objective" => "iwae",
+            "gradient" => "path",
             "optimizer" => "sgd",
             "lr-schedule" => "cosine",
             "init" => "torch",

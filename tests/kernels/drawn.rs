@@ -4,7 +4,7 @@ use crate::models;
 use crate::numbers::Numbers;
 use crate::setting::{Setting, compare, optimizers};
 use clap::ValueEnum;
-use vae_gpu::config::{Binarize, Likelihood, Optimizer, Rule, Variance};
+use vae_gpu::config::{Binarize, Gradient, Likelihood, Model, Objective, Optimizer, Rule, Variance};
 use vae_gpu::device::driver::Stored;
 use vae_gpu::device::{Cpu, Shortcut};
 
@@ -19,7 +19,10 @@ fn setting(numbers: &mut Numbers, extents: &[usize], batches: &[usize]) -> Setti
     let slowly = if model.variance == Variance::Fixed { 1.0 } else { 0.1 };
     let slowly = if model.has_counts() { 0.02 } else { slowly };
     let optimizer = numbers.one_of(&optimizers());
-    let plain = Setting::new(model);
+    // Some of those that draw their KL; what is drawn of the others stays as it was.
+    let path = model.objective != Objective::Elbo && model.latent.is_multiple_of(2);
+    let gradient = if path { Gradient::Path } else { Gradient::Total };
+    let plain = Setting::new(Model { gradient, ..model });
     let lr = match optimizer.rule {
         Rule::Sgd | Rule::Momentum => slowly * plain.optimizer.lr,
         // Of 500 inputs a step of 0.02 each is 10, and the mean of a count is an exponential.

@@ -24,7 +24,9 @@ use setting::{Setting, adam, optimizers};
 use std::collections::BTreeSet;
 use steps::one_by_one_and_merged;
 use vae_gpu::arena::View;
-use vae_gpu::config::{Activation, Dispersion, Likelihood, Model, Optimizer, Rule, SizeFactor, Variance};
+use vae_gpu::config::{
+    Activation, Dispersion, Gradient, Likelihood, Model, Objective, Optimizer, Rule, SizeFactor, Variance,
+};
 use vae_gpu::device::Shortcut;
 use vae_gpu::device::driver::{Grid, Precision};
 use vae_gpu::device::kernels::{self, In, Out, Out16};
@@ -80,6 +82,8 @@ fn every_kernel_is_launched_by_a_test() {
     let of_shares =
         Model { size_factor: SizeFactor::Total, likelihood: Likelihood::NegativeBinomial, ..Model::new(3, &[2], 1) };
     launched.append(&mut one_by_one_and_merged(&Setting::new(of_shares)));
+    let path = Model { objective: Objective::Iwae, gradient: Gradient::Path, samples: 3, ..Model::new(3, &[2], 1) };
+    launched.append(&mut one_by_one_and_merged(&Setting::new(path)));
     // by `a_cast_rounds_to_the_nearest_bf16` and `our_own_products_match_in_every_layout_and_precision`
     launched.insert("cast");
     let by_itself =

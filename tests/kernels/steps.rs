@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use vae_gpu::arena::Layout;
 use vae_gpu::case::Case;
-use vae_gpu::config::{Activation, Binarize, Dispersion, Likelihood, Model, Objective, Optimizer, Rule, Variance};
+use vae_gpu::config::{
+    Activation, Binarize, Dispersion, Gradient, Likelihood, Model, Objective, Optimizer, Rule, Variance,
+};
 use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::driver::{Precision, Stored};
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
@@ -36,6 +38,20 @@ fn every_objective_and_likelihood_matches_the_reference_with_one_sample() {
 #[test]
 fn every_objective_and_likelihood_matches_the_reference_with_three_samples() {
     every_objective(3);
+}
+
+/// Samples for one lane of a warp, for some, and for each more than one; in a batch of which one example is not there.
+#[test]
+fn the_path_gradient_matches_the_reference() {
+    for objective in [Objective::ElboMc, Objective::Iwae] {
+        for (samples, latent) in [(1, 1), (3, 5), (40, 17), (70, 2)] {
+            for likelihood in [Likelihood::Bernoulli, Likelihood::Gaussian] {
+                let plain = Model { likelihood, activation: Activation::Tanh, ..Model::new(17, &[9], latent) };
+                let model = Model { objective, gradient: Gradient::Path, samples, ..plain };
+                Setting { batch: 4, rows: 3, ..Setting::new(model) }.check();
+            }
+        }
+    }
 }
 
 #[test]
@@ -384,6 +400,10 @@ fn merged_operations_give_the_numbers_of_each_by_itself() {
             let plain = Model { objective, samples: 2, ..Model::new(17, &[9, 6], 3) };
             for (model, activation) in of_every_likelihood(&plain).into_iter().zip(activations) {
                 one_by_one_and_merged(&Setting { library, ..Setting::new(Model { activation, ..model }) });
+            }
+            if objective != Objective::Elbo {
+                let model = Model { gradient: Gradient::Path, activation: Activation::Tanh, ..plain };
+                one_by_one_and_merged(&Setting { library, ..Setting::new(model) });
             }
         }
     }

@@ -23,7 +23,7 @@ where
     Cpu<T>: Backend,
 {
     let cases = cases();
-    assert_eq!(cases.len(), 23);
+    assert_eq!(cases.len(), 26);
     for path in cases {
         let case = Case::read(&path).unwrap();
         let mut cpu = Cpu::<T>::new(case.network.layout(), case.network.tape.batch);

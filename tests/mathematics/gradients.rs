@@ -4,7 +4,7 @@ use crate::models::{self, of_every_likelihood};
 use crate::numbers::{Numbers, Stage, assert_close, metrics};
 use rayon::prelude::*;
 use vae_gpu::arena::{Layout, View};
-use vae_gpu::config::{Activation, Binarize, Likelihood, Model, Objective, Variance};
+use vae_gpu::config::{Activation, Binarize, Gradient, Likelihood, Model, Objective, Variance};
 use vae_gpu::device::{Backend, Cpu, MISSING};
 use vae_gpu::model::Network;
 use vae_gpu::step::Step;
@@ -137,7 +137,7 @@ fn reparam_backward_is_the_derivative_of_z_and_of_the_ratio_in_the_objective() {
                 dot(&dz, &cpu.read(live(z)).unwrap()) + share * dot(&weights, &cpu.read(live(ratio)).unwrap())
             };
             let floor = floor(loss(&mut cpu));
-            let goal = Goal { objective, free_bits: 0.0 };
+            let goal = Goal { objective, gradient: Gradient::Total, free_bits: 0.0 };
             let d = |v| layout.d(v);
             cpu.reparam_backward(d(head), d(z), z, head, Some(eps), weight, goal).unwrap();
             let analytic = cpu.read(d(live(head))).unwrap();
@@ -174,7 +174,13 @@ fn kl_backward_adds_the_derivative_of_the_kl_above_the_free_bits() {
         };
         let floor = floor(loss(&mut cpu));
         let before = fill(&mut cpu, live(layout.d(head)), &mut numbers, 1.0);
-        cpu.kl_backward(layout.d(head), head, kl_dim, Goal { objective: Objective::Elbo, free_bits }).unwrap();
+        cpu.kl_backward(
+            layout.d(head),
+            head,
+            kl_dim,
+            Goal { objective: Objective::Elbo, gradient: Gradient::Total, free_bits },
+        )
+        .unwrap();
         let after = cpu.read(live(layout.d(head))).unwrap();
         let analytic: Vec<f64> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
         let numeric = differences(&mut cpu, live(head), &mut loss);
@@ -258,7 +264,7 @@ fn the_weights_of_the_bound_are_the_derivative_of_the_loss() {
             }
             // Every dimension above no bits at all: no kink.
             cpu.write(kl_dim, &numbers.units(2)).unwrap();
-            let goal = Goal { objective, free_bits: 0.0 };
+            let goal = Goal { objective, gradient: Gradient::Total, free_bits: 0.0 };
             let ring = layout.metrics();
             let mut loss = |cpu: &mut Cpu<f64>| {
                 cpu.bound(bound, weight, ring, nll, kl, kl_dim, ratio, goal).unwrap();

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use std::sync::Arc;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{
-    Activation, Binarize, Dispersion, Likelihood, Mean, Model, Objective, Optimizer, Rule, Spread, Variance,
+    Activation, Binarize, Dispersion, Gradient, Likelihood, Mean, Model, Objective, Optimizer, Rule, Spread, Variance,
 };
 use vae_gpu::data::{Dataset, Values};
 use vae_gpu::device::{Backend, Cpu, Real};
@@ -244,6 +244,70 @@ fn with_the_exact_posterior_every_importance_weight_is_the_likelihood() {
             // All weights being equal, the bound is tight.
             let bound = stage.read(stage.network.bound);
             assert_close(&format!("{what}: bound"), &bound, &log_p, 1e-10, 1.0);
+        }
+    }
+}
+
+/// Where q is the posterior log p(x, z) − log q(z|x) is the same for every z: through z nothing is to be had, whatever was drawn, where
+/// the gradient of the bound is noise about 0 (Roeder et al. 2017, section 3).
+#[test]
+fn at_the_posterior_the_path_gradient_is_nothing_for_every_draw() {
+    let linear = LinearGaussian::new(7, 3, 1);
+    for (objective, samples) in
+        [(Objective::ElboMc, 1), (Objective::ElboMc, 4), (Objective::Iwae, 1), (Objective::Iwae, 5)]
+    {
+        let [total, path] = [Gradient::Total, Gradient::Path].map(|gradient| {
+            let model = Model { gradient, ..linear.model(objective, samples) };
+            let mut stage = Stage::<f64>::new(&model, 4, 4, 2);
+            linear.write(&stage.network, &mut stage.cpu, 0.0, 0.0);
+            stage.gradients()
+        });
+        for ((name, total), (_, path)) in total.into_iter().zip(path) {
+            let most = |of: &[f64]| of.iter().fold(0f64, |most, x| most.max(x.abs()));
+            match name.starts_with("encoder") {
+                true => {
+                    assert!(most(&path) < 1e-12 && most(&total) > 1e-3, "{name}, {objective:?}, {samples}: {path:?}")
+                }
+                // p's parameters follow the bound in either.
+                false => assert_same(&name, &path, &total),
+            }
+        }
+    }
+}
+
+/// What the path leaves out is 0 in the mean, wherever q is: of the score for elbo-mc, and of the rest for iwae (Tucker et al. 2019).
+#[test]
+fn the_path_gradient_is_that_of_the_bound_in_the_mean() {
+    let (rows, steps) = (256, 40); // the same x in every row: so many draws of its gradient
+    for (objective, samples, beta) in
+        [(Objective::ElboMc, 2, 0.7), (Objective::Iwae, 1, 1.0), (Objective::Iwae, 4, 1.0)]
+    {
+        let draws = [(Gradient::Total, 7), (Gradient::Path, 8)].map(|(gradient, seed)| {
+            let plain = Model { activation: Activation::Tanh, ..Model::new(6, &[5], 2) };
+            let model = Model { objective, gradient, samples, beta, ..plain };
+            let network = Network::training(&model, rows, Binarize::None);
+            let (tape, layout) = (&network.tape, network.layout());
+            let mut cpu = Cpu::<f64>::new(layout, rows);
+            numbers::write_parameters(&network, &mut cpu, &mut Numbers::new(3));
+            let x: Vec<f64> = Numbers::new(4).uniforms(6, 0.5).iter().map(|u| u + 0.5).collect();
+            cpu.write(network.x, &x.repeat(rows)).unwrap();
+            let mut draws = vec![]; // of d/d[mu | logvar]
+            for index in 0..steps {
+                cpu.set_step(&Step { index, beta, ..Step::batch(seed, rows) }).unwrap();
+                tape.forward(&mut cpu, tape.encoder.start..tape.ops.len()).unwrap();
+                tape.backward(&mut cpu).unwrap();
+                draws.extend(cpu.read(layout.d(network.head)).unwrap().iter().map(|d| d * rows as f64));
+            }
+            draws
+        });
+        let width = 2 * 2;
+        for j in 0..width {
+            let of = |draws: &Vec<f64>| draws.iter().skip(j).step_by(width).copied().collect::<Vec<_>>();
+            let [total, path] = draws.each_ref().map(|draws| mean_and_error(&of(draws)));
+            let either = (total.1.powi(2) + path.1.powi(2)).sqrt();
+            let what = format!("{objective:?}, {samples}, [{j}]: {total:?} and {path:?}");
+            assert!((total.0 - path.0).abs() < SIGMAS * either, "{what}");
+            assert!(total.0.abs() > SIGMAS * total.1, "{what}: nothing but noise is compared");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! z = mu + exp(logvar / 2) eps, eps ~ N(0, I); Kingma & Welling 2014, section 2.4.
 use super::{Cpu, each_rows};
 use crate::arena::View;
-use crate::config::Objective;
+use crate::config::{Gradient, Objective};
 use crate::device::Real;
 use crate::device::sum;
 use crate::rng::{self, Stream};
@@ -65,6 +65,9 @@ pub fn forward<T: Real>(cpu: &mut Cpu<T>, z: View, ratio: View, head: View, eps:
 
 /// dmu = Σ_k dz, dlogvar = Σ_k dz ½ exp(logvar / 2) eps. Where the objective holds `ratio`, with d loss / d ratio = w
 /// beta: its z gives w beta z to dz, its logvar −½ w beta to dlogvar, and its eps is a constant.
+///
+/// Of the path alone mu and logvar are constants of log q(z|x): it gives w beta (z − eps / sigma) to dz, and nothing else. Of iwae each
+/// draw then counts once more by its share of the weights (Tucker et al. 2019, equation 8).
 pub fn backward<T: Real>(
     cpu: &mut Cpu<T>,
     dhead: View,
@@ -83,6 +86,9 @@ pub fn backward<T: Real>(
         Objective::ElboMc => step.beta,
         Objective::Iwae => 1.0, // its bound has no beta, whatever the step says
     });
+    let path = goal.gradient == Gradient::Path;
+    // d loss / d nll of a draw is this part of its share.
+    let examples = (path && goal.objective == Objective::Iwae).then(|| T::of(step.rows as f64));
     let given = eps.unwrap_or(View { rows: 0, offset: 0, ..z });
     let [dhead_out, dz, z_in, head_in, weight_in, given_in] = cpu.split([dhead, dz, z, head, weight, given]);
     let noise = Noise { step, samples, given: eps.map(|v| (&*given_in, v.stride)) };
@@ -100,8 +106,18 @@ pub fn backward<T: Real>(
                 dlogvar[..latent].fill(T::of(0.0));
                 for k in i * samples..(i + 1) * samples {
                     let (row, eps) = (first * samples + k, &all[k * latent..][..latent]);
-                    let w = weight_in[row * weight.stride] * beta;
-                    let at = row * z.stride;
+                    let weight = weight_in[row * weight.stride];
+                    let (w, at) = (weight * beta, row * z.stride);
+                    if path {
+                        let share = examples.map_or(T::of(1.0), |examples| weight * examples);
+                        for j in 0..latent {
+                            let sigma = (T::of(0.5) * logvar[j]).exp();
+                            let dz = share * (dz[at + j] + w * (z_in[at + j] - eps[j] / sigma));
+                            dmu[j] += dz;
+                            dlogvar[j] += T::of(0.5) * dz * sigma * eps[j];
+                        }
+                        continue;
+                    }
                     for j in 0..latent {
                         let dz = dz[at + j] + w * z_in[at + j];
                         dmu[j] += dz;

@@ -6,7 +6,7 @@ use super::driver::{Driver, Epilogue, Factor, Grid, PLAN_WORDS, Resident};
 use super::kernels::{self, In, Out, Out16};
 use super::{Backend, Chosen, Gauge, Real};
 use crate::arena::{ALIGN, Layout, RING, SCRATCH, View};
-use crate::config::{Activation, Binarize, Objective, Optimizer, Rule};
+use crate::config::{Activation, Binarize, Gradient, Objective, Optimizer, Rule};
 use crate::data::Dataset;
 use crate::step::Step;
 use crate::tape::{Decoded, Fetch, Goal, Order, Tape};
@@ -392,10 +392,15 @@ impl<D: Driver> Backend for Gpu<D> {
         let samples = (z.rows / head.rows) as i32;
         let (direct, dhead16) = (objective(goal.objective), self.copy16(dhead));
         self.copied(dhead);
+        let path = goal.gradient == Gradient::Path;
         let spread = samples >= SPREAD;
-        let lanes = if spread { 32 } else { 1 };
+        let lanes = if spread || path { 32 } else { 1 };
         let grid = Grid::line((head.rows * z.cols.div_ceil(4) * lanes).div_ceil(128).min(MANY), 128);
         let (dhead, dz, z, head, eps) = (Out(dhead), In(dz), In(z), In(head), In(eps.unwrap_or(NONE)));
+        if path {
+            let (d, weight, iwae) = (&mut self.driver, In(weight), (goal.objective == Objective::Iwae) as i32);
+            return kernels::reparam_backward_path(d, grid, dhead, dhead16, dz, z, head, eps, weight, samples, iwae);
+        }
         kernels::reparam_backward(
             &mut self.driver,
             grid,

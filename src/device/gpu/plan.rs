@@ -7,7 +7,7 @@ use super::products::{BernoulliOf, Finish};
 use super::{Gpu, NONE, Shortcut};
 use crate::Result;
 use crate::arena::View;
-use crate::config::{Likelihood, Objective, Optimizer};
+use crate::config::{self, Likelihood, Objective, Optimizer};
 use crate::device::Backend;
 use crate::device::driver::{Driver, Epilogue, Factor};
 use crate::tape::{Op, Tape};
@@ -89,7 +89,9 @@ impl<D: Driver> Gpu<D> {
 
     /// Then the backward pass need not wait for the bound either.
     pub(super) fn bound_in_passing(&self, tape: &Tape) -> bool {
-        self.nll_at_once(tape) && tape.weight.rows <= BOUND_IN_PASSING
+        // Of the path alone the latent variables have a kernel of their own, which reads the weights.
+        let total = tape.objective.gradient == config::Gradient::Total;
+        self.nll_at_once(tape) && tape.weight.rows <= BOUND_IN_PASSING && total
     }
 
     /// Down to the gradients of the parameters, of which those are left that our own kernels make. `parts`: as
