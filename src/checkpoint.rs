@@ -121,6 +121,12 @@ impl Folder {
         std::fs::read_to_string(self.0.join(name)).ok()
     }
 
+    /// The run that its commands take: the one that a new training puts aside, until that has done an epoch.
+    pub fn standing(&self) -> Folder {
+        let before = Folder(Aside::place(&self.0));
+        if before.model().exists() { before } else { self.clone() }
+    }
+
     /// Whether its training came to its end, by itself or for want of patience: its page is made then, and not where it was cut.
     pub fn has_ended(&self) -> bool {
         self.model().exists() && self.picture("report.html").exists() && !self.failed().exists()
@@ -167,7 +173,7 @@ impl std::ops::Deref for Held {
 
 impl Held {
     /// Clears away what a process that was killed had not finished, sees that there is room, and writes `config.json`. A run that is
-    /// there and is not the one that goes on is put aside until this one has something of its own.
+    /// there and is not the one that goes on is put aside until this one has done an epoch.
     ///
     /// # Errors
     /// A disk that is full or cannot be written.
@@ -181,14 +187,19 @@ impl Held {
                 "{path}: a run of this model writes up to {wanted} bytes, and {free} are free; make room, or pass another --out"
             )));
         }
-        // What is aside already is of one that was killed: the run before it, unless it got further than that.
-        if has_run {
-            Aside::clear(&self.0);
-        }
         let cannot = |e| Error::failed(format!("{}: the run in it cannot be put aside: {e}", self.0.display()));
+        let stands = self.standing().0 != self.0;
         let aside = match goes_on {
-            true => None,
-            false if has_run => Some(Aside::of(&self.0, &FILES).map_err(cannot)?),
+            true => Aside::left(&self.0, &FILES).map(Aside::staying),
+            // What is there had not done an epoch yet, and is not what other commands took.
+            false if has_run && stands => {
+                FILES.iter().for_each(|file| _ = std::fs::remove_file(self.0.join(file)));
+                Aside::left(&self.0, &FILES)
+            }
+            false if has_run => {
+                Aside::clear(&self.0);
+                Some(Aside::of(&self.0, &FILES).map_err(cannot)?)
+            }
             false => Aside::left(&self.0, &FILES),
         };
         let _ = std::fs::remove_file(self.failed()); // of what is tried again
@@ -315,7 +326,7 @@ impl Saved {
     /// # Errors
     /// What is missing or wrong with it.
     pub fn read(path: &Path) -> Result<Saved> {
-        let path = if path.is_dir() { Folder(path.into()).model() } else { path.to_path_buf() };
+        let path = if path.is_dir() { Folder(path.into()).standing().model() } else { path.to_path_buf() };
         if let Err(e) = path.metadata() {
             let what = path.display();
             if e.kind() == std::io::ErrorKind::PermissionDenied {

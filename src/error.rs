@@ -75,10 +75,9 @@ impl fmt::Display for Error {
             Error::Request(sentence) | Error::Failed(sentence) | Error::Interrupted { sentence, .. } => {
                 one_line(sentence, f)
             }
-            Error::NotFinite { example, data } => one_line(
-                &format!("{data}: the bound of example {example} is not finite; the model does not fit this data"),
-                f,
-            ),
+            Error::NotFinite { example, data } => {
+                one_line(&format!("{data}: the bound of example {example} is not finite: the model does not fit it"), f)
+            }
             Error::NoRoom { what, wanted, free } => {
                 write!(f, "there is no room for {what}: {wanted} bytes are needed")?;
                 free.map_or(Ok(()), |free| write!(f, ", {free} are free"))

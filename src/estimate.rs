@@ -204,8 +204,12 @@ impl LogLikelihoods {
         self.heavy = is_heavy.map(|is_heavy| self.heavy.unwrap_or(0) + is_heavy as usize);
         self.per_example.push(weights.log_mean());
     }
+    /// An example that counts nowhere.
+    pub fn leave_out(&mut self) {
+        self.per_example.push(f64::NAN);
+    }
     pub fn finish(self) -> LogLikelihood {
-        let running: Running = self.per_example.iter().copied().collect();
+        let running: Running = self.per_example.iter().copied().filter(|bound| !bound.is_nan()).collect();
         LogLikelihood {
             bound: running.estimate(),
             monte_carlo_error: self.variances.sqrt() / running.n.max(1.0),

@@ -2,11 +2,13 @@
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, Model, Objective};
 use crate::data::{Dataset, MISSING, Missing, is_part_or_missing};
-use crate::device::Backend;
+use crate::decoding::Decoding;
+use crate::device::{Backend, Real};
 use crate::estimate::{Estimate, LogLikelihood, LogLikelihoods, Running, Weights};
 use crate::model::Network;
 use crate::step::Step;
 use crate::{Error, Result};
+use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ const FIRST_PRIOR_STEP: u32 = 3 << 30;
 /// All in nats per example.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
+    /// Those that count.
     pub examples: usize,
     /// −(nll + kl)
     pub elbo: Estimate,
@@ -38,6 +41,8 @@ pub struct Evaluation {
     pub active_units: usize,
     /// nll and kl of each example.
     pub parts: Vec<[f64; 2]>,
+    /// Those of which these, or the bound, are not finite: [`Evaluator::skipping`].
+    pub left_out: Vec<usize>,
     /// The mean KL of each latent dimension.
     pub kl_per_dim: Vec<f64>,
     /// `Var_x E_q[z]` of each latent dimension.
@@ -73,6 +78,7 @@ enum Proposal {
 pub struct Evaluator {
     network: Network,
     samples: usize,
+    skips: bool,
 }
 
 impl Evaluator {
@@ -81,12 +87,17 @@ impl Evaluator {
         let pass = samples.min(64);
         let model = drawing(model, pass);
         let batch = (ROWS.min(NUMBERS / model.widest()) / pass).clamp(1, examples.max(1));
-        Evaluator { network: Network::inference(&model, batch, binarize), samples }
+        Evaluator { network: Network::inference(&model, batch, binarize), samples, skips: false }
     }
     /// To validate a training, with its z for each example. The elbo has one: more would tell nothing else.
     pub fn validating(model: &Model, binarize: Binarize, examples: usize) -> Evaluator {
         let samples = if model.objective == Objective::Elbo { 1 } else { model.samples };
         Evaluator::new(model, samples, binarize, examples)
+    }
+    /// Goes on where the bound of an example is not finite: it counts nowhere, and of it all is NaN. Of examples all of which are so
+    /// there is no evaluation.
+    pub fn skipping(self) -> Evaluator {
+        Evaluator { skips: true, ..self }
     }
     pub fn network(&self) -> &Network {
         &self.network
@@ -108,20 +119,31 @@ impl Evaluator {
         let (batch, latent) = (n.tape.batch, n.model.latent);
         let [mut elbo, mut nll, mut kl, mut ratio] = [Running::default(); 4];
         let mut iwae = LogLikelihoods::default();
-        let mut parts = Vec::with_capacity(rows);
-        let mut kl_per_dim = vec![0.0; latent];
+        let (mut parts, mut left_out) = (Vec::with_capacity(rows), vec![]);
+        let (mut kl_per_dim, mut own_kl) = (vec![0.0; latent], vec![0.0; latent]);
         let mut means = vec![Running::default(); latent];
         for position in (0..rows).step_by(batch) {
             let live = batch.min(rows - position);
-            let draws = self.draw(b, seed, position..position + live, Proposal::Encoder)?;
+            let draws = self.draw(b, seed, position..position + live, Proposal::Encoder, &mut |_, _| Ok(()))?;
             let kls = b.read(n.kl.slice(0..live))?;
             let dims = b.read(n.tape.kl_dim)?;
-            kl_per_dim.iter_mut().zip(dims).for_each(|(sum, mean)| *sum += mean * live as f64);
-            for row in b.read(n.head.slice(0..live))?.chunks(2 * latent) {
-                means.iter_mut().zip(row).for_each(|(running, &mu)| running.add(mu));
-            }
+            let heads = b.read(n.head.slice(0..live))?;
+            let before = left_out.len();
             for (example, (draws, kl_of)) in draws.iter().zip(kls).enumerate() {
-                finite(data, position + example, [-draws.nll - kl_of, draws.weights.log_mean()])?;
+                match finite(data, position + example, [-draws.nll - kl_of, draws.weights.log_mean()]) {
+                    Err(_) if self.skips => {
+                        left_out.push(position + example);
+                        parts.push([f64::NAN; 2]);
+                        iwae.leave_out();
+                        continue;
+                    }
+                    checked => checked?,
+                }
+                let (mu, logvar) = heads[example * 2 * latent..][..2 * latent].split_at(latent);
+                means.iter_mut().zip(mu).for_each(|(running, &mu)| running.add(mu));
+                own_kl.iter_mut().zip(mu.iter().zip(logvar)).for_each(|(sum, (mu, logvar))| {
+                    *sum += 0.5 * (mu * mu + logvar.exp_m1() - logvar);
+                });
                 elbo.add(-(draws.nll + kl_of));
                 nll.add(draws.nll);
                 kl.add(kl_of);
@@ -129,18 +151,29 @@ impl Evaluator {
                 parts.push([draws.nll, kl_of]);
                 iwae.add(&draws.weights);
             }
+            // The device's mean is over all of the batch.
+            match left_out.len() == before {
+                true => kl_per_dim.iter_mut().zip(dims).for_each(|(sum, mean)| *sum += mean * live as f64),
+                false => kl_per_dim.iter_mut().zip(&own_kl).for_each(|(sum, own)| *sum += own),
+            }
+            own_kl.fill(0.0);
             watch((position + live) as f64 / rows as f64)?;
         }
-        kl_per_dim.iter_mut().for_each(|kl| *kl /= rows as f64);
+        let examples = rows - left_out.len();
+        if examples == 0 {
+            return finite(data, 0, [f64::NAN]).map(|()| unreachable!("NaN is not finite"));
+        }
+        kl_per_dim.iter_mut().for_each(|kl| *kl /= examples as f64);
         let variance_of_mean: Vec<f64> = means.iter().map(Running::variance_as_it_is).collect();
         Ok(Evaluation {
-            examples: rows,
+            examples,
             elbo: elbo.estimate(),
             nll: nll.estimate(),
             kl: kl.estimate(),
             ratio: ratio.estimate(),
             iwae: iwae.finish(),
             parts,
+            left_out,
             active_units: variance_of_mean.iter().filter(|&&v| v > ACTIVE).count(),
             kl_per_dim,
             variance_of_mean,
@@ -163,7 +196,9 @@ impl Evaluator {
         let mut naive = LogLikelihoods::default();
         for position in (0..rows).step_by(batch) {
             let end = rows.min(position + batch);
-            for (example, draws) in self.draw(b, seed, position..end, Proposal::Prior)?.iter().enumerate() {
+            for (example, draws) in
+                self.draw(b, seed, position..end, Proposal::Prior, &mut |_, _| Ok(()))?.iter().enumerate()
+            {
                 finite(data, position + example, [draws.weights.log_mean(), draws.nll])?;
                 naive.add(&draws.weights);
             }
@@ -172,9 +207,59 @@ impl Evaluator {
         Ok(naive.finish())
     }
 
+    /// −log p(x|z) of each column, the mean over the z of [`Evaluator::run`]: those of a row add up to its nll. NaN where a value is
+    /// missing.                                                                                                    (rows, input)
+    ///
+    /// # Errors
+    /// Those of the device, and what `watch` returns.
+    ///
+    /// # Panics
+    /// A multinomial, whose log p is no sum over columns.
+    pub fn columns(
+        &self,
+        b: &mut dyn Backend,
+        data: &Arc<Dataset>,
+        seed: u64,
+        watch: &mut dyn FnMut(f64) -> Result<()>,
+    ) -> Result<Vec<f64>> {
+        let (n, rows) = (&self.network, data.rows());
+        let (batch, input, pass, width) = (n.tape.batch, n.model.input, n.model.samples, n.decoded.out.cols);
+        let decoding = Decoding::of(n, b)?;
+        let may_miss = n.model.missing == Missing::Allow;
+        let mut sums = vec![0.0; rows * input];
+        for position in (0..rows).step_by(batch) {
+            let live = batch.min(rows - position);
+            let part = &mut sums[position * input..(position + live) * input];
+            let mut see = |b: &mut dyn Backend, count: usize| {
+                let (x, out) = (b.read(n.x.slice(0..live))?, b.read(n.decoded.out.slice(0..live * pass))?);
+                let of_example = |(i, (sums, x)): (usize, (&mut [f64], &[f64]))| {
+                    for out in out[i * pass * width..].chunks(width).take(count) {
+                        for (j, (sum, &x)) in sums.iter_mut().zip(x).enumerate() {
+                            let known = !may_miss || !x.is_missing();
+                            let log_p = if known { decoding.column(out, j).log_p(x) } else { f64::NAN };
+                            *sum -= log_p / self.samples as f64;
+                        }
+                    }
+                };
+                part.par_chunks_mut(input).zip(x.par_chunks(input)).enumerate().for_each(of_example);
+                Ok(())
+            };
+            self.draw(b, seed, position..position + live, Proposal::Encoder, &mut see)?;
+            watch((position + live) as f64 / rows as f64)?;
+        }
+        Ok(sums)
+    }
+
     /// Draws all z of some examples, and weighs them. The examples are gathered and encoded once, so that a dynamic
-    /// binarisation gives one x for all z.
-    fn draw(&self, b: &mut dyn Backend, seed: u64, examples: Range<usize>, from: Proposal) -> Result<Vec<Draws>> {
+    /// binarisation gives one x for all z. `see` looks at the device after each pass, of so many z that count.
+    fn draw(
+        &self,
+        b: &mut dyn Backend,
+        seed: u64,
+        examples: Range<usize>,
+        from: Proposal,
+        see: &mut dyn FnMut(&mut dyn Backend, usize) -> Result<()>,
+    ) -> Result<Vec<Draws>> {
         let (n, live) = (&self.network, examples.len());
         let (tape, pass, first) = (&n.tape, n.model.samples, examples.start as u32);
         let step = Step { index: FIRST_STEP, position: first, first_row: first, ..Step::batch(seed, live) };
@@ -196,6 +281,7 @@ impl Evaluator {
             tape.forward(b, tape.encoder.end..tape.ops.len())?;
             let (nlls, ratios) = (b.read(n.nll.slice(0..live * pass))?, b.read(n.ratio.slice(0..live * pass))?);
             let count = pass.min(self.samples - drawn);
+            see(b, count)?;
             for (draws, rows) in draws.iter_mut().zip((0..).step_by(pass)) {
                 for row in rows..rows + count {
                     draws.nll += nlls[row] / self.samples as f64;

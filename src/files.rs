@@ -167,19 +167,20 @@ fn is_gone(process: u32) -> bool {
     Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{process}")).exists()
 }
 
-/// Files of a directory that a new run will replace, out of its way in `.before` until it has something of its own. Where it ends
-/// without, they are put back.
+/// Files of a directory that a new run will replace, out of its way in `.before` until it has something of its own to put in their
+/// place. Where it fails without, they are put back.
 pub struct Aside {
     directory: PathBuf,
     files: &'static [&'static str],
-    is_over: bool,
+    /// Whether they are put back: not where somebody stopped the new run, or it goes on.
+    returns: bool,
 }
 
 impl Aside {
     /// # Errors
     /// Files that cannot be moved.
     pub fn of(directory: &Path, files: &'static [&'static str]) -> io::Result<Aside> {
-        let aside = Aside { directory: directory.into(), files, is_over: false };
+        let aside = Aside { directory: directory.into(), files, returns: true };
         fs::create_dir_all(Aside::place(directory))?;
         for file in files.iter().filter(|file| directory.join(file).exists()) {
             fs::rename(directory.join(file), Aside::place(directory).join(file))?;
@@ -187,9 +188,15 @@ impl Aside {
         Ok(aside)
     }
 
-    /// Those that a process left there that was killed, if it did.
+    /// Those that are there already: of a process that was killed, or stopped.
     pub fn left(directory: &Path, files: &'static [&'static str]) -> Option<Aside> {
-        Aside::place(directory).exists().then(|| Aside { directory: directory.into(), files, is_over: false })
+        Aside::place(directory).exists().then(|| Aside { directory: directory.into(), files, returns: true })
+    }
+
+    /// They stay where they are, whatever comes of the new run.
+    pub fn staying(mut self) -> Aside {
+        self.returns = false;
+        self
     }
 
     /// Where they are meanwhile.
@@ -199,7 +206,7 @@ impl Aside {
 
     /// They are not needed any more.
     pub fn forget(mut self) {
-        self.is_over = true;
+        self.returns = false;
         Aside::clear(&self.directory);
     }
 
@@ -211,7 +218,7 @@ impl Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        if self.is_over {
+        if !self.returns {
             return;
         }
         for file in self.files {

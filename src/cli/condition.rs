@@ -48,7 +48,7 @@ impl DataFor {
     pub(super) fn load(&self, run: &Run, common: &Common) -> Result<Arc<Dataset>> {
         if self.held_out {
             self.check(run, run.model.missing)?;
-            let (_, valid) = load_again(run, "pass --data FILE")?;
+            let (_, valid) = load_again(run, "leave out --held-out, and pass --data FILE")?;
             return valid.ok_or_else(|| Error::request("held-out: the run held nothing out; pass --data FILE"));
         }
         self.read(run, &run.data, run.model.missing, common)

@@ -1,21 +1,21 @@
 //! `vae-gpu eval`
 use super::condition::DataFor;
-use super::output::{Kept, Output, Table, beside_lines};
+use super::output::{Kept, Output, Table, is_stdout, titles_of_examples};
 use super::progress::Working;
 use super::{Common, counted, first, print, thousands, with_error};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
-use crate::config::{Binarize, Likelihood, name_of};
+use crate::config::{Binarize, Likelihood, OnNan, Run, name_of};
 use crate::data::Dataset;
 use crate::device::{Backend, Device};
-use crate::error::{Result, at_least_one};
+use crate::error::{Error, Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood, Running};
 use crate::evaluate::{Evaluation, Evaluator, check_binarized, check_data};
 use crate::model::Network;
 use crate::tail;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Computes the elbo and its parts, estimates of log p(x), active units
@@ -49,7 +49,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "K", default_value_t = 1)]
     samples: usize,
     /// How log p(x) is estimated: iwae (K draws from q, always there), naive (K from the prior), ais (annealed), or several; elbo adds to
-    /// --to that of each example, and its parts nll and kl
+    /// --to that of each example, and its parts nll and kl; columns adds the part of the nll that each column has: which of them are odd
     #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true, default_value = "iwae")]
     estimator: Vec<Estimator>,
     /// Of ais: steps from the prior to the posterior
@@ -61,6 +61,9 @@ pub(crate) struct EvalArgs {
     /// Of ais: gradients at each temperature
     #[arg(long, value_name = "N", default_value_t = 10)]
     leapfrogs: usize,
+    /// Where the bound of an example is not finite, as of a cell of 1e30: stop, or skip: it counts nowhere, and is nan in --to
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "stop", hide_possible_values = true)]
+    on_nan: OnNan,
     /// none, threshold or dynamic; as in training if not given
     #[arg(long, value_enum, hide_possible_values = true)]
     binarize: Option<Binarize>,
@@ -78,15 +81,40 @@ enum Estimator {
     Naive,
     Ais,
     Elbo,
+    Columns,
 }
 
 impl EvalArgs {
     /// What the estimates of each example are called.
-    fn titles(&self) -> Vec<String> {
+    fn titles(&self, run: &Run) -> Vec<String> {
         let others = [Estimator::Naive, Estimator::Ais].into_iter().filter(|other| self.estimator.contains(other));
         let bound: &[&str] = if self.estimator.contains(&Estimator::Elbo) { &["elbo", "nll", "kl"] } else { &[] };
         let bound = bound.iter().map(|title| title.to_string());
-        ["iwae".into()].into_iter().chain(others.map(name_of)).chain(bound).collect()
+        let columns = if self.estimator.contains(&Estimator::Columns) { titles_of_examples(run) } else { vec![] };
+        let columns = columns.into_iter().map(|name| format!("nll_{name}"));
+        ["iwae".into()].into_iter().chain(others.map(name_of)).chain(bound).chain(columns).collect()
+    }
+
+    /// # Errors
+    /// What is asked for and is not there, or goes nowhere.
+    fn check(&self, run: &Run) -> Result<()> {
+        let others = [Estimator::Naive, Estimator::Ais];
+        if let (OnNan::Skip, Some(other)) = (self.on_nan, others.iter().find(|other| self.estimator.contains(other))) {
+            let other = name_of(*other);
+            return Err(Error::request(format!("on-nan skip: is of iwae alone; leave it out, or {other}")));
+        }
+        if !self.estimator.contains(&Estimator::Columns) {
+            return Ok(());
+        }
+        if run.model.has(Likelihood::Multinomial) {
+            return Err(Error::request(
+                "estimator columns: the nll of a multinomial is no sum over columns, for they share a total; leave it out",
+            ));
+        }
+        match self.output {
+            Some(_) => Ok(()),
+            None => Err(Error::request("estimator columns: is of each example; pass --to FILE.csv too")),
+        }
     }
 }
 
@@ -96,15 +124,16 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let ais = Ais { temperatures: args.temperatures, chains: args.chains, leapfrogs: args.leapfrogs };
     ais.check()?;
     let output = args.output.as_ref().map(|output| output.table(&args.common)).transpose()?;
-    output.map_or(Ok(()), |(path, _)| beside_lines(path))?;
+    let on_stdout = output.is_some_and(|(path, _)| is_stdout(path));
     let saved = Saved::read(&args.model)?;
+    args.check(&saved.run)?;
     let model = &saved.run.model;
     let mut data = args.data.load(&saved.run, &args.common)?;
     check_data(&saved, &data, "--data")?;
     if let Some(count) = args.count {
         data = first(data, count);
     }
-    let titles = args.titles();
+    let titles = args.titles(&saved.run);
     let front = args.kept.front(
         (&args.data, &saved.run),
         matches!(output, Some((_, Table::Csv))),
@@ -119,13 +148,23 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         .then(|| Annealer::new(model, ais, binarize, data.rows()))
         .transpose()?;
     let (device, seed) = (args.common.device_at_hand()?, args.common.seed);
-    let (e, naive) = {
+    let (e, naive, by_column) = {
         let (evaluator, mut backend) = opened(&saved, &data, Sampled { samples: args.samples, binarize }, &device)?;
-        let e = follow(&args.common, ELBO, data.rows(), |watch| evaluator.run(&mut *backend, &data, seed, watch))?;
+        let evaluator = if args.on_nan == OnNan::Skip { evaluator.skipping() } else { evaluator };
+        let e = follow(&args.common, ELBO, data.rows(), |watch| evaluator.run(&mut *backend, &data, seed, watch));
+        let e = e.map_err(|e| match e {
+            Error::NotFinite { .. } if args.on_nan == OnNan::Stop => {
+                Error::failed(format!("{e}; --on-nan skip leaves such examples out"))
+            }
+            e => e,
+        })?;
+        let by_column = args.estimator.contains(&Estimator::Columns).then(|| {
+            follow(&args.common, "columns", data.rows(), |watch| evaluator.columns(&mut *backend, &data, seed, watch))
+        });
         let naive = args.estimator.contains(&Estimator::Naive).then(|| {
             follow(&args.common, "naive", data.rows(), |watch| evaluator.prior(&mut *backend, &data, seed, watch))
         });
-        (e, naive.transpose()?)
+        (e, naive.transpose()?, by_column.transpose()?)
     };
     let mut others: Vec<(&str, LogLikelihood)> = naive.into_iter().map(|naive| ("naive", naive)).collect();
     if let Some(annealer) = annealer {
@@ -141,19 +180,42 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
             if args.estimator.contains(&Estimator::Elbo) {
                 rows.extend([-(nll + kl), nll, kl].map(|x| x as f32));
             }
+            if let Some(by_column) = &by_column {
+                rows.extend(in_file_columns(&saved.run, &by_column[i * model.input..][..model.input]));
+            }
         }
         table.write(path, &rows, &titles, front)?;
+    }
+    if !e.left_out.is_empty() {
+        let (out, of) = (thousands(e.left_out.len() as f64), counted(data.rows(), "example"));
+        let first = e.left_out[0];
+        args.common.say(format!(
+            "left out, for their bounds are not finite: {out} of {of}, the first of which is {first} (counted from 0)"
+        ));
     }
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.has(Likelihood::Gaussian));
     let in_file = scale.map(|scale| {
         let bounds = e.iwae.per_example.iter().zip(scale.log_volumes(&data, model.input));
-        bounds.map(|(bound, volume)| bound - volume).collect::<Running>().estimate()
+        bounds.map(|(bound, volume)| bound - volume).filter(|bound| !bound.is_nan()).collect::<Running>().estimate()
     });
     match args.common.json {
-        true => print(json(&e, &others, in_file)),
+        true => print(json(&e, &others, in_file, output.map(|(path, _)| path))),
+        // There stands the table.
+        false if on_stdout => {
+            args.common.say(table(&data, &e, &others, in_file));
+            Ok(())
+        }
         false => print(table(&data, &e, &others, in_file)),
     }
+}
+
+/// Of a row what each column of the file has: of one of words the sum over its words, of which one counts.
+fn in_file_columns(run: &Run, row: &[f64]) -> Vec<f32> {
+    let words = run.words();
+    let begins = |j: usize| words.iter().all(|of| !of.columns.contains(&j) || of.columns.start == j);
+    let of = |j: usize| words.iter().find(|of| of.columns.start == j).map_or(j..j + 1, |of| of.columns.clone());
+    (0..row.len()).filter(|&j| begins(j)).map(|j| row[of(j)].iter().sum::<f64>() as f32).collect()
 }
 
 /// How examples are evaluated.
@@ -249,10 +311,13 @@ fn table(data: &Dataset, e: &Evaluation, others: &[(&str, LogLikelihood)], in_fi
     lines.join("\n")
 }
 
-fn json(e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estimate>) -> Value {
+fn json(e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estimate>, to: Option<&Path>) -> Value {
     let mut json = Map::new();
     let mut put = |name: String, value: Value| json.insert(name, value);
     put("examples".into(), json!(e.examples));
+    if !e.left_out.is_empty() {
+        put("left_out".into(), json!(e.left_out));
+    }
     for (name, estimate) in [("elbo", e.elbo), ("nll", e.nll), ("kl", e.kl)] {
         put(name.into(), json!(estimate.mean));
         put(format!("{name}_error"), json!(estimate.error));
@@ -269,6 +334,9 @@ fn json(e: &Evaluation, others: &[(&str, LogLikelihood)], in_file: Option<Estima
     }
     if let Some(l) = in_file {
         put("iwae_in_units_of_file".into(), json!(l.mean));
+    }
+    if let Some(to) = to {
+        put("to".into(), json!(to.display().to_string()));
     }
     put("samples".into(), json!(e.iwae.samples));
     put("active_units".into(), json!(e.active_units));

@@ -75,9 +75,13 @@ impl Job {
         Ok(Job { run, data: loaded.data.clone(), valid: loaded.valid.clone(), start: start.cloned() })
     }
 
-    /// One that goes on, with the data that it began with.
-    pub(super) fn again(saved: &Saved) -> Result<Job> {
-        let (data, valid) = load_again(&saved.run, "pass --data FILE of them, or begin a new run")?;
+    /// One that goes on, with the data that it began with. `are_named`: where they are now is said.
+    pub(super) fn again(saved: &Saved, are_named: bool) -> Result<Job> {
+        let otherwise = match are_named {
+            true => "begin a new run with its weights, by --start",
+            false => "pass --data FILE of them, or begin a new run",
+        };
+        let (data, valid) = load_again(&saved.run, otherwise)?;
         check(&saved.run, &data, valid.as_deref())?;
         Ok(Job { run: saved.run.clone(), data, valid, start: None })
     }

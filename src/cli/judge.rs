@@ -34,8 +34,10 @@ struct Verdict {
     name: String,
     /// Of all examples, and what tells how far to trust it.
     iwae: LogLikelihood,
-    /// log p(x) of each, in the units of the file where it is a density in them.
+    /// log p(x) of each, by which it is judged: in the units of the file where the models' own differ.
     each: Vec<f64>,
+    /// Its mean in the units of the file, where the model has others.
+    in_file: Option<f64>,
 }
 
 impl Judged {
@@ -65,11 +67,14 @@ impl Judged {
             }
             let sampled = Sampled { samples: self.samples, binarize: saved.run.binarize(None)? };
             let iwae = evaluated(&saved, &data, sampled, common)?.iwae;
-            let volumes = saved.run.data.scale.as_ref().filter(|_| by_file && units::is_density(&saved.run));
-            let volumes = volumes.map(|scale| scale.log_volumes(&data, saved.run.model.input));
-            let of = |(i, bound): (usize, &f64)| bound - volumes.as_ref().map_or(0.0, |volumes| volumes[i]);
-            let each = iwae.per_example.iter().enumerate().map(of).collect();
-            verdicts.push(Verdict { name: entry.name.clone(), iwae, each });
+            let scale = saved.run.data.scale.as_ref().filter(|_| units::is_density(&saved.run));
+            let in_file: Option<Vec<f64>> = scale.map(|scale| {
+                let volumes = scale.log_volumes(&data, saved.run.model.input).into_iter();
+                iwae.per_example.iter().zip(volumes).map(|(bound, volume)| bound - volume).collect()
+            });
+            let mean = in_file.as_ref().map(|each| Estimate::of(each).mean);
+            let each = in_file.filter(|_| by_file).unwrap_or(iwae.per_example.clone());
+            verdicts.push(Verdict { name: entry.name.clone(), iwae, each, in_file: mean });
         }
         let examples = verdicts.first().map_or(0, |first| first.each.len());
         if let Some(other) = verdicts.iter().find(|verdict| verdict.each.len() != examples) {
@@ -93,9 +98,10 @@ impl Judged {
         };
         if common.json {
             return verdicts.iter().try_for_each(|verdict| {
-                let (bound, below, l) = (Estimate::of(&verdict.each), below(verdict), &verdict.iwae);
+                let (below, l) = (below(verdict), &verdict.iwae);
                 print(json!({
-                    "run": verdict.name, "examples": examples, "samples": l.samples, "iwae": bound.mean, "iwae_error": bound.error,
+                    "run": verdict.name, "examples": examples, "samples": l.samples,
+                    "iwae": l.bound.mean, "iwae_error": l.bound.error, "iwae_in_units_of_file": verdict.in_file,
                     "below": below.mean, "below_error": below.error, "iwae_monte_carlo_error": l.monte_carlo_error,
                     "iwae_bias": l.bias, "iwae_effective_samples": l.effective_samples, "iwae_heavy_tailed": l.heavy,
                 }))

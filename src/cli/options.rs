@@ -136,7 +136,7 @@ pub(super) struct DataArgs {
     /// The run directory; runs/NAME-OF-THE-DATA if not given, or the next with a number behind it where that is there
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(super) out: Option<PathBuf>,
-    /// Writes into a run directory that holds a run already, which stays until this one has a model or a checkpoint
+    /// Writes into a run directory that holds a run already, which is what other commands take of it until this one has done an epoch
     #[arg(long, conflicts_with = "resume")]
     pub(super) force: bool,
     /// Saves a checkpoint after every N steps, instead of at the end of an epoch when half a minute has passed

@@ -273,7 +273,7 @@ pub(crate) fn wrote(common: &Common, path: &Path, rows: Option<usize>) -> Result
 }
 
 /// Whether a table goes to stdout.
-fn is_stdout(path: &Path) -> bool {
+pub(crate) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 

@@ -73,8 +73,8 @@ impl Page {
 pub(super) const FILE: &str = "report.html";
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
-    let to = args.page.path()?.map_or(args.run.join(FILE), PathBuf::from);
-    let folder = Folder(args.run.clone());
+    let folder = Folder(args.run.clone()).standing();
+    let to = args.page.path()?.map_or(folder.0.join(FILE), PathBuf::from);
     if !folder.0.is_dir() {
         let run = args.run.display();
         return Err(Error::failed(format!("{run}: is no directory; give a run directory, as runs/digits")));

@@ -80,7 +80,7 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
                 saved.run.data.valid = Some(path.clone());
                 repeating = repeating.map(|text| config_file::with(&text, "valid", path.as_str()));
             }
-            let job = Job::again(&saved)?;
+            let job = Job::again(&saved, data.is_some())?;
             let began = saved.run.data.known_columns();
             if let (Some(path), false) = (data, job.data.columns.stand_as(&began)) {
                 return Err(Error::request(format!(
@@ -133,7 +133,11 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
     curves(&files)?;
     if let (Ending::Stopped, Some(signal)) = (outcome.ending, follow.signals.came()) {
         let steps = outcome.steps;
-        let sentence = format!("stopped after step {steps}; saved: vae-gpu train --resume {name} goes on");
+        let before = match files.standing().0 == files.0 {
+            true => "",
+            false => "; until it has done an epoch other commands take the run before it",
+        };
+        let sentence = format!("stopped after step {steps}; saved: vae-gpu train --resume {name} goes on{before}");
         return Err(Error::Interrupted { signal, sentence });
     }
     job.show(&files, &device, &mut |note| common.say(note))?;

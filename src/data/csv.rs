@@ -204,10 +204,14 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
     };
     let title = there.title(0);
     let without_names = columns.map_or(Ok(there.rows_named), |columns| columns.leave_out_row_names(&there))?;
-    notes.extend(without_names.then(|| row_names::note(&name, title)));
     // The files of a model are read as it learned to.
     let of_model = columns.is_some_and(Columns::are_known);
-    let is_asked = (named || untitled.is_some()) && without_names && !of_model;
+    let noted = notes.len();
+    notes.extend(without_names.then(|| row_names::note(&name, title)));
+    if names.is_none() && columns.is_some_and(|known| of_model && !known.names.is_empty()) {
+        notes.push(format!("{name}: has no header; its columns are taken by position, as those of the data that the model knows by names"));
+    }
+    let is_asked = (named || untitled.is_some()) && without_names;
     let mut row_names = is_asked.then(RowNames::default);
     let all = columns.is_none_or(Columns::are_all);
     let class = columns.map_or(Ok(None), |columns| columns.class_column(&there))?;
@@ -252,8 +256,9 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
             )));
         }
         match row_names.as_mut().and_then(|names| names.add(&row.cells[0])) {
+            _ if of_model => {}
             None => {}
-            Some(Why::Value) => return Err(bad_cell(&there, row.line, 0, &row.cells[0], missing, false)),
+            Some(Why::Value) => return Err(bad_cell(&there, row.line, 0, &row.cells[0], missing, (false, of_model))),
             Some(Why::Comment) => return Err(comment(&name, row)),
         }
         if let Some((i, labels)) = &mut labels {
@@ -284,7 +289,7 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
                     }
                     values.push(v);
                 }
-                _ => return Err(bad_cell(&there, row.line, i, bytes, missing, columns.is_told(&there, i))),
+                _ => return Err(bad_cell(&there, row.line, i, bytes, missing, (columns.is_told(&there, i), of_model))),
             }
         }
         hollow += values.iter().rev().take(positions.len()).all(|v| v.is_nan()) as usize;
@@ -299,6 +304,11 @@ pub(super) fn read(source: Source, columns: Option<&Columns>, missing: Missing) 
         rows.spare = row.cells;
     }
     match (row_names, untitled) {
+        (Some(names), _) if of_model => {
+            if names.check("", None, "", true).is_err() {
+                notes[noted] = row_names::repeated(&name, title);
+            }
+        }
         (Some(names), Some(line)) if !named => names.check_untitled(&name, line)?,
         (Some(names), _) => names.check(&name, title, &skipped(&there, 0), missing != Missing::Never)?,
         (None, _) => (),
@@ -376,7 +386,14 @@ fn skipped(there: &There, j: usize) -> String {
 
 /// Column `j`, counted from 0; editors count from 1. What helps depends on who reads: a training may allow gaps, and learn words; a
 /// mixture may neither; and what a model is told, `is_told`, must be known.
-fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], missing: Missing, is_told: bool) -> Error {
+fn bad_cell(
+    there: &There,
+    line: u64,
+    j: usize,
+    bytes: &[u8],
+    missing: Missing,
+    (is_told, of_model): (bool, bool),
+) -> Error {
     let skipped = skipped(there, j);
     let title = there.title(j).map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));
     let at = format!("line {line}, column {}{title} of {}", j + 1, there.file);
@@ -421,6 +438,11 @@ fn bad_cell(there: &There, line: u64, j: usize, bytes: &[u8], missing: Missing, 
         }
         _ if has_commas_of_thousands(bytes) => {
             format!("{at} is {shown}, not a number: leave out the commas that part thousands")
+        }
+        _ if of_model => {
+            format!(
+                "{at} is {shown}, not a number, as the model has learned there: repair it, or leave the example out"
+            )
         }
         _ if is_told => format!(
             "{at} is {shown}, not a number: of a column of words that the model is told train with --categorical {skipped}, or with \

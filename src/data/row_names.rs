@@ -85,6 +85,15 @@ pub(super) fn are_names<'a>(cells: impl Iterator<Item = &'a [u8]>) -> bool {
     names.check("", None, "", true).is_ok()
 }
 
+/// The line about one whose words come again, in a later file of a model.
+pub(super) fn repeated(file: &str, title: Option<&str>) -> String {
+    let (title, keep) = (title.map(|title| shown(title.as_bytes())), title.unwrap_or("0"));
+    let title = title.map_or(String::new(), |title| format!(" ({title})"));
+    format!(
+        "{file}: first column{title} left out, and no names of rows, for its words come again; --keep {keep} writes it beside"
+    )
+}
+
 /// The line about it.
 pub(super) fn note(file: &str, title: Option<&str>) -> String {
     let title = title.map_or(String::new(), |title| format!(" ({})", shown(title.as_bytes())));

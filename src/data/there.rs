@@ -66,7 +66,8 @@ impl There<'_> {
         match (found.next(), found.next()) {
             (Some((at, _)), None) => Ok(at),
             (Some((one, _)), Some((other, _))) => {
-                Err(format!("columns {one} and {other} of {file} have this name; pass a position"))
+                let twice = if or.is_empty() { "pass a position" } else { "give each a name of its own" };
+                Err(format!("columns {one} and {other} of {file} have this name; {twice}"))
             }
             (None, _) => {
                 let remedy = match nearest(name, names) {

@@ -1,11 +1,11 @@
 //! Where a training keeps what it makes: a run directory, or memory.
-use crate::Result;
 use crate::checkpoint::{self, Held, Position, Saved};
 use crate::config::Run;
 use crate::device::Backend;
 use crate::files::{Aside, write_atomically};
 use crate::metrics::{Log, Record};
 use crate::model::Network;
+use crate::{Result, schedule};
 
 /// What a training hands over, and when.
 pub trait Keep {
@@ -33,6 +33,9 @@ pub trait Keep {
     /// As [`Keep::model`].
     fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()>;
 
+    /// Somebody stopped it: it can go on.
+    fn stopped(&mut self) {}
+
     /// Why it fails: the first cause it is told. That it does is told anyway.
     fn failed(&mut self, _: &str) {}
 
@@ -44,16 +47,17 @@ pub trait Keep {
 pub struct InFolder {
     pub folder: Held,
     log: Option<Log>,
-    /// The run that this one replaces, until it has a model or a checkpoint of its own.
+    /// The run that this one replaces, until it has done an epoch.
     before: Option<Aside>,
     /// Whether there is a model, and a checkpoint, of this training.
     has_model: bool,
     has_checkpoint: bool,
+    goes_on: bool,
 }
 
 impl From<Held> for InFolder {
     fn from(folder: Held) -> InFolder {
-        InFolder { folder, log: None, before: None, has_model: false, has_checkpoint: false }
+        InFolder { folder, log: None, before: None, has_model: false, has_checkpoint: false, goes_on: false }
     }
 }
 
@@ -62,7 +66,8 @@ impl Keep for InFolder {
         self.before = self.folder.begin(run, network, resume_at.is_some())?;
         let (log, lines) = Log::open(&self.folder.metrics(), resume_at)?;
         self.log = Some(log);
-        (self.has_model, self.has_checkpoint) = (resume_at.is_some(), resume_at.is_some());
+        self.goes_on = resume_at.is_some();
+        (self.has_model, self.has_checkpoint) = (self.goes_on, self.goes_on);
         Ok(lines)
     }
     fn record(&mut self, record: &Record) -> Result<()> {
@@ -71,14 +76,19 @@ impl Keep for InFolder {
     fn model(&mut self, run: &Run, network: &Network, b: &mut dyn Backend) -> Result<()> {
         checkpoint::save_model(&self.folder, run, network, b)?;
         self.has_model = true;
-        self.before.take().into_iter().for_each(Aside::forget);
         Ok(())
     }
     fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()> {
         checkpoint::save(&self.folder, run, at, network, b)?;
         self.has_checkpoint = true;
-        self.before.take().into_iter().for_each(Aside::forget);
+        let epoch = schedule::steps_per_epoch(run.data.rows, run.training.batch);
+        if at.step as usize >= epoch.min(run.training.steps as usize) {
+            self.before.take().into_iter().for_each(Aside::forget);
+        }
         Ok(())
+    }
+    fn stopped(&mut self) {
+        self.before = self.before.take().map(Aside::staying);
     }
     fn failed(&mut self, why: &str) {
         if !self.folder.failed().exists() {
@@ -88,11 +98,9 @@ impl Keep for InFolder {
     fn left(&self) -> String {
         let folder = self.folder.0.display();
         match (self.has_checkpoint, self.has_model) {
+            _ if self.before.is_some() && !self.goes_on => format!("{folder} has the run before again"),
             (true, _) => format!("the last checkpoint in {folder} is kept"),
             (false, true) => format!("no checkpoint was written yet, but the best model in {folder} is kept"),
-            (false, false) if self.before.is_some() => {
-                format!("no checkpoint was written yet, and {folder} has the run before again")
-            }
             (false, false) => "no checkpoint was written yet".into(),
         }
     }

@@ -275,6 +275,9 @@ impl<'a, K: Keep> Trainer<'a, K> {
             let why = format!("no validation of {} epochs was finite", self.epoch());
             return Err(self.failed(why, "look at the validation data, or pass --scale standard, or a smaller --lr"));
         }
+        if ending == Ending::Stopped {
+            self.keep.stopped();
+        }
         let done = first..self.position.step;
         Ok(Outcome {
             ending,

@@ -394,7 +394,7 @@ impl Builder {
                 let mut trainer = Trainer::new(run, folder, saving, data, valid, &device, begin)?;
                 let outcome = trainer.run(watch)?;
                 let folder = trainer.close();
-                (Saved::read(&folder.0)?, outcome, metrics::read(&folder.metrics())?)
+                (Saved::read(&folder.model())?, outcome, metrics::read(&folder.metrics())?)
             }
         };
         Ok(Vae { outcome: Some(outcome), history, ..Vae::of(saved, device)? })

@@ -547,8 +547,8 @@ fn what_is_written_can_be_joined_to_what_was_read() {
         piped(line);
     }
     assert!(!home.join("-").exists());
-    run(&home, "eval run --data all.csv --to - --device cpu")
-        .refused(2, "to -: what is printed stands on stdout already; pass --to FILE.csv");
+    run(&home, "eval run --data all.csv --to - --json --device cpu")
+        .refused(2, "to -: with --json stdout has JSON, and nothing else; pass --to FILE.csv");
 
     // Filled in: what is there stays to the letter, what is missing is what the array has.
     let filled = written("impute run --data gaps.csv");

@@ -34,6 +34,7 @@ mod requests;
 #[path = "../support/runs.rs"]
 mod runs;
 mod scale;
+mod scores;
 mod sparse;
 mod start;
 mod sweep;

@@ -406,7 +406,7 @@ fn columns_far_from_one_are_told_with_what_helps() {
     let line = "train --data lost.csv --likelihood gaussian --hidden 4 --latent 1 --device cpu --out run --force";
     write_csv("lost.csv", [1.0, 1e25]);
     let lost = run(&home, line).stderr;
-    assert!(lost.contains("; no checkpoint was written yet, and run has the run before again: pass"), "{lost}");
+    assert!(lost.contains("; run has the run before again: pass"), "{lost}");
     // In the first step a smaller rate cannot be what helps.
     write_csv("lost.csv", [1.0, 1e25]);
     let lost = run(&home, "train --data lost.csv --likelihood gaussian --hidden 4 --latent 1 --device cpu --out lost");

