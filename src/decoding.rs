@@ -38,6 +38,20 @@ impl Column {
         }
     }
 
+    /// The square root of its variance; of a word that of whether it is the one.
+    pub fn deviation(self) -> f64 {
+        let (mean, of_one) = (self.mean(), |p: f64| p * (1.0 - p));
+        let variance = match self {
+            Column::Bernoulli { logit } => logit.sigmoid() * (-logit).sigmoid(),
+            Column::Gaussian { variance, .. } => variance,
+            Column::Poisson { .. } => mean,
+            Column::NegativeBinomial { log_dispersion, .. } => mean + mean * mean * log_dispersion.exp(),
+            Column::Categorical { log_p, .. } => of_one(log_p.exp()),
+            Column::Multinomial { log_p, total, .. } => total * of_one(log_p.exp()),
+        };
+        variance.sqrt()
+    }
+
     /// From its share of 1 that of a total: the mean is as many times as large. What is of no counts stays as it is.
     fn of_total(self, total: f64) -> Column {
         match self {

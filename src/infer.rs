@@ -108,8 +108,21 @@ impl Inference {
     /// # Panics
     /// If there are not as many rows of one as of the other.
     pub fn decode(&mut self, z: &[f32], condition: &[f32]) -> Result<Vec<f32>> {
-        self.each_decoded(z, condition, |_, columns, x| {
+        self.each_decoded(z, condition, Scale::undo, |_, columns, x| {
             x.iter_mut().zip(columns).for_each(|(x, column)| *x = column.mean() as f32);
+        })
+    }
+
+    /// The standard deviation of each column of p(x|z), for every z.                     (rows, input)
+    ///
+    /// # Errors
+    /// Those of the device.
+    ///
+    /// # Panics
+    /// As [`Inference::decode`].
+    pub fn deviations(&mut self, z: &[f32], condition: &[f32]) -> Result<Vec<f32>> {
+        self.each_decoded(z, condition, Scale::undo_distances, |_, columns, x| {
+            x.iter_mut().zip(columns).for_each(|(x, column)| *x = column.deviation() as f32);
         })
     }
 
@@ -121,17 +134,18 @@ impl Inference {
     /// # Panics
     /// As [`Inference::decode`].
     pub fn draw(&mut self, z: &[f32], condition: &[f32], seed: u64) -> Result<Vec<f32>> {
-        self.each_decoded(z, condition, |(decoding, row), columns, x| {
+        self.each_decoded(z, condition, Scale::undo, |(decoding, row), columns, x| {
             let mut draws = decoding.draws(seed, Stream::Sample, DRAW, row as u32);
             x.iter_mut().zip(columns).enumerate().for_each(|(j, (x, column))| *x = draws.draw(j, column) as f32);
         })
     }
 
-    /// `fill((decoding, row), columns, x)` makes x of the columns of p(x|z) of every row.
+    /// `fill((decoding, row), columns, x)` makes x of the columns of p(x|z) of every row; `undo` brings it into the units of the file.
     fn each_decoded(
         &mut self,
         z: &[f32],
         condition: &[f32],
+        undo: impl FnOnce(&Scale, &mut [f32], Range<usize>),
         fill: impl Fn((&Decoding, usize), &mut dyn Iterator<Item = Column>, &mut [f32]) + Sync,
     ) -> Result<Vec<f32>> {
         let n = &self.network;
@@ -161,7 +175,7 @@ impl Inference {
             });
         }
         if let Some(scale) = &self.scale {
-            scale.undo(&mut x, 0..input);
+            undo(scale, &mut x, 0..input);
         }
         finite(&x, input, "the decoder's output")?;
         Ok(x)

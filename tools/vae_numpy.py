@@ -4,6 +4,7 @@
     vae = Vae("runs/digits")
     mu, logvar = vae.encode(x)        # x: (N, input + condition), z ~ N(mu, exp(logvar))
     mean = vae.decode(mu)             # of p(x|z); z: (N, latent + condition)
+    deviation = vae.deviations(mu)    # the standard deviations of p(x|z)
 
 x, a condition and the mean are in the units of the file: what --scale did to the columns is done and undone here. Of a model
 without --scale whose config says "bytes": "grey", they are byte / 255. Of a model of --missing allow, NaN is a value that is
@@ -75,9 +76,35 @@ class Vae:
         return self.linear("encoder.mu", h), self.linear("encoder.logvar", h)
 
     def decode(self, z):
+        input = self.config["input"]
+        mean = self.decoded(z)[0]
+        return mean * self.factor[:input] + self.shift[:input] if len(self.shift) else mean
+
+    def deviations(self, z):
+        input = self.config["input"]
+        mean, h = self.decoded(z)
+        # Of a Gaussian the log-variance, of a negative binomial the log-dispersion.
+        heads = [name for name in ("decoder.out_logvar", "decoder.out_logdispersion") if name + ".weight" in self.params]
+        alone = [name for name in ("decoder.logvar", "decoder.logdispersion") if name in self.params]
+        spread = np.full(mean.shape, 2 * np.log(self.config["sigma"]))
+        learned = np.broadcast_to(self.params[alone[0]], mean.shape) if alone else spread
+        head = self.linear(heads[0], h) if heads else spread
+        of_head = {"gaussian": self.config["variance"], "negative-binomial": self.config.get("dispersion", "shared")}
+        variance = mean * (1 - mean)  # of zeros and ones, and of words
+        for likelihood, kind in of_head.items():
+            at = self.likelihoods == likelihood
+            own = {"fixed": spread, "network": head}.get(kind, learned)[:, at]
+            variance[:, at] = np.exp(own) if likelihood == "gaussian" else mean[:, at] + mean[:, at] ** 2 * np.exp(own)
+        poisson = self.likelihoods == "poisson"
+        variance[:, poisson] = mean[:, poisson]
+        return np.sqrt(variance) * (self.factor[:input] if len(self.factor) else 1)
+
+    def decoded(self, z):
+        """The mean of p(x|z) as the model sees x, and what the decoder's heads are functions of."""
         latent, input = self.config["latent"], self.config["input"]
         z = np.concatenate([z[:, :latent], self.scaled(z[:, latent:], input)], axis=1)
-        out = self.linear("decoder.out", self.hidden("decoder", z))
+        h = self.hidden("decoder", z)
+        out = self.linear("decoder.out", h)
         squashed = (self.likelihoods == "bernoulli") | (self.config["mean"] == "sigmoid") & (self.likelihoods == "gaussian")
         mean = out.copy()
         mean[:, squashed] = sigmoid(out[:, squashed])
@@ -85,7 +112,7 @@ class Vae:
         for first, end in self.words:
             p = np.exp(out[:, first:end] - out[:, first:end].max(axis=1, keepdims=True))
             mean[:, first:end] = p / p.sum(axis=1, keepdims=True)
-        return mean * self.factor[:input] + self.shift[:input] if len(self.shift) else mean
+        return mean, h
 
 
 def torch_layers(run):
@@ -102,17 +129,17 @@ def torch_layers(run):
     return layers
 
 
-def check(run, x, latents, means):
-    """How far encode and decode are from what the program wrote: (largest difference of [mu | logvar], of the mean)."""
+def check(run, x, latents, means, deviations):
+    """How far encode and decode are from what the program wrote: (largest difference of [mu | logvar], of the mean, of the deviation)."""
     vae = Vae(run)
-    x, latents, means = (np.load(file).astype(np.float64) for file in (x, latents, means))
+    x, latents, means, deviations = (np.load(file).astype(np.float64) for file in (x, latents, means, deviations))
     got = np.concatenate(vae.encode(x), axis=1)
     mu = latents[:, : vae.config["latent"]]
     difference = lambda a, b: float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b))))
-    return difference(got, latents), difference(vae.decode(mu), means)
+    return difference(got, latents), difference(vae.decode(mu), means), difference(vae.deviations(mu), deviations)
 
 
 if __name__ == "__main__":
     import sys
 
-    print(*check(*sys.argv[1:5]))
+    print(*check(*sys.argv[1:6]))

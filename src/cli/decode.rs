@@ -14,7 +14,7 @@ use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Decodes latents: the mean of p(x|z) for every row of an npy of (N, Z)
+/// Decodes latents: the mean of p(x|z) for every row of an npy or csv of (N, Z)
 #[derive(Args)]
 #[command(after_help = "Example:\n  vae-gpu decode runs/digits --data latents.npy --to decoded.png")]
 pub(crate) struct DecodeArgs {
@@ -31,6 +31,9 @@ pub(crate) struct DecodeArgs {
     /// shares
     #[arg(long, value_name = "N")]
     total: Option<u64>,
+    /// In place of the means the standard deviations of p(x|z), of each column in its units; of a word that of whether it is the one
+    #[arg(long)]
+    deviations: bool,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -70,6 +73,11 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let saved = Saved::read(&args.model)?;
     let latent = saved.run.model.latent;
     let total = total(args.total, false, &saved.run)?;
+    let has_words = !saved.run.words().is_empty();
+    if args.deviations && (target == Target::Png || has_words && target.is_csv()) {
+        let why = if has_words { "of words a csv has but the most probable" } else { "are no picture" };
+        return Err(Error::request(format!("deviations: {why}; pass --to FILE.npy")));
+    }
     // They are numbers, as which bytes stand for themselves.
     let z = latents(&args.data, latent)?.with_bytes(Some(Bytes::Plain))?;
     if z.cols != latent {
@@ -95,7 +103,10 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let device = args.common.device_at_hand()?;
     let mut inference = Inference::open(&saved, Binarize::None, &device)?;
     inference.set_totals(Totals::Of(total));
-    let decoded = inference.decode(&z.to_rows(), &given)?;
+    let decoded = match args.deviations {
+        true => inference.deviations(&z.to_rows(), &given)?,
+        false => inference.decode(&z.to_rows(), &given)?,
+    };
     let told = told.first_in_file(z.rows());
     let front = told::behind(text.map(|text| text.front(1)), target, &saved.run, (&told, 1));
     write(path, target, decoded, &saved.run, front)?;

@@ -158,6 +158,13 @@ impl Scale {
         }
     }
 
+    /// The same of distances, as standard deviations: x = x' factor.
+    pub fn undo_distances(&self, rows: &mut [f32], columns: Range<usize>) {
+        for row in rows.chunks_mut(columns.len().max(1)) {
+            row.iter_mut().zip(self.scaled(&columns)).for_each(|(x, j)| *x *= self.factor[j]);
+        }
+    }
+
     /// Those of the columns that are scaled.
     fn scaled(&self, columns: &Range<usize>) -> Range<usize> {
         columns.start..columns.end.min(self.shift.len())

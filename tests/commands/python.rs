@@ -73,8 +73,12 @@ fn numpy_rebuilds_encoder_and_decoder() {
         run(&home, &format!("encode run{i} --data {given} --to both{i}.npy --logvar --device cpu --quiet")).succeeded();
         run(&home, &format!("encode run{i} --data {given} --to mu{i}.npy --device cpu --quiet")).succeeded();
         run(&home, &format!("decode run{i} --data mu{i}.npy --to mean{i}.npy --device cpu --quiet")).succeeded();
+        let deviations =
+            format!("decode run{i} --data mu{i}.npy --deviations --to deviation{i}.npy --device cpu --quiet");
+        run(&home, &deviations).succeeded();
         let at = |name: &str| home.join(name).display().to_string();
-        let files = [at(&format!("run{i}")), at(x), at(&format!("both{i}.npy")), at(&format!("mean{i}.npy"))];
+        let both = [format!("both{i}.npy"), format!("mean{i}.npy"), format!("deviation{i}.npy")];
+        let files = [vec![at(&format!("run{i}")), at(x)], both.iter().map(|file| at(file)).collect()].concat();
         let script = format!("import vae_numpy; print(*vae_numpy.check(*{files:?}))");
         let Some(said) = python("numpy, safetensors", &script) else { return };
         for difference in said.split_whitespace() {
