@@ -179,6 +179,7 @@ impl Held {
     /// A disk that is full or cannot be written.
     pub fn begin(&self, run: &Run, network: &Network, goes_on: bool) -> Result<Option<Aside>> {
         files::remove_partial(&self.0, &FILES);
+        Aside::recover(&self.0, &FILES);
         let has_run = self.model().exists() || self.checkpoint().exists();
         let (wanted, free) = (self.room_wanted(run, network, goes_on), host::free_disk(&self.0));
         if let Some(free) = free.filter(|&free| free < wanted) {

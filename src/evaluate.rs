@@ -7,7 +7,7 @@ use crate::device::{Backend, Real};
 use crate::estimate::{Estimate, LogLikelihood, LogLikelihoods, Running, Weights};
 use crate::model::Network;
 use crate::step::Step;
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -226,6 +226,8 @@ impl Evaluator {
         let (batch, input, pass, width) = (n.tape.batch, n.model.input, n.model.samples, n.decoded.out.cols);
         let decoding = Decoding::of(n, b)?;
         let may_miss = n.model.missing == Missing::Allow;
+        let what = format!("the nll of {input} columns of {rows} examples");
+        host::check_memory(12 * rows as u128 * input as u128, &what, "pass a smaller --count")?;
         let mut sums = vec![0.0; rows * input];
         for position in (0..rows).step_by(batch) {
             let live = batch.min(rows - position);

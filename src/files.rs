@@ -180,12 +180,39 @@ impl Aside {
     /// # Errors
     /// Files that cannot be moved.
     pub fn of(directory: &Path, files: &'static [&'static str]) -> io::Result<Aside> {
-        let aside = Aside { directory: directory.into(), files, returns: true };
-        fs::create_dir_all(Aside::place(directory))?;
-        for file in files.iter().filter(|file| directory.join(file).exists()) {
-            fs::rename(directory.join(file), Aside::place(directory).join(file))?;
+        let partial = Aside::partial(directory);
+        fs::create_dir_all(&partial)?;
+        // All or none, whenever the process is killed.
+        let moved = files
+            .iter()
+            .filter(|file| directory.join(file).exists())
+            .try_for_each(|file| fs::rename(directory.join(file), partial.join(file)));
+        if let Err(e) = moved.and_then(|()| fs::rename(&partial, Aside::place(directory))) {
+            Aside::recover(directory, files);
+            return Err(e);
         }
-        Ok(aside)
+        Ok(Aside { directory: directory.into(), files, returns: true })
+    }
+
+    fn partial(directory: &Path) -> PathBuf {
+        directory.join(".before.partial")
+    }
+
+    /// Puts back what a process was moving out of the way when it was killed.
+    pub fn recover(directory: &Path, files: &[&str]) {
+        let partial = Aside::partial(directory);
+        let _ = fs::remove_dir_all(Aside::gone(directory));
+        if !partial.exists() {
+            return;
+        }
+        for file in files.iter().filter(|file| !directory.join(file).exists()) {
+            let _ = fs::rename(partial.join(file), directory.join(file)); // where there was one
+        }
+        let _ = fs::remove_dir_all(partial);
+    }
+
+    fn gone(directory: &Path) -> PathBuf {
+        directory.join(".gone")
     }
 
     /// Those that are there already: of a process that was killed, or stopped.
@@ -212,7 +239,11 @@ impl Aside {
 
     /// The same of those of a process that was killed.
     pub fn clear(directory: &Path) {
-        let _ = fs::remove_dir_all(Aside::place(directory)); // they only take room
+        // At once, and then one after the other.
+        let gone = Aside::gone(directory);
+        let _ = fs::remove_dir_all(&gone);
+        let there = if fs::rename(Aside::place(directory), &gone).is_ok() { gone } else { Aside::place(directory) };
+        let _ = fs::remove_dir_all(there); // they only take room
     }
 }
 

@@ -19,7 +19,9 @@ pub(super) fn never_change(run: &Run, data: &Dataset, Moments { variance, .. }: 
     let is_learned = run.model.has(Likelihood::Gaussian) && run.model.variance != Variance::Fixed;
     let cols = scaled.unwrap_or(if is_learned { run.model.input } else { 0 });
     let unscaled: HashSet<usize> = run.model.unscaled().collect();
-    let constant: Vec<usize> = (0..cols).filter(|j| variance[*j] == 0.0 && !unscaled.contains(j)).collect();
+    let own: HashSet<usize> = gaussian(run).collect(); // of others nothing is learned that could fall
+    let is_meant = |j: usize| if scaled.is_some() { !unscaled.contains(&j) } else { own.contains(&j) };
+    let constant: Vec<usize> = (0..cols).filter(|&j| variance[j] == 0.0 && is_meant(j)).collect();
     let more = if constant.len() > SHOWN { format!(", and {} more", constant.len() - SHOWN) } else { String::new() };
     let told: Vec<String> = constant.iter().take(SHOWN).map(|&j| data.columns.told(j)).collect();
     let list = if constant.len() > SHOWN { String::new() } else { format!(" {}", run.listed(&constant)) };

@@ -154,8 +154,9 @@ impl Line<'_> {
         if others.into_iter().any(|other| excludes(command, option, other)) {
             return true;
         }
-        // What a model is told, the file of another run names as columns, or says of other data.
-        if TOLD.contains(&name) && self.given.iter().any(|(other, _)| other == START) {
+        // What a model is told, the file of another run names as columns; a file of labels is that of its data.
+        let is_file = || file.get("condition").and_then(Value::as_str).is_some_and(|what| Path::new(what).is_file());
+        if TOLD.contains(&name) && !is_file() && self.given.iter().any(|(other, _)| other == START) {
             return true;
         }
         let made = |choice: &str| self.given.iter().rfind(|(name, _)| name == choice)?.1.clone();
@@ -249,6 +250,10 @@ fn number(text: &str) -> Option<Value> {
 /// With another line for the one of these options.
 fn replaced(text: &str, options: &[&str], by: String) -> String {
     let is_one = |line: &str| line.split_once(" = ").is_some_and(|(name, _)| options.contains(&name));
+    // Of what was not said there is no line: a run that begins with another model takes its data from that.
+    if !text.lines().any(is_one) && !text.is_empty() {
+        return format!("{text}\n{by}\n");
+    }
     text.lines().map(|line| if is_one(line) { &by } else { line }).flat_map(|line| [line, "\n"]).collect()
 }
 

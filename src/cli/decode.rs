@@ -75,7 +75,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let total = total(args.total, false, &saved.run)?;
     let has_words = !saved.run.words().is_empty();
     if args.deviations && (target == Target::Png || has_words && target.is_csv()) {
-        let why = if has_words { "of words a csv has but the most probable" } else { "are no picture" };
+        let why = if target == Target::Png { "are no picture" } else { "of words a csv has but the most probable" };
         return Err(Error::request(format!("deviations: {why}; pass --to FILE.npy")));
     }
     // They are numbers, as which bytes stand for themselves.

@@ -181,7 +181,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
                 rows.extend([-(nll + kl), nll, kl].map(|x| x as f32));
             }
             if let Some(by_column) = &by_column {
-                rows.extend(in_file_columns(&saved.run, &by_column[i * model.input..][..model.input]));
+                let parts = in_file_columns(&saved.run, &by_column[i * model.input..][..model.input]);
+                let counts = !nll.is_nan();
+                rows.extend(parts.into_iter().map(|part| if counts { part } else { f32::NAN }));
             }
         }
         table.write(path, &rows, &titles, front)?;

@@ -52,21 +52,27 @@ impl Judged {
     pub(super) fn judge(&self, entries: &[Entry], common: &Common) -> Result<()> {
         at_least_one("samples", self.samples, "--samples 100")?;
         at_least_one("count", self.count.unwrap_or(1), "--count 100")?;
-        let by_file = units::differ(entries);
-        let mut verdicts = vec![];
-        for (i, entry) in entries.iter().enumerate() {
+        // Of a run that is being replaced the model is that of the one before.
+        let read = |entry: &Entry| {
             let saved = Saved::read(&entry.folder.0)?;
+            Ok((Entry { run: saved.run.clone(), ..entry.clone() }, saved))
+        };
+        let read: Vec<(Entry, Saved)> = entries.iter().map(read).collect::<Result<_>>()?;
+        let (entries, models): (Vec<Entry>, Vec<Saved>) = read.into_iter().unzip();
+        let by_file = units::differ(&entries);
+        let mut verdicts = vec![];
+        for (i, (entry, saved)) in entries.iter().zip(&models).enumerate() {
             let data =
                 DataFor { data: self.data.clone(), held_out: false, labels: None, unknown_words: Unknown::Refuse };
             // What there is to say of a file is said once.
             let said = Common { quiet: common.quiet || i > 0, ..common.clone() };
             let mut data = data.load(&saved.run, &said)?;
-            check_data(&saved, &data, "--data")?;
+            check_data(saved, &data, "--data")?;
             if let Some(count) = self.count {
                 data = super::first(data, count);
             }
             let sampled = Sampled { samples: self.samples, binarize: saved.run.binarize(None)? };
-            let iwae = evaluated(&saved, &data, sampled, common)?.iwae;
+            let iwae = evaluated(saved, &data, sampled, common)?.iwae;
             let scale = saved.run.data.scale.as_ref().filter(|_| units::is_density(&saved.run));
             let in_file: Option<Vec<f64>> = scale.map(|scale| {
                 let volumes = scale.log_volumes(&data, saved.run.model.input).into_iter();

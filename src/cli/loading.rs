@@ -37,8 +37,10 @@ pub(super) fn load(
         Reading::Later => Some(source.known_columns()),
     };
     let mut data = dataset(&source.train, Part::Train, columns.as_ref(), source.bytes, missing)?;
-    if is_new {
+    if reading != Reading::Again {
         data.check_rounding()?;
+    }
+    if is_new {
         source.bytes = source.bytes.or(data.bytes);
         if let Some(Condition::Columns { columns: place @ (0, 0), .. }) = &mut source.condition {
             *place = data.columns.told_of(data.cols);
@@ -225,9 +227,12 @@ impl TrainArgs {
             (Some(Condition::Classes { classes, .. }), Some(Condition::Classes { train, valid, .. })) => {
                 Ok(Some(Condition::Classes { classes: *classes, train, valid }))
             }
-            // Other data have their own.
-            (Some(Condition::Classes { classes, .. }), None) if data.data.is_some() => {
-                Ok(Some(Condition::Classes { classes: *classes, train: None, valid: None }))
+            // Other data have their own, and so has what else is validated on.
+            (Some(Condition::Classes { classes, train, valid }), None) => {
+                let other = data.valid.is_some() || data.valid_fraction.is_some();
+                let train = train.clone().filter(|_| data.data.is_none());
+                let valid = valid.clone().filter(|_| data.data.is_none() && !other).or(data.valid_condition.clone());
+                Ok(Some(Condition::Classes { classes: *classes, train, valid }))
             }
             (told, None) => Ok(told.clone()),
             (told, Some(_)) => {

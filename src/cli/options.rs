@@ -51,7 +51,7 @@ pub(crate) struct TrainArgs {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "Data and files")]
+#[command(next_help_heading = "Data and files", group(clap::ArgGroup::new("TOLD").multiple(true)))]
 pub(super) struct DataArgs {
     /// idx, npy, npz, safetensors, png or csv, or a folder of png, told by content; FILE.npz:NAME is one of several arrays, and what
     /// scipy.sparse.save_npz wrote is one matrix; or digits or moving, built in. digits if not given. Bytes are divided by 255, but where none
@@ -122,11 +122,11 @@ pub(super) struct DataArgs {
     pub(super) binarize: Binarize,
     /// What encoder and decoder are told beside x: labels (the data's own), a file of labels (idx, npy or a csv of one column, in numbers or words), or columns, as --columns
     /// takes them: age,height or 0..10. Those of words are in --categorical too
-    #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"])]
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["past", "resume"], group = "TOLD")]
     condition: Option<String>,
     /// The labels of --valid, where --condition is a file of labels
-    #[arg(long, value_name = "LABELS", requires = "condition", conflicts_with_all = ["past", "resume"])]
-    valid_condition: Option<String>,
+    #[arg(long, value_name = "LABELS", requires = "TOLD", conflicts_with_all = ["past", "resume"])]
+    pub(super) valid_condition: Option<String>,
     /// Columns to predict --future from, as --columns takes them: 0..12 or monday,tuesday
     #[arg(long, value_name = "COLUMNS", requires = "future", conflicts_with = "resume")]
     past: Option<List>,
@@ -136,7 +136,8 @@ pub(super) struct DataArgs {
     /// The run directory; runs/NAME-OF-THE-DATA if not given, or the next with a number behind it where that is there
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(super) out: Option<PathBuf>,
-    /// Writes into a run directory that holds a run already, which is what other commands take of it until this one has done an epoch
+    /// Writes into a run directory that holds a run already, which is what other commands take until this one was validated, or saved
+    /// after an epoch
     #[arg(long, conflicts_with = "resume")]
     pub(super) force: bool,
     /// Saves a checkpoint after every N steps, instead of at the end of an epoch when half a minute has passed
@@ -154,7 +155,7 @@ pub(super) struct DataArgs {
     /// Begins with the weights of MODEL, a run directory or its model.safetensors, in place of new ones. Its layers and likelihoods are
     /// kept, and how it reads data: columns, words, scale. So are its data, with what is held out, where no --data are given. How it is
     /// trained is said anew. What validation finds of it first, at epoch 0, the training has to better
-    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume", group = "TOLD")]
     pub(super) start: Option<PathBuf>,
     /// Goes on with the run in DIR, exactly as if it had never stopped. --epochs or --steps make it longer: one that ended with
     /// an epoch then is what it would be, had it been asked for at once

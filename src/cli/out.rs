@@ -10,6 +10,12 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
     FILES.into_iter().find(|name| path.join(name).exists())
 }
 
+/// Whether a directory is that of the model which a run begins with, or holds it: it would go with what is replaced there.
+pub(super) fn holds(out: &Path, model: &Path) -> bool {
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    place(model).zip(place(out)).is_some_and(|(model, out)| model.starts_with(out))
+}
+
 impl TrainArgs {
     /// Whether the run directory that was named may be written to. `start`: the run that this one begins with.
     ///
@@ -28,7 +34,7 @@ impl TrainArgs {
         if self.data.data.iter().chain(&self.data.valid).any(|data| is_out(Path::new(data))) {
             return request(format!("out {path}: is the folder of the data; pass another --out, as runs/{}", name()));
         }
-        if self.data.start.as_deref().is_some_and(|model| is_out(model) || model.parent().is_some_and(is_out)) {
+        if self.data.start.as_deref().is_some_and(|model| holds(out, model)) {
             return request(format!("out {path}: holds the model that --start names; pass another --out"));
         }
         let Some(name) = held(out).filter(|_| !self.data.force) else { return Ok(()) };
@@ -56,7 +62,9 @@ impl TrainArgs {
         let name = self.data.name(start);
         for i in 1.. {
             let out = Path::new("runs").join(if i == 1 { name.clone() } else { format!("{name}-{i}") });
-            let is_free = || !out.join(SWEEP).exists() && (self.data.force || held(&out).is_none());
+            let begins_there = self.data.start.as_deref().is_some_and(|model| holds(&out, model));
+            let may = self.data.force && !begins_there;
+            let is_free = || !out.join(SWEEP).exists() && (may || held(&out).is_none());
             if !is_free() {
                 continue;
             }

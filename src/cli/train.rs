@@ -82,7 +82,9 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
             }
             let job = Job::again(&saved, data.is_some())?;
             let began = saved.run.data.known_columns();
-            if let (Some(path), false) = (data, job.data.columns.stand_as(&began)) {
+            // What repeats a run that began with another model counts none.
+            let counts = saved.run.training.start.is_none();
+            if let (Some(path), false) = (data.as_ref().filter(|_| counts), job.data.columns.stand_as(&began)) {
                 return Err(Error::request(format!(
                     "data {path}: its columns stand elsewhere than those that the run began with, and what repeats the run counts \
                      them; give them as they stood"

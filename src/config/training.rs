@@ -131,9 +131,9 @@ impl OnNan {
 
 impl Training {
     /// Whether a validation after so many steps may choose the model: once the KL has warmed up. Before, it is another loss
-    /// that falls, and by the one asked for an early model, of small KL, would win.
+    /// that falls, and by the one asked for an early model, of small KL, would win. The model that a run begins with is none.
     pub fn chooses(&self, step: u32) -> bool {
-        step >= self.kl_warmup
+        step >= self.kl_warmup || step == 0 && self.start.is_some()
     }
 
     /// Warm-ups that outlast the training, as sentences.

@@ -127,7 +127,7 @@ pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     line.choice("precision", t.precision, Numbers::Fp32);
     if let Some(start) = &t.start {
         line.unless(false, "start", &start.model);
-        line.keep();
+        line.keep(matches!(data.condition, Some(Condition::Columns { .. })));
     }
     line.without_unused()
 }
@@ -145,9 +145,9 @@ impl Line {
         self.unless(value == by_default, option, name_of(value));
     }
     /// What a run has from the model that it begins with, `train` does not take.
-    fn keep(&mut self) {
+    fn keep(&mut self, told_columns: bool) {
         let is_kept = |s: &Setting| used::KEPT.contains(&s.option.replace('-', "_").as_str());
-        let is_told = |s: &Setting| s.option == "condition" && s.value == "labels";
+        let is_told = |s: &Setting| s.option == "condition" && (told_columns || s.value == "labels");
         self.0.iter_mut().filter(|s| is_kept(s) || is_told(s)).for_each(|s| s.needless = true);
     }
     /// What a choice beside it does not use, `train` does not take.

@@ -119,7 +119,7 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
         "train": last(Split::Train),
         "valid": last(Split::Valid),
         "best": best,
-        "curves": course(&records),
+        "curves": course(&records, run),
         "samples": samples,
         "told": run.model.condition > 0,
         "classes": pictures::classes(run).map(|classes| match run.data.classes() {
@@ -142,10 +142,13 @@ fn gather(parts: Parts, name: &str) -> Result<Value> {
     }))
 }
 
-/// elbo, nll and kl over steps, each line of at most about 1,000 points, extremes kept.
-fn course(records: &[Record]) -> Value {
+/// elbo, nll and kl over steps, and the loss where that is something else; each line of at most about 1,000 points, extremes kept.
+fn course(records: &[Record], run: &Run) -> Value {
     type Of = fn(&Record) -> f64;
-    let quantities: [(&str, Of); 3] = [("elbo", |r| r.elbo), ("nll", |r| r.nll), ("kl", |r| r.kl)];
+    let mut quantities: Vec<(&str, Of)> = vec![("elbo", |r| r.elbo), ("nll", |r| r.nll), ("kl", |r| r.kl)];
+    if !run.model.minimises_elbo() {
+        quantities.push(("loss", |r| r.loss));
+    }
     let line = |split, of: Of| told(metrics::course(records, split).iter().map(|r| (r.step as f64, of(r))));
     let panel = |(name, of)| json!({ "name": name, "train": line(Split::Train, of), "valid": line(Split::Valid, of) });
     quantities.into_iter().map(panel).collect()

@@ -57,7 +57,11 @@ pub(super) fn versions(entries: &[Entry], settings: &[Vec<Setting>]) -> Vec<usiz
     let mut versions: Vec<usize> = vec![];
     for i in 0..entries.len() {
         let sum = |j: usize| entries[j].run.data.checksum;
-        let alike: Vec<usize> = (0..i).filter(|&j| of(j).eq(of(i)) && sum(j).is_some()).collect();
+        // They are of scaled numbers, which a run that begins with another model scales as that.
+        let began = |j: usize| entries[j].run.training.start.is_some();
+        let scale = |j: usize| &entries[j].run.data.scale;
+        let can_tell = |j: usize| !began(i) && !began(j) || scale(i) == scale(j);
+        let alike: Vec<usize> = (0..i).filter(|&j| of(j).eq(of(i)) && sum(j).is_some() && can_tell(j)).collect();
         let version = match alike.iter().find(|&&j| sum(j) == sum(i)) {
             Some(&same) => versions[same],
             None if sum(i).is_none() => 0, // of a version that kept none

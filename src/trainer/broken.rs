@@ -51,7 +51,8 @@ impl<K: Keep> Trainer<'_, K> {
             return Err(self.failed(why, remedy));
         }
         watch.note(&format!("{why}; skipped"));
-        self.position.stale_epochs += self.run.training.chooses(self.position.step) as u32;
+        // That of the model which the run begins with is of no epoch.
+        self.position.stale_epochs += (self.position.step > 0 && self.run.training.chooses(self.position.step)) as u32;
         Ok(())
     }
 

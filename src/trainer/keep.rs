@@ -33,6 +33,9 @@ pub trait Keep {
     /// As [`Keep::model`].
     fn checkpoint(&mut self, run: &Run, at: &Position, network: &Network, b: &mut dyn Backend) -> Result<()>;
 
+    /// A validation chose its model: it takes the place of the one before, if that still has it.
+    fn takes_place(&mut self) {}
+
     /// Somebody stopped it: it can go on.
     fn stopped(&mut self) {}
 
@@ -47,7 +50,7 @@ pub trait Keep {
 pub struct InFolder {
     pub folder: Held,
     log: Option<Log>,
-    /// The run that this one replaces, until it has done an epoch.
+    /// The run that this one replaces, until it has a model that a validation chose, or a checkpoint of an epoch or more.
     before: Option<Aside>,
     /// Whether there is a model, and a checkpoint, of this training.
     has_model: bool,
@@ -58,6 +61,13 @@ pub struct InFolder {
 impl From<Held> for InFolder {
     fn from(folder: Held) -> InFolder {
         InFolder { folder, log: None, before: None, has_model: false, has_checkpoint: false, goes_on: false }
+    }
+}
+
+impl InFolder {
+    /// It has the place of the run before, however far it came.
+    pub fn settle(&mut self) {
+        self.before.take().into_iter().for_each(Aside::forget);
     }
 }
 
@@ -83,9 +93,12 @@ impl Keep for InFolder {
         self.has_checkpoint = true;
         let epoch = schedule::steps_per_epoch(run.data.rows, run.training.batch);
         if at.step as usize >= epoch.min(run.training.steps as usize) {
-            self.before.take().into_iter().for_each(Aside::forget);
+            self.settle();
         }
         Ok(())
+    }
+    fn takes_place(&mut self) {
+        self.settle();
     }
     fn stopped(&mut self) {
         self.before = self.before.take().map(Aside::staying);

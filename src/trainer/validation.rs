@@ -89,6 +89,11 @@ impl<K: Keep> Trainer<'_, K> {
         }
         self.position.best = Some(Best { elbo: e.elbo.mean, epoch, loss: (!is_elbo).then_some(loss) });
         self.position.stale_epochs = 0;
-        self.keep.model(&self.run, &self.network, &mut *self.backend)
+        self.keep.model(&self.run, &self.network, &mut *self.backend)?;
+        // That of the model which the run begins with is of no training.
+        if self.position.step > 0 {
+            self.keep.takes_place();
+        }
+        Ok(())
     }
 }

@@ -33,7 +33,7 @@ use std::time::Duration;
 pub struct Builder {
     /// `input` is that of the data.
     pub model: Model,
-    /// `steps` counts where it is not 0; `epochs` otherwise.
+    /// `steps` counts where it is not 0; `epochs` otherwise. `init_output_bias` has a method of its own.
     pub training: Training,
     epochs: u32,
     binarize: Binarize,
@@ -42,6 +42,7 @@ pub struct Builder {
     device: String,
     folder: Option<PathBuf>,
     start: Option<Arc<Saved>>,
+    init_output_bias: Option<OutputBias>,
 }
 
 /// A run with its data, as the model sees them.
@@ -70,6 +71,7 @@ impl Default for Builder {
             device: "auto".into(),
             folder: None,
             start: None,
+            init_output_bias: None,
         }
     }
 }
@@ -199,6 +201,12 @@ impl Builder {
     /// not there, overwritten if it holds a run.
     pub fn folder(mut self, path: impl Into<PathBuf>) -> Builder {
         self.folder = Some(path.into());
+        self
+    }
+
+    /// How the bias of the decoder's mean begins; with the data where there are counts, if this says nothing.
+    pub fn init_output_bias(mut self, how: OutputBias) -> Builder {
+        self.init_output_bias = Some(how);
         self
     }
 
@@ -332,7 +340,8 @@ impl Builder {
         let nothing = Builder::default();
         let is_said = self.model != anew(nothing.model)
             || (self.scale, self.binarize) != (nothing.scale, nothing.binarize)
-            || self.training.init != nothing.training.init;
+            || self.training.init != nothing.training.init
+            || self.init_output_bias.is_some();
         if is_said {
             return Err(Error::request(
                 "start: layers, likelihoods, scale, condition and binarisation are those of the model that it begins with; leave out what \
@@ -393,6 +402,7 @@ impl Builder {
                 let folder = Folder(path.clone()).hold()?;
                 let mut trainer = Trainer::new(run, folder, saving, data, valid, &device, begin)?;
                 let outcome = trainer.run(watch)?;
+                trainer.keep.settle(); // also where `watch` stopped it: nobody goes on with it here
                 let folder = trainer.close();
                 (Saved::read(&folder.model())?, outcome, metrics::read(&folder.metrics())?)
             }
@@ -455,7 +465,8 @@ impl Builder {
             binarize: self.binarize,
             ..Source::new(&data.name, data.rows())
         };
-        let init_output_bias = OutputBias::usual(&model);
+        let usual = OutputBias::usual(&model);
+        let init_output_bias = self.init_output_bias.unwrap_or(usual);
         Ok(Run { model, training: Training { steps, init_output_bias, ..self.training.clone() }, data: source })
     }
 }

@@ -63,6 +63,16 @@ fn every_training_leaves_a_page_with_all_its_figures() {
             }
         }
     }
+    // The loss is a curve of its own where it is another one.
+    assert_eq!(report["curves"].as_array().unwrap().len(), 3);
+    let told = "train --data x.idx --valid x.idx --beta 3 --epochs 2 --hidden 5 --latent 2 --device cpu --quiet --out weighed --force";
+    run(home(), told).succeeded();
+    let weighed = data(&crate::browser::page(&home().join("weighed/report.html")));
+    let (loss, lines) = (&weighed["curves"][3], vae_gpu::metrics::read(&home().join("weighed/metrics.jsonl")).unwrap());
+    let want: Vec<f64> = lines.iter().filter(|r| r.split == vae_gpu::metrics::Split::Valid).map(|r| r.loss).collect();
+    let got: Vec<f64> = loss["valid"][1].as_array().unwrap().iter().map(|y| y.as_f64().unwrap()).collect();
+    assert!(loss["name"] == "loss" && got.len() == 2, "{loss}");
+    assert!(got.iter().zip(&want).all(|(got, want)| (got - want).abs() <= 1e-6 * want), "{got:?} {want:?}");
     // Its pictures are those that the training draws, where nothing is left out for size.
     for (name, file) in [("samples", "run/samples.png"), ("reconstructions", "run/reconstructions.png")] {
         let png = decoded(report[name]["png"].as_str().unwrap());

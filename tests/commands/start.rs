@@ -93,6 +93,12 @@ fn other_data_are_read_as_the_model_reads_them() {
     let ages: Vec<f64> = rows.lines().map(|row| row.split(',').nth(at).unwrap().parse().unwrap()).collect();
     let mean = ages.iter().sum::<f64>() / ages.len() as f64;
     assert!((mean - 65.0).abs() < 6.0, "they were 40 ± 14 and are 65 ± 14; drawn: {mean}"); // 14/√200 = 1, and the fit
+    // Beside a run of the same data by a scale of its own: the numbers that both saw are others, the data are not.
+    run(&home, &format!("train --data new.csv --skip-columns note --valid-fraction 0.2 {MIXED} --epochs 1 --out own"))
+        .succeeded();
+    run(&home, "train --config own/run.toml --start own --epochs 1 --out on --device cpu --quiet").succeeded();
+    let said = run(&home, "compare own on c").succeeded().stderr;
+    assert!(!said.contains("under the same name"), "{said}");
     let lost = run(&home, "train --start a --data new.csv --skip-columns note --device cpu");
     assert!(lost.code == Some(2) && lost.stderr.contains("cannot be used with '--skip-columns"), "{}", lost.stderr);
 }
@@ -106,6 +112,25 @@ fn a_model_that_is_not_bettered_is_kept() {
     let worse = run(&home, "train --start a --lr 0.5 --epochs 3 --device cpu --out worse").succeeded();
     assert!(worse.stderr.contains("; kept epoch 0: valid elbo"), "{}", worse.stderr);
     assert_eq!(tensors(&home.join("worse")), tensors(&home.join("a")));
+    // Also where the KL warms up, before which no other validation chooses; and one that is not finite is of no epoch.
+    run(&home, "train --start a --lr 0.5 --epochs 3 --kl-warmup 10 --device cpu --quiet --out warm").succeeded();
+    assert_eq!(tensors(&home.join("warm")), tensors(&home.join("a")));
+    // What it begins with is not replaced by it, named or not.
+    let why = "holds the model that --start names; pass another --out";
+    for out in ["a", "a/../a"] {
+        run(&home, &format!("train --start a --out {out} --force --device cpu"))
+            .refused(2, &format!("out {out}: {why}"));
+    }
+    fs::create_dir_all(home.join("runs")).unwrap();
+    run(&home, &format!("train --data x.idx {train} --epochs 1")).succeeded();
+    run(&home, "train --start runs/x --epochs 1 --force --device cpu --quiet").succeeded();
+    assert!(home.join("runs/x-2/model.safetensors").exists());
+    let inside = run(&home.join("a"), "train --start model.safetensors --data ../x.idx --out . --force --device cpu");
+    assert!(
+        inside.code == Some(2) && inside.stderr.contains("holds the model that --start names"),
+        "{}",
+        inside.stderr
+    );
     // The loss that is trained decides, and it is another one here.
     let other =
         run(&home, "train --start a --beta 20 --epochs 30 --batch 10 --device cpu --out other --json").succeeded();
@@ -174,6 +199,19 @@ fn what_the_model_is_told_is_told_of_other_data() {
         .refused(1, "more.idx: row 3 is of class 3; the model knows 0 to 2");
     run(&home, "train --start a --data y.idx --out c --device cpu")
         .refused(2, "y.idx has no labels of its own: pass the file that has them, as --condition labels-idx1-ubyte.gz");
+    // What else is validated on has labels of its own: those of what was validated on before are none of it.
+    let with_valid = "train --data x.idx --condition lx.idx --valid x.idx --valid-condition lx.idx";
+    run(&home, &format!("{with_valid} {small} --epochs 1 --out v")).succeeded();
+    let no_labels = "valid-condition: not given, and --valid has no labels of its own; pass --valid-condition FILE";
+    run(&home, "train --start v --valid y.idx --device cpu --out w").refused(2, no_labels);
+    let given = run(&home, &format!("train --start v --valid y.idx --valid-condition ly.idx {STILL} --out w"));
+    given.succeeded();
+    let eval = run(&home, "eval v --data y.idx --condition ly.idx --json --device cpu --quiet").json();
+    let want = eval["elbo"].as_f64().unwrap();
+    assert!((lines(&home.join("w"))[0].elbo - want).abs() < 1e-5 * want.abs(), "{want}"); // in f32
+    run(&home, &format!("train --start v --valid-fraction 0.2 {STILL} --out part")).succeeded();
+    assert_eq!(config(&home.join("part"))["data"]["condition"]["classes"]["valid"], Value::Null);
+    run(&home, "train --config a/run.toml --start a --epochs 3 --out with-options --device cpu --quiet").succeeded();
     // Columns of a table are found by their names.
     table(&home.join("t.csv"), 60, 0.0, &["age", "visits", "ward"]);
     table(&home.join("u.csv"), 30, 3.0, &["ward", "visits", "age"]);
@@ -182,6 +220,13 @@ fn what_the_model_is_told_is_told_of_other_data() {
         .succeeded();
     run(&home, &format!("train --start told --data u.csv {STILL} --out of-u")).succeeded();
     assert_eq!(tensors(&home.join("of-u")), tensors(&home.join("told")));
+    let page = fs::read_to_string(home.join("of-u/report.html")).unwrap();
+    let line = page.split("\"vae-gpu train ").nth(1).unwrap().split('"').next().unwrap();
+    run(&home, &format!("train {line} --out typed --device cpu --quiet")).succeeded();
+    assert_same_run(&home.join("of-u"), &home.join("typed"), line);
+    // Where its data are now can be said, wherever their columns stand.
+    fs::rename(home.join("u.csv"), home.join("moved.csv")).unwrap();
+    run(&home, "train --resume of-u --data moved.csv --steps 3 --device cpu --quiet").succeeded();
     // With the file of the other run's options too, which names them.
     run(&home, "train --config told/run.toml --start told --epochs 3 --out on --device cpu --quiet").succeeded();
     run(&home, "train --start told --condition age --device cpu")
@@ -205,6 +250,9 @@ fn a_sweep_begins_with_one_model_or_each_with_its_own() {
     let in_sweep = fs::read_dir(home.join("s")).unwrap().map(|entry| entry.unwrap().path());
     let same = in_sweep.filter(|run| run.is_dir() && tensors(run) == tensors(&home.join("one"))).count();
     assert_eq!(same, 1, "the run that train makes is one of the sweep");
+    run(&home, "sweep --start a --grid beta=1 --epochs 1 --out s2 --device cpu --quiet").succeeded();
+    run(&home, "sweep --start s2/beta=1,seed=0 --grid beta=1 --out s2 --force --device cpu")
+        .refused(2, "out s2/beta=1,seed=0: holds the model that --start names; pass another --out");
     // The command given again has nothing to do, unless the model is another by now.
     let files = |name: &str| fs::read(home.join("s").join(name)).unwrap();
     let before = files("sweep.csv");

@@ -159,6 +159,10 @@ fn a_run_that_is_replaced_stays_until_the_new_one_has_done_an_epoch() {
         "train --data long.idx --batch 1 --epochs 40 --log-every 10 --save-every 100 --valid-fraction 0.01 --force {small}"
     );
     let stop = |signal: &str| {
+        // Of what was stopped before, if it was: that of this one is waited for.
+        if home.join("run/.before").exists() {
+            let _ = std::fs::remove_file(home.join("run/checkpoint.safetensors"));
+        }
         let mut child = command(&home, &long.split_whitespace().collect::<Vec<_>>());
         let child = child.stderr(Stdio::piped()).spawn().unwrap();
         while !home.join("run/checkpoint.safetensors").exists()
@@ -180,6 +184,19 @@ fn a_run_that_is_replaced_stays_until_the_new_one_has_done_an_epoch() {
     let fails = "train --data x.idx --likelihood gaussian --steps 30 --optimizer sgd --lr 1e30";
     assert_eq!(run(&home, &format!("{fails} {small} --force")).code, Some(1));
     assert!(!home.join("run/.before").exists() && eval() == bound);
+    // Killed while it was moved out of the way, it is there for the next as it was.
+    std::fs::create_dir(home.join("run/.before.partial")).unwrap();
+    for file in ["config.json", "run.toml", "model.safetensors"] {
+        std::fs::rename(home.join("run").join(file), home.join("run/.before.partial").join(file)).unwrap();
+    }
+    assert_eq!(run(&home, &format!("{fails} {small} --force")).code, Some(1));
+    assert!(eval() == bound && home.join("run/metrics.jsonl").exists() && !home.join("run/.before.partial").exists());
+    // What fails after an epoch has the place, too.
+    let later = "train --data x.idx --likelihood gaussian --epochs 4000 --valid-fraction 0.2 --optimizer sgd --lr 1e4 --lr-warmup 100000";
+    let failed = run(&home, &format!("{later} {small} --force"));
+    assert!(failed.code == Some(1) && failed.stderr.contains(" in run is kept: "), "{}", failed.stderr);
+    assert!(!home.join("run/.before").exists() && Saved::read(&home.join("run")).unwrap().run.training.steps == 4000);
+    run(&home, &format!("train --data x.idx --steps 30 {small} --force")).succeeded();
     // What goes on has the place once it has done an epoch.
     stop("-INT");
     run(&home, "train --resume run --steps 29700 --device cpu --quiet").succeeded();

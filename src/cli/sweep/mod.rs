@@ -1,7 +1,7 @@
 //! `vae-gpu sweep`
 use super::compare::runs_in;
 use super::options::TrainArgs;
-use super::out::held;
+use super::out::{held, holds};
 use super::signals::Signals;
 use super::{BUILT_IN, Common, counted, job, repeating, table};
 use crate::checkpoint::{Folder, SWEEP};
@@ -181,6 +181,13 @@ fn describe(runs: usize, done: usize, Places { jobs, threads }: Places) -> Strin
 /// What is in the directory already may stay there, or be replaced.
 fn allow(args: &SweepArgs, out: &Folder, planned: &[Planned]) -> Result<()> {
     let path = out.0.display();
+    let start = |run: &Planned| run.job.run.training.start.clone().map(|start| start.model);
+    if let Some(run) =
+        planned.iter().find(|run| start(run).is_some_and(|model| holds(&run.folder.0, Path::new(&model))))
+    {
+        let path = run.folder.0.display();
+        return Err(Error::request(format!("out {path}: holds the model that --start names; pass another --out")));
+    }
     if args.train.data.force {
         return Ok(());
     }
