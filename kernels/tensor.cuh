@@ -1,4 +1,4 @@
-// Tiles by tensor cores, and what they are made of, for product.cu, bottleneck.cu and gradients.cu.
+// Tiles by tensor cores, and what they are made of, for product.cu, bottleneck.cu, gradients.cu and stack.cu.
 #pragma once
 #include "fragment.cuh"
 #include "product.cuh"

@@ -204,6 +204,9 @@ impl Held {
             false => Aside::left(&self.0, &FILES),
         };
         let _ = std::fs::remove_file(self.failed()); // of what is tried again
+        if goes_on {
+            let _ = std::fs::remove_file(self.picture("report.html")); // of where it stood
+        }
         let json = serde_json::to_string_pretty(run).expect("a configuration is JSON");
         write_atomically(&self.config(), |out| writeln!(out, "{json}"))?;
         Ok(aside)

@@ -21,6 +21,9 @@ pub enum Noise {
     Given,
 }
 
+/// Behind the name of an activation: what goes into its nonlinearity, where that is kept.
+pub const BEFORE: &str = " before its nonlinearity";
+
 /// A model laid out in memory for a batch of `tape.batch` examples.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -137,10 +140,9 @@ impl<'a> Builder<'a> {
     /// y = f(x weightᵀ + bias)
     fn linear(&mut self, name: &str, x: View, layer: Layer, activation: Option<Activation>) -> Op {
         let cols = layer.weight.rows;
-        // gelu alone needs what went in; the derivatives of the others are functions of what came out
         let (a, y) = match activation {
-            Some(Activation::Gelu) => {
-                let a = self.value(&format!("{name} before gelu"), x.rows, cols);
+            Some(f) if f.slope_is_of_input() => {
+                let a = self.value(&format!("{name}{BEFORE}"), x.rows, cols);
                 (a, self.value(name, x.rows, cols))
             }
             _ => {

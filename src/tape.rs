@@ -260,3 +260,19 @@ impl Tape {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn every_kind_of_column_has_a_number_of_its_own() {
+        for &likelihood in Likelihood::value_variants() {
+            for spread in Kind::SPREADS {
+                let kind = Kind { likelihood, spread };
+                assert_eq!(Kind::of(kind.code()), kind);
+            }
+        }
+    }
+}

@@ -441,14 +441,15 @@ impl TrainArgs {
                 ..m.model(data.cols - condition)?
             },
         };
-        let model = Model {
+        let how = Model {
             objective: t.objective,
             gradient: t.gradient,
             samples: t.samples,
             beta: t.beta,
             free_bits: t.free_bits,
-            ..layers
+            ..Model::new(1, &[], 1)
         };
+        let model = layers.trained_as(&how);
         let began = start.map(|saved| &saved.run.training);
         let usual = || m.init_output_bias.unwrap_or(OutputBias::usual(&model));
         let defaults = Optimizer::new(t.optimizer);

@@ -20,9 +20,17 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// What the slope is a function of: of gelu what goes in, of the others what comes out.
+    /// Whether the slope is a function of what goes in, which is then kept; else it is one of what comes out.
+    pub fn slope_is_of_input(self) -> bool {
+        match self {
+            Activation::Gelu => true,
+            Activation::Tanh | Activation::Relu | Activation::Softplus | Activation::Sigmoid => false,
+        }
+    }
+
+    /// What the slope is a function of.
     pub(crate) fn slope_from<T>(self, input: T, output: T) -> T {
-        if self == Activation::Gelu { input } else { output }
+        if self.slope_is_of_input() { input } else { output }
     }
 }
 
@@ -235,6 +243,12 @@ impl Model {
             free_bits: 0.0,
             missing: Missing::Refuse,
         }
+    }
+
+    /// The same layers and likelihoods, trained as `other` is.
+    pub(crate) fn trained_as(self, other: &Model) -> Model {
+        let &Model { objective, gradient, samples, beta, free_bits, .. } = other;
+        Model { objective, gradient, samples, beta, free_bits, ..self }
     }
 
     /// Its widths from data to data, as 784-500-20-500-784; with a condition of 10, 784+10-500-20+10-500-784.

@@ -32,7 +32,7 @@ pub fn train(run: &Run, built_in: &[&str]) -> String {
     words.join(" ")
 }
 
-/// The options of a run, in the order of the help.
+/// The options of a run, about in the order of the help.
 pub fn settings(run: &Run, built_in: &[&str]) -> Vec<Setting> {
     let (model, t, data) = (&run.model, &run.training, &run.data);
     let mut line = Line(vec![]);

@@ -336,7 +336,7 @@ fn differing(settings: &[Vec<command::Setting>]) -> Vec<&'static str> {
     }
     let value = |run: usize, option: &str| find(&settings[run], option).map(|s| &s.value);
     options.retain(|option| (1..settings.len()).any(|run| value(run, option) != value(0, option)));
-    // In the order of the help, which those of a run are in; where they differ, that of the first run that has it.
+    // In the order that those of a run are in; where they differ, that of the first run that has it.
     let place = |option: &&str| settings.iter().find_map(|run| run.iter().position(|s| s.option == *option));
     options.sort_by_key(place);
     options

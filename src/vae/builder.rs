@@ -335,8 +335,7 @@ impl Builder {
 
     /// What is left of a trained model that is trained on, and the data as it sees them.
     fn prepare_from(&self, saved: &Saved, data: &Arc<Dataset>) -> Result<Prepared> {
-        let Model { objective, gradient, samples, beta, free_bits, .. } = self.model;
-        let anew = |model: Model| Model { objective, gradient, samples, beta, free_bits, ..model };
+        let anew = |model: Model| model.trained_as(&self.model);
         let nothing = Builder::default();
         let is_said = self.model != anew(nothing.model)
             || (self.scale, self.binarize) != (nothing.scale, nothing.binarize)

@@ -233,6 +233,35 @@ fn what_the_model_is_told_is_told_of_other_data() {
         .refused(2, "condition age: the model of --start is told columns, and stays so; leave it out");
 }
 
+/// What a model is made of, and how it reads data, is that model's: an option of it that `--start` took would be ignored.
+#[test]
+fn what_a_model_is_made_of_is_not_said_again() {
+    let home = folder("start-kept-options");
+    write_idx(&home.join("x.idx"), 40, 4);
+    run(&home, "train --data x.idx --hidden 5 --latent 2 --steps 2 --device cpu --quiet --out a").succeeded();
+    let help = run(&home, "train --help").succeeded().stdout;
+    let (of_model, rest) = help.split_once("\nModel:\n").unwrap().1.split_once("\nTraining:\n").unwrap();
+    let names = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("      --"));
+        lines.map(|line| line.trim().trim_start_matches("--").split_whitespace().next().unwrap().to_string()).collect()
+    };
+    assert!(names(of_model).len() > 15 && names(rest).len() > 15, "{help}");
+    for option in names(of_model) {
+        let value = match option.as_str() {
+            "activation" => "tanh",
+            "likelihood" => "gaussian",
+            "variance" | "dispersion" => "scalar",
+            "mean" => "sigmoid",
+            "size-factor" => "total",
+            "init" => "torch",
+            "init-output-bias" => "data",
+            _ => "3",
+        };
+        let said = run(&home, &format!("train --start a --{option} {value} --device cpu --out b")).stderr;
+        assert!(said.starts_with("error: the argument '--start <MODEL>' cannot be used with "), "--{option}: {said}");
+    }
+}
+
 #[test]
 fn a_sweep_begins_with_one_model_or_each_with_its_own() {
     let home = folder("start-sweep");

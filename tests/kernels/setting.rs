@@ -8,7 +8,7 @@ use vae_gpu::config::{Binarize, Likelihood, Model, Optimizer, Rule};
 use vae_gpu::data::{Dataset, Missing, Values};
 use vae_gpu::device::driver::{Cluster, Precision, Stored};
 use vae_gpu::device::{Backend, Cpu, Gpu, Shortcut};
-use vae_gpu::model::Network;
+use vae_gpu::model::{BEFORE, Network};
 use vae_gpu::step::Step;
 
 /// Numbers without a pattern, in [-1, 1): the same on every device.
@@ -168,8 +168,8 @@ impl Setting {
                 rows => v.slice(0..rows / self.batch * self.rows),
             };
             all.push((name.clone(), b.read(live).unwrap()));
-            // the gradient before gelu is that after it, in place
-            if used(name) && !name.ends_with("before gelu") {
+            // the gradient before a nonlinearity is that after it, in place
+            if used(name) && !name.ends_with(BEFORE) {
                 all.push((format!("d {name}"), b.read(layout.d(live)).unwrap()));
             }
         }

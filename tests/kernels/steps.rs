@@ -56,8 +56,7 @@ fn the_path_gradient_matches_the_reference() {
 
 #[test]
 fn every_activation_matches_the_reference_with_every_library() {
-    use Activation::*;
-    for activation in [Tanh, Relu, Softplus, Gelu, Sigmoid] {
+    for &activation in Activation::value_variants() {
         for library in [Library::Fused, Library::Plain, Library::Missing] {
             let model = Model { activation, ..Model::new(12, &[17, 6], 4) };
             Setting { library, ..Setting::new(model) }.check();

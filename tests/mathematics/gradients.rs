@@ -2,6 +2,7 @@
 //! Every element is compared, never a sample of them.
 use crate::models::{self, of_every_likelihood};
 use crate::numbers::{Numbers, Stage, assert_close, metrics};
+use clap::ValueEnum;
 use rayon::prelude::*;
 use vae_gpu::arena::{Layout, View};
 use vae_gpu::config::{Activation, Binarize, Gradient, Likelihood, Model, Objective, Variance};
@@ -25,8 +26,6 @@ fn floor(loss: f64) -> f64 {
     1e-4 * (1.0 + loss.abs())
 }
 
-const ACTIVATIONS: [Activation; 5] =
-    [Activation::Tanh, Activation::Relu, Activation::Softplus, Activation::Gelu, Activation::Sigmoid];
 const OBJECTIVES: [Objective; 3] = [Objective::Elbo, Objective::ElboMc, Objective::Iwae];
 
 /// (f(v + H) − f(v − H)) / 2 H for every element of a view.
@@ -75,11 +74,11 @@ fn fill(cpu: &mut Cpu<f64>, v: View, numbers: &mut Numbers, scale: f64) -> Vec<f
 #[test]
 fn linear_backward_is_the_derivative_of_linear_forward() {
     for (rows, inputs, outputs) in [(BATCH, 5, 3), (BATCH * SAMPLES, 9, 7), (BATCH, 1, 1), (BATCH, 12, 1)] {
-        for f in ACTIVATIONS.map(Some).into_iter().chain([None]) {
+        for f in Activation::value_variants().iter().copied().map(Some).chain([None]) {
             let mut layout = Layout::training();
             let (w, bias) = (layout.weight(outputs, inputs), layout.parameter(1, outputs));
             let (x, a) = (layout.activation(rows, inputs), layout.activation(rows, outputs));
-            let y = if f == Some(Activation::Gelu) { layout.activation(rows, outputs) } else { a };
+            let y = if f.is_some_and(Activation::slope_is_of_input) { layout.activation(rows, outputs) } else { a };
             let mut cpu = cpu(&layout, 1.0);
             let mut numbers = Numbers::new(inputs as u64);
             // As many draws as it takes to stay off relu's kink.
@@ -350,12 +349,12 @@ fn a_step_of_a_linear_model_has_the_gradients_of_its_loss() {
 
 #[test]
 fn a_step_with_one_hidden_layer_has_the_gradients_of_its_loss() {
-    check_steps(&[3], &ACTIVATIONS);
+    check_steps(&[3], Activation::value_variants());
 }
 
 #[test]
 fn a_step_with_two_hidden_layers_has_the_gradients_of_its_loss() {
-    check_steps(&[4, 3], &ACTIVATIONS);
+    check_steps(&[4, 3], Activation::value_variants());
 }
 
 #[test]
@@ -394,7 +393,7 @@ fn a_conditional_step_has_the_gradients_of_its_loss() {
 /// The kink of max(λ, mean kl) is avoided by λ half way between two dimensions.
 #[test]
 fn a_step_with_free_bits_has_the_gradients_of_its_loss() {
-    for activation in ACTIVATIONS {
+    for &activation in Activation::value_variants() {
         for samples in [1, 3] {
             let plain = Model { activation, samples, beta: 0.7, ..Model::new(5, &[3], 4) };
             let mut stage = Stage::<f64>::new(&plain, 4, 3, 0);

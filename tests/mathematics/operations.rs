@@ -118,13 +118,14 @@ where
         }),
         (Some(Activation::Sigmoid), |a| 1.0 / (1.0 + (-a).exp())),
     ];
+    assert_eq!(activations.len(), 1 + Activation::value_variants().len());
     for (rows, inputs, outputs) in [(1, 1, 1), (7, 33, 1), (17, 33, 9), (3, 300, 65)] {
         for (f, formula) in activations {
             let mut layout = Layout::inference();
             let (w, bias) = (layout.weight(outputs, inputs), layout.parameter(1, outputs));
             let views = [(rows, inputs), (rows, outputs), (rows, outputs)];
             let [x, a, y] = views.map(|(rows, cols)| layout.activation(rows, cols));
-            let a = if f == Some(Activation::Gelu) { a } else { y };
+            let a = if f.is_some_and(Activation::slope_is_of_input) { a } else { y };
             let mut cpu = Cpu::<T>::new(&layout, rows);
             let mut numbers = Numbers::new(6);
             let scale = 3.0 / (inputs as f64).sqrt();
