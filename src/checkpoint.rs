@@ -1,6 +1,7 @@
 //! What a run leaves on disk, and how it continues: `config.json`, `model.safetensors`, `checkpoint.safetensors`.
 //! Every file is whole or absent.
 use crate::config::{Numbers, Origin, Run};
+use crate::data::Dataset;
 use crate::device::{Backend, Chosen, Device};
 use crate::files::{self, Aside, write_atomically};
 use crate::model::Network;
@@ -8,6 +9,7 @@ use crate::tensors::{Tensors, Width};
 use crate::{Error, Result, host, schedule};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where a training stands, beside its tensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -121,10 +123,14 @@ impl Folder {
         std::fs::read_to_string(self.0.join(name)).ok()
     }
 
-    /// The run that its commands take: the one that a new training puts aside, until that has done an epoch.
+    /// The run before it, which has its place until this one was validated, or saved after an epoch.
+    pub fn before(&self) -> Option<Folder> {
+        Some(Folder(Aside::place(&self.0))).filter(|before| before.model().exists())
+    }
+
+    /// The run that its commands take: the one before it, where that still has its place.
     pub fn standing(&self) -> Folder {
-        let before = Folder(Aside::place(&self.0));
-        if before.model().exists() { before } else { self.clone() }
+        self.before().unwrap_or_else(|| self.clone())
     }
 
     /// Whether its training came to its end, by itself or for want of patience: its page is made then, and not where it was cut.
@@ -173,7 +179,7 @@ impl std::ops::Deref for Held {
 
 impl Held {
     /// Clears away what a process that was killed had not finished, sees that there is room, and writes `config.json`. A run that is
-    /// there and is not the one that goes on is put aside until this one has done an epoch.
+    /// there and is not the one that goes on is put aside until this one takes its place.
     ///
     /// # Errors
     /// A disk that is full or cannot be written.
@@ -189,11 +195,10 @@ impl Held {
             )));
         }
         let cannot = |e| Error::failed(format!("{}: the run in it cannot be put aside: {e}", self.0.display()));
-        let stands = self.standing().0 != self.0;
         let aside = match goes_on {
             true => Aside::left(&self.0, &FILES).map(Aside::staying),
-            // What is there had not done an epoch yet, and is not what other commands took.
-            false if has_run && stands => {
+            // What is there had not taken its place yet, and is not what other commands took.
+            false if has_run && self.before().is_some() => {
                 FILES.iter().for_each(|file| _ = std::fs::remove_file(self.0.join(file)));
                 Aside::left(&self.0, &FILES)
             }
@@ -449,6 +454,17 @@ impl Saved {
             b.write(p.view, self.tensors.get(&self.path, &p.name, &p.shape)?)?;
         }
         Ok(())
+    }
+
+    /// A device with the parameters, laid out as the network, and the data on it.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn place(&self, network: &Network, data: &Arc<Dataset>, device: &Device) -> Result<Box<dyn Backend>> {
+        let mut backend = device.open(network.layout(), network.tape.batch)?;
+        self.load(network, &mut *backend)?;
+        backend.load(data)?;
+        Ok(backend)
     }
 
     /// Writes the parameters and the optimiser's moments to the device; where the training stood.

@@ -7,7 +7,7 @@ use crate::device::{Backend, Real};
 use crate::estimate::{Estimate, LogLikelihood, LogLikelihoods, Running, Weights};
 use crate::model::Network;
 use crate::step::Step;
-use crate::{Error, Result, host};
+use crate::{Error, Result, host, latents};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ impl Evaluator {
         let [mut elbo, mut nll, mut kl, mut ratio] = [Running::default(); 4];
         let mut iwae = LogLikelihoods::default();
         let (mut parts, mut left_out) = (Vec::with_capacity(rows), vec![]);
-        let (mut kl_per_dim, mut own_kl) = (vec![0.0; latent], vec![0.0; latent]);
+        let mut kl_per_dim = vec![0.0; latent];
         let mut means = vec![Running::default(); latent];
         for position in (0..rows).step_by(batch) {
             let live = batch.min(rows - position);
@@ -139,11 +139,8 @@ impl Evaluator {
                     }
                     checked => checked?,
                 }
-                let (mu, logvar) = heads[example * 2 * latent..][..2 * latent].split_at(latent);
+                let mu = &heads[example * 2 * latent..][..latent];
                 means.iter_mut().zip(mu).for_each(|(running, &mu)| running.add(mu));
-                own_kl.iter_mut().zip(mu.iter().zip(logvar)).for_each(|(sum, (mu, logvar))| {
-                    *sum += 0.5 * (mu * mu + logvar.exp_m1() - logvar);
-                });
                 elbo.add(-(draws.nll + kl_of));
                 nll.add(draws.nll);
                 kl.add(kl_of);
@@ -152,11 +149,17 @@ impl Evaluator {
                 iwae.add(&draws.weights);
             }
             // The device's mean is over all of the batch.
-            match left_out.len() == before {
-                true => kl_per_dim.iter_mut().zip(dims).for_each(|(sum, mean)| *sum += mean * live as f64),
-                false => kl_per_dim.iter_mut().zip(&own_kl).for_each(|(sum, own)| *sum += own),
-            }
-            own_kl.fill(0.0);
+            let counted = live - (left_out.len() - before);
+            let dims = match counted {
+                0 => vec![0.0; latent],
+                all if all == live => dims,
+                _ => {
+                    let rows = heads.chunks(2 * latent).zip(&parts[position..]);
+                    let rows = rows.filter(|(_, [nll, _])| !nll.is_nan()).flat_map(|(row, _)| row);
+                    latents::kl_per_dim(&rows.map(|&x| x as f32).collect::<Vec<_>>(), latent)
+                }
+            };
+            kl_per_dim.iter_mut().zip(dims).for_each(|(sum, mean)| *sum += mean * counted as f64);
             watch((position + live) as f64 / rows as f64)?;
         }
         let examples = rows - left_out.len();

@@ -226,6 +226,11 @@ impl Aside {
         self
     }
 
+    /// Whether they are put back where the new run fails.
+    pub fn returns(&self) -> bool {
+        self.returns
+    }
+
     /// Where they are meanwhile.
     pub fn place(directory: &Path) -> PathBuf {
         directory.join(".before")

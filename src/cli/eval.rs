@@ -6,12 +6,11 @@ use super::{Common, counted, first, print, thousands, with_error};
 use crate::ais::{Ais, Annealer};
 use crate::checkpoint::Saved;
 use crate::config::{Binarize, Likelihood, OnNan, Run, name_of};
-use crate::data::Dataset;
+use crate::data::{Dataset, to_csv};
 use crate::device::{Backend, Device};
 use crate::error::{Error, Result, at_least_one};
 use crate::estimate::{Estimate, LogLikelihood, Running};
 use crate::evaluate::{Evaluation, Evaluator, check_binarized, check_data};
-use crate::model::Network;
 use crate::tail;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -168,22 +167,23 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     };
     let mut others: Vec<(&str, LogLikelihood)> = naive.into_iter().map(|naive| ("naive", naive)).collect();
     if let Some(annealer) = annealer {
-        let mut backend = placed(annealer.network(), &saved, &data, &device)?;
+        let mut backend = saved.place(annealer.network(), &data, &device)?;
         let ais = follow(&args.common, "ais", data.rows(), |watch| annealer.run(&mut *backend, &data, seed, watch))?;
         others.push(("ais", ais));
     }
     if let Some((path, table)) = output {
         let columns: Vec<&LogLikelihood> = [&e.iwae].into_iter().chain(others.iter().map(|(_, l)| l)).collect();
-        let mut rows: Vec<f32> = vec![];
+        // Of a column of words the nll is the sum over its words, of which one counts.
+        let (mut rows, words): (Vec<f32>, _) = (vec![], saved.run.words());
         for (i, &[nll, kl]) in e.parts.iter().enumerate() {
             rows.extend(columns.iter().map(|l| l.per_example[i] as f32));
             if args.estimator.contains(&Estimator::Elbo) {
                 rows.extend([-(nll + kl), nll, kl].map(|x| x as f32));
             }
             if let Some(by_column) = &by_column {
-                let parts = in_file_columns(&saved.run, &by_column[i * model.input..][..model.input]);
-                let counts = !nll.is_nan();
-                rows.extend(parts.into_iter().map(|part| if counts { part } else { f32::NAN }));
+                let own = &by_column[i * model.input..][..model.input];
+                let parts = to_csv::cells(own.len(), &words, |j| own[j], |of| own[of.columns.clone()].iter().sum());
+                rows.extend(parts.into_iter().map(|part: f64| if nll.is_nan() { f32::NAN } else { part as f32 }));
             }
         }
         table.write(path, &rows, &titles, front)?;
@@ -198,8 +198,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     // A density has units: those of the scaled columns, and those of the file.
     let scale = saved.run.data.scale.as_ref().filter(|_| model.has(Likelihood::Gaussian));
     let in_file = scale.map(|scale| {
-        let bounds = e.iwae.per_example.iter().zip(scale.log_volumes(&data, model.input));
-        bounds.map(|(bound, volume)| bound - volume).filter(|bound| !bound.is_nan()).collect::<Running>().estimate()
+        let bounds = scale.in_file(&e.iwae.per_example, &data, model.input).into_iter();
+        bounds.filter(|bound| !bound.is_nan()).collect::<Running>().estimate()
     });
     match args.common.json {
         true => print(json(&e, &others, in_file, output.map(|(path, _)| path))),
@@ -210,14 +210,6 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         }
         false => print(table(&data, &e, &others, in_file)),
     }
-}
-
-/// Of a row what each column of the file has: of one of words the sum over its words, of which one counts.
-fn in_file_columns(run: &Run, row: &[f64]) -> Vec<f32> {
-    let words = run.words();
-    let begins = |j: usize| words.iter().all(|of| !of.columns.contains(&j) || of.columns.start == j);
-    let of = |j: usize| words.iter().find(|of| of.columns.start == j).map_or(j..j + 1, |of| of.columns.clone());
-    (0..row.len()).filter(|&j| begins(j)).map(|j| row[of(j)].iter().sum::<f64>() as f32).collect()
 }
 
 /// How examples are evaluated.
@@ -240,18 +232,10 @@ pub(super) fn evaluated(saved: &Saved, data: &Arc<Dataset>, how: Sampled, common
     follow(common, ELBO, data.rows(), |watch| evaluator.run(&mut *backend, data, common.seed, watch))
 }
 
-/// A device with the parameters of the model, laid out so, and the data on it.
-fn placed(n: &Network, saved: &Saved, data: &Arc<Dataset>, device: &Device) -> Result<Box<dyn Backend>> {
-    let mut backend = device.open(n.layout(), n.tape.batch)?;
-    saved.load(n, &mut *backend)?;
-    backend.load(data)?;
-    Ok(backend)
-}
-
-/// The same, laid out for an evaluation.
+/// A device with the model and the data, laid out for an evaluation.
 fn opened(saved: &Saved, data: &Arc<Dataset>, how: Sampled, device: &Device) -> Result<(Evaluator, Box<dyn Backend>)> {
     let evaluator = Evaluator::new(&saved.run.model, how.samples, how.binarize, data.rows());
-    let backend = placed(evaluator.network(), saved, data, device)?;
+    let backend = saved.place(evaluator.network(), data, device)?;
     Ok((evaluator, backend))
 }
 

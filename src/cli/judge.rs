@@ -34,10 +34,15 @@ struct Verdict {
     name: String,
     /// Of all examples, and what tells how far to trust it.
     iwae: LogLikelihood,
+    /// log p(x) of each in the units of the file, where the model has others.
+    in_file: Option<Vec<f64>>,
+}
+
+impl Verdict {
     /// log p(x) of each, by which it is judged: in the units of the file where the models' own differ.
-    each: Vec<f64>,
-    /// Its mean in the units of the file, where the model has others.
-    in_file: Option<f64>,
+    fn each(&self, by_file: bool) -> &[f64] {
+        self.in_file.as_ref().filter(|_| by_file).unwrap_or(&self.iwae.per_example)
+    }
 }
 
 impl Judged {
@@ -52,42 +57,33 @@ impl Judged {
     pub(super) fn judge(&self, entries: &[Entry], common: &Common) -> Result<()> {
         at_least_one("samples", self.samples, "--samples 100")?;
         at_least_one("count", self.count.unwrap_or(1), "--count 100")?;
-        // Of a run that is being replaced the model is that of the one before.
-        let read = |entry: &Entry| {
+        let (mut verdicts, mut judged) = (vec![], vec![]);
+        for (i, entry) in entries.iter().enumerate() {
             let saved = Saved::read(&entry.folder.0)?;
-            Ok((Entry { run: saved.run.clone(), ..entry.clone() }, saved))
-        };
-        let read: Vec<(Entry, Saved)> = entries.iter().map(read).collect::<Result<_>>()?;
-        let (entries, models): (Vec<Entry>, Vec<Saved>) = read.into_iter().unzip();
-        let by_file = units::differ(&entries);
-        let mut verdicts = vec![];
-        for (i, (entry, saved)) in entries.iter().zip(&models).enumerate() {
             let data =
                 DataFor { data: self.data.clone(), held_out: false, labels: None, unknown_words: Unknown::Refuse };
             // What there is to say of a file is said once.
             let said = Common { quiet: common.quiet || i > 0, ..common.clone() };
             let mut data = data.load(&saved.run, &said)?;
-            check_data(saved, &data, "--data")?;
+            check_data(&saved, &data, "--data")?;
             if let Some(count) = self.count {
                 data = super::first(data, count);
             }
             let sampled = Sampled { samples: self.samples, binarize: saved.run.binarize(None)? };
-            let iwae = evaluated(saved, &data, sampled, common)?.iwae;
+            let iwae = evaluated(&saved, &data, sampled, common)?.iwae;
             let scale = saved.run.data.scale.as_ref().filter(|_| units::is_density(&saved.run));
-            let in_file: Option<Vec<f64>> = scale.map(|scale| {
-                let volumes = scale.log_volumes(&data, saved.run.model.input).into_iter();
-                iwae.per_example.iter().zip(volumes).map(|(bound, volume)| bound - volume).collect()
-            });
-            let mean = in_file.as_ref().map(|each| Estimate::of(each).mean);
-            let each = in_file.filter(|_| by_file).unwrap_or(iwae.per_example.clone());
-            verdicts.push(Verdict { name: entry.name.clone(), iwae, each, in_file: mean });
+            let in_file = scale.map(|scale| scale.in_file(&iwae.per_example, &data, saved.run.model.input));
+            verdicts.push(Verdict { name: entry.name.clone(), iwae, in_file });
+            // Of a run that is being replaced the model is that of the one before.
+            judged.push(Entry { run: saved.run, ..entry.clone() });
         }
-        let examples = verdicts.first().map_or(0, |first| first.each.len());
-        if let Some(other) = verdicts.iter().find(|verdict| verdict.each.len() != examples) {
+        let (entries, by_file) = (&judged, units::differ(&judged));
+        let examples = verdicts.first().map_or(0, |first: &Verdict| first.iwae.per_example.len());
+        if let Some(other) = verdicts.iter().find(|verdict| verdict.iwae.per_example.len() != examples) {
             return Err(Error::failed(format!(
                 "{}: takes {} of the examples, and {} {examples}; give runs that take the same",
                 other.name,
-                other.each.len(),
+                other.iwae.per_example.len(),
                 verdicts[0].name
             )));
         }
@@ -97,24 +93,25 @@ impl Judged {
                 entries[0].name, other.name
             ));
         }
-        verdicts.sort_by(|a, b| Estimate::of(&b.each).mean.total_cmp(&Estimate::of(&a.each).mean));
-        let best = verdicts[0].each.clone();
+        let bound = |verdict: &Verdict| Estimate::of(verdict.each(by_file));
+        verdicts.sort_by(|a, b| bound(b).mean.total_cmp(&bound(a).mean));
+        let best = verdicts[0].each(by_file);
         let below = |verdict: &Verdict| {
-            best.iter().zip(&verdict.each).map(|(best, own)| best - own).collect::<Running>().estimate()
+            best.iter().zip(verdict.each(by_file)).map(|(best, own)| best - own).collect::<Running>().estimate()
         };
         if common.json {
             return verdicts.iter().try_for_each(|verdict| {
                 let (below, l) = (below(verdict), &verdict.iwae);
                 print(json!({
                     "run": verdict.name, "examples": examples, "samples": l.samples,
-                    "iwae": l.bound.mean, "iwae_error": l.bound.error, "iwae_in_units_of_file": verdict.in_file,
+                    "iwae": l.bound.mean, "iwae_error": l.bound.error, "iwae_in_units_of_file": verdict.in_file.as_ref().map(|each| Estimate::of(each).mean),
                     "below": below.mean, "below_error": below.error, "iwae_monte_carlo_error": l.monte_carlo_error,
                     "iwae_bias": l.bias, "iwae_effective_samples": l.effective_samples, "iwae_heavy_tailed": l.heavy,
                 }))
             });
         }
-        let bound = if by_file { format!("L_{} of the file", self.samples) } else { format!("L_{}", self.samples) };
-        let head = [&bound, "below the best", "too low by", "effective", "k̂ high", "run"].map(String::from);
+        let title = if by_file { format!("L_{} of the file", self.samples) } else { format!("L_{}", self.samples) };
+        let head = [&title, "below the best", "too low by", "effective", "k̂ high", "run"].map(String::from);
         let rows: Vec<Vec<String>> = verdicts
             .iter()
             .enumerate()
@@ -124,7 +121,7 @@ impl Judged {
                 let low = if l.bias.is_nan() { "–".into() } else { format!("{:.4}", (-l.bias).max(0.0)) };
                 let heavy = l.heavy.map_or("–".into(), |n| format!("{:.0} %", 100.0 * n as f64 / examples as f64));
                 let effective = format!("{:.1}", l.effective_samples);
-                let bound = with_error(Estimate::of(&verdict.each)).trim().to_string();
+                let bound = with_error(bound(verdict)).trim().to_string();
                 vec![bound, below, low, effective, heavy, verdict.name.clone()]
             })
             .collect();

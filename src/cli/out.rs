@@ -11,9 +11,20 @@ pub(super) fn held(path: &Path) -> Option<&'static str> {
 }
 
 /// Whether a directory is that of the model which a run begins with, or holds it: it would go with what is replaced there.
-pub(super) fn holds(out: &Path, model: &Path) -> bool {
+fn holds(out: &Path, model: &Path) -> bool {
     let place = |path: &Path| std::fs::canonicalize(path).ok();
     place(model).zip(place(out)).is_some_and(|(model, out)| model.starts_with(out))
+}
+
+/// Refuses a directory that holds the model which a run begins with.
+pub(super) fn check_start(out: &Path, model: &Path) -> Result<()> {
+    match holds(out, model) {
+        true => {
+            let path = out.display();
+            Err(Error::request(format!("out {path}: holds the model that --start names; pass another --out")))
+        }
+        false => Ok(()),
+    }
 }
 
 impl TrainArgs {
@@ -34,9 +45,7 @@ impl TrainArgs {
         if self.data.data.iter().chain(&self.data.valid).any(|data| is_out(Path::new(data))) {
             return request(format!("out {path}: is the folder of the data; pass another --out, as runs/{}", name()));
         }
-        if self.data.start.as_deref().is_some_and(|model| holds(out, model)) {
-            return request(format!("out {path}: holds the model that --start names; pass another --out"));
-        }
+        self.data.start.as_deref().map_or(Ok(()), |model| check_start(out, model))?;
         let Some(name) = held(out).filter(|_| !self.data.force) else { return Ok(()) };
         let there = |name: &str| out.join(name).exists();
         request(match name {

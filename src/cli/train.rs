@@ -135,9 +135,9 @@ pub(crate) fn run(args: &TrainArgs, repeating: &str, anew: Anew) -> Result<()> {
     curves(&files)?;
     if let (Ending::Stopped, Some(signal)) = (outcome.ending, follow.signals.came()) {
         let steps = outcome.steps;
-        let before = match files.standing().0 == files.0 {
-            true => "",
-            false => "; until it has done an epoch other commands take the run before it",
+        let before = match files.before() {
+            None => "",
+            Some(_) => "; until it has done an epoch other commands take the run before it",
         };
         let sentence = format!("stopped after step {steps}; saved: vae-gpu train --resume {name} goes on{before}");
         return Err(Error::Interrupted { signal, sentence });

@@ -185,6 +185,11 @@ impl Scale {
         volumes
     }
 
+    /// log p of each example in the units of the file, from that of the scaled columns.                                  (rows)
+    pub(crate) fn in_file(&self, log_p: &[f64], data: &Dataset, input: usize) -> Vec<f64> {
+        log_p.iter().zip(self.log_volumes(data, input)).map(|(log_p, volume)| log_p - volume).collect()
+    }
+
     /// Their mean.
     pub(crate) fn mean_log_volume(&self, data: &Dataset, input: usize) -> f64 {
         let volumes = self.log_volumes(data, input);

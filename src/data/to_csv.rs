@@ -145,7 +145,7 @@ pub(crate) fn texts(row: &[f32], words: &[Of]) -> Vec<String> {
 }
 
 /// What stands in a line: of each column by itself, or of those that are the words of one.
-fn cells<T>(columns: usize, words: &[Of], one: impl Fn(usize) -> T, word: impl Fn(&Of) -> T) -> Vec<T> {
+pub(crate) fn cells<T>(columns: usize, words: &[Of], one: impl Fn(usize) -> T, word: impl Fn(&Of) -> T) -> Vec<T> {
     let (mut cells, mut at) = (vec![], 0);
     for of in words {
         cells.extend((at..of.columns.start).map(&one));

@@ -45,6 +45,7 @@ impl Entry {
     pub fn read(folder: Folder, name: String) -> Result<Entry> {
         let run = folder.read_config()?;
         let mut entry = Entry { records: metrics::read(&folder.metrics())?, ..Entry::of(folder, name, run) };
+        let told = entry.records.last().map_or(0, |r| r.step);
         if entry.folder.checkpoint().exists() {
             let saved = Saved::read(&entry.folder.checkpoint())?;
             let position = saved.position();
@@ -55,20 +56,18 @@ impl Entry {
                 false => State::Cut(position.map_or(0, |p| p.step)),
             };
             // Of a run whose last lines are gone the result is not known, and must not pass for one.
-            let (told, step) = (entry.records.last().map_or(0, |r| r.step), position.map_or(0, |p| p.step));
+            let step = position.map_or(0, |p| p.step);
             if entry.state == State::Done && told < step {
                 entry.state = State::Failed(format!("metrics.jsonl ends at step {told} of {step}"));
             }
         }
         // Without a checkpoint, as where room was made: its lines say how far it came.
         if !entry.folder.checkpoint().exists() {
-            let told = entry.records.last().map_or(0, |r| r.step);
             entry.state = if entry.folder.has_ended() { State::Done } else { State::Cut(told) };
         }
         if let Some(why) = entry.folder.text("failed.txt") {
             entry.state = State::Failed(why.trim_end().into());
         }
-        let told = entry.records.last().map_or(0, |r| r.step);
         if let (State::Cut(step), true) = (&entry.state, files::is_locked(&entry.folder.0)) {
             entry.state = State::Running(told.max(*step));
         }

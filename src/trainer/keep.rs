@@ -55,12 +55,11 @@ pub struct InFolder {
     /// Whether there is a model, and a checkpoint, of this training.
     has_model: bool,
     has_checkpoint: bool,
-    goes_on: bool,
 }
 
 impl From<Held> for InFolder {
     fn from(folder: Held) -> InFolder {
-        InFolder { folder, log: None, before: None, has_model: false, has_checkpoint: false, goes_on: false }
+        InFolder { folder, log: None, before: None, has_model: false, has_checkpoint: false }
     }
 }
 
@@ -76,8 +75,7 @@ impl Keep for InFolder {
         self.before = self.folder.begin(run, network, resume_at.is_some())?;
         let (log, lines) = Log::open(&self.folder.metrics(), resume_at)?;
         self.log = Some(log);
-        self.goes_on = resume_at.is_some();
-        (self.has_model, self.has_checkpoint) = (self.goes_on, self.goes_on);
+        (self.has_model, self.has_checkpoint) = (resume_at.is_some(), resume_at.is_some());
         Ok(lines)
     }
     fn record(&mut self, record: &Record) -> Result<()> {
@@ -111,7 +109,7 @@ impl Keep for InFolder {
     fn left(&self) -> String {
         let folder = self.folder.0.display();
         match (self.has_checkpoint, self.has_model) {
-            _ if self.before.is_some() && !self.goes_on => format!("{folder} has the run before again"),
+            _ if self.before.as_ref().is_some_and(Aside::returns) => format!("{folder} has the run before again"),
             (true, _) => format!("the last checkpoint in {folder} is kept"),
             (false, true) => format!("no checkpoint was written yet, but the best model in {folder} is kept"),
             (false, false) => "no checkpoint was written yet".into(),

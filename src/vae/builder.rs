@@ -253,6 +253,8 @@ impl Builder {
     /// # Ok::<(), vae_gpu::Error>(())
     /// ```
     pub fn fit_watched(mut self, data: &Arc<Dataset>, watch: &mut dyn Watch) -> Result<Vae> {
+        data.check_whole()?;
+        data.check_rounding()?;
         let (device, notes) = Device::find(&self.device, self.training.precision)?;
         self.training.precision = device.numbers;
         let start = self.start.clone();
@@ -266,8 +268,6 @@ impl Builder {
 
     /// A new model, and the data as it will see them.
     fn prepare(&mut self, data: &Arc<Dataset>) -> Result<Prepared> {
-        data.check_whole()?;
-        data.check_rounding()?;
         if let Valid::Data(valid) = &mut self.valid {
             valid.check_whole()?;
             if valid.columns.words != data.columns.words {
@@ -290,14 +290,7 @@ impl Builder {
         }
         // Before what takes time.
         self.model(data)?.check()?;
-        let (data, valid) = match &self.valid {
-            Valid::None => (data.clone(), None),
-            Valid::Data(valid) => (data.clone(), Some(valid.clone())),
-            Valid::Fraction(fraction) => {
-                let (rest, held_out) = (**data).clone().split(*fraction)?;
-                (Arc::new(rest), Some(Arc::new(held_out)))
-            }
-        };
+        let (data, valid) = self.parts(data)?;
         let as_they_are = self.scale != scale::Rule::None || self.model.has_counts() || self.model.is_mixed();
         let bytes = if as_they_are { Some(Bytes::Plain) } else { data.bytes };
         let understood = |data: Arc<Dataset>| match data.bytes == bytes {
@@ -348,14 +341,8 @@ impl Builder {
             ));
         }
         let see = |data: &Arc<Dataset>| seen(saved, data);
-        let (data, valid) = match &self.valid {
-            Valid::None => (see(data)?, None),
-            Valid::Data(valid) => (see(data)?, Some(see(valid)?)),
-            Valid::Fraction(fraction) => {
-                let (rest, held_out) = (**data).clone().split(*fraction)?;
-                (see(&Arc::new(rest))?, Some(see(&Arc::new(held_out))?))
-            }
-        };
+        let (data, valid) = self.parts(data)?;
+        let (data, valid) = (see(&data)?, valid.as_ref().map(see).transpose()?);
         let began = &saved.run;
         let training = Training {
             steps: self.length(&data)?,
@@ -364,19 +351,9 @@ impl Builder {
             start: Some(saved.origin(&saved.path)),
             ..self.training.clone()
         };
-        let of_gaps = began.data.scale.as_ref().filter(|_| began.model.missing == Missing::Allow);
-        let judged = valid.as_ref().unwrap_or(&data);
-        let source = Source {
-            train: data.name.clone(),
-            valid: self.valid_name(),
-            valid_fraction: self.held_out(),
-            rows: data.rows(),
-            checksum: Some(Dataset::checksum([Some(&*data), valid.as_deref()])),
-            log_volume: of_gaps.map(|scale| scale.mean_log_volume(judged, began.model.input)),
-            shape: data.shape,
-            ..began.data.clone()
-        };
-        let run = Run { model: anew(began.model.clone()), training, data: source };
+        let model = anew(began.model.clone());
+        let source = self.source(&model, began.data.clone(), &data, valid.as_deref());
+        let run = Run { model, training, data: source };
         run.check()?;
         Ok(Prepared { run, data, valid })
     }
@@ -422,12 +399,31 @@ impl Builder {
         }
     }
 
-    fn valid_name(&self) -> Option<String> {
-        if let Valid::Data(valid) = &self.valid { Some(valid.name.clone()) } else { None }
+    /// To train on, and to validate on.
+    fn parts(&self, data: &Arc<Dataset>) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+        Ok(match &self.valid {
+            Valid::None => (data.clone(), None),
+            Valid::Data(valid) => (data.clone(), Some(valid.clone())),
+            Valid::Fraction(fraction) => {
+                let (rest, held_out) = (**data).clone().split(*fraction)?;
+                (Arc::new(rest), Some(Arc::new(held_out)))
+            }
+        })
     }
 
-    fn held_out(&self) -> f64 {
-        if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 }
+    /// What is kept of these data, which are read as `how` says.
+    fn source(&self, model: &Model, how: Source, data: &Dataset, valid: Option<&Dataset>) -> Source {
+        let of_gaps = how.scale.as_ref().filter(|_| model.missing == Missing::Allow);
+        Source {
+            train: data.name.clone(),
+            valid: if let Valid::Data(valid) = &self.valid { Some(valid.name.clone()) } else { None },
+            valid_fraction: if let Valid::Fraction(fraction) = self.valid { fraction } else { 0.0 },
+            rows: data.rows(),
+            checksum: Some(Dataset::checksum([Some(data), valid])),
+            log_volume: of_gaps.map(|scale| scale.mean_log_volume(valid.unwrap_or(data), model.input)),
+            shape: data.shape,
+            ..how
+        }
     }
 
     /// The model of these data.
@@ -447,23 +443,18 @@ impl Builder {
         let (input, classes) = (model.input, self.classes(data));
         let steps = self.length(data)?;
         let told = || Condition::Columns { columns: (input, data.cols), x: None };
-        let of_gaps = scale.as_ref().filter(|_| model.missing == Missing::Allow);
-        let source = Source {
-            valid: self.valid_name(),
-            valid_fraction: self.held_out(),
+        let how = Source {
             condition: match classes {
                 0 => (model.condition > 0).then(told),
                 classes => Some(Condition::Classes { classes, train: None, valid: None }),
             },
             columns: data.columns.kept(),
             bytes,
-            log_volume: of_gaps.map(|scale| scale.mean_log_volume(valid.unwrap_or(data), input)),
             scale,
-            checksum: Some(Dataset::checksum([Some(data), valid])),
-            shape: data.shape,
             binarize: self.binarize,
             ..Source::new(&data.name, data.rows())
         };
+        let source = self.source(&model, how, data, valid);
         let usual = OutputBias::usual(&model);
         let init_output_bias = self.init_output_bias.unwrap_or(usual);
         Ok(Run { model, training: Training { steps, init_output_bias, ..self.training.clone() }, data: source })

@@ -172,10 +172,7 @@ impl Vae {
         let data = &seen(&self.saved, data)?;
         let run = self.run();
         let evaluator = Evaluator::new(&run.model, samples, run.data.binarize, data.rows());
-        let network = evaluator.network();
-        let mut backend = self.device.open(network.layout(), network.tape.batch)?;
-        self.saved.load(network, &mut *backend)?;
-        backend.load(data)?;
+        let mut backend = self.saved.place(evaluator.network(), data, &self.device)?;
         evaluator.run(&mut *backend, data, run.training.seed, &mut |_| Ok(()))
     }
 

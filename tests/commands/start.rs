@@ -1,4 +1,5 @@
 //! `train --start`: a new run that begins with the weights of another.
+use crate::browser;
 use crate::program::{folder, run, write_idx, write_labels};
 use crate::runs::{assert_same_run, bytes, lines, tensors};
 use serde_json::Value;
@@ -15,6 +16,14 @@ const STILL: &str = "--lr 1e-30 --steps 1 --device cpu --quiet";
 
 fn config(run: &Path) -> Value {
     serde_json::from_slice(&bytes(run, "config.json")).unwrap()
+}
+
+/// The command line on the page of a run makes it again, to the byte.
+fn typed_is(home: &Path, name: &str) {
+    let page = browser::data(&browser::page(&home.join(name).join("report.html")));
+    let line = page["command"].as_str().unwrap().strip_prefix("vae-gpu ").unwrap().to_string();
+    run(home, &format!("{line} --out typed --device cpu --quiet")).succeeded();
+    assert_same_run(&home.join(name), &home.join("typed"), &line);
 }
 
 /// A table of words, zeros and ones, counts and numbers of several sizes, with gaps; `shift` moves its numbers.
@@ -152,10 +161,7 @@ fn what_repeats_it_and_what_goes_on_gives_the_same_bytes() {
     run(&home, "train --config whole/run.toml --out again --device cpu --quiet").succeeded();
     assert_same_run(&home.join("whole"), &home.join("again"), "by run.toml");
     // The page has a command line for it.
-    let page = fs::read_to_string(home.join("whole/report.html")).unwrap();
-    let line = page.split("\"vae-gpu train ").nth(1).unwrap().split('"').next().unwrap();
-    run(&home, &format!("train {line} --out typed --device cpu --quiet")).succeeded();
-    assert_same_run(&home.join("whole"), &home.join("typed"), line);
+    typed_is(&home, "whole");
     // The options of the other run, but for what both have of the model.
     run(&home, &format!("train --config a/run.toml --start a {on} --steps 23 --out all")).succeeded();
     assert_same_run(&home.join("whole"), &home.join("all"), "with the options of the other");
@@ -220,10 +226,7 @@ fn what_the_model_is_told_is_told_of_other_data() {
         .succeeded();
     run(&home, &format!("train --start told --data u.csv {STILL} --out of-u")).succeeded();
     assert_eq!(tensors(&home.join("of-u")), tensors(&home.join("told")));
-    let page = fs::read_to_string(home.join("of-u/report.html")).unwrap();
-    let line = page.split("\"vae-gpu train ").nth(1).unwrap().split('"').next().unwrap();
-    run(&home, &format!("train {line} --out typed --device cpu --quiet")).succeeded();
-    assert_same_run(&home.join("of-u"), &home.join("typed"), line);
+    typed_is(&home, "of-u");
     // Where its data are now can be said, wherever their columns stand.
     fs::rename(home.join("u.csv"), home.join("moved.csv")).unwrap();
     run(&home, "train --resume of-u --data moved.csv --steps 3 --device cpu --quiet").succeeded();

@@ -1,7 +1,7 @@
 //! `vae-gpu sweep`
 use super::compare::runs_in;
 use super::options::TrainArgs;
-use super::out::{held, holds};
+use super::out::{check_start, held};
 use super::signals::Signals;
 use super::{BUILT_IN, Common, counted, job, repeating, table};
 use crate::checkpoint::{Folder, SWEEP};
@@ -68,9 +68,14 @@ pub(crate) fn run(args: &SweepArgs, command: &Command, given: &ArgMatches) -> Re
         return Err(Error::request("jobs 0: must be at least 1; pass --jobs 2"));
     }
     let saving = args.train.saving()?;
-    let start = args.train.start()?.map(|saved| saved.run);
-    let name = format!("sweep-{}", args.train.data.name(start.as_ref()));
-    let out = Folder(args.train.data.out.clone().unwrap_or(Path::new("runs").join(name)));
+    let out = match &args.train.data.out {
+        Some(out) => out.clone(),
+        None => {
+            let start = args.train.start()?.map(|saved| saved.run);
+            Path::new("runs").join(format!("sweep-{}", args.train.data.name(start.as_ref())))
+        }
+    };
+    let out = Folder(out);
     let planned = plan(args, &out, command, given)?;
     allow(args, &out, &planned)?;
 
@@ -181,13 +186,10 @@ fn describe(runs: usize, done: usize, Places { jobs, threads }: Places) -> Strin
 /// What is in the directory already may stay there, or be replaced.
 fn allow(args: &SweepArgs, out: &Folder, planned: &[Planned]) -> Result<()> {
     let path = out.0.display();
-    let start = |run: &Planned| run.job.run.training.start.clone().map(|start| start.model);
-    if let Some(run) =
-        planned.iter().find(|run| start(run).is_some_and(|model| holds(&run.folder.0, Path::new(&model))))
-    {
-        let path = run.folder.0.display();
-        return Err(Error::request(format!("out {path}: holds the model that --start names; pass another --out")));
-    }
+    planned.iter().try_for_each(|run| match &run.job.run.training.start {
+        Some(start) => check_start(&run.folder.0, Path::new(&start.model)),
+        None => Ok(()),
+    })?;
     if args.train.data.force {
         return Ok(());
     }
